@@ -1,0 +1,2 @@
+//! Dhal.
+fn main() {}
