@@ -1,0 +1,320 @@
+//! The configuration after compilation: typed, complete with defaults, and free of contradictions.
+//!
+//! `file.rs` mirrors what people write, `compile.rs` turns it into these types and reports every
+//! error at once. Nothing here refers to a name: references are indices that are known to be valid.
+
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+
+/// Everything the edge needs to know to serve; the snapshot is built from it.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Process-wide settings.
+    pub server: Server,
+    /// The admin endpoint; without it only signals steer the process.
+    pub admin: Option<Admin>,
+    /// Addresses that accept visitors.
+    pub listeners: Vec<Listener>,
+    /// Certificates, chosen by SNI; the first is the default.
+    pub certificates: Vec<Certificate>,
+    /// Groups of servers; routes refer to them by index.
+    pub upstreams: Vec<Upstream>,
+    /// The store.
+    pub cache: Cache,
+    /// Caching policies; routes refer to them by index. The built-in `default` is the first.
+    pub policies: Vec<CachePolicy>,
+    /// Rate limits; routes refer to them by index.
+    pub limits: Vec<Limit>,
+    /// Routes in the order of the file; the router orders them by precedence.
+    pub routes: Vec<Route>,
+    /// The access log; absent means none is written.
+    pub access_log: Option<AccessLog>,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Worker threads, each with its own runtime and listeners; `0` means one per core.
+    pub threads: usize,
+    /// How long running requests may take to finish after SIGTERM.
+    pub shutdown_grace: Duration,
+    /// Where the process id is written, for `dhal reload` without an admin endpoint.
+    pub pid_file: Option<PathBuf>,
+    /// Total time for a request head to arrive, however it drips; `408` beyond it.
+    pub header_timeout: Duration,
+    /// Longest pause within a request body; `408` beyond it.
+    pub body_timeout: Duration,
+    /// How long an idle connection is kept open between requests.
+    pub keepalive_timeout: Duration,
+    /// Time for a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Connections open at once over all listeners; further ones wait in the listen queue.
+    pub max_connections: usize,
+    /// Bytes of the request target; `414` beyond it.
+    pub max_target_bytes: usize,
+    /// Bytes of a request head; `431` beyond it.
+    pub max_header_bytes: usize,
+    /// Networks whose `X-Forwarded-*` and `X-Request-ID` fields are believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// One or several addresses.
+    pub addresses: Vec<AdminAddress>,
+    /// Holds the bearer token that allows changes over TCP.
+    pub token_file: Option<PathBuf>,
+}
+
+/// Where the admin endpoint listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// `127.0.0.1:9900`: reading only, unless the request carries the token.
+    Tcp(SocketAddr),
+    /// `unix:/run/dhal/admin.sock`, mode 0600: whoever may open it may change things.
+    Unix(PathBuf),
+}
+
+/// `[[listeners]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Terminate TLS here, with ALPN `h2` and `http/1.1`.
+    pub tls: bool,
+    /// Answer everything with a redirect to `https`, except an unusable request.
+    pub redirect_to_https: bool,
+    /// Port written into that redirect; `443` is left out of the URL.
+    pub https_port: u16,
+}
+
+/// `[[certificates]]`: paths only, the files are read when the edge is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// PEM chain, the leaf first.
+    pub cert: PathBuf,
+    /// PEM private key.
+    pub key: PathBuf,
+}
+
+/// `[upstreams.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// The name in the file.
+    pub name: String,
+    /// At least one server.
+    pub servers: Vec<Backend>,
+    /// How a server is chosen.
+    pub balance: Balance,
+    /// Active checks; without them a server is taken to be up.
+    pub health_check: Option<HealthCheck>,
+    /// Passive ejection after failures in a row.
+    pub eject: Option<Eject>,
+    /// How often a safe request is tried again on another server.
+    pub retry: Retry,
+    /// Time limits of the exchange with a server.
+    pub timeouts: Timeouts,
+}
+
+/// One server of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// As written, for logs and metrics.
+    pub name: String,
+    /// Resolved when the configuration is compiled.
+    pub address: SocketAddr,
+    /// Share of requests relative to its peers, 1..=1000.
+    pub weight: NonZeroU32,
+    /// Used only while no other server is up.
+    pub backup: bool,
+}
+
+/// How a server is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// Fewest requests in flight of two drawn at random, weighted.
+    LeastRequests,
+    /// In turn, weighted.
+    RoundRobin,
+    /// By the cache key, so that a page stays with its server.
+    ConsistentHash,
+}
+
+/// Active HTTP check.
+#[derive(Debug, Clone)]
+pub struct HealthCheck {
+    /// Requested with GET; any 2xx or 3xx is healthy.
+    pub path: String,
+    /// `Host` of the check.
+    pub host: Option<String>,
+    /// Pause between checks.
+    pub interval: Duration,
+    /// Whole exchange.
+    pub timeout: Duration,
+    /// Successes in a row that bring a server back.
+    pub healthy: u32,
+    /// Failures in a row that take it out.
+    pub unhealthy: u32,
+}
+
+/// Passive ejection.
+#[derive(Debug, Clone)]
+pub struct Eject {
+    /// Failures in a row that eject a server.
+    pub consecutive_failures: u32,
+    /// First ejection; each further one lasts that much longer.
+    pub base_time: Duration,
+    /// Greatest share of the servers that may be ejected at once.
+    pub max_percent: u8,
+}
+
+/// Trying again.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// Further attempts after the first, on other servers while there are any.
+    pub attempts: u32,
+    /// Retries may add at most this share to an upstream's requests.
+    pub budget_percent: u8,
+}
+
+/// Time limits towards a server.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// TCP connect.
+    pub connect: Duration,
+    /// From the request until the response head, and between two reads of its body.
+    pub response: Duration,
+    /// How long an unused connection stays in the pool.
+    pub idle: Duration,
+}
+
+/// `[cache]`.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    /// Bytes of stored responses, heads and keys included.
+    pub memory: u64,
+    /// Larger responses are passed through without being stored.
+    pub max_object: u64,
+    /// How long a request waits for another that fetches the same response.
+    pub lock_timeout: Duration,
+}
+
+/// `[cache.policies.NAME]`.
+#[derive(Debug, Clone)]
+pub struct CachePolicy {
+    /// The name in the file; `default` is built in.
+    pub name: String,
+    /// Freshness where the origin gives none.
+    pub ttl: Option<Duration>,
+    /// Serve stale while one request refreshes, where the origin does not say otherwise.
+    pub stale_while_revalidate: Duration,
+    /// Serve stale while the origin fails, where the origin does not say otherwise.
+    pub stale_if_error: Duration,
+    /// Query parameters left out of the key (and of the request that fills it): names or `prefix*`.
+    pub ignore_query: Vec<String>,
+    /// A request with one of these cookies is not answered from the store.
+    pub bypass_cookies: Vec<String>,
+}
+
+/// `[limits.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    /// The name in the file.
+    pub name: String,
+    /// What is counted.
+    pub key: LimitKey,
+    /// Requests that are replenished per `period`.
+    pub rate: NonZeroU32,
+    /// Length of the period: a second for `50/s`, a minute for `50/m`, an hour for `50/h`.
+    pub period: Duration,
+    /// Requests that may come at once.
+    pub burst: NonZeroU32,
+    /// Clients tracked at once; further ones share one bucket.
+    pub max_keys: usize,
+}
+
+/// What a limit counts by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitKey {
+    /// The client's address; IPv6 by its /64.
+    ClientIp,
+}
+
+/// `[[routes]]`.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// For metrics and logs: as written, `host` and `path` joined, or `name`.
+    pub name: String,
+    /// Any host where absent.
+    pub host: HostPattern,
+    /// Path pattern.
+    pub path: PathPattern,
+    /// Index into `upstreams`.
+    pub upstream: usize,
+    /// Index into `policies`; absent means nothing is stored or served from the store.
+    pub cache: Option<usize>,
+    /// Indices into `limits`.
+    pub limits: Vec<usize>,
+    /// Largest request body; `413` beyond it.
+    pub max_body: u64,
+}
+
+/// Hosts a route applies to; lower case, without port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// Every host.
+    Any,
+    /// `shop.example`.
+    Exact(String),
+    /// `*.shop.example`, kept as `shop.example`: any name below it, however deep.
+    Wildcard(String),
+}
+
+/// Paths a route applies to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PathPattern {
+    /// `/cart`: this path only.
+    Exact(String),
+    /// `/products/*` kept as `/products/`; `/*` and an absent path as `/`.
+    Prefix(String),
+    /// `/products/:id/reviews`: a parameter matches one non-empty segment.
+    Segments(Vec<Segment>),
+}
+
+/// A part of a path between two slashes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Segment {
+    /// Matches itself.
+    Literal(String),
+    /// `:name`.
+    Param(String),
+    /// A trailing `*` after parameters: the rest of the path.
+    Rest,
+}
+
+/// `[access_log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Where lines go.
+    pub target: LogTarget,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// A file, opened for appending and reopened at SIGUSR1.
+    File(PathBuf),
+}
+
+/// How a line of the access log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// NCSA combined.
+    Combined,
+}
