@@ -12,10 +12,18 @@
 
 pub mod fields;
 
+pub mod connection;
+
 pub mod cache_control;
+
+pub mod range;
+pub mod validation;
 
 pub mod freshness;
 
 pub use cache_control::CacheControl;
+pub use connection::hop_by_hop;
 pub use fields::Fields;
 pub use freshness::current_age;
+pub use range::{RangeOutcome, range};
+pub use validation::{Precondition, precondition, update_stored};
