@@ -14,16 +14,23 @@ pub mod fields;
 
 pub mod connection;
 
+pub mod key;
+
 pub mod cache_control;
+pub mod reuse;
 
 pub mod range;
 pub mod validation;
 
 pub mod freshness;
+pub mod storability;
 
 pub use cache_control::CacheControl;
 pub use connection::hop_by_hop;
 pub use fields::Fields;
 pub use freshness::current_age;
+pub use key::{cache_key, filter_query};
 pub use range::{RangeOutcome, range};
+pub use reuse::{Reuse, reuse, variance};
+pub use storability::{NotStored, Policy, Storable, storable};
 pub use validation::{Precondition, precondition, update_stored};
