@@ -25,10 +25,13 @@ pub mod validation;
 pub mod freshness;
 pub mod storability;
 
+pub mod invalidation;
+
 pub use cache_control::CacheControl;
 pub use connection::hop_by_hop;
 pub use fields::Fields;
 pub use freshness::current_age;
+pub use invalidation::invalidates;
 pub use key::{cache_key, filter_query};
 pub use range::{RangeOutcome, range};
 pub use reuse::{Reuse, reuse, variance};
