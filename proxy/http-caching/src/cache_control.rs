@@ -160,3 +160,6 @@ impl<'a> Argument<'a> {
         Self::Value(Cow::Owned(unescaped))
     }
 }
+
+#[cfg(test)]
+mod tests;

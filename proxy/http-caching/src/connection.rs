@@ -47,3 +47,6 @@ pub fn hop_by_hop(fields: &HeaderMap) -> Vec<HeaderName> {
     });
     names
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,3 +154,6 @@ impl Members<'_> {
         at
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,3 +121,6 @@ fn expires_lifetime(response: &dyn Fields, response_time: SystemTime) -> Option<
 pub(crate) fn since(earlier: SystemTime, later: SystemTime) -> Duration {
     later.duration_since(earlier).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,3 +50,6 @@ fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str
 fn non_empty_path(path: &str) -> &str {
     if path.is_empty() { "/" } else { path }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,3 +98,6 @@ const LENGTH: usize = size_of::<u64>();
 pub(crate) fn push_length(out: &mut Vec<u8>, length: usize) {
     out.extend_from_slice(&(length as u64).to_le_bytes());
 }
+
+#[cfg(test)]
+mod tests;

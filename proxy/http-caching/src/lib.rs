@@ -37,3 +37,6 @@ pub use range::{RangeOutcome, range};
 pub use reuse::{Reuse, reuse, variance};
 pub use storability::{NotStored, Policy, Storable, storable};
 pub use validation::{Precondition, precondition, update_stored};
+
+#[cfg(test)]
+mod testing;
