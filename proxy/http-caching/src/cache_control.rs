@@ -107,10 +107,9 @@ impl CacheControl {
             b"only-if-cached" => self.only_if_cached |= plain,
             b"max-age" => lower_to(&mut self.max_age, seconds.unwrap_or_default()),
             b"s-maxage" => lower_to(&mut self.s_maxage, seconds.unwrap_or_default()),
-            b"stale-while-revalidate" => lower_to(
-                &mut self.stale_while_revalidate,
-                seconds.unwrap_or_default(),
-            ),
+            b"stale-while-revalidate" => {
+                lower_to(&mut self.stale_while_revalidate, seconds.unwrap_or_default())
+            }
             b"stale-if-error" => lower_to(&mut self.stale_if_error, seconds.unwrap_or_default()),
             b"max-stale" if plain => lower_to(&mut self.max_stale, MAX_DELTA),
             b"max-stale" => lower_to(&mut self.max_stale, seconds.unwrap_or_default()),
@@ -150,11 +149,7 @@ impl<'a> Argument<'a> {
         let mut unescaped = Vec::with_capacity(inner.len());
         let mut rest = inner.iter();
         while let Some(byte) = rest.next() {
-            let byte = if *byte == b'\\' {
-                rest.next()
-            } else {
-                Some(byte)
-            };
+            let byte = if *byte == b'\\' { rest.next() } else { Some(byte) };
             unescaped.extend(byte);
         }
         Self::Value(Cow::Owned(unescaped))

@@ -30,10 +30,8 @@ const NEVER: [HeaderName; 5] = [HOST, CONTENT_LENGTH, CONTENT_ENCODING, CACHE_CO
 /// The fields of this message to remove when it is forwarded or stored: `Connection`, those it
 /// names, and those that always concern one hop. Only names that are present, each once.
 pub fn hop_by_hop(fields: &HeaderMap) -> Vec<HeaderName> {
-    let mut names: Vec<HeaderName> = ALWAYS
-        .into_iter()
-        .filter(|name| fields.contains_key(name))
-        .collect();
+    let mut names: Vec<HeaderName> =
+        ALWAYS.into_iter().filter(|name| fields.contains_key(name)).collect();
     fields.for_each(&CONNECTION, &mut |value| {
         for member in members(value) {
             if let Ok(name) = HeaderName::from_bytes(member)

@@ -109,10 +109,7 @@ pub(crate) fn quoted_length(bytes: &[u8]) -> Option<usize> {
 /// A comma inside a quoted string does not separate. A quote that never ends is no quote: hiding the
 /// rest of the line behind it would hide directives such as `no-store`.
 pub(crate) fn members(value: &[u8]) -> Members<'_> {
-    Members {
-        rest: value,
-        quotes: true,
-    }
+    Members { rest: value, quotes: true }
 }
 
 /// See [`members`].

@@ -17,10 +17,9 @@ pub fn delta_seconds(value: &[u8]) -> Option<Duration> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let seconds = value.iter().fold(0_u64, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(u64::from(digit - b'0'))
-    });
+    let seconds = value
+        .iter()
+        .fold(0_u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
     Some(Duration::from_secs(seconds).min(MAX_DELTA))
 }
 
@@ -55,9 +54,7 @@ pub fn age_value(response: &dyn Fields) -> Option<Duration> {
     let mut first = None;
     response.for_each(&AGE, &mut |value| {
         first.get_or_insert_with(|| {
-            members(value)
-                .next()
-                .and_then(|member| delta_seconds(trim(member)))
+            members(value).next().and_then(|member| delta_seconds(trim(member)))
         });
     });
     first.flatten()
@@ -71,9 +68,8 @@ pub fn initial_age(
 ) -> Duration {
     let apparent_age = date(response).map_or(Duration::ZERO, |date| since(date, response_time));
     let response_delay = since(request_time, response_time);
-    let corrected_age_value = age_value(response)
-        .unwrap_or_default()
-        .saturating_add(response_delay);
+    let corrected_age_value =
+        age_value(response).unwrap_or_default().saturating_add(response_delay);
     apparent_age.max(corrected_age_value)
 }
 
@@ -94,10 +90,7 @@ pub fn explicit_lifetime(
     response: &dyn Fields,
     response_time: SystemTime,
 ) -> Option<Duration> {
-    control
-        .s_maxage
-        .or(control.max_age)
-        .or_else(|| expires_lifetime(response, response_time))
+    control.s_maxage.or(control.max_age).or_else(|| expires_lifetime(response, response_time))
 }
 
 /// `Expires` (RFC 9111 §5.3): unreadable, as `0` is, or contradictory means already expired.
@@ -112,9 +105,7 @@ fn expires_lifetime(response: &dyn Fields, response_time: SystemTime) -> Option<
     });
     let expires = lines?;
     let from = date(response).unwrap_or(response_time);
-    Some(expires.map_or(Duration::ZERO, |expires| {
-        since(from, expires).min(MAX_DELTA)
-    }))
+    Some(expires.map_or(Duration::ZERO, |expires| since(from, expires).min(MAX_DELTA)))
 }
 
 /// The time from `earlier` to `later`; none when they stand the other way round.

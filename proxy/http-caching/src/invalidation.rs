@@ -42,8 +42,7 @@ fn strip_authority<'a>(rest: &'a str, authority: &str) -> Option<&'a str> {
 
 fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let head = text.get(..prefix.len())?;
-    head.eq_ignore_ascii_case(prefix)
-        .then(|| &text[prefix.len()..])
+    head.eq_ignore_ascii_case(prefix).then(|| &text[prefix.len()..])
 }
 
 /// An empty path and `/` are the same target (RFC 9110 §4.2.3).

@@ -10,10 +10,7 @@ pub fn filter_query(query: &str, ignore: &[String]) -> Option<String> {
     }
     let mut kept = String::with_capacity(query.len());
     let mut first = true;
-    for parameter in query
-        .split('&')
-        .filter(|parameter| !ignored(parameter, ignore))
-    {
+    for parameter in query.split('&').filter(|parameter| !ignored(parameter, ignore)) {
         if !first {
             kept.push('&');
         }
@@ -25,15 +22,13 @@ pub fn filter_query(query: &str, ignore: &[String]) -> Option<String> {
 
 fn ignored(parameter: &str, ignore: &[String]) -> bool {
     let name = parameter.split('=').next().unwrap_or_default();
-    ignore
-        .iter()
-        .any(|pattern| match pattern.strip_suffix('*') {
-            Some(prefix) => {
-                let mut decoded = decode(name.as_bytes());
-                prefix.bytes().all(|byte| decoded.next() == Some(byte))
-            }
-            None => decode(name.as_bytes()).eq(pattern.bytes()),
-        })
+    ignore.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => {
+            let mut decoded = decode(name.as_bytes());
+            prefix.bytes().all(|byte| decoded.next() == Some(byte))
+        }
+        None => decode(name.as_bytes()).eq(pattern.bytes()),
+    })
 }
 
 /// Decodes `%41` and `+` as forms do; a `%` that starts no escape stands for itself.

@@ -74,14 +74,12 @@ fn if_range_holds(request: &dyn Fields, stored: &dyn Fields) -> bool {
 /// Whether `Last-Modified` can be trusted to tell two versions apart (§8.8.2.2): the response was
 /// generated at least a second later.
 fn is_strong_date(stored: &dyn Fields) -> bool {
-    let (Some(modified), Some(date)) = (
-        single_date(stored, &LAST_MODIFIED),
-        single_date(stored, &DATE),
-    ) else {
+    let (Some(modified), Some(date)) =
+        (single_date(stored, &LAST_MODIFIED), single_date(stored, &DATE))
+    else {
         return false;
     };
-    date.duration_since(modified)
-        .is_ok_and(|between| between >= Duration::from_secs(1))
+    date.duration_since(modified).is_ok_and(|between| between >= Duration::from_secs(1))
 }
 
 /// Reads `Range`. One that is malformed, or in a unit other than bytes, is ignored (§14.2).
@@ -149,10 +147,7 @@ impl RangeSpec {
             Self::Between(first, last) => (first, last),
         };
         let end = complete_length.checked_sub(1)?;
-        (first <= end).then_some(RangeOutcome::Part {
-            first,
-            last: last.min(end),
-        })
+        (first <= end).then_some(RangeOutcome::Part { first, last: last.min(end) })
     }
 }
 
@@ -161,8 +156,9 @@ fn position(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(digits.iter().fold(0_u64, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(u64::from(digit - b'0'))
-    }))
+    Some(
+        digits.iter().fold(0_u64, |sum, digit| {
+            sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+        }),
+    )
 }

@@ -35,11 +35,7 @@ pub fn reuse(stored: &Storable, age: Duration, request: &CacheControl) -> Reuse 
     }
     let lifetime = stored.lifetime;
     let young_enough = !request.no_cache && request.max_age.is_none_or(|max_age| age <= max_age);
-    if young_enough
-        && is_fresh(
-            lifetime,
-            age.saturating_add(request.min_fresh.unwrap_or_default()),
-        )
+    if young_enough && is_fresh(lifetime, age.saturating_add(request.min_fresh.unwrap_or_default()))
     {
         return Reuse::Fresh;
     }

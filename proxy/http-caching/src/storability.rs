@@ -209,10 +209,7 @@ fn is_understood(status: StatusCode) -> bool {
 
 /// The statuses that may be kept without a stated lifetime (RFC 9110 §15.1), save 206.
 fn is_heuristically_cacheable(status: StatusCode) -> bool {
-    matches!(
-        status.as_u16(),
-        200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
-    )
+    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
 /// The fields named by `Vary` (RFC 9110 §12.5.5).
@@ -251,9 +248,7 @@ fn stale_windows(control: &CacheControl, policy: &Policy) -> (Duration, Duration
         return (Duration::ZERO, Duration::ZERO);
     }
     (
-        control
-            .stale_while_revalidate
-            .unwrap_or(policy.stale_while_revalidate),
+        control.stale_while_revalidate.unwrap_or(policy.stale_while_revalidate),
         control.stale_if_error.unwrap_or(policy.stale_if_error),
     )
 }

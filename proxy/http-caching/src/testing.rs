@@ -22,11 +22,7 @@ pub(crate) fn http_date(offset: i64) -> String {
 /// The moment so many seconds from now.
 pub(crate) fn at(offset: i64) -> SystemTime {
     let distance = s(offset.unsigned_abs());
-    if offset < 0 {
-        now() - distance
-    } else {
-        now() + distance
-    }
+    if offset < 0 { now() - distance } else { now() + distance }
 }
 
 /// Fields from `Name: value` lines; `{+60}` and `{-60}` stand for dates relative to now.
@@ -36,10 +32,7 @@ pub(crate) fn fields(lines: &[&str]) -> HeaderMap {
         let (name, value) = line.split_once(':').expect("a field line");
         let value = with_dates(value);
         let name = HeaderName::from_bytes(name.as_bytes()).expect("a field name");
-        map.append(
-            name,
-            HeaderValue::from_bytes(value.as_bytes()).expect("a field value"),
-        );
+        map.append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a field value"));
     }
     map
 }

@@ -35,9 +35,7 @@ impl<'a> EntityTag<'a> {
             None => (false, bytes),
         };
         let inner = quoted.strip_prefix(b"\"")?;
-        let end = inner
-            .iter()
-            .position(|byte| !matches!(byte, 0x21 | 0x23..=0x7e | 0x80..))?;
+        let end = inner.iter().position(|byte| !matches!(byte, 0x21 | 0x23..=0x7e | 0x80..))?;
         let (opaque, rest) = inner.split_at(end);
         let rest = rest.strip_prefix(b"\"")?;
         Some((Self { weak, opaque }, rest))
@@ -72,10 +70,7 @@ pub fn entity_tags(mut value: &[u8]) -> impl Iterator<Item = EntityTag<'_>> {
             let member = trim(value);
             let tag = EntityTag::split(member);
             let rest = tag.map_or(member, |(_, rest)| rest);
-            let comma = rest
-                .iter()
-                .position(|byte| *byte == b',')
-                .unwrap_or(rest.len());
+            let comma = rest.iter().position(|byte| *byte == b',').unwrap_or(rest.len());
             value = rest.get(comma + 1..).unwrap_or_default();
             if let Some((tag, _)) = tag
                 && trim(&rest[..comma]).is_empty()
@@ -122,11 +117,7 @@ pub fn precondition(method: &Method, request: &dyn Fields, stored: &dyn Fields) 
     } else {
         not_modified_since(request, stored)
     };
-    if has_it {
-        Precondition::NotModified
-    } else {
-        Precondition::None
-    }
+    if has_it { Precondition::NotModified } else { Precondition::None }
 }
 
 /// Whether a list of entity tags is `*` or has that of the stored response.
@@ -156,10 +147,7 @@ fn lists_stored(
 /// `If-Unmodified-Since` (§13.1.4); ignored when unreadable, or when the stored response has no date
 /// to compare with.
 fn unmodified_since(request: &dyn Fields, stored: &dyn Fields) -> bool {
-    match (
-        single_date(request, &IF_UNMODIFIED_SINCE),
-        single_date(stored, &LAST_MODIFIED),
-    ) {
+    match (single_date(request, &IF_UNMODIFIED_SINCE), single_date(stored, &LAST_MODIFIED)) {
         (Some(since), Some(modified)) => modified <= since,
         _ => true,
     }
@@ -171,11 +159,7 @@ fn not_modified_since(request: &dyn Fields, stored: &dyn Fields) -> bool {
     let Some(since) = single_date(request, &IF_MODIFIED_SINCE) else {
         return false;
     };
-    let modified = if stored.contains(&LAST_MODIFIED) {
-        &LAST_MODIFIED
-    } else {
-        &DATE
-    };
+    let modified = if stored.contains(&LAST_MODIFIED) { &LAST_MODIFIED } else { &DATE };
     single_date(stored, modified).is_some_and(|modified| modified <= since)
 }
 
@@ -191,12 +175,10 @@ pub fn has_validator(response: &dyn Fields) -> bool {
 /// A 304 without validators is taken at its word: we asked about one stored response.
 pub fn confirms(stored: &dyn Fields, not_modified: &dyn Fields) -> bool {
     let same_tag = with_single(not_modified, &ETAG, |new| {
-        with_single(stored, &ETAG, |old| {
-            match (EntityTag::parse(new), EntityTag::parse(old)) {
-                (Some(new), Some(old)) if new.weak => new.weak_match(&old),
-                (Some(new), Some(old)) => new.strong_match(&old),
-                _ => new == old,
-            }
+        with_single(stored, &ETAG, |old| match (EntityTag::parse(new), EntityTag::parse(old)) {
+            (Some(new), Some(old)) if new.weak => new.weak_match(&old),
+            (Some(new), Some(old)) => new.strong_match(&old),
+            _ => new == old,
         })
     });
     match same_tag {
@@ -205,11 +187,9 @@ pub fn confirms(stored: &dyn Fields, not_modified: &dyn Fields) -> bool {
         _ => {}
     }
     let same_date = with_single(not_modified, &LAST_MODIFIED, |new| {
-        with_single(stored, &LAST_MODIFIED, |old| {
-            match (http_date(new), http_date(old)) {
-                (Some(new), Some(old)) => new == old,
-                _ => new == old,
-            }
+        with_single(stored, &LAST_MODIFIED, |old| match (http_date(new), http_date(old)) {
+            (Some(new), Some(old)) => new == old,
+            _ => new == old,
         })
     });
     !matches!(same_date, Some(Some(false)))

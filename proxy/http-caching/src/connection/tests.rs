@@ -5,21 +5,12 @@ use crate::testing::{fields, names};
 #[test]
 fn fields_of_one_hop() {
     for (lines, expected) in [
-        (
-            &["Host: shop", "Accept: */*", "Trailer: X-Sum"][..],
-            &[][..],
-        ),
-        (
-            &["Connection: keep-alive", "Keep-Alive: timeout=5"],
-            &["connection", "keep-alive"],
-        ),
+        (&["Host: shop", "Accept: */*", "Trailer: X-Sum"][..], &[][..]),
+        (&["Connection: keep-alive", "Keep-Alive: timeout=5"], &["connection", "keep-alive"]),
         (&["Proxy-Connection: close"], &["proxy-connection"]),
         (&["TE: trailers", "Connection: TE"], &["connection", "te"]),
         (&["Transfer-Encoding: chunked"], &["transfer-encoding"]),
-        (
-            &["Connection: upgrade", "Upgrade: websocket"],
-            &["connection", "upgrade"],
-        ),
+        (&["Connection: upgrade", "Upgrade: websocket"], &["connection", "upgrade"]),
         (
             &["Proxy-Authenticate: Basic", "Proxy-Authentication-Info: x"],
             &["proxy-authenticate", "proxy-authentication-info"],
@@ -27,19 +18,11 @@ fn fields_of_one_hop() {
         (&["Proxy-Authorization: Basic x"], &["proxy-authorization"]),
         // Named, in any case, on any line, once.
         (
-            &[
-                "Connection: X-A,, x-b",
-                "Connection: x-a",
-                "X-A: 1",
-                "X-B: 1",
-            ],
+            &["Connection: X-A,, x-b", "Connection: x-a", "X-A: 1", "X-B: 1"],
             &["connection", "x-a", "x-b"],
         ),
         // Named but absent, or no name at all.
-        (
-            &["Connection: close, X-A, @, \"x-b\", a b", "X-B: 1"],
-            &["connection"],
-        ),
+        (&["Connection: close, X-A, @, \"x-b\", a b", "X-B: 1"], &["connection"]),
         // Fields for every recipient stay (§7.6.1: never appropriate as connection options).
         (
             &[

@@ -16,10 +16,7 @@ fn dates() {
         ("Sun, 06 Nov 1994 08:49:37 +0100", None),
         ("Sun, 06 Nov 1994 25:49:37 GMT", None),
         ("Sun, 06 Foo 1994 08:49:37 GMT", None),
-        (
-            "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
-            None,
-        ),
+        ("Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT", None),
         ("784111777", None),
     ] {
         assert_eq!(http_date(value.as_bytes()), expected, "{value}");
@@ -89,10 +86,7 @@ fn lifetimes() {
     for (lines, expected) in [
         (&[][..], None),
         // In this order: s-maxage, max-age, Expires.
-        (
-            &["Cache-Control: s-maxage=1, max-age=2", "Expires: {+3}"],
-            Some(1),
-        ),
+        (&["Cache-Control: s-maxage=1, max-age=2", "Expires: {+3}"], Some(1)),
         (&["Cache-Control: max-age=2", "Expires: {+3}"], Some(2)),
         (&["Expires: {+3}"], Some(3)),
         (&["Cache-Control: s-maxage=9, max-age=2"], Some(9)),
@@ -114,10 +108,7 @@ fn lifetimes() {
         (&["Expires: {+60}", "Expires: {+60}"], Some(60)),
         (&["Expires: {+60}", "Expires: {+61}"], Some(0)),
         (&["Expires: {+60}", "Expires: 0"], Some(0)),
-        (
-            &["Expires: {+60}", "Expires: {+61}", "Expires: {+60}"],
-            Some(0),
-        ),
+        (&["Expires: {+60}", "Expires: {+61}", "Expires: {+60}"], Some(0)),
         // Dates of the obsolete forms; both are a minute from now.
         (&["Expires: Sunday, 06-Nov-94 08:50:37 GMT"], Some(60)),
         (&["Expires: Sun Nov  6 08:50:37 1994"], Some(60)),

@@ -54,10 +54,6 @@ fn targets_within_the_origin() {
         ("", None),
         ("ঢাল", None),
     ] {
-        assert_eq!(
-            same_origin_target("https", "shop.example", reference),
-            expected,
-            "{reference}"
-        );
+        assert_eq!(same_origin_target("https", "shop.example", reference), expected, "{reference}");
     }
 }
