@@ -162,3 +162,6 @@ fn position(digits: &[u8]) -> Option<u64> {
         }),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,3 +99,6 @@ pub fn variance(vary: &[HeaderName], request: &dyn Fields, out: &mut Vec<u8>) {
 
 /// Fields whose syntax is a list, so that whitespace around its commas means nothing.
 const LISTS: [HeaderName; 4] = [ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE];
+
+#[cfg(test)]
+mod tests;

@@ -258,3 +258,6 @@ fn answers_without_validation(stored: &Storable) -> bool {
     let window = stored.stale_while_revalidate.max(stored.stale_if_error);
     !stored.always_validate && is_fresh(stored.lifetime.saturating_add(window), stored.age)
 }
+
+#[cfg(test)]
+mod tests;

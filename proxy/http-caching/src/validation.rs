@@ -96,8 +96,9 @@ pub enum Precondition {
 /// Evaluates the preconditions of a GET or HEAD against a stored 200 response, in the order of
 /// RFC 9110 §13.2.2. Other methods have nothing to ask of the store and pass.
 ///
-/// RFC 9111 §4.3.2 leaves `If-Match` and `If-Unmodified-Since` to the origin server; as its gateway
-/// we answer for it while the stored response is fresh.
+/// RFC 9111 §4.3.2 leaves `If-Match` and `If-Unmodified-Since` to the origin server, whose gateway we
+/// are. The origin server may have moved on since the response was stored, so the caller may well
+/// forward a request that [`Failed`](Precondition::Failed) instead of answering 412.
 pub fn precondition(method: &Method, request: &dyn Fields, stored: &dyn Fields) -> Precondition {
     if method != Method::GET && method != Method::HEAD {
         return Precondition::None;
@@ -217,3 +218,6 @@ pub fn update_stored(stored: &mut HeaderMap, not_modified: &HeaderMap) {
 }
 
 const KEPT: [HeaderName; 4] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, SET_COOKIE];
+
+#[cfg(test)]
+mod tests;
