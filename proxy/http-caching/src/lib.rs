@@ -39,4 +39,6 @@ pub use storability::{NotStored, Policy, Storable, storable};
 pub use validation::{Precondition, precondition, update_stored};
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod testing;
