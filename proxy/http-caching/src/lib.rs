@@ -6,7 +6,7 @@
 //! not storing and of asking the origin server.
 //!
 //! The modules stand in the order in which a request meets them: [`fields`] and [`connection`] when
-//! it arrives, [`key`] and [`reuse`] when the store is asked, [`validation`] and [`range`] when a
+//! it arrives, [`key`] and [`mod@reuse`] when the store is asked, [`validation`] and [`mod@range`] when a
 //! stored response answers it, [`storability`] and [`freshness`] when the origin server does, and
 //! [`invalidation`] when the request has changed something.
 
