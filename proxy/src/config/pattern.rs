@@ -57,7 +57,10 @@ fn host(text: &str) -> Result<String, Complaint> {
     if let Some((name, _)) = text.split_once(':') {
         return Err(
             wrong("it has a port or a scheme").help(match name.contains('.') {
-                true => format!("write \"{name}\": a route applies to every port"),
+                true => format!(
+                    "write \"{}\": a route applies to every port",
+                    name.to_ascii_lowercase()
+                ),
                 false => "write the name alone: a route applies to every port".to_owned(),
             }),
         );
@@ -99,7 +102,9 @@ impl Scalar for PathPattern {
         let wrong =
             |why: &str| Complaint::new(format!("{} is no path of a route: {why}", shown(text)));
         let Some(relative) = text.strip_prefix('/') else {
-            return Err(wrong("it must begin with `/`").help(format!("write \"/{text}\"")));
+            return Err(
+                wrong("it must begin with `/`").help("write it as in \"/cart\" or \"/products/*\"")
+            );
         };
         if let Some((path, _)) = text.split_once(['?', '#']) {
             return Err(

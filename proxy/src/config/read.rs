@@ -117,7 +117,10 @@ impl Read for u64 {
             }
         };
         if parsed.is_none() {
-            cx.error(value.span(), "expected a whole number that is not negative");
+            cx.error(
+                value.span(),
+                "expected a whole number that is not negative and fits 64 bits",
+            );
         }
         parsed
     }
@@ -169,6 +172,15 @@ impl<T: Read> Read for List<T> {
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
         match value.get_ref() {
             DeValue::Array(values) => Some(Self::of(values.iter(), cx)),
+            DeValue::String(_) => {
+                let help = format!("write [{}]", cx.source.slice(value.span()));
+                cx.error(
+                    value.span(),
+                    Complaint::new(format!("expected {}, found a string", Self::wanted()))
+                        .help(help),
+                );
+                None
+            }
             _ => {
                 cx.wrong_type(value, &Self::wanted());
                 None
@@ -213,21 +225,34 @@ impl<T: Read> Read for Named<T> {
         };
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(name, _)| name.span().start);
-        let named = entries.into_iter().map(|(name, value)| {
+        let mut named = Vec::new();
+        for (name, value) in entries {
+            let text = name.get_ref();
+            if !matches!(value.get_ref(), DeValue::Table(_)) {
+                cx.error(
+                    name.span(),
+                    Complaint::new(format!(
+                        "expected a name with a table, found the key {}",
+                        shown(text)
+                    ))
+                    .help("the name belongs into the header, as in `[upstreams.shop]`"),
+                );
+                continue;
+            }
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
-            if name.get_ref().len() > NAME_MAX
-                || !name.get_ref().bytes().all(plain)
-                || name.get_ref().is_empty()
-            {
+            if text.is_empty() || text.len() > NAME_MAX || !text.bytes().all(plain) {
                 cx.error(
                     name.span(),
                     format!("a name has 1 to {NAME_MAX} letters, digits, `_`, `-` or `.`"),
                 );
             }
-            let field = Field::read(Some(value), cx);
-            (Spanned::new(name.span(), name.get_ref().to_string()), field)
-        });
-        Some(Self(named.collect()))
+            let name = Spanned::new(name.span(), text.to_string());
+            named.push((name, Field::read(Some(value), cx)));
+        }
+        match named.is_empty() && !table.is_empty() {
+            true => None,
+            false => Some(Self(named)),
+        }
     }
 }
 
@@ -311,18 +336,19 @@ impl<T: Read + Shown + PartialOrd> Setting<T> {
         cx: &mut Context<'_>,
     ) -> Self {
         match Field::<T>::read(value, cx) {
+            Field::Given(given) if bounds.contains(given.get_ref()) => Self {
+                span: Some(given.span()),
+                value: given.into_inner(),
+            },
             Field::Given(given) => {
-                let span = given.span();
-                if !bounds.contains(given.get_ref()) {
-                    let (least, most) = (bounds.start().shown(), bounds.end().shown());
-                    cx.error(
-                        span.clone(),
-                        format!("`{key}` must lie between {least} and {most}"),
-                    );
-                }
+                let (least, most) = (bounds.start().shown(), bounds.end().shown());
+                cx.error(
+                    given.span(),
+                    format!("`{key}` must lie between {least} and {most}"),
+                );
                 Self {
-                    value: given.into_inner(),
-                    span: Some(span),
+                    value: default,
+                    span: None,
                 }
             }
             Field::Absent | Field::Wrong => Self {

@@ -35,7 +35,12 @@ pub(super) fn routes(file: &File, cx: &mut Context<'_>) -> Vec<Route> {
         upstreams: names(&file.upstreams).collect(),
         policies: [BUILT_IN_POLICY]
             .into_iter()
-            .chain(file.policies().into_iter().flat_map(names))
+            .chain(
+                file.policies()
+                    .into_iter()
+                    .flat_map(names)
+                    .filter(|name| *name != BUILT_IN_POLICY),
+            )
             .collect(),
         limits: names(&file.limits).collect(),
     };
