@@ -1,0 +1,369 @@
+//! From the file to the configuration; the sections without references to others are compiled here.
+
+use std::{
+    num::NonZeroU32,
+    ops::{Range, RangeInclusive},
+    sync::Arc,
+    time::Duration,
+};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    Surroundings,
+    context::{Context, Value},
+    diagnostic::{Complaint, Diagnostic, Severity, Source, shown, suggest},
+    file::{self, File},
+    listeners,
+    model::{
+        AccessLog, Admin, AdminAddress, Cache, CachePolicy, Config, Limit, LimitKey, Listener,
+        LogFormat, LogTarget, Server,
+    },
+    read::{Field, Named, Read},
+    routes,
+    scalar::{AdminEndpoint, LogPath, SOCKET_PATH_MAX},
+    units::{Shown, secs},
+    upstreams,
+};
+
+/// Most requests a limit lets through at once: beyond it there is hardly a limit.
+const BURST_MOST: u64 = 1_000_000;
+
+/// Freshness in whole seconds at least, as in `Cache-Control`, and a year at most.
+const TTL: RangeInclusive<Duration> = secs(1)..=secs(365 * 86_400);
+
+/// The configuration, unless there is an error, and all diagnostics by position.
+pub(super) fn compile(
+    name: &str,
+    text: &str,
+    outside: &Surroundings<'_>,
+) -> (Option<Config>, Vec<Diagnostic>) {
+    let mut cx = Context {
+        outside,
+        source: Arc::new(Source::new(name, text)),
+        diagnostics: Vec::new(),
+    };
+    let config = document(text, &mut cx).map(|file| config(&file, &mut cx));
+    let mut diagnostics = cx.diagnostics;
+    diagnostics.sort_by_key(|d| d.span.start);
+    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
+    (config.filter(|_| !failed), diagnostics)
+}
+
+/// The file as it is written, unless it is no TOML.
+fn document(text: &str, cx: &mut Context<'_>) -> Option<File> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        let mut complaint = Complaint::new(error.message());
+        let word = cx.source.slice(span.clone()).trim();
+        if error.message().starts_with("string values must be quoted") && !word.is_empty() {
+            complaint = Complaint::new("a string needs quotes").help(format!("write \"{word}\""));
+        }
+        cx.error(span, complaint);
+    }
+    match errors.is_empty() {
+        true => File::read(
+            &Value::new(root.span(), DeValue::Table(root.into_inner())),
+            cx,
+        ),
+        false => None,
+    }
+}
+
+fn config(file: &File, cx: &mut Context<'_>) -> Config {
+    let certificates = listeners::certificates(file, cx);
+    let listeners = listeners::listeners(file, cx);
+    Config {
+        server: server(file.server.value(), cx),
+        admin: file
+            .admin
+            .given()
+            .map(|admin| self::admin(admin, &listeners, cx)),
+        listeners,
+        certificates,
+        upstreams: upstreams::upstreams(&file.upstreams, cx),
+        cache: cache(file.cache.value(), cx),
+        policies: policies(file, cx),
+        limits: limits(&file.limits, cx),
+        routes: routes::routes(file, cx),
+        access_log: file.access_log.value().map(|log| access_log(log, cx)),
+    }
+}
+
+/// Looks a name up among the tables of a section; reports an unknown one.
+pub(super) fn index_of<T>(
+    name: &Spanned<String>,
+    kind: &str,
+    known: &Field<T>,
+    names: &[&str],
+    cx: &mut Context<'_>,
+) -> Option<usize> {
+    let found = names.iter().position(|known| known == name.get_ref());
+    if found.is_none() && !matches!(known, Field::Wrong) {
+        let complaint = Complaint::new(format!("there is no {kind} {}", shown(name.get_ref())));
+        cx.error(
+            name.span(),
+            match names {
+                [] => complaint.help(format!("this file defines no {kind}")),
+                _ => complaint.help(suggest(name.get_ref(), names.iter().copied())),
+            },
+        );
+    }
+    found
+}
+
+fn server(given: Option<&file::Server>, cx: &mut Context<'_>) -> Server {
+    let empty = file::Server::empty(cx);
+    let server = given.unwrap_or(&empty);
+    let (target, header) = (&server.max_target_bytes, &server.max_header_bytes);
+    if let (true, Some(span)) = (
+        target.value > header.value,
+        target.span.as_ref().or(header.span.as_ref()),
+    ) {
+        cx.error(
+            span.clone(),
+            "`max_target_bytes` is larger than `max_header_bytes`, which includes the target",
+        );
+    }
+    let mut trusted_proxies = Vec::new();
+    for network in server.trusted_proxies.items() {
+        let written = network.get_ref().0;
+        if written.prefix_len() == 0 {
+            cx.warning(
+                network.span(),
+                Complaint::new("every client may choose the address that limits and logs see")
+                    .help("name the networks of your own load balancers only"),
+            );
+        } else if written != written.trunc() {
+            cx.warning(
+                network.span(),
+                format!("this means all of {}", written.trunc()),
+            );
+        }
+        trusted_proxies.push(written.trunc());
+    }
+    Server {
+        threads: server.threads.value as usize,
+        shutdown_grace: server.shutdown_grace.value,
+        pid_file: server.pid_file.value().map(|path| cx.path(path)),
+        header_timeout: server.header_timeout.value,
+        body_timeout: server.body_timeout.value,
+        keepalive_timeout: server.keepalive_timeout.value,
+        handshake_timeout: server.handshake_timeout.value,
+        max_connections: server.max_connections.value as usize,
+        max_target_bytes: target.value.0 as usize,
+        max_header_bytes: header.value.0 as usize,
+        trusted_proxies,
+    }
+}
+
+fn admin(section: &Spanned<file::Admin>, listeners: &[Listener], cx: &mut Context<'_>) -> Admin {
+    let admin = section.get_ref();
+    let given = admin.address.require("address", section.span(), cx);
+    let mut addresses: Vec<AdminAddress> = Vec::new();
+    if let Some(list) = given.filter(|list| list.get_ref().0.written == 0) {
+        cx.error(list.span(), "expected at least one address");
+    }
+    for endpoint in given.map_or(&[][..], |list| &list.get_ref().0.items) {
+        let address = match endpoint.get_ref() {
+            AdminEndpoint::Tcp(address) => AdminAddress::Tcp(*address),
+            AdminEndpoint::Unix(path) => AdminAddress::Unix(cx.path(path)),
+        };
+        admin_address(&address, endpoint.span(), listeners, cx);
+        if addresses.contains(&address)
+            && !matches!(&address, AdminAddress::Tcp(tcp) if tcp.port() == 0)
+        {
+            cx.error(endpoint.span(), "this address is listed twice");
+        }
+        addresses.push(address);
+    }
+    let any_tcp = addresses
+        .iter()
+        .any(|address| matches!(address, AdminAddress::Tcp(_)));
+    if let (Some(token), false) = (admin.token_file.given(), any_tcp || addresses.is_empty()) {
+        cx.warning(
+            token.span(),
+            "`token_file` does nothing: no address is TCP, and a socket asks for no token",
+        );
+    }
+    Admin {
+        addresses,
+        token_file: admin.token_file.value().map(|path| cx.path(path)),
+    }
+}
+
+fn admin_address(
+    address: &AdminAddress,
+    span: Range<usize>,
+    listeners: &[Listener],
+    cx: &mut Context<'_>,
+) {
+    match address {
+        AdminAddress::Tcp(tcp) => {
+            if tcp.port() != 0 && listeners.iter().any(|listener| listener.address == *tcp) {
+                cx.error(span, format!("{tcp} is the address of a listener"));
+            } else if !tcp.ip().is_loopback() {
+                cx.warning(
+                    span,
+                    Complaint::new("everyone who reaches this address can read the state of the edge")
+                        .help("listen on 127.0.0.1 or a Unix socket, or keep strangers out with a firewall"),
+                );
+            }
+        }
+        AdminAddress::Unix(path) => {
+            if path.as_os_str().len() > SOCKET_PATH_MAX {
+                cx.error(
+                    span,
+                    format!("the path of a socket has at most {SOCKET_PATH_MAX} bytes"),
+                );
+            }
+        }
+    }
+}
+
+fn cache(given: Option<&file::Cache>, cx: &mut Context<'_>) -> Cache {
+    let empty = file::Cache::empty(cx);
+    let cache = given.unwrap_or(&empty);
+    if let Some(disk) = cache.disk.given() {
+        cx.error(
+            disk.span(),
+            Complaint::new("the disk store is not part of this version").help("remove `disk`"),
+        );
+    }
+    let (memory, object) = (cache.memory.value, cache.max_object.value);
+    if let (true, Some(span)) = (object > memory, &cache.max_object.span) {
+        cx.error(
+            span.clone(),
+            format!("`max_object` is larger than `memory`, {}", memory.shown()),
+        );
+    }
+    Cache {
+        memory: memory.0,
+        max_object: object.min(memory).0,
+        lock_timeout: cache.lock_timeout.value,
+    }
+}
+
+/// The name of the policy that every configuration has.
+pub(super) const BUILT_IN_POLICY: &str = "default";
+
+/// All policies, the built-in one first.
+fn policies(file: &File, cx: &mut Context<'_>) -> Vec<CachePolicy> {
+    let mut policies = vec![CachePolicy {
+        name: BUILT_IN_POLICY.to_owned(),
+        ttl: None,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
+        ignore_query: Vec::new(),
+        bypass_cookies: Vec::new(),
+    }];
+    for (name, policy) in file.policies().map_or(&[][..], Field::entries) {
+        if name.get_ref() == BUILT_IN_POLICY {
+            cx.error(
+                name.span(),
+                Complaint::new("the policy `default` is built in")
+                    .help("choose another name, and name it in the routes"),
+            );
+        }
+        let Some(policy) = policy.value() else {
+            continue;
+        };
+        policies.push(self::policy(name.get_ref(), policy, cx));
+    }
+    policies
+}
+
+fn policy(name: &str, policy: &file::Policy, cx: &mut Context<'_>) -> CachePolicy {
+    if let Some(ttl) = policy
+        .ttl
+        .given()
+        .filter(|ttl| !TTL.contains(ttl.get_ref()))
+    {
+        let (least, most) = (TTL.start().shown(), TTL.end().shown());
+        cx.error(
+            ttl.span(),
+            format!("`ttl` must lie between {least} and {most}"),
+        );
+    }
+    for name in policy.ignore_query.items() {
+        if name.get_ref().0 == "*" {
+            cx.warning(
+                name.span(),
+                "all of the query is ignored: `/search?q=a` and `/search?q=b` share one response",
+            );
+        }
+    }
+    CachePolicy {
+        name: name.to_owned(),
+        ttl: policy.ttl.value().copied(),
+        stale_while_revalidate: policy.stale_while_revalidate.value,
+        stale_if_error: policy.stale_if_error.value,
+        ignore_query: policy
+            .ignore_query
+            .items()
+            .iter()
+            .map(|name| name.get_ref().0.clone())
+            .collect(),
+        bypass_cookies: policy
+            .bypass_cookies
+            .items()
+            .iter()
+            .map(|name| name.get_ref().0.clone())
+            .collect(),
+    }
+}
+
+fn limits(given: &Field<Named<file::Limit>>, cx: &mut Context<'_>) -> Vec<Limit> {
+    let mut limits = Vec::new();
+    for (name, limit) in given.entries() {
+        let Some(limit) = limit.given() else { continue };
+        let section = limit.span();
+        let limit = limit.get_ref();
+        let Some(rate) = limit.rate.require("rate", section, cx) else {
+            continue;
+        };
+        if u64::from(rate.get_ref().count.get()) > BURST_MOST {
+            cx.error(
+                rate.span(),
+                format!("`rate` must lie between 1 and {BURST_MOST}"),
+            );
+        }
+        let burst = limit.burst.given().and_then(|burst| {
+            let valid = u32::try_from(*burst.get_ref())
+                .ok()
+                .and_then(NonZeroU32::new);
+            let valid = valid.filter(|count| u64::from(count.get()) <= BURST_MOST);
+            if valid.is_none() {
+                cx.error(
+                    burst.span(),
+                    format!("`burst` must lie between 1 and {BURST_MOST}"),
+                );
+            }
+            valid
+        });
+        let rate = rate.get_ref();
+        limits.push(Limit {
+            name: name.get_ref().clone(),
+            key: limit.key.value().copied().unwrap_or(LimitKey::ClientIp),
+            rate: rate.count,
+            period: rate.period,
+            burst: burst.unwrap_or(rate.count),
+            max_keys: limit.max_keys.value as usize,
+        });
+    }
+    limits
+}
+
+fn access_log(log: &file::AccessLog, cx: &Context<'_>) -> AccessLog {
+    AccessLog {
+        target: match log.path.value() {
+            Some(LogPath::File(path)) => LogTarget::File(cx.path(path)),
+            Some(LogPath::Stdout) | None => LogTarget::Stdout,
+        },
+        format: log.format.value().copied().unwrap_or(LogFormat::Json),
+    }
+}

@@ -1,0 +1,384 @@
+//! What is wrong with a configuration, and how it is shown.
+//!
+//! ```text
+//! dhal.toml:6:1: error: unknown key `adress` in [[listeners]]
+//!     adress = "127.0.0.1:8080"
+//!     ^^^^^^
+//! help: did you mean `address`?
+//! ```
+
+use std::{fmt, ops::Range, sync::Arc};
+
+/// Characters shown before and after the start of a span where a line is too long to show whole.
+const EXCERPT_BEFORE: usize = 60;
+const EXCERPT_AFTER: usize = 100;
+
+/// Characters of a value repeated in a message.
+const SHOWN_MAX: usize = 60;
+
+/// A configuration file's name and text, shared by all diagnostics about it.
+#[derive(Debug)]
+pub(super) struct Source {
+    name: String,
+    text: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
+}
+
+impl Source {
+    pub(super) fn new(name: &str, text: &str) -> Self {
+        let lines = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
+        Self {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            lines,
+        }
+    }
+
+    /// The text of a span; empty where the span does not fit the text.
+    pub(super) fn slice(&self, span: Range<usize>) -> &str {
+        self.text.get(span).unwrap_or_default()
+    }
+
+    /// The number of the line that holds this byte, from 1.
+    pub(super) fn line_of(&self, at: usize) -> usize {
+        self.lines.partition_point(|start| *start <= at)
+    }
+
+    /// A line without its end, and where it begins; `number` counts from 1.
+    fn line(&self, number: usize) -> (&str, usize) {
+        let start = self.lines[number - 1];
+        let end = self
+            .lines
+            .get(number)
+            .map_or(self.text.len(), |next| next - 1);
+        let line = self.text.get(start..end).unwrap_or_default();
+        (line.strip_suffix('\r').unwrap_or(line), start)
+    }
+
+    /// The nearest start of a character at or before this byte.
+    fn boundary(&self, at: usize) -> usize {
+        self.text.floor_char_boundary(at.min(self.text.len()))
+    }
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration cannot be used.
+    Error,
+    /// Legal, but probably not what was meant.
+    Warning,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        })
+    }
+}
+
+/// A complaint about a value by someone who does not know where the value stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Complaint {
+    message: String,
+    help: Option<String>,
+}
+
+impl Complaint {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    pub(super) fn help(self, help: impl Into<String>) -> Self {
+        Self {
+            help: Some(help.into()),
+            ..self
+        }
+    }
+}
+
+impl From<String> for Complaint {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<&str> for Complaint {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}
+
+/// One thing that is wrong, with its place.
+#[derive(Debug, Clone)]
+pub struct Diagnostic {
+    /// Error or warning.
+    pub severity: Severity,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// Bytes of the text it is about; empty where it is about the file as a whole.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    source: Arc<Source>,
+}
+
+impl Diagnostic {
+    pub(super) fn new(
+        severity: Severity,
+        source: &Arc<Source>,
+        span: Range<usize>,
+        complaint: Complaint,
+    ) -> Self {
+        let start = source.boundary(span.start);
+        let end = source.boundary(span.end).max(start);
+        let line = source.line_of(start);
+        let (_, line_start) = source.line(line);
+        Self {
+            severity,
+            line,
+            column: source.slice(line_start..start).chars().count() + 1,
+            span: start..end,
+            message: complaint.message,
+            help: complaint.help,
+            source: Arc::clone(source),
+        }
+    }
+
+    /// Name of the file, as it was given.
+    pub fn file(&self) -> &str {
+        &self.source.name
+    }
+
+    /// The source line and the carets under the span.
+    fn excerpt(&self) -> Option<(String, String)> {
+        if self.span.end == 0 {
+            return None;
+        }
+        let (line, line_start) = self.source.line(self.line);
+        let before = self.column - 1;
+        let skip = match line.chars().count() {
+            long if long > EXCERPT_BEFORE + EXCERPT_AFTER => before.saturating_sub(EXCERPT_BEFORE),
+            _ => 0,
+        };
+        let shown: String = line
+            .chars()
+            .skip(skip)
+            .take(EXCERPT_BEFORE + EXCERPT_AFTER)
+            .collect();
+        // A tab stays a tab in the second line, so that the carets stand where the reader sees them.
+        let indent: String = shown
+            .chars()
+            .take(before - skip)
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
+        let line_end = line_start + line.len();
+        let marked = self
+            .source
+            .slice(self.span.start..self.span.end.min(line_end));
+        let room = shown.chars().count().saturating_sub(before - skip);
+        let width = marked.chars().count().min(room).max(1);
+        Some((shown, indent + &"^".repeat(width)))
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            severity,
+            line,
+            column,
+            message,
+            ..
+        } = self;
+        write!(f, "{}:{line}:{column}: {severity}: {message}", self.file())?;
+        if let Some((source, carets)) = self.excerpt() {
+            write!(f, "\n    {source}\n    {carets}")?;
+        }
+        match &self.help {
+            Some(help) => write!(f, "\nhelp: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// All diagnostics by position, an empty line between two, and their number at the end.
+pub fn render(diagnostics: &[Diagnostic]) -> String {
+    let mut sorted: Vec<_> = diagnostics.iter().collect();
+    sorted.sort_by_key(|d| d.span.start);
+    let mut text = String::new();
+    for diagnostic in sorted {
+        text += &format!("{diagnostic}\n\n");
+    }
+    text + &summary(diagnostics)
+}
+
+/// `2 errors, 1 warning`.
+fn summary(diagnostics: &[Diagnostic]) -> String {
+    [Severity::Error, Severity::Warning]
+        .into_iter()
+        .filter_map(|severity| {
+            let count = diagnostics
+                .iter()
+                .filter(|d| d.severity == severity)
+                .count();
+            match count {
+                0 => None,
+                1 => Some(format!("1 {severity}")),
+                _ => Some(format!("{count} {severity}s")),
+            }
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// A value from the file as messages repeat it: in backticks, bounded, without control characters.
+pub(super) fn shown(value: &str) -> String {
+    let mut text: String = value
+        .chars()
+        .take(SHOWN_MAX)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if value.chars().nth(SHOWN_MAX).is_some() {
+        text.push('…');
+    }
+    format!("`{text}`")
+}
+
+/// Help for a name that is not known: the likeliest one that was meant, or all that there are.
+pub(super) fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    let near = known
+        .clone()
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count().div_ceil(3))
+        .min();
+    match near {
+        Some((_, candidate)) => format!("did you mean `{candidate}`?"),
+        None => {
+            let all: Vec<_> = known.map(|candidate| format!("`{candidate}`")).collect();
+            format!("known here: {}", all.join(", "))
+        }
+    }
+}
+
+/// Letters to change, add, remove or swap with a neighbour until one word is the other.
+fn distance(from: &str, to: &str) -> usize {
+    // A name this long is no slip of the finger, and the table below stays small.
+    const LONGEST: usize = 64;
+    let (from, to): (Vec<_>, Vec<_>) = (from.chars().collect(), to.chars().collect());
+    if from.len().max(to.len()) > LONGEST {
+        return usize::MAX;
+    }
+    let mut rows = vec![vec![0; to.len() + 1]; from.len() + 1];
+    for i in 0..=from.len() {
+        for j in 0..=to.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let same = from[i - 1] == to[j - 1];
+                let mut least = (rows[i - 1][j - 1] + usize::from(!same))
+                    .min(rows[i - 1][j] + 1)
+                    .min(rows[i][j - 1] + 1);
+                if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
+                    least = least.min(rows[i - 2][j - 2] + 1);
+                }
+                least
+            };
+        }
+    }
+    rows[from.len()][to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_counts_slips() {
+        for (from, to, expected) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("address", "address", 0),
+            ("adress", "address", 1),
+            ("upsteram", "upstream", 1),
+            ("ttl", "tls", 2),
+        ] {
+            assert_eq!(distance(from, to), expected, "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn suggests_the_nearest_or_lists_all() {
+        let known = ["address", "tls"];
+        assert_eq!(
+            suggest("addres", known.into_iter()),
+            "did you mean `address`?"
+        );
+        assert_eq!(
+            suggest("zzzzzz", known.into_iter()),
+            "known here: `address`, `tls`"
+        );
+        assert_eq!(
+            suggest(&"z".repeat(10_000), known.into_iter()),
+            "known here: `address`, `tls`"
+        );
+    }
+
+    fn rendered(text: &str, span: Range<usize>) -> String {
+        let source = Arc::new(Source::new("f", text));
+        Diagnostic::new(Severity::Error, &source, span, Complaint::new("no")).to_string()
+    }
+
+    #[test]
+    fn carets_stand_under_the_span() {
+        for (text, span, expected) in [
+            ("a = 1\nb = 2\n", 6..7, "f:2:1: error: no\n    b = 2\n    ^"),
+            (
+                "a = 1\r\nb = 22\r\n",
+                11..13,
+                "f:2:5: error: no\n    b = 22\n        ^^",
+            ),
+            (
+                "\ta = 'ঢাল' # x",
+                5..16,
+                "f:1:6: error: no\n    \ta = 'ঢাল' # x\n    \t    ^^^^^",
+            ),
+            // Over several lines: up to the end of the first.
+            (
+                "a = [\n1,\n]",
+                4..10,
+                "f:1:5: error: no\n    a = [\n        ^",
+            ),
+            // At the end of the text, past it, and about the file as a whole.
+            ("a", 1..1, "f:1:2: error: no\n    a\n     ^"),
+            ("a", 7..9, "f:1:2: error: no\n    a\n     ^"),
+            ("a", 0..0, "f:1:1: error: no"),
+        ] {
+            assert_eq!(rendered(text, span), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_span() {
+        let text = format!("{}HERE{}", "x".repeat(5000), "y".repeat(5000));
+        let lines: Vec<_> = rendered(&text, 5000..5004)
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(lines[1].chars().count(), 164);
+        let caret = lines[2].find('^').unwrap_or_default();
+        assert_eq!(&lines[1][caret..caret + 4], "HERE");
+    }
+}

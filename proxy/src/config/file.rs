@@ -1,0 +1,341 @@
+//! The configuration file, as people write it: every key once, with its purpose and its limits.
+//!
+//! A line `key: Type = default, least..=most;` says all there is about a number, duration or size;
+//! a key without a default is optional or required, as its comment says. Relative paths start at
+//! the folder of the configuration file. `${NAME}` and `${NAME:-default}` read the environment in
+//! every string; a number or boolean may be such a string too (`threads = "${THREADS:-0}"`).
+//! References between sections and contradictions are checked by [`super::compile`].
+
+use std::{net::SocketAddr, time::Duration};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    context::{Context, Value},
+    model::{Balance, HostPattern, LimitKey, LogFormat, PathPattern},
+    pattern::HeaderHost,
+    read::{self, Field, List, Named, OneOrMany, Read, Scalar, Setting, section},
+    scalar::{
+        AdminEndpoint, CookieName, FilePath, LogPath, Network, QueryName, RequestPath,
+        ServerAddress,
+    },
+    units::{Rate, Size, kib, mib, millis, secs},
+};
+
+/// Far beyond one host's memory at any cost per connection that is in reach.
+const CONNECTIONS_MOST: u64 = 1_000_000;
+
+/// No client is made to wait, and no window of staleness means anything, beyond these.
+const HOUR: Duration = secs(3_600);
+const YEAR: Duration = secs(365 * 86_400);
+
+section! {
+    /// The file.
+    File is "the file" {
+        /// Process-wide settings.
+        server: Server;
+        /// The admin endpoint. Without this section there is none, and signals remain.
+        admin: Admin;
+        /// Addresses that accept visitors. Required, one or more.
+        listeners: List<Listener>;
+        /// Certificates, chosen by SNI; the first is the default. Required where a listener has `tls`.
+        certificates: List<Certificate>;
+        /// Groups of servers by name.
+        upstreams: Named<Upstream>;
+        /// The store, and the policies that say what goes into it.
+        cache: Cache;
+        /// Rate limits by name.
+        limits: Named<Limit>;
+        /// Which requests go where. Required, unless every listener redirects. Their order does
+        /// not matter: the most specific host, then the most specific path wins.
+        routes: List<Route>;
+        /// The access log. Without this section none is written.
+        access_log: AccessLog;
+    }
+}
+
+section! {
+    /// `[server]`
+    Server is "[server]" {
+        /// Worker threads; 0 means one per core.
+        threads: u64 = 0, 0..=1024;
+        /// How long running requests may take to finish after SIGTERM. 10s: what container
+        /// runtimes wait before they kill.
+        shutdown_grace: Duration = secs(10), secs(0)..=HOUR;
+        /// Where the process id is written. Optional.
+        pid_file: FilePath;
+        /// Total time for a request head to arrive; `408` beyond it. 10s: a phone on a bad line
+        /// sends a head in one or two packets, a slowloris does not.
+        header_timeout: Duration = secs(10), millis(100)..=HOUR;
+        /// Longest pause within a request body; `408` beyond it.
+        body_timeout: Duration = secs(30), millis(100)..=HOUR;
+        /// How long an idle connection stays open between requests. 75s: longer than the 60s for
+        /// which load balancers in front reuse a connection, so that they close it first.
+        keepalive_timeout: Duration = secs(75), millis(100)..=HOUR;
+        /// Time for a TLS handshake.
+        handshake_timeout: Duration = secs(10), millis(100)..=HOUR;
+        /// Connections open at once over all listeners; further ones wait in the listen queue.
+        /// 20,000: at some 30 KiB each they leave most of a 4 GiB host to the store and the shop.
+        max_connections: u64 = 20_000, 1..=CONNECTIONS_MOST;
+        /// Size of the request target; `414` beyond it. 8 KiB: what RFC 9110 asks for, and nginx allows.
+        max_target_bytes: Size = kib(8), Size(256)..=kib(64);
+        /// Size of a request head, the target included; `431` beyond it.
+        max_header_bytes: Size = kib(32), kib(1)..=mib(1);
+        /// Networks (`10.0.0.0/8`) or addresses whose `X-Forwarded-*` and `X-Request-ID` fields
+        /// are believed. None where absent.
+        trusted_proxies: List<Network>;
+    }
+}
+
+section! {
+    /// `[admin]`
+    Admin is "[admin]" {
+        /// `host:port` with an IP address, or `unix:/path/of.sock`; one or a list. Required. Over
+        /// TCP only reading is allowed unless the request carries the token.
+        address: OneOrMany<AdminEndpoint>;
+        /// File with the bearer token that allows changes over TCP. Optional.
+        token_file: FilePath;
+    }
+}
+
+section! {
+    /// `[[listeners]]`
+    Listener is "[[listeners]]" {
+        /// IP address and port; port 0 lets the system choose. Required.
+        address: SocketAddr;
+        /// Terminate TLS, with ALPN `h2` and `http/1.1`. False where absent.
+        tls: bool;
+        /// Answer everything with a redirect to `https`. False where absent.
+        redirect_to_https: bool;
+        /// Port in that redirect; 443 is left out of the URL.
+        https_port: u64 = 443, 1..=65_535;
+    }
+}
+
+section! {
+    /// `[[certificates]]`
+    Certificate is "[[certificates]]" {
+        /// PEM file with the chain, the leaf first. Required.
+        cert: FilePath;
+        /// PEM file with the private key. Required.
+        key: FilePath;
+    }
+}
+
+section! {
+    /// `[upstreams.NAME]`
+    Upstream is "[upstreams.NAME]" {
+        /// Servers, as `"host:port"` or as a table. A name is resolved once, when the
+        /// configuration is loaded. Required, one or more.
+        servers: List<BackendEntry>;
+        /// `"least-requests"` (the default), `"round-robin"` or `"consistent-hash"`.
+        balance: Balance;
+        /// Active checks. Without them a server is taken to be up.
+        health_check: HealthCheck;
+        /// Passive ejection after failures in a row. None where absent.
+        eject: Eject;
+        /// How often a safe request is tried again.
+        retry: Retry;
+        /// Time limits towards the servers.
+        timeouts: Timeouts;
+    }
+}
+
+section! {
+    /// One of `servers`, written as a table.
+    Backend is "a server of an upstream" {
+        /// `host:port`. Required.
+        address: ServerAddress;
+        /// Share of the requests relative to the other servers.
+        weight: u64 = 1, 1..=1_000;
+        /// Used only while no other server is up. False where absent.
+        backup: bool;
+    }
+}
+
+section! {
+    /// `health_check`
+    HealthCheck is "`health_check`" {
+        /// Requested with GET; any 2xx or 3xx is healthy. Required.
+        path: RequestPath;
+        /// `Host` of the check. The server's address where absent.
+        host: HeaderHost;
+        /// Pause between two checks of a server.
+        interval: Duration = secs(2), millis(100)..=HOUR;
+        /// Time for the whole exchange.
+        timeout: Duration = secs(1), millis(10)..=secs(60);
+        /// Successes in a row that bring a server back.
+        healthy: u64 = 2, 1..=100;
+        /// Failures in a row that take it out. 3: one lost packet is no outage, six seconds are.
+        unhealthy: u64 = 3, 1..=100;
+    }
+}
+
+section! {
+    /// `eject`
+    Eject is "`eject`" {
+        /// Failures in a row that eject a server.
+        consecutive_failures: u64 = 5, 1..=1_000;
+        /// Length of the first ejection; each further one lasts that much longer.
+        base_time: Duration = secs(10), millis(100)..=HOUR;
+        /// Greatest share of an upstream's servers that may be ejected at once, in percent.
+        /// 50: when most fail, the fault is rarely theirs.
+        max_percent: u64 = 50, 0..=100;
+    }
+}
+
+section! {
+    /// `retry`
+    Retry is "`retry`" {
+        /// Further attempts after the first; 0 turns retries off.
+        attempts: u64 = 2, 0..=10;
+        /// Share that retries may add to an upstream's requests, in percent. 20: retries help
+        /// against a bad server and must not become a second flood against all of them.
+        budget_percent: u64 = 20, 0..=100;
+    }
+}
+
+section! {
+    /// `timeouts`
+    Timeouts is "`timeouts`" {
+        /// TCP connect. 1s: the servers are near.
+        connect: Duration = secs(1), millis(1)..=secs(60);
+        /// From the request until the response head, and between two reads of its body. 15s:
+        /// longer than any page a visitor still waits for.
+        response: Duration = secs(15), millis(1)..=HOUR;
+        /// How long an unused connection stays in the pool. 60s: below the 75s for which common
+        /// servers keep one, so that a request does not meet a closing connection.
+        idle: Duration = secs(60), secs(1)..=HOUR;
+    }
+}
+
+section! {
+    /// `[cache]`
+    Cache is "[cache]" {
+        /// Memory for stored responses, heads and keys included.
+        memory: Size = mib(256), mib(1)..=Size(1 << 40);
+        /// Larger responses are passed through without being stored. At most `memory`; the
+        /// default is less where `memory` is.
+        max_object: Size = mib(8), kib(1)..=mib(1024);
+        /// How long a request waits for another that fetches the same response; 0s: not at all.
+        lock_timeout: Duration = secs(5), secs(0)..=secs(300);
+        /// Reserved for the disk store; an error in this version.
+        disk: Reserved;
+        /// Policies by name. `default` is built in: follow the origin's headers, store nothing
+        /// without freshness information.
+        policies: Named<Policy>;
+    }
+}
+
+section! {
+    /// `[cache.policies.NAME]`
+    Policy is "[cache.policies.NAME]" {
+        /// Freshness where the origin gives none. Absent: such responses are not stored.
+        ttl: Duration;
+        /// Serve stale while one request refreshes, where the origin does not say otherwise.
+        stale_while_revalidate: Duration = secs(0), secs(0)..=YEAR;
+        /// Serve stale while the origin fails, where the origin does not say otherwise.
+        stale_if_error: Duration = secs(0), secs(0)..=YEAR;
+        /// Query parameters left out of the cache key and of the request that fills it: names or
+        /// `prefix*`. None where absent.
+        ignore_query: List<QueryName>;
+        /// A request with one of these cookies is not answered from the store. None where absent.
+        bypass_cookies: List<CookieName>;
+    }
+}
+
+section! {
+    /// `[limits.NAME]`
+    Limit is "[limits.NAME]" {
+        /// What is counted: `"client-ip"` (the default), IPv6 by its /64.
+        key: LimitKey;
+        /// Requests per second, minute or hour: `"50/s"`, `"600/m"`, `"10/h"`. Required.
+        rate: Rate;
+        /// Requests that may come at once. The rate's number where absent; 1 to 1,000,000.
+        burst: u64;
+        /// Clients tracked at once; further ones share one bucket. 100,000: every visitor of a
+        /// sale, in some 10 MB.
+        max_keys: u64 = 100_000, 1..=10_000_000;
+    }
+}
+
+section! {
+    /// `[[routes]]`
+    Route is "[[routes]]" {
+        /// For metrics and logs. `host` and `path` joined where absent.
+        name: String;
+        /// `shop.example`, or `*.shop.example` for any name below it; lower case, without port.
+        /// Any host where absent.
+        host: HostPattern;
+        /// `/cart` is this path only. `/products/*` is every path that starts with `/products/`,
+        /// so `/products/` too, but not `/products`. `/products/:id/reviews` takes any one
+        /// non-empty segment for `:id`. Any path where absent.
+        path: PathPattern;
+        /// Name of an upstream. Required.
+        upstream: String;
+        /// Name of a cache policy. Absent: nothing is stored or served from the store.
+        cache: String;
+        /// Names of limits; a request must pass all of them. None where absent.
+        limits: List<String>;
+        /// Largest request body; `413` beyond it. 1 MiB: a form, not an upload.
+        max_body: Size = mib(1), Size(0)..=Size(1 << 40);
+    }
+}
+
+section! {
+    /// `[access_log]`
+    AccessLog is "[access_log]" {
+        /// `"stdout"` (the default), or a file, opened for appending and reopened at SIGUSR1.
+        path: LogPath;
+        /// `"json"` (the default) or `"combined"`.
+        format: LogFormat;
+    }
+}
+
+/// A server of an upstream: its address alone, or a table.
+#[derive(Debug)]
+pub(super) struct BackendEntry(pub(super) Backend);
+
+impl Read for BackendEntry {
+    fn wanted() -> String {
+        format!("{}, or a table with it", ServerAddress::WANTED)
+    }
+
+    fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
+        if let DeValue::Table(_) = value.get_ref() {
+            return Backend::read(value, cx).map(Self);
+        }
+        let address = Field::read(Some(value), cx);
+        address.given()?;
+        let weight = Setting {
+            value: 1,
+            span: None,
+        };
+        Some(Self(Backend {
+            address,
+            weight,
+            backup: Field::Absent,
+        }))
+    }
+}
+
+/// A key that is kept for later: its value is not looked at.
+#[derive(Debug)]
+pub(super) struct Reserved;
+
+impl Read for Reserved {
+    fn wanted() -> String {
+        "nothing".to_owned()
+    }
+
+    fn read(_: &Value<'_>, _: &mut Context<'_>) -> Option<Self> {
+        Some(Self)
+    }
+}
+
+impl File {
+    /// `[cache.policies]`, where there is a `[cache]`.
+    pub(super) fn policies(&self) -> Option<&Field<Named<Policy>>> {
+        self.cache.value().map(|cache| &cache.policies)
+    }
+}

@@ -1,0 +1,170 @@
+//! `[[listeners]]` and `[[certificates]]`.
+
+use std::{collections::HashMap, net::SocketAddr, ops::Range};
+
+use toml::Spanned;
+
+use super::{
+    context::Context,
+    diagnostic::Complaint,
+    file::{self, File},
+    model::{Certificate, Listener},
+    read::Field,
+};
+
+pub(super) fn certificates(file: &File, cx: &mut Context<'_>) -> Vec<Certificate> {
+    let mut certificates = Vec::new();
+    for section in file.certificates.items() {
+        let certificate = section.get_ref();
+        let cert = certificate.cert.require("cert", section.span(), cx);
+        let key = certificate.key.require("key", section.span(), cx);
+        if let (Some(cert), Some(key)) = (cert, key) {
+            certificates.push(Certificate {
+                cert: cx.path(cert.get_ref()),
+                key: cx.path(key.get_ref()),
+            });
+        }
+    }
+    certificates
+}
+
+pub(super) fn listeners(file: &File, cx: &mut Context<'_>) -> Vec<Listener> {
+    match &file.listeners {
+        Field::Absent => {
+            cx.error(
+                0..0,
+                Complaint::new("there is no listener")
+                    .help("add `[[listeners]]` with `address = \"127.0.0.1:8080\"`"),
+            );
+        }
+        Field::Given(list) if list.get_ref().written == 0 => {
+            cx.error(list.span(), "there is no listener");
+        }
+        Field::Wrong | Field::Given(_) => {}
+    }
+    let sections = file.listeners.items();
+    let mut seen = HashMap::new();
+    let listeners = sections
+        .iter()
+        .filter_map(|section| listener(section, &mut seen, cx))
+        .collect();
+    tls(file, sections, cx);
+    redirects(sections, cx);
+    listeners
+}
+
+fn listener(
+    section: &Spanned<file::Listener>,
+    seen: &mut HashMap<SocketAddr, Range<usize>>,
+    cx: &mut Context<'_>,
+) -> Option<Listener> {
+    let listener = section.get_ref();
+    if let (Some(true), Some(redirect)) = (listener.tls.value(), on(&listener.redirect_to_https)) {
+        cx.error(
+            redirect,
+            Complaint::new("`tls` and `redirect_to_https` contradict each other: what arrives here is https already")
+                .help("redirect from another listener, without `tls`"),
+        );
+    }
+    if let (None, false, Some(port)) = (
+        on(&listener.redirect_to_https),
+        matches!(listener.redirect_to_https, Field::Wrong),
+        &listener.https_port.span,
+    ) {
+        cx.error(
+            port.clone(),
+            Complaint::new("`https_port` does nothing without `redirect_to_https`")
+                .help("remove it, or add `redirect_to_https = true`"),
+        );
+    }
+    let address = listener.address.require("address", section.span(), cx)?;
+    let (span, address) = (address.span(), *address.get_ref());
+    // With port 0 the system gives each its own.
+    if address.port() != 0 {
+        if let Some(first) = seen.get(&address) {
+            cx.error(
+                span,
+                format!("{address} is listened on already, {}", cx.line(first)),
+            );
+        } else {
+            seen.insert(address, span);
+        }
+    }
+    Some(Listener {
+        address,
+        tls: listener.tls.value().copied().unwrap_or(false),
+        redirect_to_https: listener.redirect_to_https.value().copied().unwrap_or(false),
+        // The bounds of the key are those of a port.
+        https_port: u16::try_from(listener.https_port.value).unwrap_or(443),
+    })
+}
+
+/// The place of a `true`.
+fn on(field: &Field<bool>) -> Option<Range<usize>> {
+    field
+        .given()
+        .filter(|value| *value.get_ref())
+        .map(Spanned::span)
+}
+
+/// TLS needs a certificate, and a certificate TLS.
+fn tls(file: &File, sections: &[Spanned<file::Listener>], cx: &mut Context<'_>) {
+    let wanting: Vec<_> = sections
+        .iter()
+        .filter_map(|section| on(&section.get_ref().tls))
+        .collect();
+    let none = match &file.certificates {
+        Field::Absent => true,
+        Field::Wrong => false,
+        Field::Given(list) => list.get_ref().written == 0,
+    };
+    if let (true, Some(first)) = (none, wanting.first()) {
+        cx.error(
+            first.clone(),
+            Complaint::new("a listener with `tls` needs a certificate")
+                .help("add `[[certificates]]` with `cert` and `key`"),
+        );
+    }
+    if let (true, Some(first)) = (wanting.is_empty(), file.certificates.items().first()) {
+        cx.warning(
+            first.span(),
+            "certificates do nothing: no listener has `tls`",
+        );
+    }
+}
+
+/// A redirect must lead somewhere else, and should lead to something served here.
+fn redirects(sections: &[Spanned<file::Listener>], cx: &mut Context<'_>) {
+    let ports: Vec<_> = sections
+        .iter()
+        .filter(|section| on(&section.get_ref().tls).is_some())
+        .filter_map(|section| section.get_ref().address.value())
+        .map(SocketAddr::port)
+        .collect();
+    for section in sections {
+        let listener = section.get_ref();
+        let (Some(redirect), None) = (on(&listener.redirect_to_https), on(&listener.tls)) else {
+            continue;
+        };
+        let port = listener.https_port.value;
+        let place = listener.https_port.span.clone().unwrap_or(redirect);
+        if listener
+            .address
+            .value()
+            .is_some_and(|address| u64::from(address.port()) == port)
+        {
+            cx.error(
+                place,
+                format!("this listener would redirect to its own port {port}"),
+            );
+        } else if !ports.iter().any(|served| u64::from(*served) == port) {
+            cx.warning(
+                place,
+                Complaint::new(format!(
+                    "the redirect leads to port {port}, and no listener has `tls` there"
+                ))
+                .help("set `https_port`, unless something in front leads that port here"),
+            );
+        }
+    }
+}

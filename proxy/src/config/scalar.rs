@@ -1,0 +1,337 @@
+//! Values written as strings: addresses, paths, names.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::{
+    diagnostic::{Complaint, shown},
+    model::{Balance, LimitKey, LogFormat},
+    read::{Scalar, choice},
+};
+
+/// Longest path of a Unix socket: `sun_path` without its closing zero.
+pub(super) const SOCKET_PATH_MAX: usize = 107;
+
+impl Scalar for Balance {
+    const WANTED: &'static str = "a way to balance, such as \"least-requests\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(
+            text,
+            &[
+                ("least-requests", Self::LeastRequests),
+                ("round-robin", Self::RoundRobin),
+                ("consistent-hash", Self::ConsistentHash),
+            ],
+        )
+    }
+}
+
+impl Scalar for LimitKey {
+    const WANTED: &'static str = "the key of a limit, \"client-ip\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(text, &[("client-ip", Self::ClientIp)])
+    }
+}
+
+impl Scalar for LogFormat {
+    const WANTED: &'static str = "a format, \"json\" or \"combined\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(text, &[("json", Self::Json), ("combined", Self::Combined)])
+    }
+}
+
+impl Scalar for SocketAddr {
+    const WANTED: &'static str = "an address with its port, such as \"127.0.0.1:8080\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        text.parse().map_err(|_| {
+            let complaint = Complaint::new(format!("{} is no IP address with a port", shown(text)));
+            match text.rsplit_once(':') {
+                Some(("" | "*", port)) => {
+                    complaint.help(format!("write \"0.0.0.0:{port}\" for every IPv4 address of the host, \"[::]:{port}\" for IPv6"))
+                }
+                _ => complaint.help("write \"127.0.0.1:8080\", \"0.0.0.0:80\" or \"[::1]:8080\""),
+            }
+        })
+    }
+}
+
+/// A path in the file system, as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FilePath(pub(super) String);
+
+impl Scalar for FilePath {
+    const WANTED: &'static str = "the path of a file";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        if text.is_empty() || text.contains('\0') {
+            return Err("expected the path of a file".into());
+        }
+        if text.starts_with("~/") {
+            return Err(Complaint::new("`~` is not expanded").help("write `${HOME}` instead"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Where the admin endpoint listens, the path of a socket as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum AdminEndpoint {
+    Tcp(SocketAddr),
+    Unix(FilePath),
+}
+
+impl Scalar for AdminEndpoint {
+    const WANTED: &'static str =
+        "an address such as \"127.0.0.1:9900\" or \"unix:/run/dhal/admin.sock\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return FilePath::parse(path).map(Self::Unix);
+        }
+        if text.starts_with('/') || text.ends_with(".sock") {
+            return Err(
+                Complaint::new(format!("{} is no address", shown(text))).help(format!(
+                    "write \"unix:{text}\" for a socket in the file system"
+                )),
+            );
+        }
+        SocketAddr::parse(text).map(Self::Tcp)
+    }
+}
+
+/// Where the access log goes, the path as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LogPath {
+    Stdout,
+    File(FilePath),
+}
+
+impl Scalar for LogPath {
+    const WANTED: &'static str = "\"stdout\" or the path of a file";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        match text {
+            "stdout" => Ok(Self::Stdout),
+            "stderr" | "off" | "none" => Err(Complaint::new(format!(
+                "{} is no target for the access log",
+                shown(text)
+            ))
+            .help("write \"stdout\" or the path of a file; leave out [access_log] for no log")),
+            _ => FilePath::parse(text).map(Self::File),
+        }
+    }
+}
+
+/// A network; an address alone is a network of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Network(pub(super) IpNet);
+
+impl Scalar for Network {
+    const WANTED: &'static str = "a network such as \"10.0.0.0/8\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let parsed = text
+            .parse()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        parsed.map(Self).map_err(|_| {
+            Complaint::new(format!("{} is no network", shown(text)))
+                .help("write an IP address or a network such as \"10.0.0.0/8\" or \"fd00::/8\"")
+        })
+    }
+}
+
+/// `host:port` of a server: an IP address, or a name to be resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ServerAddress(pub(super) String);
+
+impl Scalar for ServerAddress {
+    const WANTED: &'static str = "an address with its port, such as \"127.0.0.1:3000\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        if text.contains("://") {
+            return Err(Complaint::new("a server is `host:port`, without a scheme")
+                .help("leave out `http://`; servers are spoken to in plain HTTP/1.1"));
+        }
+        let wrong = || {
+            Complaint::new(format!("{} is no `host:port`", shown(text)))
+                .help("write an IP address or a name, and a port: \"127.0.0.1:3000\", \"[::1]:3000\" or \"shop.internal:3000\"")
+        };
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return match (address.port(), address.ip().is_unspecified()) {
+                (0, _) => Err("a server needs a port other than 0".into()),
+                (_, true) => Err(
+                    Complaint::new("a server needs an address to connect to").help(format!(
+                        "write \"127.0.0.1:{}\" for this host",
+                        address.port()
+                    )),
+                ),
+                _ => Ok(Self(text.to_owned())),
+            };
+        }
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let name = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        let lettered = host.bytes().any(|b| b.is_ascii_alphabetic());
+        let port = port.parse::<u16>().is_ok_and(|port| port != 0);
+        match port && lettered && host.len() <= 253 && host.bytes().all(name) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(wrong()),
+        }
+    }
+}
+
+/// A path to request, possibly with a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RequestPath(pub(super) String);
+
+impl Scalar for RequestPath {
+    const WANTED: &'static str = "a path such as \"/healthz\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let sendable = text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        match text.starts_with('/') && sendable {
+            true => Ok(Self(text.to_owned())),
+            false => Err(
+                Complaint::new(format!("{} is no path to request", shown(text))).help(
+                    "a path begins with `/` and has neither spaces nor `#`, such as \"/healthz\"",
+                ),
+            ),
+        }
+    }
+}
+
+/// A query parameter, or all that begin alike: `utm_*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct QueryName(pub(super) String);
+
+impl Scalar for QueryName {
+    const WANTED: &'static str = "the name of a query parameter";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let name = text.strip_suffix('*').unwrap_or(text);
+        let plain = name
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"*?&=#".contains(&b));
+        match plain && !text.is_empty() {
+            true => Ok(Self(text.to_owned())),
+            false => Err(Complaint::new(format!("{} is no query parameter", shown(text)))
+                .help("write a name such as \"fbclid\", or the beginning of several with a `*` at the end: \"utm_*\"")),
+        }
+    }
+}
+
+/// The name of a cookie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CookieName(pub(super) String);
+
+impl Scalar for CookieName {
+    const WANTED: &'static str = "the name of a cookie";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        // A token of RFC 9110, section 5.6.2; `*` and `|` are legal there, but mean a pattern to most readers.
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'+-.^_`~".contains(&b);
+        match !text.is_empty() && text.bytes().all(token) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(
+                Complaint::new(format!("{} is no name of a cookie", shown(text)))
+                    .help("write the whole name, such as \"session\"; patterns are not known here"),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<T: Scalar>(valid: &[&str], wrong: &[&str]) {
+        for text in valid {
+            assert!(T::parse(text).is_ok(), "{text}");
+        }
+        for text in wrong {
+            assert!(T::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        check::<SocketAddr>(
+            &["127.0.0.1:0", "0.0.0.0:80", "[::]:443", "[::1]:8080"],
+            &[
+                "",
+                "8080",
+                ":8080",
+                "localhost:8080",
+                "::1:8080",
+                "127.0.0.1",
+                "127.0.0.1:65536",
+                "127.0.0.1:-1",
+            ],
+        );
+        check::<ServerAddress>(
+            &[
+                "127.0.0.1:3000",
+                "[::1]:3000",
+                "shop:3000",
+                "shop_1.internal.:3000",
+            ],
+            &[
+                "",
+                "shop",
+                ":3000",
+                "shop:",
+                "shop:0",
+                "shop:99999",
+                "127.0.0.1:0",
+                "0.0.0.0:3000",
+                "127.1:3000",
+                "http://shop:3000",
+                "shop:3000/",
+                "sh op:3000",
+                "user@shop:3000",
+                "unix:/run/shop.sock",
+                "দোকান:3000",
+            ],
+        );
+        check::<AdminEndpoint>(
+            &[
+                "127.0.0.1:9900",
+                "unix:/run/dhal/admin.sock",
+                "unix:../var/admin.sock",
+            ],
+            &[
+                "",
+                "unix:",
+                "/run/dhal/admin.sock",
+                "localhost:9900",
+                "9900",
+            ],
+        );
+        check::<Network>(
+            &["10.0.0.0/8", "10.0.0.1", "fd00::/8", "::1"],
+            &["", "10.0.0.0/33", "10.0.0", "any"],
+        );
+    }
+
+    #[test]
+    fn paths_and_names() {
+        check::<FilePath>(&["/a", "../a b", "দোকান.pem"], &["", "~/a", "a\0"]);
+        check::<LogPath>(&["stdout", "/var/log/dhal.log"], &["", "stderr", "off"]);
+        check::<RequestPath>(
+            &["/", "/healthz?full=1"],
+            &["", "healthz", "/a b", "/a#b", "/ঢ", "/a\r\nX: y"],
+        );
+        check::<QueryName>(
+            &["a", "utm_*", "*", "a.b[]"],
+            &["", "*a", "a*b", "a=b", "a b", "a&b", "**"],
+        );
+        check::<CookieName>(
+            &["session", "__Host-id"],
+            &["", "a b", "a=b", "a;b", "sess*"],
+        );
+    }
+}
