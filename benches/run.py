@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from lib import chart, report, servers, summary
@@ -45,7 +46,7 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def _names(known: list[str]):  # noqa: ANN202
+def _names(known: list[str]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
         names = text.split(",")
         if unknown := [name for name in names if name not in known]:
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace, previous: summary.Figures | None) -> summ
         with servers.origin(site) as origin:
             for work in WORKS:
                 edges = edges_of(work, usable, arguments.log)
-                if (arguments.rows and work.key not in arguments.rows) or work.baseline not in edges:
+                if not edges or (arguments.rows and work.key not in arguments.rows):
                     continue
                 row = summary.row(work, measure(site, origin, work, edges, arguments.rounds, arguments.seconds))
                 print(report.row_details(row, previous), flush=True)

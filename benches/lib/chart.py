@@ -14,16 +14,16 @@ BAR, BAR_GAP, ROW_GAP = 12, 3, 16
 RATIO_MAX = 2.0
 
 STYLE = """
-text { font: 13px system-ui, sans-serif; fill: #24292f }
-.page { fill: #ffffff } .title { font-size: 16px; font-weight: 600 } .small { font-size: 11px; fill: #57606a }
+text { font: 13px system-ui, sans-serif; fill: #24292f; paint-order: stroke; stroke: #ffffff; stroke-width: 3px }
+.page { fill: #ffffff } .cut { stroke: #ffffff; stroke-width: 3 } .title { font-size: 16px; font-weight: 600 } .small { font-size: 11px; fill: #57606a }
 .grid { stroke: #d8dee4 } .one { stroke: #57606a; stroke-dasharray: 4 3 }
 .range { stroke: #24292f; stroke-opacity: .55 } .goal { stroke: #cf222e; stroke-width: 2.5 }
-.dhal { fill: #0969da } .limit { fill: #afb8c1 } .nginx { fill: #57606a } .haproxy { fill: #8a9bb0 }
+.dhal { fill: #0969da } .limit { fill: #d8dee4 } .nginx { fill: #57606a } .haproxy { fill: #6fa08f }
 .varnish { fill: #b9a38a }
 @media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3 } .page { fill: #0d1117 } .small { fill: #9198a1 }
+  text { fill: #e6edf3; stroke: #0d1117 } .page { fill: #0d1117 } .cut { stroke: #0d1117 } .small { fill: #9198a1 }
   .grid { stroke: #262c36 } .one { stroke: #9198a1 } .range { stroke: #e6edf3 } .goal { stroke: #ff7b72 }
-  .dhal { fill: #4493f8 } .limit { fill: #484f58 } .nginx { fill: #9198a1 } .haproxy { fill: #65758b }
+  .dhal { fill: #4493f8 } .limit { fill: #3d444d } .nginx { fill: #9198a1 } .haproxy { fill: #4f7d6d }
   .varnish { fill: #8d7860 }
 }
 """
@@ -52,14 +52,16 @@ def _bars(row: Figures, top: float) -> tuple[list[str], float]:
         drawn.append(f'<rect x="{LEFT}" y="{y:.1f}" width="{_x(ratio["median"]) - LEFT:.1f}" height="{BAR}" class="{edge}"/>')
         if ratio["max"] > ratio["min"]:
             drawn.append(_line(_x(ratio["min"]), middle, _x(ratio["max"]), middle, "range"))
+        if ratio["median"] > RATIO_MAX:
+            drawn.append(_line(_x(RATIO_MAX) - 14, y + BAR + 1, _x(RATIO_MAX) - 8, y - 1, "cut"))
         label = f"{ratio['median']:.2f}"
         if row["goal_value"]:
             label += f" · {row['edges'][edge]['value']:.0f} KiB"
         drawn.append(_text(_x(max(ratio["max"], ratio["median"])) + 5, y + BAR - 2, label, "small"))
         y += BAR + BAR_GAP
     bottom = y - BAR_GAP
-    if goal := goal_ratio(row):
-        drawn.append(_line(_x(goal), top - 3, _x(goal), bottom + 3, "goal"))
+    if (goal := goal_ratio(row)) and ORDER[0] in row["edges"]:
+        drawn.append(_line(_x(goal), top - 3, _x(goal), top + BAR + 2, "goal"))
     drawn.append(_text(LEFT - 10, (top + bottom) / 2 + 4, row["title"], "", "end"))
     return drawn, bottom
 
@@ -113,7 +115,7 @@ def svg(run: Figures) -> str:
             f' viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="CPU per request, nginx = 1.0">',
             f"<style>{STYLE}</style>",
             f'<rect class="page" width="{WIDTH}" height="{height:.0f}" rx="6"/>',
-            _text(16, 30, "CPU per request, nginx = 1.0 (less is better)", "title"),
+            _text(16, 30, "CPU per request, nginx = 1.0: less is better (last row: memory)", "title"),
             *_legend({edge for row in rows for edge in row["edges"]}),
             *grid,
             *bars,

@@ -42,6 +42,7 @@ class Measured:
     """All rounds of one row by server, and why a server has none."""
 
     rounds: dict[str, list[Round]]
+    tls: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     def fail(self, edge: str, error: Exception) -> None:
@@ -115,6 +116,8 @@ def _measure_load(site: Site, origin: Origin, work: Work, edges: list[str], roun
             try:
                 server = stack.enter_context(servers.running(edge, site, work))
                 _loaded(server, origin, work, WARM_UP_SECONDS)
+                if work.load is not Load.H1:
+                    measured.tls[edge] = server.tls()
                 measured.rounds[edge] = []
                 started.append(server)
             except (LoadFailed, ServerFailed) as error:

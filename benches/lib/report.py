@@ -1,6 +1,7 @@
 """Tables of a run, as Markdown."""
 
 from lib.summary import Figures
+from lib.works import GOAL_TO_LIMIT
 
 TITLES = {
     "nginx": "nginx",
@@ -63,11 +64,14 @@ def row_details(row: Figures, previous: Figures | None) -> str:
     notes = [f"**{TITLES[edge]} failed:** {why}" for edge, why in row["failed"].items()]
     for edge, figures in row["edges"].items():
         notes += [f"**{TITLES[edge]}: {what}**" for what in figures["trouble"]]
-        if figures["disturbed_rounds"]:
-            notes.append(f"{TITLES[edge]}: the core was shared with others in {figures['disturbed_rounds']} rounds")
     if dhal := row["edges"].get("dhal"):
         if dhal["ratio_to_limit"]:
-            notes.append(f"Dhal to the bare epoll loop: {_ratio(dhal['ratio_to_limit'])}")
+            notes.append(f"Dhal to the bare epoll loop: {_ratio(dhal['ratio_to_limit'])}, goal ≤ {GOAL_TO_LIMIT:.2f}")
+    if ciphers := sorted(set(row["tls"].values())):
+        notes.append(" and **not the same cipher:** ".join(ciphers))
+    if disturbed := sum(figures["disturbed_rounds"] for figures in row["edges"].values()):
+        rounds = sum(len(figures["rounds"]) for figures in row["edges"].values())
+        notes.append(f"in {disturbed} of {rounds} rounds the core did something else for more than a tenth of the time")
     parts = [f"### {row['title']} (goal {goal(row)})", table(header, lines)]
     return "\n\n".join(parts + (["\n".join(f"- {note}" for note in notes)] if notes else [])) + "\n"
 

@@ -26,7 +26,7 @@ def ratio(values: list[float], baseline: list[float]) -> Figures | None:
 
 def _edge(rounds: list[Round], baseline: list[Round], limit: list[Round]) -> Figures:
     values = [one.value for one in rounds]
-    names = sorted({name for one in rounds for name in one.latency_us})
+    names = list(dict.fromkeys(name for one in rounds for name in one.latency_us))
     trouble = sorted({what for one in rounds for what in one.trouble})
     disturbed = sum(one.foreign + one.stolen > FOREIGN_SHARE_MAX for one in rounds)
     return {
@@ -58,6 +58,7 @@ def row(work: Work, measured: Measured) -> Figures:
         "goal_ratio": work.goal_ratio,
         "goal_value": work.goal_value,
         "edges": {edge: _edge(rounds, baseline, limit) for edge, rounds in measured.rounds.items()},
+        "tls": measured.tls,
         "failed": measured.failed,
     }
 
