@@ -68,7 +68,9 @@ def usable_edges(arguments: argparse.Namespace) -> list[str]:
 
 
 def edges_of(work: Work, usable: list[str], log: bool) -> list[str]:
-    """The servers of a row; the limit writes no log."""
+    """The servers of a row; with access logs on there is no limit, which writes none, and nothing left to add."""
+    if log and "dhal-observed" in work.edges:
+        return []
     return [edge for edge in work.edges if edge in usable and not (log and edge == "limit")]
 
 

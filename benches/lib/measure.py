@@ -20,6 +20,8 @@ IDLE_FIRST = IDLE_CONNECTIONS // 10
 ASK_AGAIN_EVERY = 50
 # A hit must not reach the origin; the few are the bench's own.
 ORIGIN_REQUESTS_MAX = 8
+# No line of an access log is shorter.
+LOG_LINE_BYTES_MIN = 60
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -54,14 +56,14 @@ class Measured:
 def _loaded(server: Server, origin: Origin, work: Work, seconds: int) -> Round:
     site = server.place.site
     pids = server.pids()
-    asked = origin.requests()
+    asked, log_before = origin.requests(), server.logged_bytes()
     times, ticks, start = cpu.thread_times(pids), cpu.core_ticks(site.server_core), time.monotonic()
     loaded = run_load(work, server.place.plain_port, server.place.tls_port, site.certificate, seconds)
     time.sleep(SETTLE_SECONDS)
     wall = time.monotonic() - start
     spent = cpu.Spent.between(times, cpu.thread_times(pids))
     busy_ticks, stolen_ticks = (after - before for after, before in zip(cpu.core_ticks(site.server_core), ticks))
-    forwarded = origin.requests() - asked
+    forwarded, log_after = origin.requests() - asked, server.logged_bytes()
     if loaded.requests == 0:
         raise LoadFailed(f"{server.name} answered no request")
 
@@ -75,6 +77,10 @@ def _loaded(server: Server, origin: Origin, work: Work, seconds: int) -> Round:
         trouble.append(f"{forwarded} of {loaded.requests} requests reached the origin")
     if not work.cached and forwarded < loaded.requests:
         trouble.append(f"only {forwarded} of {loaded.requests} requests reached the origin")
+    if log_before is not None and log_after is not None:
+        logged = log_after - log_before
+        if logged < 0.9 * LOG_LINE_BYTES_MIN * loaded.requests:
+            trouble.append(f"{logged} bytes of access log for {loaded.requests} requests")
     if spent.threads_lost:
         trouble.append(f"{spent.threads_lost} threads ended and took their CPU time along")
     return Round(

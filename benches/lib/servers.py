@@ -128,7 +128,7 @@ def _nginx(place: Place, _work: Work) -> list[Command]:
 def _haproxy(place: Place, _work: Work) -> list[Command]:
     both = place.site.certificate.read_text() + place.site.key.read_text()
     (place.directory / "cert-and-key.pem").write_text(both)
-    return [["haproxy", "-db", "-q", "-f", str(place.configure("haproxy.cfg"))]]
+    return [["haproxy", "-db", "-f", str(place.configure("haproxy.cfg"))]]
 
 
 def _varnish(place: Place, _work: Work) -> list[Command]:
@@ -183,6 +183,14 @@ class Server:
     def pids(self) -> list[int]:
         """All its processes, children included."""
         return cpu.process_tree([process.pid for process in self.processes])
+
+    def logged_bytes(self) -> int | None:
+        """How long its access log is, if it is to write one."""
+        if not self.place.site.log and self.name != "dhal-observed":
+            return None
+        # HAProxy writes to its standard output, which is a file here.
+        file = self.place.directory / ("output" if self.name == "haproxy" else "access.log")
+        return file.stat().st_size if file.exists() else 0
 
     def check(self, work: Work, expect_hit: bool) -> str | None:
         """Asks once as a client would; returns what is wrong with the answer."""
