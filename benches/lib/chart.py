@@ -15,7 +15,8 @@ RATIO_MAX = 2.0
 
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f; paint-order: stroke; stroke: #ffffff; stroke-width: 3px }
-.page { fill: #ffffff } .cut { stroke: #ffffff; stroke-width: 3 } .title { font-size: 16px; font-weight: 600 } .small { font-size: 11px; fill: #57606a }
+.page { fill: #ffffff } .cut { stroke: #ffffff; stroke-width: 3 }
+.title { font-size: 16px; font-weight: 600 } .small { font-size: 11px; fill: #57606a }
 .grid { stroke: #d8dee4 } .one { stroke: #57606a; stroke-dasharray: 4 3 }
 .range { stroke: #24292f; stroke-opacity: .55 } .goal { stroke: #cf222e; stroke-width: 2.5 }
 .dhal { fill: #0969da } .limit { fill: #d8dee4 } .nginx { fill: #57606a } .haproxy { fill: #6fa08f }
@@ -49,7 +50,8 @@ def _bars(row: Figures, top: float) -> tuple[list[str], float]:
         if not ratio:
             continue
         middle = y + BAR / 2
-        drawn.append(f'<rect x="{LEFT}" y="{y:.1f}" width="{_x(ratio["median"]) - LEFT:.1f}" height="{BAR}" class="{edge}"/>')
+        width = _x(ratio["median"]) - LEFT
+        drawn.append(f'<rect x="{LEFT}" y="{y:.1f}" width="{width:.1f}" height="{BAR}" class="{edge}"/>')
         if ratio["max"] > ratio["min"]:
             drawn.append(_line(_x(ratio["min"]), middle, _x(ratio["max"]), middle, "range"))
         if ratio["median"] > RATIO_MAX:

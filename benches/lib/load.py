@@ -31,11 +31,15 @@ class Loaded:
     latency_us: dict[str, float] = field(default_factory=dict)
 
 
-def _number(pattern: str, text: str) -> float:
+def _find(pattern: str, text: str) -> re.Match[str]:
     found = re.search(pattern, text, re.MULTILINE)
     if not found:
         raise LoadFailed(f"no {pattern!r} in:\n{text}")
-    return float(found[1])
+    return found
+
+
+def _count(pattern: str, text: str) -> int:
+    return int(_find(pattern, text)[1])
 
 
 _TIME_US = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
@@ -52,9 +56,7 @@ def parse_time_us(text: str) -> float:
 
 def parse_wrk(text: str) -> Loaded:
     """The report of `wrk --latency`."""
-    total = re.search(r"^\s*(\d+) requests in ([\d.]+\w+), ([\d.]+)([KMGT]?B) read$", text, re.MULTILINE)
-    if not total:
-        raise LoadFailed(f"wrk printed no total:\n{text}")
+    total = _find(r"^\s*(\d+) requests in ([\d.]+\w+), ([\d.]+)([KMGT]?B) read$", text)
     requests = int(total[1])
     latency = {
         f"p{percent}": parse_time_us(time)
@@ -74,19 +76,16 @@ def parse_wrk(text: str) -> Loaded:
 
 def parse_h2load(text: str) -> Loaded:
     """The report of h2load."""
-    done = int(_number(r"^requests: .*?(\d+) succeeded", text))
-    answered_2xx = int(_number(r"^status codes: (\d+) 2xx", text))
-    failed = int(_number(r"^requests: .*?(\d+) failed", text)) + int(_number(r"^requests: .*?(\d+) errored", text))
-    times = re.search(r"^time for request:\s+(\S+)\s+(\S+)\s+(\S+)", text, re.MULTILINE)
-    if not times:
-        raise LoadFailed(f"h2load printed no times:\n{text}")
-    names = ("min", "max", "mean")
+    done = _count(r"^requests: .*?(\d+) succeeded", text)
+    answered_2xx = _count(r"^status codes: (\d+) 2xx", text)
+    failed = _count(r"^requests: .*?(\d+) failed", text) + _count(r"^requests: .*?(\d+) errored", text)
+    times = _find(r"^time for request:\s+(\S+)\s+(\S+)\s+(\S+)", text).groups()
     return Loaded(
         requests=done,
-        seconds=parse_time_us(re.search(r"^finished in ([\d.]+\w+),", text, re.MULTILINE)[1]) / 1e6,
-        body_bytes_each=_number(r"\((\d+)\) data$", text) / max(done, 1),
+        seconds=parse_time_us(_find(r"^finished in ([\d.]+\w+),", text)[1]) / 1e6,
+        body_bytes_each=_count(r"\((\d+)\) data$", text) / max(done, 1),
         failed=failed + max(0, done - answered_2xx),
-        latency_us={name: parse_time_us(time) for name, time in zip(names, times.groups())},
+        latency_us={name: parse_time_us(time) for name, time in zip(("min", "max", "mean"), times)},
     )
 
 
@@ -115,6 +114,8 @@ def _handshakes(port: int, work: Work, certificate: Path, seconds: int) -> Loade
         times = tls_client.handshakes(context, port, work.path, work.body_bytes, seconds)
     except (OSError, tls_client.WrongAnswer) as error:
         raise LoadFailed(f"handshake: {error}") from error
+    if len(times) < 2:
+        raise LoadFailed(f"{len(times)} handshakes in {seconds} s")
     percentiles = statistics.quantiles(times, n=100)
     latency = {"p50": percentiles[49] * 1e6, "p99": percentiles[98] * 1e6}
     return Loaded(len(times), sum(times), work.body_bytes, 0, latency)

@@ -48,7 +48,7 @@ def goal(row: Figures) -> str:
 
 def row_details(row: Figures, previous: Figures | None) -> str:
     """Everything about one row: a line for each server, and what went wrong."""
-    header = ["", f"ratio to {TITLES[row['baseline']]}", "change", row["unit"], "requests/s", "latency, ms", "busy"]
+    header = ["server", f"ratio to {TITLES[row['baseline']]}", "change", row["unit"], "requests/s", "latency, ms", "busy"]
     lines = [
         [
             TITLES[edge],
@@ -63,7 +63,9 @@ def row_details(row: Figures, previous: Figures | None) -> str:
     ]
     notes = [f"**{TITLES[edge]} failed:** {why}" for edge, why in row["failed"].items()]
     for edge, figures in row["edges"].items():
-        notes += [f"**{TITLES[edge]}: {what}**" for what in figures["trouble"]]
+        if trouble := figures["trouble"]:
+            more = f" (and {len(trouble) - 1} more)" if len(trouble) > 1 else ""
+            notes.append(f"**{TITLES[edge]}: {trouble[0]}{more}**")
     if dhal := row["edges"].get("dhal"):
         if dhal["ratio_to_limit"]:
             notes.append(f"Dhal to the bare epoll loop: {_ratio(dhal['ratio_to_limit'])}, goal ≤ {GOAL_TO_LIMIT:.2f}")
@@ -104,7 +106,7 @@ def overview(run: Figures) -> str:
     ]
     added = [
         f"{row['title'].capitalize()} on a hit ({TITLES[row['baseline']]} without = 1.00):"
-        f" {_ratio(row['edges'].get('dhal-observed', {}).get('ratio'))}, goal {goal(row)}."
+        f" {_cell(row, 'dhal-observed') or 'not measured'}, goal {goal(row)}."
         for row in run["rows"]
         if row["baseline"] != "nginx"
     ]

@@ -73,7 +73,7 @@ def _first_version(command: list[str]) -> str | None:
         said = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except OSError:
         return None
-    found = re.search(r"\d+\.\d+[\w.\-]*", said.stdout + said.stderr)
+    found = re.search(r"\d+\.\d+(\.\d+)?", said.stdout + said.stderr)
     return found[0] if found else None
 
 

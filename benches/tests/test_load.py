@@ -29,7 +29,7 @@ WRK_FAILING = WRK.replace(
 
 H2LOAD = """\
 starting benchmark...
-spawning thread #0: 16 total client(s). Timing-based test with 0s of warm-up time and 2s of main duration for measurements.
+spawning thread #0: 16 total client(s)
 TLS Protocol: TLSv1.3
 Cipher: TLS_AES_256_GCM_SHA384
 Server Temp Key: X25519 253 bits
