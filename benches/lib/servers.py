@@ -267,7 +267,7 @@ def running(kind: str, site: Site, work: Work) -> Iterator[Server]:
         while wrong := server.check(work, expect_hit=False):
             ended = [process for process in processes if process.poll() is not None]
             if ended or time.monotonic() > deadline:
-                raise ServerFailed(f"{kind} does not serve ({wrong}). Its last words:\n{output.read_text()[-2000:]}")
+                raise ServerFailed(f"{kind} does not serve ({wrong})\nits last words:\n{output.read_text()[-2000:]}")
             time.sleep(0.05)
         yield server
 
