@@ -1,0 +1,144 @@
+//! What the decision can be.
+
+use std::sync::Arc;
+
+use crate::{admit::rate::LimitState, cache::Stored, snapshot::Route};
+
+/// The answer to a request.
+pub enum Decision {
+    /// From the store, without asking anyone.
+    Respond(Hit),
+    /// To another URL.
+    Redirect {
+        /// `301` where the method may be repeated as GET, else `308`.
+        status: u16,
+        /// Absolute URL.
+        location: String,
+    },
+    /// Not at all.
+    Reject(Rejection),
+    /// By an upstream, perhaps with the store's help.
+    Forward(Forward),
+}
+
+/// A stored response that may be reused as it is.
+pub struct Hit {
+    /// The route it was found on.
+    pub route: Arc<Route>,
+    /// The response.
+    pub stored: Arc<Stored>,
+    /// Its current age in seconds (RFC 9111 §4.2.3).
+    pub age: u64,
+    /// Which part of it is asked for.
+    pub answer: Answer,
+    /// The strictest limit that was met.
+    pub limit: Option<LimitState>,
+}
+
+/// How a stored response answers a request (RFC 9110 §13, §14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Head and body.
+    Whole,
+    /// `206` with the bytes from `first` to `last`, both included.
+    Part {
+        /// First byte.
+        first: u64,
+        /// Last byte.
+        last: u64,
+    },
+    /// `304`.
+    NotModified,
+    /// `416`.
+    RangeNotSatisfiable,
+}
+
+/// A request that is refused here.
+pub struct Rejection {
+    /// Status code.
+    pub status: u16,
+    /// Why, for the log; clients get the general sentence of the status.
+    pub reason: &'static str,
+    /// The connection is of no use afterwards, because its framing cannot be trusted.
+    pub close: bool,
+    /// Seconds for `Retry-After`.
+    pub retry_after: Option<u64>,
+    /// The route, where it was known by then.
+    pub route: Option<Arc<Route>>,
+    /// The limit that was hit.
+    pub limit: Option<LimitState>,
+}
+
+impl Rejection {
+    /// A refusal that leaves the connection usable.
+    pub fn new(status: u16, reason: &'static str) -> Self {
+        Self {
+            status,
+            reason,
+            close: false,
+            retry_after: None,
+            route: None,
+            limit: None,
+        }
+    }
+
+    /// A refusal after which the connection closes.
+    pub fn closing(status: u16, reason: &'static str) -> Self {
+        Self {
+            close: true,
+            ..Self::new(status, reason)
+        }
+    }
+}
+
+/// How a request goes on to an upstream.
+#[derive(Clone)]
+pub struct Forward {
+    /// The route it takes.
+    pub route: Arc<Route>,
+    /// Normalised `path[?query]`.
+    pub target: String,
+    /// Normalised `host[:port]`.
+    pub authority: String,
+    /// What the store has to do with it; `None` keeps the store out.
+    pub cache: Option<CachePlan>,
+    /// Why the store did not answer, by RFC 9211 (`fwd=`).
+    pub reason: ForwardReason,
+    /// The strictest limit that was met.
+    pub limit: Option<LimitState>,
+}
+
+/// The store's part in a forwarded request.
+#[derive(Clone)]
+pub struct CachePlan {
+    /// Primary key (RFC 9111 §2).
+    pub key: Arc<[u8]>,
+}
+
+/// Why a request goes to the upstream (RFC 9211 §2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ForwardReason {
+    /// The route does not cache, or the request may not be answered from the store.
+    Bypass,
+    /// The method is not one the store answers.
+    Method,
+    /// Nothing is stored under the key.
+    UriMiss,
+    /// Something is stored, but not for these field values.
+    VaryMiss,
+    /// What is stored is not fresh.
+    Stale,
+}
+
+impl ForwardReason {
+    /// The token of RFC 9211.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Method => "method",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Stale => "stale",
+        }
+    }
+}

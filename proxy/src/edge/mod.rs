@@ -1,0 +1,13 @@
+//! The one decision: what is to happen with a request. Read `decide.rs` first.
+//!
+//! No I/O happens here and no clock is read, so a test is a table.
+
+pub mod authority;
+pub mod decide;
+pub mod decision;
+pub mod path;
+pub mod request_view;
+
+pub use decide::decide;
+pub use decision::{Answer, CachePlan, Decision, Forward, Hit, Rejection};
+pub use request_view::{Body, Connection, RequestView, Scheme};

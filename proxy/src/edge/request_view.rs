@@ -1,0 +1,77 @@
+//! A request as the decision sees it, whichever door it came through.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::Method;
+use http_caching::Fields;
+
+/// The scheme of the target URI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in a URI.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port that a URI of this scheme need not name.
+    pub fn default_port(self) -> &'static str {
+        match self {
+            Self::Http => "80",
+            Self::Https => "443",
+        }
+    }
+}
+
+/// What is known of a request body before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// There is none.
+    None,
+    /// So many bytes.
+    Length(u64),
+    /// Chunked, or an HTTP/2 stream that goes on.
+    Unknown,
+}
+
+/// The facts of a connection that a decision may rest on.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The peer of the connection.
+    pub peer: SocketAddr,
+    /// Our end of it, which stands in for the authority that HTTP/1.0 may leave out.
+    pub local: SocketAddr,
+    /// Whether TLS ended here.
+    pub scheme: Scheme,
+    /// The listener only redirects to this port.
+    pub redirect_to_https: Option<u16>,
+    /// The name that the client asked a certificate for.
+    pub sni: Option<Box<str>>,
+}
+
+/// A request, borrowed from its door.
+pub struct RequestView<'a> {
+    /// The method; unknown ones are allowed.
+    pub method: &'a Method,
+    /// `Host` or `:authority` as sent; empty where HTTP/1.0 gave none.
+    pub authority: &'a str,
+    /// Origin-form target as sent.
+    pub target: &'a str,
+    /// Field lines.
+    pub fields: &'a dyn Fields,
+    /// What the framing says of the body.
+    pub body: Body,
+    /// The visitor: the connection's peer, or whom a trusted proxy names.
+    pub client: IpAddr,
+    /// The connection it came on.
+    pub connection: &'a Connection,
+}
