@@ -1,0 +1,123 @@
+//! What is known of a server: whether it is well, and how much it has to do.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+/// How long a server that refused a connection is passed over, if nothing else is known of it. Long
+/// enough that a dead server costs few attempts, short enough that a restarted one is missed briefly.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
+/// An ejection grows with each further one up to this many times the first.
+const MAX_EJECTION_FACTOR: u32 = 10;
+
+/// Health and load of a server. Times are milliseconds since the process began.
+pub struct ServerState {
+    /// Judged by active checks; true until one says otherwise.
+    up: AtomicBool,
+    in_flight: AtomicUsize,
+    failures: AtomicU32,
+    ejections: AtomicU32,
+    ejected_until: AtomicU64,
+    refused_until: AtomicU64,
+}
+
+impl Default for ServerState {
+    fn default() -> Self {
+        Self {
+            up: AtomicBool::new(true),
+            in_flight: AtomicUsize::new(0),
+            failures: AtomicU32::new(0),
+            ejections: AtomicU32::new(0),
+            ejected_until: AtomicU64::new(0),
+            refused_until: AtomicU64::new(0),
+        }
+    }
+}
+
+fn millis(tick: Duration) -> u64 {
+    u64::try_from(tick.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl ServerState {
+    /// Whether active checks find it well.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    /// Sets what active checks found; says whether that is new.
+    pub fn set_up(&self, up: bool) -> bool {
+        if up {
+            self.refused_until.store(0, Ordering::Relaxed);
+        }
+        self.up.swap(up, Ordering::Relaxed) != up
+    }
+
+    /// Whether it is out after failures in a row.
+    pub fn is_ejected(&self, tick: Duration) -> bool {
+        self.ejected_until.load(Ordering::Relaxed) > millis(tick)
+    }
+
+    /// Whether it is to be asked: well, not ejected.
+    pub fn is_usable(&self, tick: Duration) -> bool {
+        self.is_up() && !self.is_ejected(tick)
+    }
+
+    /// Whether it refused a connection just now.
+    pub fn refused_lately(&self, tick: Duration) -> bool {
+        self.refused_until.load(Ordering::Relaxed) > millis(tick)
+    }
+
+    /// Notes a refused connection.
+    pub fn refused(&self, tick: Duration) {
+        self.refused_until
+            .store(millis(tick + REFUSED_PAUSE), Ordering::Relaxed);
+    }
+
+    /// Requests it is working on.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// One more request.
+    pub fn begin(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One request less.
+    pub fn end(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Notes a success, which ends a row of failures.
+    pub fn succeeded(&self) {
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+            self.ejections.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a failure; returns how many there were in a row.
+    pub fn count_failure(&self) -> u32 {
+        self.failures
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1)
+    }
+
+    /// Takes it out for a while; says whether it was in.
+    pub fn eject(&self, tick: Duration, base: Duration) -> bool {
+        if self.is_ejected(tick) {
+            return false;
+        }
+        let times = self
+            .ejections
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1);
+        let pause = base * times.min(MAX_EJECTION_FACTOR);
+        self.ejected_until
+            .store(millis(tick + pause), Ordering::Relaxed);
+        self.failures.store(0, Ordering::Relaxed);
+        true
+    }
+}
