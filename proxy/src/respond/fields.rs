@@ -1,0 +1,107 @@
+//! Fields that Dhal adds to answers and requests, and those it takes off.
+
+use bytes::{BufMut, BytesMut};
+use http::HeaderName;
+
+use crate::{admit::rate::LimitState, cache::stored::put_field};
+
+/// `X-Request-ID`
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// `RateLimit` (draft-ietf-httpapi-ratelimit-headers)
+pub const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// `RateLimit-Policy`
+pub const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// `X-Forwarded-For`
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `X-Forwarded-Proto`
+pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// `X-Forwarded-Host`
+pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// `traceparent` (W3C Trace Context)
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Fields by which a visitor could pose as a proxy or point a shop at another URL, host or method. We
+/// set the first three ourselves; the others never reach a shop.
+pub const NEVER_FORWARDED: [&str; 16] = [
+    "forwarded",
+    "x-forwarded",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-server",
+    "x-forwarded-scheme",
+    "x-forwarded-ssl",
+    "x-real-ip",
+    "x-client-ip",
+    "x-original-url",
+    "x-original-host",
+    "x-rewrite-url",
+    "x-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
+
+/// `"browse";q=100;w=2`
+pub fn ratelimit_policy(limit: &LimitState) -> String {
+    format!("\"{}\";q={};w={}", limit.rule, limit.quota, limit.window)
+}
+
+/// `"browse";r=42;t=1`
+pub fn ratelimit(limit: &LimitState) -> String {
+    let left = u64::from(limit.quota - limit.remaining.min(limit.quota));
+    let reset = (limit.window * left)
+        .div_ceil(u64::from(limit.quota.max(1)))
+        .max(limit.retry_after);
+    format!("\"{}\";r={};t={}", limit.rule, limit.remaining, reset)
+}
+
+/// Appends the fields in which one answer from the store differs from the next.
+pub fn put_hit_fields(
+    out: &mut BytesMut,
+    age: u64,
+    cache_status: &str,
+    request_id: &[u8],
+    limit: Option<&LimitState>,
+) {
+    out.put_slice(b"age: ");
+    out.put_slice(itoa::Buffer::new().format(age).as_bytes());
+    out.put_slice(b"\r\ncache-status: ");
+    out.put_slice(cache_status.as_bytes());
+    out.put_slice(b"\r\nx-request-id: ");
+    out.put_slice(request_id);
+    out.put_slice(b"\r\n");
+    if let Some(limit) = limit {
+        put_field(
+            out,
+            RATELIMIT_POLICY.as_str(),
+            ratelimit_policy(limit).as_bytes(),
+        );
+        put_field(out, RATELIMIT.as_str(), ratelimit(limit).as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn limits_are_told() {
+        let limit = LimitState {
+            rule: Arc::from("browse"),
+            quota: 100,
+            window: 2,
+            remaining: 25,
+            retry_after: 0,
+        };
+        assert_eq!(ratelimit_policy(&limit), "\"browse\";q=100;w=2");
+        assert_eq!(ratelimit(&limit), "\"browse\";r=25;t=2");
+        let spent = LimitState {
+            remaining: 0,
+            retry_after: 60,
+            ..limit
+        };
+        assert_eq!(ratelimit(&spent), "\"browse\";r=0;t=60");
+    }
+}

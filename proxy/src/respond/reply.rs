@@ -1,0 +1,238 @@
+//! A small response of our own, for every door.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{
+        ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER,
+        VIA,
+    },
+};
+use http_caching::Fields;
+use pingora::http::ResponseHeader;
+
+use super::fields::{self, X_REQUEST_ID};
+use crate::{
+    admit::rate::LimitState,
+    cache::stored::{VIA_SELF, put_field, value},
+    edge::Rejection,
+};
+
+/// A response that is composed here.
+pub struct Reply {
+    /// Status code.
+    pub status: u16,
+    /// Fields besides those of the framing.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
+    /// Content; left out for HEAD.
+    pub body: Bytes,
+}
+
+/// What every reply needs to know of its request.
+pub struct Asked<'a> {
+    /// `X-Request-ID`.
+    pub request_id: &'a str,
+    /// JSON instead of HTML.
+    pub wants_json: bool,
+}
+
+/// Whether a client would rather read JSON than HTML.
+pub fn wants_json(request: &dyn Fields) -> bool {
+    let (mut json, mut html) = (false, false);
+    request.for_each(&ACCEPT, &mut |value| {
+        let value = value.to_ascii_lowercase();
+        json |= memchr::memmem::find(&value, b"application/json").is_some()
+            || memchr::memmem::find(&value, b"+json").is_some();
+        html |= memchr::memmem::find(&value, b"text/html").is_some();
+    });
+    json && !html
+}
+
+impl Reply {
+    /// A page for a status code that refuses or fails.
+    pub fn error(status: u16, asked: &Asked<'_>) -> Self {
+        let (content_type, body) = page(status, asked);
+        let mut reply = Self {
+            status,
+            fields: Vec::with_capacity(8),
+            body: body.into(),
+        };
+        reply.add(CONTENT_TYPE, content_type);
+        reply.add(CACHE_CONTROL, "no-store");
+        if status == 405 {
+            reply.add(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        }
+        reply.common(asked);
+        reply
+    }
+
+    /// The page of a refusal, with when to come again.
+    pub fn rejection(rejection: &Rejection, asked: &Asked<'_>) -> Self {
+        let mut reply = Self::error(rejection.status, asked);
+        if let Some(seconds) = rejection.retry_after {
+            reply.add(RETRY_AFTER, &seconds.to_string());
+        }
+        reply.limit(rejection.limit.as_ref());
+        reply
+    }
+
+    /// A redirect to an absolute URL.
+    pub fn redirect(status: u16, location: &str, asked: &Asked<'_>) -> Self {
+        let mut reply = Self {
+            status,
+            fields: Vec::with_capacity(6),
+            body: Bytes::new(),
+        };
+        reply.add(LOCATION, location);
+        reply.common(asked);
+        reply
+    }
+
+    fn common(&mut self, asked: &Asked<'_>) {
+        self.add(DATE, &httpdate::fmt_http_date(std::time::SystemTime::now()));
+        self.add(VIA, VIA_SELF);
+        self.add(X_REQUEST_ID, asked.request_id);
+    }
+
+    /// Adds `RateLimit` and its policy.
+    pub fn limit(&mut self, limit: Option<&LimitState>) {
+        if let Some(limit) = limit {
+            self.add(fields::RATELIMIT_POLICY, &fields::ratelimit_policy(limit));
+            self.add(fields::RATELIMIT, &fields::ratelimit(limit));
+        }
+    }
+
+    /// Adds a field.
+    pub fn add(&mut self, name: HeaderName, text: &str) {
+        self.fields.push((name, value(text)));
+    }
+
+    /// As bytes of HTTP/1.1.
+    pub fn to_http1(&self, head_only: bool, close: bool) -> Bytes {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut out = BytesMut::with_capacity(512 + self.body.len());
+        out.put_slice(b"HTTP/1.1 ");
+        out.put_slice(status.as_str().as_bytes());
+        out.put_u8(b' ');
+        out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+        out.put_slice(b"\r\n");
+        for (name, value) in &self.fields {
+            put_field(&mut out, name.as_str(), value.as_bytes());
+        }
+        put_field(
+            &mut out,
+            CONTENT_LENGTH.as_str(),
+            self.body.len().to_string().as_bytes(),
+        );
+        if close {
+            put_field(&mut out, "connection", b"close");
+        }
+        out.put_slice(b"\r\n");
+        if !head_only {
+            out.put_slice(&self.body);
+        }
+        out.freeze()
+    }
+
+    /// As Pingora's header.
+    pub fn to_header(&self) -> Option<Box<ResponseHeader>> {
+        let mut header = ResponseHeader::build(self.status, Some(self.fields.len() + 1)).ok()?;
+        for (name, value) in &self.fields {
+            header.append_header(name.clone(), value.clone()).ok()?;
+        }
+        header.insert_header(CONTENT_LENGTH, self.body.len()).ok()?;
+        Some(Box::new(header))
+    }
+}
+
+/// A sentence that a visitor understands, the same for every cause of a status.
+fn sentence(status: u16) -> &'static str {
+    match status {
+        400 => "The request could not be understood.",
+        404 => "There is nothing at this address.",
+        405 => "This method is not allowed here.",
+        408 => "The request took too long to arrive.",
+        412 => "What you know of this page is out of date.",
+        413 => "The request is too large.",
+        414 => "The address is too long.",
+        416 => "There is nothing in this range.",
+        417 => "This expectation cannot be met.",
+        421 => "This address is not served on this connection.",
+        429 => "Too many requests. Please wait a moment and try again.",
+        431 => "The request carries too many or too large fields.",
+        501 => "This is not supported.",
+        502 => "The shop gave an answer that could not be used. Please try again.",
+        503 => "The shop is busy or being worked on. Please try again in a moment.",
+        504 => "The shop took too long to answer. Please try again.",
+        505 => "This version of HTTP is not supported.",
+        _ => "Something went wrong. Please try again.",
+    }
+}
+
+fn page(status: u16, asked: &Asked<'_>) -> (&'static str, String) {
+    let reason = StatusCode::from_u16(status)
+        .ok()
+        .and_then(|s| s.canonical_reason())
+        .unwrap_or("Error");
+    let (sentence, id) = (sentence(status), asked.request_id);
+    if asked.wants_json {
+        let body = serde_json::json!({
+            "error": { "status": status, "title": reason, "message": sentence, "request_id": id }
+        });
+        return ("application/json", format!("{body}\n"));
+    }
+    let body = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <title>{status} {reason}</title><style>\
+         body{{font:1rem/1.5 system-ui,sans-serif;margin:12vh auto;max-width:34rem;padding:0 1.5rem;color:#1d2733}}\
+         h1{{font-size:1.4rem;margin:0 0 .5rem}}p{{margin:.5rem 0}}small{{color:#6b7785}}\
+         </style></head><body><h1>{reason}</h1><p>{sentence}</p>\
+         <p><small>{status} &middot; request {id}</small></p></body></html>\n"
+    );
+    ("text/html; charset=utf-8", body)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    #[test]
+    fn json_for_those_who_ask_for_it() {
+        for (accept, wanted) in [
+            ("", false),
+            ("*/*", false),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", false),
+            ("application/json", true),
+            ("Application/Problem+JSON", true),
+            ("text/html, application/json", false),
+        ] {
+            let mut fields = HeaderMap::new();
+            fields.insert(ACCEPT, value(accept));
+            assert_eq!(wants_json(&fields), wanted, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_reply_in_both_forms() {
+        let asked = Asked {
+            request_id: "abc",
+            wants_json: true,
+        };
+        let reply = Reply::error(429, &asked);
+        let text = String::from_utf8(reply.to_http1(false, true).to_vec()).expect("text");
+        assert!(text.starts_with("HTTP/1.1 429 Too Many Requests\r\n"));
+        assert!(text.contains("\r\nconnection: close\r\n"));
+        assert!(text.contains(&format!("\r\ncontent-length: {}\r\n", reply.body.len())));
+        assert!(
+            text.ends_with("\"title\":\"Too Many Requests\"}}\n"),
+            "{text}"
+        );
+        assert!(reply.to_http1(true, false).ends_with(b"\r\n\r\n"));
+        let header = reply.to_header().expect("valid");
+        assert_eq!(header.status.as_u16(), 429);
+        assert_eq!(header.headers[X_REQUEST_ID], "abc");
+    }
+}
