@@ -1,0 +1,153 @@
+//! All that needs an upstream: Pingora's proxy with our phases.
+//!
+//! A door hands over one request with what was decided about it; `phases.rs` reads in the order in
+//! which Pingora calls it.
+
+mod exchange;
+mod phases;
+mod request;
+mod response;
+
+use std::{cell::RefCell, net::IpAddr, sync::Arc, time::Instant};
+
+use bytes::BytesMut;
+use pingora::{
+    apps::HttpServerApp,
+    protocols::{Stream, http::ServerSession},
+    proxy::HttpProxy,
+    server::{ShutdownWatch, configuration::ServerConf},
+};
+
+use self::phases::Phases;
+use crate::{
+    cache::status::Outcome,
+    edge::{Forward, Scheme, decide::Now},
+    observe::{Protocol, Record},
+    shared::Shared,
+    snapshot::Snapshot,
+};
+
+/// Idle connections to upstreams that a thread keeps.
+const POOL: usize = 512;
+
+/// A request and what was decided about it.
+pub struct Handover {
+    /// The configuration it began under.
+    pub snapshot: Arc<Snapshot>,
+    /// Where it goes.
+    pub forward: Forward,
+    /// When its head was complete.
+    pub began: Now,
+    /// The visitor.
+    pub client: IpAddr,
+    /// The peer of the connection.
+    pub peer: IpAddr,
+    /// Whether the peer's forwarding fields are believed.
+    pub trusted: bool,
+    /// The scheme it came by.
+    pub scheme: Scheme,
+    /// The protocol it came by.
+    pub protocol: Protocol,
+    /// `X-Request-ID`.
+    pub request_id: String,
+    /// Authority as sent, for the log.
+    pub host: String,
+    /// Target as sent, for the log.
+    pub target: String,
+}
+
+tokio::task_local! {
+    /// The way from the door into Pingora's phases, which begin without arguments.
+    static HANDOVER: RefCell<Option<Arc<Handover>>>;
+}
+
+/// Takes requests to upstreams; one per thread.
+pub struct Forwarder {
+    proxy: Arc<HttpProxy<Phases>>,
+    shared: Arc<Shared>,
+    shutdown: ShutdownWatch,
+    started: Instant,
+}
+
+impl Forwarder {
+    /// A forwarder with a pool of its own.
+    pub fn new(shared: &Arc<Shared>, started: Instant) -> Self {
+        let conf = ServerConf {
+            upstream_keepalive_pool_size: POOL,
+            ..ServerConf::default()
+        };
+        let mut proxy = HttpProxy::new(Phases::new(Arc::clone(shared), started), Arc::new(conf));
+        proxy.handle_init_modules();
+        Self {
+            proxy: Arc::new(proxy),
+            shared: Arc::clone(shared),
+            shutdown: shared.drain_signal(),
+            started,
+        }
+    }
+
+    /// Answers an HTTP/1.1 request: `request` holds its head and the bytes of its body that are here.
+    /// Returns the stream where it can be used again.
+    pub async fn http1(
+        &self,
+        stream: Stream,
+        request: BytesMut,
+        handover: Handover,
+    ) -> Option<Stream> {
+        let mut session = ServerSession::new_http1(stream);
+        session.set_pipelined_prefix(request);
+        let reused = self.run(session, handover).await?;
+        Some(reused.consume().0)
+    }
+
+    /// Answers an HTTP/2 request.
+    pub async fn http2(&self, session: ServerSession, handover: Handover) {
+        self.run(session, handover).await;
+    }
+
+    async fn run(
+        &self,
+        session: ServerSession,
+        handover: Handover,
+    ) -> Option<pingora::apps::ReusedHttpStream> {
+        let handover = Arc::new(handover);
+        let slot = RefCell::new(Some(Arc::clone(&handover)));
+        HANDOVER
+            .scope(slot, async {
+                let reused = self.proxy.process_new_http(session, &self.shutdown).await;
+                if HANDOVER.with(|slot| slot.borrow().is_some()) {
+                    // Pingora found fault with a head that our parser let through.
+                    self.refused(&handover);
+                }
+                reused
+            })
+            .await
+    }
+
+    fn refused(&self, handover: &Handover) {
+        tracing::warn!(
+            request_id = handover.request_id,
+            "request refused before its first phase"
+        );
+        self.shared.finish(&Record {
+            began: handover.began,
+            duration: self.started.elapsed().saturating_sub(handover.began.tick),
+            client: handover.client,
+            protocol: handover.protocol,
+            method: &http::Method::GET,
+            host: &handover.host,
+            target: &handover.target,
+            status: 400,
+            bytes: 0,
+            route: Some(&handover.forward.route),
+            outcome: Outcome::None,
+            upstream: None,
+            upstream_time: None,
+            attempts: 0,
+            request_id: &handover.request_id,
+            limit: handover.forward.limit.as_ref(),
+            reason: Some("refused while forwarding"),
+            fields: None,
+        });
+    }
+}

@@ -1,0 +1,586 @@
+//! Pingora's phases, in the order in which a request meets them.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderName, Method, StatusCode, header::COOKIE};
+use http_caching::{CacheControl, Fields};
+use pingora::{
+    Error, ErrorSource, ErrorType, Result,
+    cache::{CacheKey, CacheOptionOverrides, NoCacheReason, RespCacheable},
+    http::{RequestHeader, ResponseHeader},
+    protocols::Digest,
+    proxy::{FailToProxy, ProxyHttp, Session},
+    upstreams::peer::HttpPeer,
+};
+
+use super::{
+    HANDOVER, Handover,
+    exchange::{Asked, Exchange},
+    request, response,
+};
+use crate::{
+    cache::{
+        status::Outcome,
+        storage::{self, Judgement},
+    },
+    observe::Record,
+    respond::{
+        Reply,
+        failure::{Failure, Side, kind},
+        reply::{Asked as AskedBy, wants_json},
+    },
+    shared::Shared,
+};
+
+/// A client that takes nothing for this long is given up.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// Names a refresh in the background to its first phase. Nobody outside can use it: visitors' own
+/// lines of this name are dropped, and only refreshes read it.
+const REFRESH: HeaderName = HeaderName::from_static("dhal-refresh");
+
+/// The phases and what they work with.
+pub(super) struct Phases {
+    shared: Arc<Shared>,
+    started: Instant,
+    refreshes: Mutex<HashMap<u64, Arc<Handover>>>,
+    next_refresh: AtomicU64,
+}
+
+impl Phases {
+    pub(super) fn new(shared: Arc<Shared>, started: Instant) -> Self {
+        Self {
+            shared,
+            started,
+            refreshes: Mutex::default(),
+            next_refresh: AtomicU64::new(0),
+        }
+    }
+
+    fn tick(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Whether a failed request may go to a server once more: attempts, and for those that have
+    /// already cost a server work, the budget.
+    fn may_retry(&self, exchange: &Exchange, charged: bool) -> bool {
+        let Some(upstream) = exchange.group() else {
+            return false;
+        };
+        let may =
+            exchange.attempts <= upstream.retry.attempts && (!charged || upstream.budget.take());
+        if may {
+            self.shared
+                .metrics
+                .retries
+                .with_label_values(&[&upstream.name])
+                .inc();
+        }
+        may
+    }
+}
+
+fn missing() -> Box<Error> {
+    Error::explain(ErrorType::InternalError, "request without a handover")
+}
+
+#[async_trait]
+impl ProxyHttp for Phases {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        let handover = HANDOVER
+            .try_with(|slot| slot.borrow_mut().take())
+            .ok()
+            .flatten();
+        Exchange {
+            handover,
+            ..Exchange::default()
+        }
+    }
+
+    /// First: a refresh in the background looks up whose it is; connections get their time limits.
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let id = session.req_header_mut().remove_header(&REFRESH);
+        if session.subrequest_ctx.is_some() {
+            let id = id.and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
+            let mut refreshes = self
+                .refreshes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            exchange.handover = id.and_then(|id| refreshes.remove(&id));
+            exchange.background = true;
+        }
+        let handover = exchange.handover.as_ref().ok_or_else(missing)?;
+        let bounds = &handover.snapshot.bounds;
+        let downstream = session.as_downstream_mut();
+        downstream.set_read_timeout(Some(bounds.body_timeout));
+        downstream.set_write_timeout(Some(STALLED));
+        downstream.set_total_drain_timeout(Some(bounds.body_timeout));
+        // A client may end its side and still wait for the answer (RFC 9112 §9.6).
+        downstream.set_abort_on_close(false);
+        handover.forward.route.upstream.budget.request();
+        Ok(())
+    }
+
+    /// Turns the store on where the decision planned for it.
+    fn request_cache_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+        let handover = exchange.handover.as_ref().ok_or_else(missing)?;
+        if handover.forward.cache.is_some() {
+            let mut overrides = CacheOptionOverrides::default();
+            overrides.wait_timeout = Some(handover.snapshot.config.cache.lock_timeout);
+            session.cache.enable(
+                self.shared.store,
+                None,
+                None,
+                Some(self.shared.cache_lock),
+                Some(overrides),
+            );
+        }
+        Ok(())
+    }
+
+    fn cache_key_callback(&self, session: &Session, exchange: &mut Exchange) -> Result<CacheKey> {
+        let handover = exchange.handover.as_ref().ok_or_else(missing)?;
+        let plan = handover.forward.cache.as_ref().ok_or_else(missing)?;
+        Ok(storage::cache_key(&plan.key, &session.req_header().headers))
+    }
+
+    /// Conditional requests answered from the store follow RFC 9110 §13.2.2.
+    fn cache_not_modified_filter(
+        &self,
+        session: &Session,
+        response: &ResponseHeader,
+        _exchange: &mut Exchange,
+    ) -> Result<bool> {
+        let request = session.req_header();
+        let judged =
+            http_caching::precondition(&request.method, &request.headers, &response.headers);
+        Ok(response.status == StatusCode::OK && judged == http_caching::Precondition::NotModified)
+    }
+
+    /// Chooses a server; called again after each failure that may be retried.
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<Box<HttpPeer>> {
+        let handover = Arc::clone(exchange.handover.as_ref().ok_or_else(missing)?);
+        let upstream = &handover.forward.route.upstream;
+        let key = handover
+            .forward
+            .cache
+            .as_ref()
+            .map_or(handover.forward.target.as_bytes(), |plan| &plan.key);
+        let tick = self.tick();
+        exchange.release(tick);
+        // Another server while there is one, else the same one again.
+        let chosen = upstream
+            .choose(&exchange.tried, key, tick)
+            .or_else(|| upstream.choose(&[], key, tick));
+        let Some(index) = chosen else {
+            let mut error = Error::explain(
+                ErrorType::Custom(kind::UNAVAILABLE),
+                "no server is available",
+            );
+            error.as_up();
+            return Err(error);
+        };
+        let server = &upstream.servers[index];
+        exchange.attempts += 1;
+        exchange.asked = Some(Asked::new(index, server, tick));
+        let mut peer = HttpPeer::new(server.address, false, String::new());
+        let timeouts = &upstream.timeouts;
+        peer.options.connection_timeout = Some(timeouts.connect);
+        peer.options.total_connection_timeout = Some(timeouts.connect);
+        peer.options.read_timeout = Some(timeouts.response);
+        peer.options.write_timeout = Some(timeouts.response);
+        peer.options.idle_timeout = Some(timeouts.idle);
+        Ok(Box::new(peer))
+    }
+
+    /// Nothing was sent, so nothing can happen twice: any request may try the next server.
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _peer: &HttpPeer,
+        exchange: &mut Exchange,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        let tick = self.tick();
+        if let Some((index, upstream)) = exchange.release(tick).zip(exchange.group().cloned()) {
+            upstream.servers[index].state.refused(tick);
+            upstream.failed(index, tick);
+            exchange.tried.push(index);
+        }
+        let again = !session.as_ref().retry_buffer_truncated() && self.may_retry(exchange, false);
+        error.set_retry(again);
+        error
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        _exchange: &mut Exchange,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let handover = exchange.handover.as_ref().ok_or_else(missing)?;
+        request::prepare(upstream_request, handover)
+    }
+
+    /// Bounds a body whose length was not known beforehand.
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let handover = exchange.handover.as_ref().ok_or_else(missing)?;
+        exchange.request_bytes += body.as_ref().map_or(0, |b| b.len() as u64);
+        if exchange.request_bytes > handover.forward.route.max_body {
+            let mut error = Error::explain(
+                ErrorType::Custom(kind::BODY_TOO_LARGE),
+                "request body exceeds max_body",
+            );
+            error.as_down();
+            return Err(error);
+        }
+        // Pingora would end a chunked body twice for an empty last frame of HTTP/2.
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        Ok(())
+    }
+
+    /// The head of the shop's answer has arrived.
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        upstream_response: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        response::check(upstream_response)?;
+        if upstream_response.status == StatusCode::NOT_MODIFIED {
+            exchange.not_modified = Some(upstream_response.headers.clone());
+        }
+        if let Some((index, upstream)) = exchange
+            .asked
+            .as_ref()
+            .map(|a| a.index)
+            .zip(exchange.group())
+        {
+            if matches!(upstream_response.status.as_u16(), 502..=504) {
+                upstream.failed(index, self.tick());
+            } else {
+                upstream.servers[index].state.succeeded();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it may be stored, by the rules of `http-caching`.
+    fn response_cache_filter(
+        &self,
+        session: &Session,
+        response: &ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<RespCacheable> {
+        let handover = exchange.handover.as_ref().ok_or_else(missing)?;
+        let Some(policy) = &handover.forward.route.policy else {
+            return Ok(RespCacheable::Uncacheable(NoCacheReason::NeverEnabled));
+        };
+        let mut header = response.clone();
+        if let Some(fresh) = &exchange.not_modified {
+            // All fields of the 304, not only those that Pingora merges (RFC 9111 §3.2).
+            let mut fields = header.headers.clone();
+            http_caching::update_stored(&mut fields, fresh);
+            header = with_fields(&header, &fields)?;
+        }
+        let request = &session.req_header().headers;
+        let now = SystemTime::now();
+        let asked = exchange
+            .asked
+            .as_ref()
+            .map_or(Duration::ZERO, |a| self.tick().saturating_sub(a.since));
+        let request_time = now.checked_sub(asked).unwrap_or(now);
+        // A HEAD that fills the store was asked as a GET.
+        match http_caching::storable(
+            &Method::GET,
+            request,
+            header.status,
+            &header.headers,
+            &policy.rules,
+            request_time,
+            now,
+        ) {
+            Err(why) => Ok(RespCacheable::Uncacheable(NoCacheReason::Custom(
+                why.as_str(),
+            ))),
+            Ok(_) if may_be_personal(request, &header) => {
+                Ok(RespCacheable::Uncacheable(NoCacheReason::Custom("cookie")))
+            }
+            Ok(rules) => {
+                let judgement = Judgement {
+                    rules,
+                    response_time: now,
+                };
+                Ok(RespCacheable::Cacheable(judgement.meta(header)))
+            }
+        }
+    }
+
+    /// What the client gets: ours is added last, so that none of it is stored.
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        upstream_response: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        response::complete(upstream_response, session, exchange)
+    }
+
+    /// Stale responses answer while one request refreshes them (`None`), or when the upstream fails.
+    fn should_serve_stale(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        error: Option<&Error>,
+    ) -> bool {
+        match error {
+            Some(error) => {
+                let serve = *error.esource() == ErrorSource::Upstream;
+                exchange.stale_error |= serve;
+                serve
+            }
+            None if exchange.background => false,
+            None => {
+                if session.cache.is_cache_lock_writer() {
+                    let Some(handover) = exchange.handover.clone() else {
+                        return false;
+                    };
+                    let id = self.next_refresh.fetch_add(1, Ordering::Relaxed);
+                    let mut refreshes = self
+                        .refreshes
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner);
+                    refreshes.insert(id, handover);
+                    // Pingora starts the refresh from this request's head.
+                    if session
+                        .req_header_mut()
+                        .insert_header(REFRESH, id.to_string())
+                        .is_err()
+                    {
+                        refreshes.remove(&id);
+                        return false;
+                    }
+                }
+                true
+            }
+        }
+    }
+
+    /// The exchange broke after a server was reached.
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        exchange: &mut Exchange,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let tick = self.tick();
+        let by_server = *error.esource() == ErrorSource::Upstream;
+        let timed_out = matches!(
+            error.etype(),
+            ErrorType::ReadTimedout | ErrorType::WriteTimedout
+        );
+        // A pooled connection that the server closed at the moment of reuse is nobody's fault.
+        let pool_race = client_reused && by_server && !timed_out;
+        if let Some((index, upstream)) = exchange.release(tick).zip(exchange.group().cloned())
+            && by_server
+            && !pool_race
+        {
+            upstream.failed(index, tick);
+            exchange.tried.push(index);
+        }
+        let repeatable = by_server
+            && !timed_out
+            && session.req_header().method.is_idempotent()
+            && session.response_written().is_none()
+            && !session.as_ref().retry_buffer_truncated();
+        let again = repeatable && self.may_retry(exchange, !pool_race);
+        error.set_retry(again);
+        error
+    }
+
+    /// Nothing else can be done: the client is told.
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        exchange: &mut Exchange,
+    ) -> FailToProxy {
+        let mut failure = Failure::of(error);
+        if failure.side == Side::Downstream && is_malformed_body(error) {
+            failure = Failure {
+                status: 400,
+                reason: kind::BAD_BODY,
+                side: Side::Downstream,
+            };
+        }
+        exchange.reason = Some(failure.reason);
+        if failure.side != Side::Downstream && !exchange.background {
+            let id = exchange.handover.as_ref().map(|h| h.request_id.as_str());
+            tracing::warn!(request_id = id, status = failure.status, reason = failure.reason, %error, "request failed");
+        }
+        let result = FailToProxy {
+            error_code: failure.status,
+            can_reuse_downstream: false,
+        };
+        let Some(handover) = &exchange.handover else {
+            return result;
+        };
+        if failure.status == 0 || session.response_written().is_some() || exchange.background {
+            return result;
+        }
+        session.set_keepalive(None);
+        let asked = AskedBy {
+            request_id: &handover.request_id,
+            wants_json: wants_json(&session.req_header().headers),
+        };
+        let mut reply = Reply::error(failure.status, &asked);
+        if failure.status == 503 {
+            reply.add(http::header::RETRY_AFTER, "5");
+        }
+        let head_only = session.req_header().method == Method::HEAD;
+        if let Some(header) = reply.to_header() {
+            let written = session.write_response_header(header, head_only).await;
+            if written.is_ok() && !head_only {
+                let _ = session.write_response_body(Some(reply.body), true).await;
+            }
+        }
+        result
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _exchange: &Exchange, _error: &Error) -> bool {
+        true
+    }
+
+    /// Last: counted, written down, and what an unsafe request made untrue is dropped.
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        exchange.release(self.tick());
+        let Some(handover) = exchange.handover.clone() else {
+            return;
+        };
+        let status = session.response_written().map_or(0, |r| r.status.as_u16());
+        let request = session.req_header();
+        if let Ok(code) = StatusCode::from_u16(status)
+            && http_caching::invalidates(&request.method, code)
+        {
+            self.invalidate(&handover);
+        }
+        if exchange.background {
+            return;
+        }
+        if error.is_some() && exchange.reason.is_none() {
+            exchange.reason = error.map(|e| Failure::of(e).reason);
+        }
+        let failed_here = error.is_some() && !exchange.stale_error;
+        let outcome = if failed_here {
+            Outcome::None
+        } else {
+            response::outcome(session, exchange)
+        };
+        self.shared.finish(&Record {
+            began: handover.began,
+            duration: self.tick().saturating_sub(handover.began.tick),
+            client: handover.client,
+            protocol: handover.protocol,
+            method: &request.method,
+            host: &handover.host,
+            target: &handover.target,
+            // A client that left before its answer began (nginx's 499).
+            status: if status == 0 { 499 } else { status },
+            bytes: session.body_bytes_sent() as u64,
+            route: Some(&handover.forward.route),
+            outcome,
+            upstream: exchange.upstream.as_ref().map(|(name, _)| name.as_str()),
+            upstream_time: exchange.upstream.as_ref().map(|(_, time)| *time),
+            attempts: exchange.attempts,
+            request_id: &handover.request_id,
+            limit: handover.forward.limit.as_ref(),
+            reason: exchange.reason,
+            fields: Some(&request.headers),
+        });
+    }
+}
+
+impl Phases {
+    /// Drops what is stored for the target of a successful unsafe request (RFC 9111 §4.4).
+    fn invalidate(&self, handover: &Handover) {
+        if handover.forward.route.policy.is_none() {
+            return;
+        }
+        let (path, query) = match handover.forward.target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (handover.forward.target.as_str(), None),
+        };
+        let mut key = Vec::with_capacity(128);
+        http_caching::cache_key(
+            handover.scheme.as_str(),
+            &handover.forward.authority,
+            path,
+            query,
+            &mut key,
+        );
+        self.shared.store.remove(&key);
+    }
+}
+
+/// A response to a request with cookies may be about their owner, unless the origin says that it is
+/// for everyone.
+fn may_be_personal(request: &dyn Fields, response: &ResponseHeader) -> bool {
+    let control = CacheControl::parse(&response.headers);
+    request.contains(&COOKIE) && !control.public && control.s_maxage.is_none()
+}
+
+/// The same status under other fields.
+fn with_fields(header: &ResponseHeader, fields: &http::HeaderMap) -> Result<ResponseHeader> {
+    let mut new = ResponseHeader::build(header.status, Some(fields.len()))?;
+    for (name, value) in fields {
+        new.append_header(name.clone(), value.clone())?;
+    }
+    Ok(new)
+}
+
+/// Whether reading the body failed because its framing is broken, rather than the connection.
+fn is_malformed_body(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData)
+}

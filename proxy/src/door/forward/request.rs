@@ -1,0 +1,61 @@
+//! The request as a shop gets it: our own word on who asks, and nothing a visitor could pose with.
+
+use http::{HeaderName, HeaderValue, header::VIA};
+use pingora::{Result, http::RequestHeader};
+
+use super::Handover;
+use crate::{
+    cache::stored::{VIA_SELF, value},
+    random,
+    respond::fields::{
+        NEVER_FORWARDED, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
+        X_REQUEST_ID,
+    },
+};
+
+/// Sets what we vouch for and drops what we do not.
+pub(super) fn prepare(request: &mut RequestHeader, handover: &Handover) -> Result<()> {
+    for name in NEVER_FORWARDED {
+        request.remove_header(name);
+    }
+    // `X_Forwarded_For` is `X-Forwarded-For` to a shop behind CGI or WSGI.
+    let underscored: Vec<HeaderName> = request
+        .headers
+        .keys()
+        .filter(|name| name.as_str().contains('_'))
+        .cloned()
+        .collect();
+    for name in underscored {
+        request.remove_header(&name);
+    }
+    let forwarded_for = match request.headers.get(X_FORWARDED_FOR) {
+        Some(_) if handover.trusted => {
+            let mut chain: Vec<u8> = Vec::new();
+            for line in request.headers.get_all(X_FORWARDED_FOR) {
+                chain.extend_from_slice(line.as_bytes());
+                chain.extend_from_slice(b", ");
+            }
+            chain.extend_from_slice(handover.peer.to_canonical().to_string().as_bytes());
+            HeaderValue::from_bytes(&chain).unwrap_or_else(|_| value(&handover.client.to_string()))
+        }
+        _ => value(&handover.client.to_string()),
+    };
+    request.insert_header(X_FORWARDED_FOR, forwarded_for)?;
+    if !(handover.trusted && request.headers.contains_key(X_FORWARDED_PROTO)) {
+        request.insert_header(X_FORWARDED_PROTO, handover.scheme.as_str())?;
+    }
+    if !(handover.trusted && request.headers.contains_key(X_FORWARDED_HOST)) {
+        request.insert_header(X_FORWARDED_HOST, value(&handover.forward.authority))?;
+    }
+    request.insert_header(X_REQUEST_ID, value(&handover.request_id))?;
+    if !request.headers.contains_key(TRACEPARENT) {
+        let id = random::id();
+        let trace = String::from_utf8_lossy(&id);
+        request.insert_header(
+            TRACEPARENT,
+            value(&format!("00-{trace}-{}-00", &trace[8..24])),
+        )?;
+    }
+    request.append_header(VIA, VIA_SELF)?;
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! The shop's answer: refused where it breaks HTTP, and completed with our own fields.
+
+use http::{
+    StatusCode,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING, VIA},
+};
+use pingora::{Error, ErrorType, Result, cache::CachePhase, http::ResponseHeader, proxy::Session};
+
+use super::exchange::Exchange;
+use crate::{
+    cache::{
+        status::{CACHE_STATUS, Outcome},
+        stored::{VIA_SELF, value},
+    },
+    respond::{
+        failure::kind,
+        fields::{RATELIMIT, RATELIMIT_POLICY, X_REQUEST_ID, ratelimit, ratelimit_policy},
+    },
+};
+
+/// Refuses an answer whose end cannot be known for certain (RFC 9112 §6.3).
+pub(super) fn check(response: &ResponseHeader) -> Result<()> {
+    let lengths = response.headers.get_all(CONTENT_LENGTH).iter().count();
+    let codings: Vec<_> = response.headers.get_all(TRANSFER_ENCODING).iter().collect();
+    let wrong = if lengths > 1 {
+        Some("several Content-Length fields")
+    } else if lengths == 1 && !codings.is_empty() {
+        Some("Content-Length together with Transfer-Encoding")
+    } else if codings.len() > 1
+        || codings
+            .iter()
+            .any(|c| !c.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        Some("Transfer-Encoding other than chunked")
+    } else {
+        None
+    };
+    match wrong {
+        None => Ok(()),
+        Some(why) => {
+            let mut error = Error::explain(ErrorType::Custom(kind::BAD_ANSWER), why);
+            error.as_up();
+            Err(error)
+        }
+    }
+}
+
+/// How the store took part, from where Pingora's cache phases ended up.
+pub(super) fn outcome(session: &Session, exchange: &Exchange) -> Outcome {
+    let Some(handover) = &exchange.handover else {
+        return Outcome::None;
+    };
+    let reason = handover.forward.reason;
+    let waited = session.cache.lock_duration().is_some();
+    match session.cache.phase() {
+        CachePhase::Hit if waited => Outcome::Forwarded {
+            reason,
+            stored: false,
+            collapsed: true,
+        },
+        CachePhase::Hit => Outcome::Hit,
+        CachePhase::StaleUpdating => Outcome::HitStale,
+        CachePhase::Stale if exchange.stale_error => Outcome::HitStaleError,
+        CachePhase::Stale => Outcome::Forwarded {
+            reason,
+            stored: false,
+            collapsed: false,
+        },
+        CachePhase::Revalidated | CachePhase::RevalidatedNoCache(_) => Outcome::Revalidated,
+        CachePhase::Miss | CachePhase::Expired => Outcome::Forwarded {
+            reason,
+            stored: true,
+            collapsed: false,
+        },
+        CachePhase::Disabled(_)
+        | CachePhase::Bypass
+        | CachePhase::Uninit
+        | CachePhase::CacheKey => Outcome::Forwarded {
+            reason,
+            stored: false,
+            collapsed: false,
+        },
+    }
+}
+
+/// Adds what every answer carries.
+pub(super) fn complete(
+    response: &mut ResponseHeader,
+    session: &Session,
+    exchange: &Exchange,
+) -> Result<()> {
+    if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(());
+    }
+    let Some(handover) = &exchange.handover else {
+        return Ok(());
+    };
+    response.append_header(VIA, VIA_SELF)?;
+    response.insert_header(X_REQUEST_ID, value(&handover.request_id))?;
+    if handover.forward.route.policy.is_some()
+        && let Some(status) = outcome(session, exchange).field_value()
+    {
+        response.append_header(CACHE_STATUS, status)?;
+    }
+    if let Some(limit) = &handover.forward.limit {
+        response.insert_header(RATELIMIT_POLICY, value(&ratelimit_policy(limit)))?;
+        response.insert_header(RATELIMIT, value(&ratelimit(limit)))?;
+    }
+    Ok(())
+}

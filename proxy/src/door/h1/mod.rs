@@ -1,0 +1,580 @@
+//! HTTP/1.1: a connection's requests, one after the other.
+//!
+//! Read a head, decide, answer. A hit is written here, head and body together. What needs an upstream
+//! is handed over with the stream, and the stream comes back when Pingora is done with the request.
+
+pub mod chunked;
+pub mod parse;
+mod write;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Buf, BytesMut};
+use pingora::protocols::Stream;
+use tokio::{
+    io::AsyncReadExt,
+    time::{Instant, timeout, timeout_at},
+};
+
+use self::{
+    chunked::ChunkScanner,
+    parse::{Head, HeadScanner, Refusal},
+};
+use super::{
+    Hall,
+    forward::Handover,
+    lent::{Lent, Share},
+};
+use crate::{
+    admit::client,
+    cache::status::Outcome,
+    edge::{self, Body, Connection, Decision, Forward, Hit, Rejection, RequestView, decide::Now},
+    observe::{Protocol, Record},
+    respond::{Reply, reply::Asked, reply::wants_json},
+    snapshot::Snapshot,
+};
+
+/// What a connection's buffer holds while it has something to hold.
+const BUFFER: usize = 4 * 1024;
+/// A chunked body up to this size is read and checked before anyone else sees a byte of it.
+const CHECKED_AHEAD: usize = 64 * 1024;
+/// After a refusal the client's bytes are read and dropped for this long, so that it sees the answer
+/// instead of a reset.
+const LINGER: Duration = Duration::from_secs(1);
+/// And no more than this many bytes.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// An HTTP/1.1 connection.
+struct Session<'a> {
+    hall: &'a Hall,
+    connection: &'a Connection,
+    stream: Stream,
+    /// Bytes that were read and not yet used.
+    buf: BytesMut,
+    /// Reused for the fields that differ from answer to answer.
+    out: BytesMut,
+    head: Head,
+}
+
+/// What becomes of the connection after a request.
+enum Next {
+    /// Another request may come.
+    Another,
+    /// It is over.
+    Close,
+}
+
+/// The facts of a request that outlast its bytes.
+struct Noted {
+    now: Now,
+    client: std::net::IpAddr,
+    trusted: bool,
+    request_id: String,
+}
+
+/// Serves a connection until it ends. Errors of the connection end it; nobody is left to tell.
+pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
+    let mut session = Session {
+        hall,
+        connection,
+        stream,
+        buf: BytesMut::new(),
+        out: BytesMut::new(),
+        head: Head::default(),
+    };
+    let mut first = true;
+    loop {
+        let snapshot = hall.current.load_full();
+        let length = match session.read_head(&snapshot, first).await {
+            Ok(Some(length)) => length,
+            Ok(None) => return,
+            Err(refusal) => return session.refuse_unread(&snapshot, refusal).await,
+        };
+        first = false;
+        let Some((next, back)) = session.request(snapshot, length).await else {
+            return;
+        };
+        session = back;
+        if matches!(next, Next::Close) {
+            // A reader that is not told the end of the connection may wait for it.
+            session.stream.shutdown().await;
+            return;
+        }
+    }
+}
+
+impl<'a> Session<'a> {
+    /// Reads until a head is complete. `None` where the connection ends between requests.
+    async fn read_head(
+        &mut self,
+        snapshot: &Snapshot,
+        first: bool,
+    ) -> Result<Option<usize>, Refusal> {
+        let bounds = &snapshot.bounds;
+        let mut scanner = HeadScanner::default();
+        let idle = if first {
+            bounds.header_timeout
+        } else {
+            bounds.keepalive_timeout
+        };
+        let mut deadline = None;
+        loop {
+            // A client may end the last body with one line too many (RFC 9112 §2.2).
+            if self.buf.starts_with(b"\r\n") && deadline.is_none() {
+                self.buf.advance(2);
+            }
+            if let Some(length) = scanner.scan(&self.buf)? {
+                if length > bounds.max_header {
+                    return Err(Refusal {
+                        status: 431,
+                        reason: "request head too large",
+                    });
+                }
+                return Ok(Some(length));
+            }
+            if self.buf.len() > bounds.max_header {
+                let in_line = memchr::memchr(b'\n', &self.buf).is_none();
+                return Err(if in_line {
+                    Refusal {
+                        status: 414,
+                        reason: "request target too long",
+                    }
+                } else {
+                    Refusal {
+                        status: 431,
+                        reason: "request head too large",
+                    }
+                });
+            }
+            if write::flush(&mut self.stream).await.is_err() {
+                return Ok(None);
+            }
+            let read = if self.buf.is_empty() {
+                let mut drain = self.hall.shared.drain_signal();
+                tokio::select! {
+                    biased;
+                    read = timeout(idle, read_some(&mut self.stream, &mut self.buf)) => {
+                        let Ok(read) = read else { return Ok(None) };
+                        read
+                    }
+                    // A connection without a request at hand goes when the process does.
+                    _ = drain.wait_for(|draining| *draining) => return Ok(None),
+                }
+            } else {
+                let deadline =
+                    *deadline.get_or_insert_with(|| Instant::now() + bounds.header_timeout);
+                match timeout_at(deadline, read_some(&mut self.stream, &mut self.buf)).await {
+                    Ok(read) => read,
+                    Err(_) => {
+                        return Err(Refusal {
+                            status: 408,
+                            reason: "request head took too long",
+                        });
+                    }
+                }
+            };
+            match read {
+                Ok(0) | Err(_) => return Ok(None),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Answers the request whose head is at the front of the buffer. `None`: the stream is gone.
+    async fn request(mut self, snapshot: Arc<Snapshot>, length: usize) -> Option<(Next, Self)> {
+        let now = self.hall.now();
+        let bytes = self.buf.split_to(length);
+        if let Err(refusal) = self.head.parse(&bytes, snapshot.bounds.max_target) {
+            self.refuse_unread(&snapshot, refusal).await;
+            return None;
+        }
+        let (host, noted, decision) = self.judge(&snapshot, &bytes, now);
+        match decision {
+            Decision::Respond(hit) => {
+                let next = self.respond(&bytes, &hit, &noted).await;
+                self.done(next)
+            }
+            Decision::Redirect { status, location } => {
+                let reply = Reply::redirect(status, &location, &self.asked(&bytes, &noted));
+                let next = self.reply(&bytes, &reply, &noted, None).await;
+                self.done(next)
+            }
+            Decision::Reject(rejection) => {
+                let reply = Reply::rejection(&rejection, &self.asked(&bytes, &noted));
+                let next = self.reply(&bytes, &reply, &noted, Some(&rejection)).await;
+                self.done(next)
+            }
+            Decision::Forward(forward) => {
+                self.hand_over(snapshot, bytes, host, forward, noted).await
+            }
+        }
+    }
+
+    /// Puts the request before the decision.
+    fn judge(&self, snapshot: &Snapshot, bytes: &[u8], now: Now) -> (String, Noted, Decision) {
+        let authority = match self.head.host(bytes) {
+            "" => self.connection.local.to_string(),
+            host => host.to_owned(),
+        };
+        let fields = self.head.fields(bytes);
+        let trusted_proxies = &snapshot.bounds.trusted_proxies;
+        let peer = self.connection.peer.ip();
+        let trusted = client::is_trusted(peer, trusted_proxies);
+        let client = client::client_address(peer, &fields, trusted_proxies);
+        let request_id = super::request_id(&fields, trusted);
+        let view = RequestView {
+            method: &self.head.method,
+            authority: &authority,
+            target: self.head.target(bytes),
+            fields: &fields,
+            body: self.head.body,
+            client,
+            connection: self.connection,
+        };
+        let decision = edge::decide(snapshot, &self.hall.shared, &view, now);
+        (
+            authority,
+            Noted {
+                now,
+                client,
+                trusted,
+                request_id,
+            },
+            decision,
+        )
+    }
+
+    fn done(self, next: Result<Next, std::io::Error>) -> Option<(Next, Self)> {
+        next.ok().map(|next| (next, self))
+    }
+
+    fn asked<'n>(&self, bytes: &[u8], noted: &'n Noted) -> Asked<'n> {
+        Asked {
+            request_id: &noted.request_id,
+            wants_json: wants_json(&self.head.fields(bytes)),
+        }
+    }
+
+    fn protocol(&self) -> Protocol {
+        if self.head.is_http10 {
+            Protocol::Http10
+        } else {
+            Protocol::Http11
+        }
+    }
+
+    /// Whether the connection ends after an answer that left the request's body unread.
+    fn closes(&mut self) -> bool {
+        let body_is_here = match self.head.body {
+            Body::None => true,
+            Body::Length(n) if n <= self.buf.len() as u64 => {
+                self.buf.advance(n as usize);
+                true
+            }
+            _ => false,
+        };
+        self.head.close || !body_is_here || self.hall.shared.is_draining()
+    }
+
+    /// Writes a stored response.
+    async fn respond(&mut self, bytes: &[u8], hit: &Hit, noted: &Noted) -> std::io::Result<Next> {
+        let close = self.closes();
+        let head_only = self.head.method == http::Method::HEAD;
+        let sent = write::hit(
+            &mut self.stream,
+            &mut self.out,
+            hit,
+            write::Manner {
+                head_only,
+                close,
+                is_http10: self.head.is_http10,
+                request_id: noted.request_id.as_bytes(),
+            },
+        )
+        .await;
+        let (status, written) = write::outline(hit, head_only);
+        self.tell(
+            bytes,
+            noted,
+            &Record {
+                status,
+                bytes: written,
+                route: Some(&hit.route),
+                outcome: Outcome::Hit,
+                limit: hit.limit.as_ref(),
+                reason: sent.as_ref().err().map(|_| "client_gone"),
+                ..self.blank(noted)
+            },
+        );
+        sent?;
+        Ok(if close { Next::Close } else { Next::Another })
+    }
+
+    /// Writes a response of our own.
+    async fn reply(
+        &mut self,
+        bytes: &[u8],
+        reply: &Reply,
+        noted: &Noted,
+        rejection: Option<&Rejection>,
+    ) -> std::io::Result<Next> {
+        let closing = rejection.is_some_and(|r| r.close);
+        let body_left = self.head.body != Body::None;
+        let close = self.closes() || closing;
+        let head_only = self.head.method == http::Method::HEAD;
+        let sent = write::bytes(&mut self.stream, &reply.to_http1(head_only, close)).await;
+        self.tell(
+            bytes,
+            noted,
+            &Record {
+                status: reply.status,
+                bytes: if head_only {
+                    0
+                } else {
+                    reply.body.len() as u64
+                },
+                route: rejection.and_then(|r| r.route.as_deref()),
+                limit: rejection.and_then(|r| r.limit.as_ref()),
+                reason: rejection.map(|r| r.reason),
+                ..self.blank(noted)
+            },
+        );
+        sent?;
+        if close && (closing || body_left) {
+            self.linger().await;
+        }
+        Ok(if close { Next::Close } else { Next::Another })
+    }
+
+    fn blank<'n>(&'n self, noted: &'n Noted) -> Record<'n> {
+        Record {
+            began: noted.now,
+            duration: Duration::ZERO,
+            client: noted.client,
+            protocol: self.protocol(),
+            method: &self.head.method,
+            host: "",
+            target: "",
+            status: 0,
+            bytes: 0,
+            route: None,
+            outcome: Outcome::None,
+            upstream: None,
+            upstream_time: None,
+            attempts: 0,
+            request_id: &noted.request_id,
+            limit: None,
+            reason: None,
+            fields: None,
+        }
+    }
+
+    fn tell(&self, bytes: &[u8], noted: &Noted, record: &Record<'_>) {
+        let fields = self.head.fields(bytes);
+        self.hall.shared.finish(&Record {
+            duration: self.hall.started.elapsed().saturating_sub(noted.now.tick),
+            host: self.head.host(bytes),
+            target: self.head.target(bytes),
+            fields: Some(&fields),
+            ..*record
+        });
+    }
+
+    /// Refuses what cannot be trusted any further: the answer goes out and the connection ends.
+    async fn refuse_unread(mut self, snapshot: &Snapshot, refusal: Refusal) {
+        let request_id = super::new_request_id();
+        let asked = Asked {
+            request_id: &request_id,
+            wants_json: false,
+        };
+        let reply = Reply::error(refusal.status, &asked);
+        let sent = write::bytes(&mut self.stream, &reply.to_http1(false, true)).await;
+        let now = self.hall.now();
+        self.hall.shared.finish(&Record {
+            began: now,
+            duration: Duration::ZERO,
+            client: self.connection.peer.ip().to_canonical(),
+            protocol: Protocol::Http11,
+            method: &http::Method::GET,
+            host: "",
+            target: "",
+            status: refusal.status,
+            bytes: reply.body.len() as u64,
+            route: None,
+            outcome: Outcome::None,
+            upstream: None,
+            upstream_time: None,
+            attempts: 0,
+            request_id: &request_id,
+            limit: None,
+            reason: Some(refusal.reason),
+            fields: None,
+        });
+        if sent.is_ok() && write::flush(&mut self.stream).await.is_ok() {
+            self.linger().await;
+        }
+        let _ = snapshot;
+    }
+
+    /// Ends our side and drops what the client still sends, for a short while.
+    async fn linger(&mut self) {
+        use tokio::io::AsyncWriteExt;
+        let _ = timeout(LINGER, async {
+            if self.stream.flush().await.is_err()
+                || AsyncWriteExt::shutdown(&mut self.stream).await.is_err()
+            {
+                return;
+            }
+            let mut left = LINGER_BYTES;
+            let mut sink = [0; 4096];
+            while let Ok(n @ 1..) = self.stream.read(&mut sink).await {
+                left = left.saturating_sub(n);
+                if left == 0 {
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Lends the stream to Pingora for this request.
+    async fn hand_over(
+        mut self,
+        snapshot: Arc<Snapshot>,
+        bytes: BytesMut,
+        host: String,
+        forward: Forward,
+        noted: Noted,
+    ) -> Option<(Next, Self)> {
+        if write::flush(&mut self.stream).await.is_err() {
+            return None;
+        }
+        let sent_target = self.head.target(&bytes).to_owned();
+        let mut request = with_target(&self.head, bytes, &forward.target);
+        let share = match self.take_body(&snapshot, &mut request, &forward).await {
+            Ok(share) => share,
+            Err(refusal) => {
+                self.refuse_unread(&snapshot, refusal).await;
+                return None;
+            }
+        };
+        let handover = Handover {
+            snapshot,
+            forward,
+            began: noted.now,
+            client: noted.client,
+            peer: self.connection.peer.ip(),
+            trusted: noted.trusted,
+            scheme: self.connection.scheme,
+            protocol: self.protocol(),
+            request_id: noted.request_id,
+            host,
+            target: sent_target,
+        };
+        let behind = std::mem::take(&mut self.buf);
+        let lent = Lent::new(self.stream, share, behind);
+        let back = self
+            .hall
+            .forwarder
+            .http1(Box::new(lent), request, handover)
+            .await?;
+        let lent = back.into_any().downcast::<Lent>().ok()?;
+        let (stream, behind) = lent.take_back()?;
+        self.stream = stream;
+        self.buf = behind;
+        let next = if self.head.close {
+            Next::Close
+        } else {
+            Next::Another
+        };
+        Some((next, self))
+    }
+
+    /// Moves what is here of the body behind the head, and says what of the stream is still to come.
+    async fn take_body(
+        &mut self,
+        snapshot: &Snapshot,
+        request: &mut BytesMut,
+        forward: &Forward,
+    ) -> Result<Share, Refusal> {
+        if self.head.upgrade {
+            request.unsplit(self.buf.split());
+            return Ok(Share::Everything);
+        }
+        match self.head.body {
+            Body::None => Ok(Share::Bytes(0)),
+            Body::Length(n) => {
+                let here = self.buf.len().min(usize::try_from(n).unwrap_or(usize::MAX));
+                request.extend_from_slice(&self.buf.split_to(here));
+                Ok(Share::Bytes(n - here as u64))
+            }
+            Body::Unknown => {
+                let mut scanner = ChunkScanner::default();
+                let mut checked = 0;
+                loop {
+                    let own = scanner.scan(&self.buf).map_err(|why| Refusal {
+                        status: 400,
+                        reason: why.0,
+                    })?;
+                    checked += own;
+                    request.extend_from_slice(&self.buf.split_to(own));
+                    if scanner.content() > forward.route.max_body {
+                        return Err(Refusal {
+                            status: 413,
+                            reason: "request body exceeds the route's max_body",
+                        });
+                    }
+                    // Who waits for `100 Continue` sends nothing until the upstream has spoken.
+                    if scanner.is_done() || checked >= CHECKED_AHEAD || self.head.expects_continue {
+                        return Ok(Share::Chunked(scanner));
+                    }
+                    let read = read_some(&mut self.stream, &mut self.buf);
+                    match timeout(snapshot.bounds.body_timeout, read).await {
+                        Err(_) => {
+                            return Err(Refusal {
+                                status: 408,
+                                reason: "request body took too long",
+                            });
+                        }
+                        Ok(Ok(0) | Err(_)) => {
+                            return Err(Refusal {
+                                status: 400,
+                                reason: "request body ends early",
+                            });
+                        }
+                        Ok(Ok(_)) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The head as Pingora is to read it: the same field lines under the normalised target.
+fn with_target(head: &Head, bytes: BytesMut, target: &str) -> BytesMut {
+    if head.target(&bytes) == target && bytes.starts_with(head.method.as_str().as_bytes()) {
+        let after_method = &bytes[head.method.as_str().len() + 1..];
+        if after_method.starts_with(target.as_bytes()) {
+            return bytes;
+        }
+    }
+    let line_end = memchr::memchr(b'\n', &bytes).map_or(0, |at| at + 1);
+    let mut out = BytesMut::with_capacity(bytes.len() + target.len());
+    out.extend_from_slice(head.method.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(if head.is_http10 {
+        b" HTTP/1.0\r\n"
+    } else {
+        b" HTTP/1.1\r\n"
+    });
+    out.extend_from_slice(&bytes[line_end..]);
+    out
+}
+
+async fn read_some(stream: &mut Stream, buf: &mut BytesMut) -> std::io::Result<usize> {
+    if buf.capacity() - buf.len() < BUFFER / 4 {
+        buf.reserve(BUFFER);
+    }
+    stream.read_buf(buf).await
+}

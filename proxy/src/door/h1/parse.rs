@@ -1,0 +1,580 @@
+//! Strict HTTP/1.1 request heads (RFC 9112 §2–§6), without allocation per request.
+//!
+//! Where the RFC lets a recipient be lenient, this one refuses: a lenient reader and a strict one
+//! behind it, or the reverse, is how requests are smuggled.
+
+use http::{HeaderName, Method};
+use http_caching::Fields;
+
+use crate::edge::Body;
+
+/// Most field lines of a head; beyond it `431`.
+pub const MAX_FIELDS: usize = 100;
+
+/// Why a head is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Status code.
+    pub status: u16,
+    /// For the log.
+    pub reason: &'static str,
+}
+
+const fn bad(reason: &'static str) -> Refusal {
+    Refusal {
+        status: 400,
+        reason,
+    }
+}
+
+/// Finds the end of a head as bytes arrive, looking at each byte once.
+#[derive(Debug, Default)]
+pub struct HeadScanner {
+    /// Where the current line begins.
+    line: usize,
+    /// How far we have looked.
+    seen: usize,
+}
+
+impl HeadScanner {
+    /// Length of the head including its empty line, `None` while it is incomplete.
+    pub fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+        while let Some(at) = memchr::memchr(b'\n', &bytes[self.seen..]) {
+            let newline = self.seen + at;
+            if newline == 0 || bytes[newline - 1] != b'\r' {
+                return Err(bad("bare LF in request head"));
+            }
+            let empty = newline - 1 == self.line;
+            self.seen = newline + 1;
+            self.line = newline + 1;
+            if empty {
+                return Ok(Some(newline + 1));
+            }
+        }
+        self.seen = bytes.len();
+        Ok(None)
+    }
+}
+
+/// A part of the connection's buffer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn of<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.start as usize..self.end as usize]
+    }
+}
+
+/// A request head, as positions in the buffer it was parsed from. Reused from request to request.
+#[derive(Debug)]
+pub struct Head {
+    /// The method.
+    pub method: Method,
+    /// HTTP/1.0 rather than HTTP/1.1.
+    pub is_http10: bool,
+    /// How the body is framed.
+    pub body: Body,
+    /// The client wants the connection closed, or did not ask for it to stay (HTTP/1.0).
+    pub close: bool,
+    /// The client waits for `100 Continue`.
+    pub expects_continue: bool,
+    /// The client asks for another protocol.
+    pub upgrade: bool,
+    target: Span,
+    host: Span,
+    fields: Vec<(Span, Span)>,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self {
+            method: Method::GET,
+            is_http10: false,
+            body: Body::None,
+            close: false,
+            expects_continue: false,
+            upgrade: false,
+            target: Span::default(),
+            host: Span::default(),
+            fields: Vec::with_capacity(16),
+        }
+    }
+}
+
+/// The field lines of a head in its buffer.
+pub struct RawFields<'a> {
+    bytes: &'a [u8],
+    fields: &'a [(Span, Span)],
+}
+
+impl Fields for RawFields<'_> {
+    fn for_each(&self, name: &HeaderName, f: &mut dyn FnMut(&[u8])) {
+        let wanted = name.as_str().as_bytes();
+        for (name, value) in self.fields {
+            if name.of(self.bytes).eq_ignore_ascii_case(wanted) {
+                f(value.of(self.bytes));
+            }
+        }
+    }
+}
+
+impl Head {
+    /// The field lines; `bytes` are those that were parsed.
+    pub fn fields<'a>(&'a self, bytes: &'a [u8]) -> RawFields<'a> {
+        RawFields {
+            bytes,
+            fields: &self.fields,
+        }
+    }
+
+    /// The origin-form target, as sent.
+    pub fn target<'a>(&self, bytes: &'a [u8]) -> &'a str {
+        // Only visible ASCII passes `parse`.
+        std::str::from_utf8(self.target.of(bytes)).unwrap_or_default()
+    }
+
+    /// The value of `Host`; empty where HTTP/1.0 gave none.
+    pub fn host<'a>(&self, bytes: &'a [u8]) -> &'a str {
+        std::str::from_utf8(self.host.of(bytes)).unwrap_or_default()
+    }
+
+    /// Parses a complete head, from the first byte of the request line to the empty line.
+    pub fn parse(&mut self, bytes: &[u8], max_target: usize) -> Result<(), Refusal> {
+        let mut lines = Lines { bytes, at: 0 };
+        let request_line = lines.next_line().ok_or(bad("empty request"))?;
+        self.request_line(bytes, request_line, max_target)?;
+        self.fields.clear();
+        self.host = Span::default();
+        let mut framing = Framing::default();
+        while let Some(line) = lines.next_line() {
+            if line.start == line.end {
+                break;
+            }
+            if self.fields.len() == MAX_FIELDS {
+                return Err(Refusal {
+                    status: 431,
+                    reason: "too many field lines",
+                });
+            }
+            let (name, value) = field_line(bytes, line)?;
+            self.fields.push((name, value));
+            framing.note(name.of(bytes), value.of(bytes))?;
+            if name.of(bytes).eq_ignore_ascii_case(b"host") {
+                if framing.hosts > 1 {
+                    return Err(bad("several Host fields"));
+                }
+                self.host = value;
+            }
+        }
+        self.settle(bytes, &framing)
+    }
+
+    fn request_line(&mut self, bytes: &[u8], line: Span, max_target: usize) -> Result<(), Refusal> {
+        let text = line.of(bytes);
+        let first = memchr::memchr(b' ', text).ok_or(bad("malformed request line"))?;
+        let last = memchr::memrchr(b' ', text).ok_or(bad("malformed request line"))?;
+        if first == last {
+            return Err(bad("request line without target or version"));
+        }
+        let method = &text[..first];
+        if method.len() > 24 || !method.iter().all(|b| TOKEN[usize::from(*b)]) {
+            return Err(bad("malformed method"));
+        }
+        self.method = Method::from_bytes(method).map_err(|_| bad("malformed method"))?;
+        let target = &text[first + 1..last];
+        if target.len() > max_target {
+            return Err(Refusal {
+                status: 414,
+                reason: "request target too long",
+            });
+        }
+        if target.is_empty() || !target.iter().all(|b| (0x21..=0x7e).contains(b)) {
+            return Err(bad(
+                "request target holds a byte that is not allowed in a URI",
+            ));
+        }
+        self.target = Span {
+            start: line.start + first as u32 + 1,
+            end: line.start + last as u32,
+        };
+        self.is_http10 = match &text[last + 1..] {
+            b"HTTP/1.1" => false,
+            b"HTTP/1.0" => true,
+            version if version.starts_with(b"HTTP/") && version.len() == 8 => {
+                return Err(Refusal {
+                    status: 505,
+                    reason: "unknown HTTP version",
+                });
+            }
+            _ => return Err(bad("malformed HTTP version")),
+        };
+        Ok(())
+    }
+
+    /// What the fields say together: whose request it is and where it ends (RFC 9112 §3.2, §6.3).
+    fn settle(&mut self, bytes: &[u8], framing: &Framing) -> Result<(), Refusal> {
+        if framing.hosts == 0 && !self.is_http10 {
+            return Err(bad("Host is missing"));
+        }
+        self.body = match (framing.chunked, framing.length) {
+            (true, Some(_)) => return Err(bad("Content-Length together with Transfer-Encoding")),
+            (true, None) if self.is_http10 => return Err(bad("Transfer-Encoding in HTTP/1.0")),
+            (true, None) => Body::Unknown,
+            (false, None | Some(0)) => Body::None,
+            (false, Some(n)) => Body::Length(n),
+        };
+        self.close = framing.close || (self.is_http10 && !framing.keep_alive);
+        self.expects_continue = framing.expects_continue && !self.is_http10;
+        self.upgrade = framing.upgrade && framing.connection_upgrade && !self.is_http10;
+        self.absolute_form(bytes)
+    }
+
+    /// `http://host/path` must agree with `Host`; what is kept is the path (RFC 9112 §3.2.2).
+    fn absolute_form(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let target = self.target.of(bytes);
+        if target.starts_with(b"/") || self.method == Method::CONNECT {
+            return Ok(());
+        }
+        let rest = [&b"http://"[..], b"https://"]
+            .iter()
+            .find(|scheme| {
+                target.len() > scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme)
+            })
+            .map(|scheme| &target[scheme.len()..])
+            .ok_or(bad("request target does not begin with /"))?;
+        let slash = memchr::memchr(b'/', rest).ok_or(bad("absolute-form target without a path"))?;
+        if !rest[..slash].eq_ignore_ascii_case(self.host.of(bytes)) {
+            return Err(bad("absolute-form target contradicts Host"));
+        }
+        self.target.start = self.target.end - (rest.len() - slash) as u32;
+        Ok(())
+    }
+}
+
+/// Walks over lines that are known to end in CRLF.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Lines<'_> {
+    fn next_line(&mut self) -> Option<Span> {
+        let newline = self.at + memchr::memchr(b'\n', &self.bytes[self.at..])?;
+        let line = Span {
+            start: self.at as u32,
+            end: newline.saturating_sub(1) as u32,
+        };
+        self.at = newline + 1;
+        Some(line)
+    }
+}
+
+/// `name: value`, without white space around the name and none kept around the value.
+fn field_line(bytes: &[u8], line: Span) -> Result<(Span, Span), Refusal> {
+    let text = line.of(bytes);
+    if text.first().is_some_and(|b| *b == b' ' || *b == b'\t') {
+        return Err(bad("folded field line"));
+    }
+    let colon = memchr::memchr(b':', text).ok_or(bad("field line without a colon"))?;
+    if colon == 0 || !text[..colon].iter().all(|b| TOKEN[usize::from(*b)]) {
+        return Err(bad("malformed field name"));
+    }
+    let raw = &text[colon + 1..];
+    if raw.iter().any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f) {
+        return Err(bad("control byte in field value"));
+    }
+    let is_space = |b: &&u8| **b == b' ' || **b == b'\t';
+    let front = raw.iter().take_while(is_space).count();
+    let back = raw[front..].iter().rev().take_while(is_space).count();
+    let start = line.start + colon as u32 + 1;
+    let value = Span {
+        start: start + front as u32,
+        end: line.end - back as u32,
+    };
+    Ok((
+        Span {
+            start: line.start,
+            end: line.start + colon as u32,
+        },
+        value,
+    ))
+}
+
+/// What framing and connection fields have said so far.
+#[derive(Default)]
+struct Framing {
+    hosts: u32,
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+    connection_upgrade: bool,
+    expects_continue: bool,
+}
+
+impl Framing {
+    fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        // The length tells most names apart without looking at them.
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(Refusal {
+                        status: 417,
+                        reason: "unknown expectation",
+                    });
+                }
+                self.expects_continue = true;
+            }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                for option in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+                    self.close |= option.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                }
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                if self.length.is_some() {
+                    return Err(bad("several Content-Length fields"));
+                }
+                self.length = Some(content_length(value)?);
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(bad("Transfer-Encoding other than chunked"));
+                }
+                self.chunked = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn content_length(value: &[u8]) -> Result<u64, Refusal> {
+    const ODD: Refusal = bad("malformed Content-Length");
+    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
+        return Err(ODD);
+    }
+    Ok(value
+        .iter()
+        .fold(0, |n, digit| n * 10 + u64::from(digit - b'0')))
+}
+
+/// `tchar` of RFC 9110 §5.6.2.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let good = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut i = 0;
+    while i < good.len() {
+        table[good[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use http::header::{ACCEPT, COOKIE};
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<Head, Refusal> {
+        parse_bytes(text.as_bytes())
+    }
+
+    fn parse_bytes(bytes: &[u8]) -> Result<Head, Refusal> {
+        let end = HeadScanner::default()
+            .scan(bytes)?
+            .ok_or(bad("incomplete"))?;
+        let mut head = Head::default();
+        head.parse(&bytes[..end], 100)?;
+        Ok(head)
+    }
+
+    #[test]
+    fn an_ordinary_request() {
+        let text = "GET /a?b HTTP/1.1\r\nHost: shop.example\r\nAccept:  a \t\r\nCookie: x=1\r\ncookie:y=2\r\n\r\n";
+        let head = parse(text).expect("valid");
+        let bytes = text.as_bytes();
+        assert_eq!(
+            (head.target(bytes), head.host(bytes)),
+            ("/a?b", "shop.example")
+        );
+        assert_eq!(
+            (head.body, head.close, head.upgrade),
+            (Body::None, false, false)
+        );
+        let mut values = Vec::new();
+        head.fields(bytes)
+            .for_each(&ACCEPT, &mut |v| values.push(v.to_vec()));
+        head.fields(bytes)
+            .for_each(&COOKIE, &mut |v| values.push(v.to_vec()));
+        assert_eq!(values, [b"a".to_vec(), b"x=1".to_vec(), b"y=2".to_vec()]);
+    }
+
+    #[test]
+    fn framing_and_connection() {
+        let body = |fields: &str| {
+            parse(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"))
+                .map(|h| (h.body, h.close, h.upgrade))
+        };
+        assert_eq!(
+            body("Content-Length: 7\r\n"),
+            Ok((Body::Length(7), false, false))
+        );
+        assert_eq!(
+            body("Content-Length: 0\r\n"),
+            Ok((Body::None, false, false))
+        );
+        assert_eq!(
+            body("Transfer-Encoding: Chunked\r\n"),
+            Ok((Body::Unknown, false, false))
+        );
+        assert_eq!(
+            body("Connection: keep-alive, Close\r\n"),
+            Ok((Body::None, true, false))
+        );
+        assert_eq!(
+            body("Connection: upgrade\r\nUpgrade: websocket\r\n"),
+            Ok((Body::None, false, true))
+        );
+        assert_eq!(
+            body("Upgrade: websocket\r\n"),
+            Ok((Body::None, false, false))
+        );
+        let old = parse("GET / HTTP/1.0\r\n\r\n").expect("valid");
+        assert!(old.close && old.is_http10);
+        assert!(
+            !parse("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+                .expect("valid")
+                .close
+        );
+    }
+
+    #[test]
+    fn absolute_form_gives_its_path() {
+        let text = "GET HTTP://Shop.Example/x?y HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+        assert_eq!(parse(text).expect("valid").target(text.as_bytes()), "/x?y");
+    }
+
+    #[test]
+    fn what_is_ambiguous_is_refused() {
+        let host = "Host: a\r\n";
+        for (text, status) in [
+            ("GET / HTTP/1.1\n\n".to_owned(), 400),
+            (format!("GET / HTTP/1.1\r\n{host}X: a\nb\r\n\r\n"), 400),
+            (format!("GET / HTTP/1.1\r\n{host}X: a\rb\r\n\r\n"), 400),
+            (format!("GET / HTTP/1.1\r\n{host}X : a\r\n\r\n"), 400),
+            (format!("GET / HTTP/1.1\r\n{host} X: a\r\n\r\n"), 400),
+            (format!("GET / HTTP/1.1\r\n{host}X: a\r\n b\r\n\r\n"), 400),
+            (format!("GET / HTTP/1.1\r\n{host}X: a\0b\r\n\r\n"), 400),
+            (format!("GET / HTTP/1.1\r\n{host}X: a\x7fb\r\n\r\n"), 400),
+            (format!("GET / HTTP/1.1\r\n{host}: a\r\n\r\n"), 400),
+            (format!("GET / HTTP/1.1\r\n{host}X\r\n\r\n"), 400),
+            (format!("GET / HTTP/1.1\r\n{host}X(: a\r\n\r\n"), 400),
+            ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
+            (format!("GET / HTTP/1.1\r\n{host}{host}\r\n"), 400),
+            (
+                format!("GET / HTTP/1.1\r\n{host}Content-Length: 1\r\nContent-Length: 1\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{host}Content-Length: 5, 5\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{host}Content-Length: +5\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{host}Content-Length: -5\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{host}Content-Length: 0x5\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{host}Content-Length:\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{host}Content-Length: 99999999999999999999\r\n\r\n"),
+                400,
+            ),
+            (
+                format!(
+                    "GET / HTTP/1.1\r\n{host}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+                ),
+                400,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{host}Transfer-Encoding: gzip, chunked\r\n\r\n"),
+                400,
+            ),
+            (
+                format!(
+                    "GET / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"
+                ),
+                400,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{host}Transfer-Encoding: xchunked\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("GET / HTTP/1.0\r\n{host}Transfer-Encoding: chunked\r\n\r\n"),
+                400,
+            ),
+            (format!("GET  / HTTP/1.1\r\n{host}\r\n"), 400),
+            (format!("GET / HTTP/1.1 \r\n{host}\r\n"), 400),
+            (format!("GET /\r\n{host}\r\n"), 400),
+            (format!("G@T / HTTP/1.1\r\n{host}\r\n"), 400),
+            (format!("GET /a b HTTP/1.1\r\n{host}\r\n"), 400),
+            (format!("GET a HTTP/1.1\r\n{host}\r\n"), 400),
+            (format!("GET http://b/ HTTP/1.1\r\n{host}\r\n"), 400),
+            (format!("GET http://a HTTP/1.1\r\n{host}\r\n"), 400),
+            (format!("GET ftp://a/ HTTP/1.1\r\n{host}\r\n"), 400),
+            (format!("GET / http/1.1\r\n{host}\r\n"), 400),
+            (format!("GET / HTTP/2.0\r\n{host}\r\n"), 505),
+            (
+                format!("GET /{} HTTP/1.1\r\n{host}\r\n", "a".repeat(200)),
+                414,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{host}Expect: 200-ok\r\n\r\n"),
+                417,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{host}{}\r\n", "X: a\r\n".repeat(101)),
+                431,
+            ),
+        ] {
+            let found = parse(&text).map(|_| ()).map_err(|r| r.status);
+            assert_eq!(found, Err(status), "{text:?}");
+        }
+        assert!(parse_bytes(b"GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn a_head_is_found_however_it_drips() {
+        let text = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
+        let mut scanner = HeadScanner::default();
+        for n in 1..=text.len() {
+            let wanted = (n >= 27).then_some(27);
+            if let Some(found) = scanner.scan(&text[..n]).expect("clean") {
+                assert_eq!(Some(found), wanted);
+                break;
+            }
+            assert_eq!(wanted, None);
+        }
+        assert_eq!(HeadScanner::default().scan(text), Ok(Some(27)));
+    }
+}

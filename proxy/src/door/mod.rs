@@ -1,0 +1,62 @@
+//! Doors turn bytes into a [`RequestView`](crate::edge::RequestView) and a
+//! [`Decision`](crate::edge::Decision) into bytes.
+//!
+//! `h1` and `h2` answer hits, redirects and refusals themselves and hand the rest to `forward`, which
+//! is Pingora's proxy with our phases.
+
+pub mod forward;
+pub mod h1;
+pub mod h2;
+pub mod lent;
+
+use std::{sync::Arc, time::Instant};
+
+use http_caching::Fields;
+
+use crate::{
+    edge::decide::Now,
+    random,
+    respond::fields::X_REQUEST_ID,
+    shared::{Current, Shared},
+};
+use forward::Forwarder;
+
+/// What every door on a thread works with.
+pub struct Hall {
+    /// The configuration in force.
+    pub current: Current,
+    /// State of the process.
+    pub shared: Arc<Shared>,
+    /// The way to the upstreams; one per thread, so that pooled connections stay on their runtime.
+    pub forwarder: Arc<Forwarder>,
+    /// When the process began.
+    pub started: Instant,
+}
+
+impl Hall {
+    /// The time, read once per request.
+    pub fn now(&self) -> Now {
+        Now {
+            wall: std::time::SystemTime::now(),
+            tick: self.started.elapsed(),
+        }
+    }
+}
+
+/// The id of a request: what a trusted proxy says, else a new one.
+fn request_id(fields: &dyn Fields, trusted: bool) -> String {
+    let mut given = None;
+    if trusted {
+        fields.for_each(&X_REQUEST_ID, &mut |value| {
+            let sound = (1..=128).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
+            if sound && given.is_none() {
+                given = std::str::from_utf8(value).ok().map(str::to_owned);
+            }
+        });
+    }
+    given.unwrap_or_else(new_request_id)
+}
+
+fn new_request_id() -> String {
+    random::id().into_iter().map(char::from).collect()
+}
