@@ -1,0 +1,48 @@
+//! Listening sockets: one per thread and address, so that the kernel spreads connections (`SO_REUSEPORT`).
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Binds an address once per thread.
+///
+/// `SO_REUSEPORT` would let a second process share a port without a word, so the first socket is
+/// bound without it, and given up for the real ones once it is clear that nobody else listens.
+pub fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>> {
+    let probe = socket(address)?;
+    probe.bind(&address.into())?;
+    probe.listen(1)?;
+    // Port 0 becomes the same port for all threads.
+    let address = probe.local_addr()?.as_socket().unwrap_or(address);
+    drop(probe);
+    (0..threads)
+        .map(|_| {
+            let socket = socket(address)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            Ok(socket.into())
+        })
+        .collect()
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        // `[::]` and `0.0.0.0` are two listeners, whatever the system's default.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
