@@ -1,0 +1,127 @@
+//! What the admin endpoint answers.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{
+        Method, StatusCode,
+        header::{AUTHORIZATION, CONTENT_TYPE},
+    },
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+
+use super::status::Status;
+use crate::server::Control;
+
+/// What an address allows.
+#[derive(Clone)]
+pub(super) enum Access {
+    /// Whoever gets there may change things.
+    Granted,
+    /// Changes need this bearer token; without one there are none.
+    Token(Option<String>),
+}
+
+pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/status", get(status))
+        .route("/reload", post(reload))
+        .layer(middleware::from_fn_with_state(access, guard))
+        .with_state(control)
+}
+
+/// Lets reading through, and changes only with the token.
+async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
+    let reading = request.method() == Method::GET || request.method() == Method::HEAD;
+    let token = match access {
+        _ if reading => return next.run(request).await,
+        Access::Granted => return next.run(request).await,
+        Access::Token(token) => token,
+    };
+    let Some(token) = token else {
+        return (
+            StatusCode::FORBIDDEN,
+            "changes over TCP need admin.token_file\n",
+        )
+            .into_response();
+    };
+    let given = request
+        .headers()
+        .get(AUTHORIZATION)
+        .map(|value| value.as_bytes());
+    let given = given.and_then(|value| value.strip_prefix(b"Bearer "));
+    let equal = given.is_some_and(|given| {
+        aws_lc_rs::constant_time::verify_slices_are_equal(given, token.as_bytes()).is_ok()
+    });
+    if equal {
+        next.run(request).await
+    } else {
+        (StatusCode::UNAUTHORIZED, "wrong or missing bearer token\n").into_response()
+    }
+}
+
+async fn ready(State(control): State<Arc<Control>>) -> (StatusCode, &'static str) {
+    if control.shared.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
+}
+
+/// Gauges that are not kept up with are read now.
+async fn metrics(State(control): State<Arc<Control>>) -> Response {
+    let metrics = &control.shared.metrics;
+    let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let snapshot = control.current.load_full();
+    let tick = control.started.elapsed();
+    metrics.upstream_up.reset();
+    for upstream in &snapshot.upstreams {
+        for server in &upstream.servers {
+            let up = i64::from(server.state.is_usable(tick));
+            metrics
+                .upstream_up
+                .with_label_values(&[&upstream.name, &server.name])
+                .set(up);
+        }
+    }
+    metrics.tracked_clients.reset();
+    for limit in &snapshot.config.limits {
+        let tracked = control.shared.limiter(limit).tracked();
+        metrics
+            .tracked_clients
+            .with_label_values(&[&limit.name])
+            .set(whole(tracked as u64));
+    }
+    let (entries, bytes) = control.shared.store.size();
+    metrics.stored.set(whole(entries));
+    metrics.stored_bytes.set(whole(bytes));
+    metrics
+        .connections
+        .set(whole(control.shared.open_connections() as u64));
+    if let Some(log) = &*control.shared.access_log.load() {
+        metrics.log_dropped.set(whole(log.dropped() as u64));
+    }
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4")],
+        metrics.render(),
+    )
+        .into_response()
+}
+
+async fn status(State(control): State<Arc<Control>>) -> Json<Status> {
+    Json(Status::of(&control))
+}
+
+async fn reload(State(control): State<Arc<Control>>) -> (StatusCode, String) {
+    match control.reload().await {
+        Ok(message) => (StatusCode::OK, format!("{message}\n")),
+        Err(why) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n")),
+    }
+}
