@@ -1,0 +1,22 @@
+//! Dhal, the edge of one shop host: TLS, limits, a shared cache and health-checked failover.
+//!
+//! Modules stand in the order in which a request meets them; `edge::decide` is where its story is told.
+
+pub mod cli;
+pub mod config;
+pub mod server;
+
+pub mod admin;
+pub mod admit;
+pub mod cache;
+pub mod door;
+pub mod edge;
+pub mod listen;
+pub mod observe;
+pub mod respond;
+pub mod route;
+pub mod shared;
+pub mod snapshot;
+pub mod upstream;
+
+pub mod random;

@@ -1,0 +1,374 @@
+//! The life of the process: bind, build, serve on one thread per core, reload, drain.
+
+use std::{
+    net::TcpListener as StdListener,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow};
+use arc_swap::ArcSwap;
+use pingora::listeners::tls::Acceptor;
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+    sync::Mutex,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    admin,
+    config::{self, model::Config},
+    door::{Hall, forward::Forwarder},
+    listen::{accept, socket, tls},
+    observe::access_log::AccessLog,
+    shared::{Current, Shared},
+    snapshot::{BuildError, Snapshot},
+    upstream::health,
+};
+
+/// How often clients that have been quiet are forgotten and the store catches up with itself.
+const TIDY: Duration = Duration::from_secs(1);
+
+/// The hand on the running edge: what signals and the admin endpoint can do.
+pub struct Control {
+    /// The configuration file.
+    pub path: PathBuf,
+    /// The configuration in force.
+    pub current: Current,
+    /// State of the process.
+    pub shared: Arc<Shared>,
+    /// When the process began.
+    pub started: Instant,
+    /// Checks of the configuration in force. Locked for the length of a reload, so that there is one
+    /// at a time.
+    checks: Mutex<JoinSet<()>>,
+}
+
+/// Runs the edge until it is told to stop. An error is a sentence for whoever started it.
+pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
+    // Before Pingora asks for a provider, or it takes one without post-quantum key exchange.
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("another TLS provider is installed already"))?;
+    let started = Instant::now();
+    let shared = Arc::new(Shared::new(&config.cache, config.server.max_connections));
+    let log = config
+        .access_log
+        .as_ref()
+        .map(AccessLog::open)
+        .transpose()?;
+    shared.access_log.store(log.map(Arc::new));
+    let threads = thread_count(&config);
+    let sockets = bind_all(&config, threads)?;
+    let admin = admin::bind(config.admin.as_ref())?;
+    let pid_file = config.server.pid_file.clone();
+    let current: Current = Arc::new(ArcSwap::from_pointee(Snapshot::build(config, 1, &shared)?));
+    write_pid(pid_file.as_deref())?;
+    note_certificates(&shared, &current.load());
+    shared.metrics.reload_successful.set(1);
+    shared.metrics.reload_time.set(unix_now());
+
+    let acceptor = match current.load().certificates {
+        Some(_) => Some(Arc::new(Acceptor::from_server_config(tls::server_config(
+            &current,
+        )?))),
+        None => None,
+    };
+    let workers: Vec<_> = sockets
+        .into_iter()
+        .enumerate()
+        .map(|(i, sockets)| {
+            let worker = Worker {
+                current: Arc::clone(&current),
+                shared: Arc::clone(&shared),
+                acceptor: acceptor.clone(),
+                started,
+            };
+            thread::Builder::new()
+                .name(format!("edge-{i}"))
+                .spawn(move || worker.run(sockets))
+                .context("cannot start a thread")
+        })
+        .collect::<Result<_, _>>()?;
+
+    let control = Control {
+        path: path.to_owned(),
+        checks: Mutex::new(JoinSet::new()),
+        current,
+        shared,
+        started,
+    };
+    let result = runtime()?.block_on(control.attend(admin));
+    for worker in workers {
+        let _ = worker.join();
+    }
+    // Lines that are still waiting are written when the last holder lets go.
+    if let Some(path) = pid_file {
+        let _ = std::fs::remove_file(path);
+    }
+    result
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")
+}
+
+fn thread_count(config: &Config) -> usize {
+    match config.server.threads {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        n => n,
+    }
+}
+
+/// Sockets of every listener, per thread.
+fn bind_all(config: &Config, threads: usize) -> anyhow::Result<Vec<Vec<StdListener>>> {
+    let mut per_thread: Vec<Vec<StdListener>> = (0..threads).map(|_| Vec::new()).collect();
+    for listener in &config.listeners {
+        let sockets = socket::bind(listener.address, threads)
+            .with_context(|| format!("cannot listen on {}", listener.address))?;
+        if let Some(address) = sockets.first().and_then(|s| s.local_addr().ok()) {
+            tracing::info!(%address, tls = listener.tls, "listening");
+        }
+        for (thread, socket) in per_thread.iter_mut().zip(sockets) {
+            thread.push(socket);
+        }
+    }
+    Ok(per_thread)
+}
+
+fn write_pid(path: Option<&Path>) -> anyhow::Result<()> {
+    if let Some(path) = path {
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("cannot write the pid file {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn unix_now() -> f64 {
+    std::time::UNIX_EPOCH
+        .elapsed()
+        .unwrap_or_default()
+        .as_secs_f64()
+}
+
+fn note_certificates(shared: &Shared, snapshot: &Snapshot) {
+    let gauge = &shared.metrics.certificate_expiry;
+    gauge.reset();
+    for certificate in snapshot.certificates.iter().flat_map(|table| table.all()) {
+        let end = certificate
+            .not_after
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        gauge
+            .with_label_values(&[&certificate.path])
+            .set(end.as_secs_f64());
+    }
+}
+
+/// A thread that serves visitors.
+struct Worker {
+    current: Current,
+    shared: Arc<Shared>,
+    acceptor: Option<Arc<Acceptor>>,
+    started: Instant,
+}
+
+impl Worker {
+    fn run(self, sockets: Vec<StdListener>) {
+        let runtime = match runtime() {
+            Ok(runtime) => runtime,
+            Err(why) => return tracing::error!(%why, "thread ends"),
+        };
+        runtime.block_on(async {
+            let snapshot = self.current.load_full();
+            let hall = Arc::new(Hall {
+                current: Arc::clone(&self.current),
+                shared: Arc::clone(&self.shared),
+                forwarder: Arc::new(Forwarder::new(&self.shared, self.started)),
+                started: self.started,
+            });
+            let mut loops = JoinSet::new();
+            for (socket, listener) in sockets.into_iter().zip(&snapshot.config.listeners) {
+                let socket = match TcpListener::from_std(socket) {
+                    Ok(socket) => socket,
+                    Err(why) => return tracing::error!(%why, "thread ends"),
+                };
+                let acceptor = self.acceptor.clone().filter(|_| listener.tls);
+                loops.spawn(accept::accept(
+                    Arc::clone(&hall),
+                    socket,
+                    listener.clone(),
+                    acceptor,
+                ));
+            }
+            drop(snapshot);
+            while loops.join_next().await.is_some() {}
+            // Connections live on until they are done or the grace is over.
+            self.shared.stopped().await;
+        });
+        // What did not finish within the grace is cut here, and not waited for.
+        runtime.shutdown_background();
+    }
+}
+
+impl Control {
+    /// Waits for signals and answers them; returns when the process is to end.
+    async fn attend(self, admin: Vec<admin::Socket>) -> anyhow::Result<()> {
+        let control = Arc::new(self);
+        *control.checks.lock().await = health::watch(&control.current.load().upstreams);
+        let mut tasks = JoinSet::new();
+        for socket in admin {
+            tasks.spawn(admin::serve(Arc::clone(&control), socket));
+        }
+        let shared = Arc::clone(&control.shared);
+        let started = control.started;
+        tasks.spawn(async move {
+            loop {
+                sleep(TIDY).await;
+                shared.tidy(started.elapsed());
+                shared.store.tidy();
+            }
+        });
+        let mut reload = signal(SignalKind::hangup())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut reopen = signal(SignalKind::user_defined1())?;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+        loop {
+            tokio::select! {
+                _ = reload.recv() => {
+                    // The outcome is in the log and in the metrics.
+                    let _ = control.reload().await;
+                }
+                _ = reopen.recv() => {
+                    if let Some(log) = &*control.shared.access_log.load() {
+                        log.reopen();
+                    }
+                }
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        control.drain().await;
+        Ok(())
+    }
+
+    /// Puts the file's present content in force, or nothing of it.
+    pub async fn reload(&self) -> Result<String, String> {
+        let mut checks = self.checks.lock().await;
+        let outcome = self.try_reload().await;
+        let metrics = &self.shared.metrics;
+        metrics.reload_successful.set(i64::from(outcome.is_ok()));
+        let label = if outcome.is_ok() {
+            "success"
+        } else {
+            "failure"
+        };
+        metrics.reloads.with_label_values(&[label]).inc();
+        match &outcome {
+            Ok(message) => {
+                metrics.reload_time.set(unix_now());
+                *checks = health::watch(&self.current.load().upstreams);
+                tracing::info!("{message}");
+            }
+            Err(why) => {
+                tracing::error!("reload refused, the old configuration stays in force:\n{why}")
+            }
+        }
+        outcome
+    }
+
+    async fn try_reload(&self) -> Result<String, String> {
+        let path = self.path.clone();
+        // Names are resolved while a file is read, which may take seconds.
+        let loaded = tokio::task::spawn_blocking(move || {
+            config::load(&path, &|name| std::env::var(name).ok())
+        })
+        .await
+        .map_err(|why| why.to_string())?
+        .map_err(|why| why.to_string())?;
+        let old = self.current.load_full();
+        let text = |why: BuildError| why.to_string();
+        refuse_restarts(&old.config, &loaded.config).map_err(text)?;
+        let new = Snapshot::build(loaded.config, old.generation + 1, &self.shared).map_err(text)?;
+        let log = match &new.config.access_log {
+            wanted if *wanted == old.config.access_log => None,
+            Some(wanted) => Some(Some(Arc::new(AccessLog::open(wanted).map_err(text)?))),
+            None => Some(None),
+        };
+        // Nothing can fail from here on.
+        if let Some(log) = log {
+            self.shared.access_log.store(log);
+        }
+        note_certificates(&self.shared, &new);
+        let message = format!(
+            "configuration {} is in force: {} routes",
+            new.generation,
+            new.config.routes.len()
+        );
+        self.current.store(Arc::new(new));
+        let warnings = config::render(&loaded.warnings);
+        Ok(if warnings.is_empty() {
+            message
+        } else {
+            format!("{message}\n{warnings}")
+        })
+    }
+
+    /// Stops accepting, lets running requests finish, and gives up after the grace.
+    async fn drain(&self) {
+        let grace = self.current.load().config.server.shutdown_grace;
+        tracing::info!(?grace, open = self.shared.open_connections(), "draining");
+        self.shared.start_draining();
+        if timeout(grace, self.shared.all_closed()).await.is_err() {
+            tracing::warn!(
+                open = self.shared.open_connections(),
+                "grace is over, closing what is left"
+            );
+        }
+        self.shared.stop();
+        tracing::info!("stopped");
+    }
+}
+
+/// What only a new process can change.
+fn refuse_restarts(old: &Config, new: &Config) -> Result<(), BuildError> {
+    let changed = [
+        ("listeners", old.listeners != new.listeners),
+        ("server.threads", thread_count(old) != thread_count(new)),
+        (
+            "server.max_connections",
+            old.server.max_connections != new.server.max_connections,
+        ),
+        (
+            "server.pid_file",
+            old.server.pid_file != new.server.pid_file,
+        ),
+        ("cache.memory", old.cache.memory != new.cache.memory),
+        (
+            "cache.max_object",
+            old.cache.max_object != new.cache.max_object,
+        ),
+        (
+            "cache.lock_timeout",
+            old.cache.lock_timeout != new.cache.lock_timeout,
+        ),
+        (
+            "admin",
+            old.admin.as_ref().map(|a| (&a.addresses, &a.token_file))
+                != new.admin.as_ref().map(|a| (&a.addresses, &a.token_file)),
+        ),
+    ];
+    match changed.iter().find(|(_, changed)| *changed) {
+        Some((what, _)) => Err(BuildError::NeedsRestart { what }),
+        None => Ok(()),
+    }
+}

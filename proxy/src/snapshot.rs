@@ -1,0 +1,191 @@
+//! What a request sees of the configuration: immutable, valid by construction, swapped as a whole.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+
+use crate::{
+    admit::rate::RateLimit,
+    config::model::{CachePolicy, Config},
+    listen::tls::CertificateTable,
+    observe::metrics::RouteMetrics,
+    route::Router,
+    shared::Shared,
+    upstream::Upstream,
+};
+
+/// One configuration in force. A request holds on to the one it began with.
+pub struct Snapshot {
+    /// Counts up with every reload.
+    pub generation: u64,
+    /// What it was built from.
+    pub config: Config,
+    /// Finds the route of a request.
+    pub router: Router,
+    /// All upstreams, for health checks and status.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Certificates by name; `None` without TLS listeners.
+    pub certificates: Option<Arc<CertificateTable>>,
+    /// Time limits and bounds of the doors.
+    pub bounds: Bounds,
+}
+
+/// Time limits and bounds of the doors.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// For a whole request head.
+    pub header_timeout: Duration,
+    /// For each pause within a request body.
+    pub body_timeout: Duration,
+    /// Between requests.
+    pub keepalive_timeout: Duration,
+    /// For a TLS handshake and an HTTP/2 preface.
+    pub handshake_timeout: Duration,
+    /// Bytes.
+    pub max_target: usize,
+    /// Bytes.
+    pub max_header: usize,
+    /// Peers whose forwarding fields are believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// A route with everything it refers to.
+pub struct Route {
+    /// For logs and metrics.
+    pub name: String,
+    /// Who answers.
+    pub upstream: Arc<Upstream>,
+    /// Whether and how responses are stored.
+    pub policy: Option<Arc<Policy>>,
+    /// Every one of them must admit a request.
+    pub limits: Vec<Arc<RateLimit>>,
+    /// Bytes of a request body.
+    pub max_body: u64,
+    /// Counters of this route.
+    pub metrics: Arc<RouteMetrics>,
+}
+
+/// A caching policy in the form the decision uses.
+pub struct Policy {
+    /// For logs.
+    pub name: String,
+    /// What RFC 9111 leaves to the operator.
+    pub rules: http_caching::Policy,
+    /// Names or `prefix*`.
+    pub ignore_query: Vec<String>,
+    /// Names of cookies that keep the store out.
+    pub bypass_cookies: Vec<String>,
+}
+
+impl From<&CachePolicy> for Policy {
+    fn from(policy: &CachePolicy) -> Self {
+        Self {
+            name: policy.name.clone(),
+            rules: http_caching::Policy {
+                ttl: policy.ttl,
+                stale_while_revalidate: policy.stale_while_revalidate,
+                stale_if_error: policy.stale_if_error,
+            },
+            ignore_query: policy.ignore_query.clone(),
+            bypass_cookies: policy.bypass_cookies.clone(),
+        }
+    }
+}
+
+/// Why a configuration that is right in itself cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A certificate or key cannot be used.
+    #[error("{0}")]
+    Certificate(String),
+    /// Only a new process can do that.
+    #[error("{what} cannot change while running: restart to apply it")]
+    NeedsRestart {
+        /// The key in the file.
+        what: &'static str,
+    },
+    /// Two patterns collide in a way that only the router sees.
+    #[error("route {route}: {why}")]
+    Route {
+        /// Name of the route.
+        route: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file cannot be opened.
+    #[error("cannot open {}: {why}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        why: std::io::Error,
+    },
+}
+
+impl Snapshot {
+    /// Builds all that the configuration names; whatever state survives comes from `shared`.
+    pub fn build(config: Config, generation: u64, shared: &Shared) -> Result<Self, BuildError> {
+        let certificates = if config.listeners.iter().any(|l| l.tls) {
+            Some(Arc::new(
+                CertificateTable::load(&config.certificates).map_err(BuildError::Certificate)?,
+            ))
+        } else {
+            None
+        };
+        let upstreams: Vec<Arc<Upstream>> = config
+            .upstreams
+            .iter()
+            .map(|u| Arc::new(Upstream::new(u, shared)))
+            .collect();
+        let policies: Vec<Arc<Policy>> = config
+            .policies
+            .iter()
+            .map(|p| Arc::new(Policy::from(p)))
+            .collect();
+        let limits: Vec<Arc<RateLimit>> = config.limits.iter().map(|l| shared.limiter(l)).collect();
+        let routes = config.routes.iter().map(|route| {
+            let built = Route {
+                name: route.name.clone(),
+                upstream: Arc::clone(&upstreams[route.upstream]),
+                policy: route.cache.map(|i| Arc::clone(&policies[i])),
+                limits: route
+                    .limits
+                    .iter()
+                    .map(|i| Arc::clone(&limits[*i]))
+                    .collect(),
+                max_body: route.max_body,
+                metrics: shared.metrics.route(&route.name),
+            };
+            (&route.host, &route.path, Arc::new(built))
+        });
+        let router =
+            Router::build(routes).map_err(|(route, why)| BuildError::Route { route, why })?;
+        let server = &config.server;
+        let bounds = Bounds {
+            header_timeout: server.header_timeout,
+            body_timeout: server.body_timeout,
+            keepalive_timeout: server.keepalive_timeout,
+            handshake_timeout: server.handshake_timeout,
+            max_target: server.max_target_bytes,
+            max_header: server.max_header_bytes,
+            trusted_proxies: server.trusted_proxies.clone(),
+        };
+        Ok(Self {
+            generation,
+            router,
+            upstreams,
+            certificates,
+            bounds,
+            config,
+        })
+    }
+
+    /// Whether a connection that was opened for `sni` may carry requests for `host` (RFC 9110
+    /// §7.4, RFC 9113 §9.1.2): both names must lead to the same certificate.
+    pub fn authority_fits_certificate(&self, sni: Option<&str>, host: &str) -> bool {
+        match (&self.certificates, sni) {
+            (Some(table), Some(sni)) => sni.eq_ignore_ascii_case(host) || table.same(sni, host),
+            _ => true,
+        }
+    }
+}
