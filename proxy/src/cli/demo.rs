@@ -1,0 +1,223 @@
+//! `dhal demo`: two shops and the edge in front of them, on this machine.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use super::dev_cert;
+
+/// How long all three may take until they answer; the first start fills the shop's database.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+const SHOPS: [&str; 2] = ["127.0.0.1:3000", "127.0.0.1:3001"];
+const EDGE: [&str; 2] = ["127.0.0.1:8080", "127.0.0.1:8443"];
+
+/// Where things are, and whether to stay.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Folder for the certificate, the shop's database and the logs.
+    #[arg(long, value_name = "DIR", default_value = "var/demo")]
+    dir: PathBuf,
+    /// Leave all running and return.
+    #[arg(long)]
+    detach: bool,
+    /// Stop what an earlier `--detach` left running.
+    #[arg(long)]
+    stop: bool,
+}
+
+pub(super) fn demo(config: Option<&Path>, options: &Options) -> anyhow::Result<()> {
+    fs::create_dir_all(&options.dir)
+        .with_context(|| format!("cannot make {}", options.dir.display()))?;
+    stop(&options.dir);
+    if options.stop {
+        println!("stopped");
+        return Ok(());
+    }
+    for address in SHOPS.iter().chain(&EDGE) {
+        if answers(address) {
+            bail!(
+                "something else listens on {address}; the demo needs ports 3000, 3001, 8080, 8443 and 9900"
+            );
+        }
+    }
+    let (cert, key) = (options.dir.join("dev.pem"), options.dir.join("dev.key"));
+    if !(cert.exists() && key.exists()) {
+        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        dev_cert::make(&cert, &key, &names)?;
+    }
+    let mut running = Running {
+        dir: options.dir.clone(),
+        children: Vec::new(),
+        keep: options.detach,
+    };
+    let own = std::env::current_exe().context("cannot find this program")?;
+    let shop = own.with_file_name("dhakacart-origin");
+    if !shop.exists() {
+        bail!("{} is missing: build the whole workspace", shop.display());
+    }
+    let database = options.dir.join("shop.sqlite");
+    for (i, address) in SHOPS.iter().enumerate() {
+        let name = format!("shop-{}", i + 1);
+        let mut command = Command::new(&shop);
+        command
+            .args(["--listen", address, "--name", &name, "--database"])
+            .arg(&database);
+        running.start(&name, command)?;
+    }
+    let mut command = Command::new(&own);
+    command
+        .arg("run")
+        .arg("-c")
+        .arg(config.unwrap_or(Path::new("config/demo.toml")));
+    running.start("edge", command)?;
+    running.wait_until_up()?;
+    announce(&options.dir, options.detach);
+    if !options.detach {
+        running.wait();
+    }
+    Ok(())
+}
+
+fn announce(dir: &Path, detached: bool) {
+    println!();
+    println!(
+        "  The shop behind the edge   https://localhost:8443/   (HTTP/2; the certificate is for development)"
+    );
+    println!("  The same without TLS       http://localhost:8080/");
+    println!(
+        "  Metrics and readiness      http://127.0.0.1:9900/metrics   http://127.0.0.1:9900/readyz"
+    );
+    println!(
+        "  The shops themselves       http://{}/   http://{}/",
+        SHOPS[0], SHOPS[1]
+    );
+    println!("  Logs                       {}/*.log", dir.display());
+    println!();
+    println!("  Twice, and the second is a hit:");
+    println!("      curl -sk -o /dev/null -D - https://localhost:8443/ | grep -i cache-status");
+    println!();
+    if detached {
+        println!("  Stop it with: make demo-stop");
+    } else {
+        println!("  Ctrl-C stops all of it.");
+    }
+    println!();
+}
+
+fn answers(address: &str) -> bool {
+    let Ok(address) = address.parse::<SocketAddr>() else {
+        return false;
+    };
+    TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok()
+}
+
+/// Ends what the pid files of an earlier run name, if it is still ours.
+fn stop(dir: &Path) {
+    for name in ["edge", "shop-1", "shop-2"] {
+        let file = dir.join(format!("{name}.pid"));
+        let Some(pid) = fs::read_to_string(&file)
+            .ok()
+            .and_then(|text| text.trim().parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let _ = fs::remove_file(&file);
+        // A process id may have gone to somebody else since.
+        let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let program = program
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if !program.starts_with("dhal") && !program.starts_with("dhakacart-origin") {
+            continue;
+        }
+        let pid = nix::unistd::Pid::from_raw(pid);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while nix::sys::signal::kill(pid, None).is_ok() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// The three processes; ended when dropped, unless they are to stay.
+struct Running {
+    dir: PathBuf,
+    children: Vec<(String, Child)>,
+    keep: bool,
+}
+
+impl Running {
+    fn start(&mut self, name: &str, mut command: Command) -> anyhow::Result<()> {
+        let path = self.dir.join(format!("{name}.log"));
+        let log =
+            fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        if self.keep {
+            // Of its own process group, so that the terminal's Ctrl-C later does not reach it.
+            command.process_group(0);
+        }
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        fs::write(self.dir.join(format!("{name}.pid")), child.id().to_string())?;
+        self.children.push((name.to_owned(), child));
+        Ok(())
+    }
+
+    fn wait_until_up(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            for (name, child) in &mut self.children {
+                if let Some(status) = child.try_wait()? {
+                    let log = fs::read_to_string(self.dir.join(format!("{name}.log")))
+                        .unwrap_or_default();
+                    self.keep = false;
+                    bail!("{name} ended ({status}):\n{log}");
+                }
+            }
+            if SHOPS.iter().chain(&EDGE).all(|address| answers(address)) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                self.keep = false;
+                bail!(
+                    "not all of it answers after {PATIENCE:?}; see {}/*.log",
+                    self.dir.display()
+                );
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn wait(&mut self) {
+        if let Some((_, edge)) = self.children.last_mut() {
+            let _ = edge.wait();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.keep {
+            stop(&self.dir);
+            for (_, child) in &mut self.children {
+                let _ = child.wait();
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! `dhal status`
+
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use hyper::{Method, StatusCode};
+
+use super::admin_client;
+use crate::admin::status::Status;
+
+/// How to show it.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn status(path: &Path, options: &Options) -> anyhow::Result<()> {
+    let config = super::load(path)?.config;
+    let Some(admin) = &config.admin else {
+        bail!("{} has no [admin] section to ask at", path.display());
+    };
+    let (code, text) = admin_client::ask(admin, &Method::GET, "/status")?;
+    ensure!(
+        code == StatusCode::OK,
+        "the admin endpoint answered {code}: {}",
+        text.trim_end()
+    );
+    let status: Status =
+        serde_json::from_str(&text).context("the admin endpoint's answer is not understood")?;
+    if options.json {
+        println!("{text}");
+    } else {
+        print!("{status}");
+    }
+    ensure!(status.ready, "the edge is draining");
+    Ok(())
+}
