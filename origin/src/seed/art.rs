@@ -63,7 +63,7 @@ pub fn svg(category: &str, slug: &str) -> String {
     let palette = Palette {
         body,
         shade,
-        accent: *dice.pick::<&str>(&ACCENTS),
+        accent: dice.pick::<&str>(&ACCENTS),
         glass: *dice.pick(&GLASSES),
     };
     let (glass_top, glass_bottom) = palette.glass;

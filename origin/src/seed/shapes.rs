@@ -70,7 +70,7 @@ fn laptop(p: &Palette, dice: &mut Dice) -> String {
     let lean = 8 + dice.roll(10);
     let (x, w) = (92 + lean, 296 - 2 * lean);
     format!(
-        r##"<rect x="{x}" y="126" width="{w}" height="200" rx="14" fill="url(#body)"/>
+        r##"<g transform="translate(0 44)"><rect x="{x}" y="126" width="{w}" height="200" rx="14" fill="url(#body)"/>
 <rect x="{sx}" y="138" width="{sw}" height="172" rx="4" fill="url(#glass)"/>
 <path d="M{sx} 310 L{mx} 138 H{ex} L{ox} 310 Z" fill="#fff" opacity="0.10"/>
 <rect x="{bx}" y="166" width="{bw}" height="12" rx="6" fill="#fff" opacity="0.6"/>
@@ -78,7 +78,7 @@ fn laptop(p: &Palette, dice: &mut Dice) -> String {
 <rect x="{bx}" y="216" width="62" height="24" rx="12" fill="{accent}"/>
 <path d="M62 334 H418 L402 360 Q398 366 388 366 H92 Q82 366 78 360 Z" fill="{body}"/>
 <path d="M62 326 H418 V336 Q418 342 410 342 H70 Q62 342 62 336 Z" fill="{shade}"/>
-<rect x="204" y="326" width="72" height="8" rx="4" fill="#000" opacity="0.25"/>"##,
+<rect x="204" y="326" width="72" height="8" rx="4" fill="#000" opacity="0.25"/></g>"##,
         sx = x + 11,
         sw = w - 22,
         mx = x + 60 + dice.roll(40),
@@ -182,14 +182,14 @@ fn camera(slug: &str, p: &Palette, dice: &mut Dice) -> String {
     }
     let lens = 76 + dice.roll(22);
     format!(
-        r##"<path d="M176 162 L198 122 H282 L304 162 Z" fill="{body}"/>
+        r##"<g transform="translate(0 26)"><path d="M176 162 L198 122 H282 L304 162 Z" fill="{body}"/>
 <rect x="106" y="144" width="50" height="20" rx="8" fill="{accent}"/>
 <rect x="74" y="158" width="332" height="224" rx="30" fill="url(#body)"/>
 <rect x="74" y="200" width="332" height="120" fill="#000" opacity="0.20"/>
 <circle cx="248" cy="272" r="{o}" fill="{shade}"/><circle cx="248" cy="272" r="{lens}" fill="#0c0f13"/>
 <circle cx="248" cy="272" r="{g}" fill="url(#glass)"/><circle cx="248" cy="272" r="{h}" fill="#000" opacity="0.35"/>
 <circle cx="226" cy="248" r="14" fill="#fff" opacity="0.55"/>
-<circle cx="370" cy="184" r="10" fill="{accent}"/><rect x="204" y="134" width="72" height="16" rx="8" fill="url(#glass)"/>"##,
+<circle cx="370" cy="184" r="10" fill="{accent}"/><rect x="204" y="134" width="72" height="16" rx="8" fill="url(#glass)"/></g>"##,
         o = lens + 14,
         g = lens - 14,
         h = lens - 44,
@@ -333,8 +333,8 @@ fn gaming(slug: &str, p: &Palette, dice: &mut Dice) -> String {
     }
     if slug.contains("console") {
         return format!(
-            r##"<rect x="150" y="74" width="120" height="334" rx="18" fill="url(#body)"/><rect x="150" y="74" width="26" height="334" rx="13" fill="#fff" opacity="0.16"/><rect x="222" y="106" width="6" height="{}" rx="3" fill="{accent}"/>
-<circle cx="225" cy="372" r="9" fill="#fff" opacity="0.7"/><path d="M260 330 Q300 300 340 330 T412 400 Q396 418 366 392 H300 Q272 418 258 400 Z" fill="{body}"/><circle cx="304" cy="356" r="13" fill="{shade}"/><circle cx="366" cy="352" r="7" fill="{accent}"/><circle cx="382" cy="366" r="7" fill="#fff"/>"##,
+            r##"<rect x="130" y="74" width="120" height="334" rx="18" fill="url(#body)"/><rect x="130" y="74" width="26" height="334" rx="13" fill="#fff" opacity="0.16"/><rect x="202" y="106" width="6" height="{}" rx="3" fill="{accent}"/>
+<circle cx="205" cy="372" r="9" fill="#fff" opacity="0.7"/><g transform="translate(236 296) scale(0.44)"><path d="M136 60 H344 Q404 60 424 150 Q446 256 408 276 Q380 290 342 230 Q328 210 304 210 H176 Q152 210 138 230 Q100 290 72 276 Q34 256 56 150 Q76 60 136 60 Z" fill="{body}" stroke="#fff" stroke-opacity="0.5" stroke-width="8"/><path d="M144 100 V152 M118 126 H170" stroke="#fff" stroke-width="17" stroke-linecap="round"/><circle cx="336" cy="126" r="24" fill="{accent}"/><circle cx="198" cy="176" r="25" fill="{shade}"/><circle cx="282" cy="176" r="25" fill="{shade}"/></g>"##,
             120 + dice.roll(110)
         );
     }
