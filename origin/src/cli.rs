@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 /// The DhakaCart shop.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(
     name = "dhakacart-origin",
+    after_help = "DHAKACART_SECRET, or the file named by DHAKACART_SECRET_FILE, signs cookies and form tokens: at \
+                  least 32 bytes. Without either the shop makes a secret and keeps it in the database.",
     version,
     about,
     args_conflicts_with_subcommands = true
@@ -30,7 +32,7 @@ pub enum Command {
 }
 
 /// Options of the server.
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 pub struct Serve {
     /// Address to listen on; port 0 takes a free one
     #[arg(

@@ -34,13 +34,15 @@ pub struct Wish {
     pub customer: Customer,
 }
 
-/// What became of a wish.
+/// What became of a wish, with the name of the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
-    /// Name of the order.
-    pub id: String,
-    /// The order existed already: this was a repeat.
-    pub repeated: bool,
+pub enum Placed {
+    /// A new order.
+    New(String),
+    /// The order this very wish made before.
+    Repeat(String),
+    /// An order that a different wish made under the same key.
+    Other(String),
 }
 
 /// An order as stored.
@@ -122,13 +124,11 @@ pub fn check_key(key: &str) -> Result<(), Error> {
 pub fn place(tx: &Transaction<'_>, wish: &Wish, now: i64) -> Result<Placed, Error> {
     let fingerprint = wish.fingerprint();
     if let Some((id, earlier)) = earlier(tx, wish)? {
-        if earlier != fingerprint {
-            return Err(Error::conflict(
-                Conflict::KeyReused,
-                "This idempotency key was used for a different order.",
-            ));
-        }
-        return Ok(Placed { id, repeated: true });
+        return Ok(if earlier == fingerprint {
+            Placed::Repeat(id)
+        } else {
+            Placed::Other(id)
+        });
     }
     let lines = lines(tx, wish)?;
     let subtotal: i64 = lines.iter().map(cart::Line::total).sum();
@@ -172,10 +172,7 @@ pub fn place(tx: &Transaction<'_>, wish: &Wish, now: i64) -> Result<Placed, Erro
     if matches!(wish.items, Items::Cart { .. }) {
         cart::clear(tx, &wish.session)?;
     }
-    Ok(Placed {
-        id,
-        repeated: false,
-    })
+    Ok(Placed::New(id))
 }
 
 /// The order of that name, if it belongs to this session. To others it does not exist.

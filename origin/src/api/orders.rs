@@ -10,9 +10,9 @@ use super::Body;
 use crate::app::Shop;
 use crate::cart::LINES_MAX;
 use crate::customer::CustomerForm;
-use crate::error::Error;
+use crate::error::{Conflict, Error};
 use crate::format::now;
-use crate::orders::{self, Items, Order, Wish};
+use crate::orders::{self, Items, Order, Placed, Wish};
 use crate::secret::random_hex;
 use crate::session::Visitor;
 
@@ -82,11 +82,15 @@ pub async fn place(
     let (order, repeated) = shop
         .database()
         .write(move |tx| {
-            let placed = orders::place(tx, &wish, now())?;
-            Ok((
-                orders::find(tx, &wish.session, &placed.id)?,
-                placed.repeated,
-            ))
+            let (id, repeated) = match orders::place(tx, &wish, now())? {
+                Placed::New(id) => (id, false),
+                Placed::Repeat(id) => (id, true),
+                Placed::Other(_) => {
+                    let message = "This idempotency key was used for a different order.";
+                    return Err(Error::conflict(Conflict::KeyReused, message));
+                }
+            };
+            Ok((orders::find(tx, &wish.session, &id)?, repeated))
         })
         .await?;
     let status = if repeated {

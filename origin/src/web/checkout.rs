@@ -14,7 +14,7 @@ use crate::csrf;
 use crate::customer::{CustomerForm, FieldErrors};
 use crate::error::{Conflict, Error};
 use crate::format::{dhaka_time, now};
-use crate::orders::{self, Items, Order, Wish};
+use crate::orders::{self, Items, Order, Placed, Wish};
 use crate::secret::random_hex;
 use crate::session::{SessionId, Visitor};
 
@@ -128,7 +128,8 @@ pub async fn submit(
         .write(move |tx| orders::place(tx, &wish, now()))
         .await
     {
-        Ok(placed) => format!("/orders/{}", placed.id),
+        // Whoever goes back after ordering, changes something and orders again sees the order that exists.
+        Ok(Placed::New(id) | Placed::Repeat(id) | Placed::Other(id)) => format!("/orders/{id}"),
         Err(Error::Conflict { reason, message }) => match reason {
             Conflict::Stock => "/cart?notice=stock".to_owned(),
             Conflict::CartChanged => "/cart?notice=changed".to_owned(),

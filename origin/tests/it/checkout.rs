@@ -102,6 +102,32 @@ async fn a_form_sent_many_times_at_once_makes_one_order() {
 }
 
 #[tokio::test]
+async fn ordering_again_from_the_same_form_shows_the_first_order() {
+    let place = Place::new();
+    let shop = Shop::start(&place.database);
+    let client = browser();
+    let slug = plentiful(&client, &shop, 20).await;
+    let mut form = filled(&at_checkout(&client, &shop, &slug).await);
+    let first = client
+        .post(shop.at("/checkout"))
+        .form(&form)
+        .send()
+        .await
+        .expect("an answer");
+    form[3].1 = "Rahima Begum".to_owned();
+    let second = client
+        .post(shop.at("/checkout"))
+        .form(&form)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(
+        field(second.headers(), "location"),
+        field(first.headers(), "location")
+    );
+}
+
+#[tokio::test]
 async fn mistakes_are_shown_beside_the_fields_and_the_input_stays() {
     let place = Place::new();
     let shop = Shop::start(&place.database);
