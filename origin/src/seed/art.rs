@@ -19,7 +19,7 @@ pub struct Palette {
     pub glass: (&'static str, &'static str),
 }
 
-/// Background from corner to corner, quiet enough for a grid of them.
+/// Background from top to bottom, quiet enough for a grid of them.
 const GROUNDS: [(&str, &str); 8] = [
     ("#f3f7f6", "#d5e6e1"),
     ("#f6f5f1", "#e8e0cf"),
@@ -55,7 +55,8 @@ const GLASSES: [(&str, &str); 6] = [
     ("#23303a", "#8fb3a6"),
 ];
 
-/// The picture of a product as SVG.
+/// The picture of a product as SVG. All gradients run downwards: rows of one colour
+/// take a PNG from 30 KB to 12.
 pub fn svg(category: &str, slug: &str) -> String {
     let mut dice = Dice::of(slug);
     let (top, bottom) = dice.pick(&GROUNDS);
@@ -76,9 +77,9 @@ pub fn svg(category: &str, slug: &str) -> String {
     format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 480 480">
 <defs>
-<linearGradient id="ground" x1="0" y1="0" x2="1" y2="1"><stop offset="0" stop-color="{top}"/><stop offset="1" stop-color="{bottom}"/></linearGradient>
-<linearGradient id="glass" x1="0" y1="0" x2="0.6" y2="1"><stop offset="0" stop-color="{glass_top}"/><stop offset="1" stop-color="{glass_bottom}"/></linearGradient>
-<linearGradient id="body" x1="0" y1="0" x2="1" y2="1"><stop offset="0" stop-color="{body}"/><stop offset="1" stop-color="{shade}"/></linearGradient>
+<linearGradient id="ground" x1="0" y1="0" x2="0" y2="1"><stop offset="0" stop-color="{top}"/><stop offset="1" stop-color="{bottom}"/></linearGradient>
+<linearGradient id="glass" x1="0" y1="0" x2="0" y2="1"><stop offset="0" stop-color="{glass_top}"/><stop offset="1" stop-color="{glass_bottom}"/></linearGradient>
+<linearGradient id="body" x1="0" y1="0" x2="0" y2="1"><stop offset="0" stop-color="{body}"/><stop offset="1" stop-color="{shade}"/></linearGradient>
 </defs>
 <rect width="480" height="480" fill="url(#ground)"/>
 <circle cx="{}" cy="{}" r="{}" fill="#ffffff" opacity="0.45"/>
@@ -125,7 +126,7 @@ mod tests {
         let drawing = svg("phones", "jonakio-nova-c1");
         let picture = png(&drawing).expect("a picture");
         assert!(
-            picture.starts_with(b"\x89PNG") && picture.len() < 40_000,
+            picture.starts_with(b"\x89PNG") && picture.len() < 20_000,
             "{} bytes",
             picture.len()
         );
