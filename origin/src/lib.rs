@@ -1,0 +1,23 @@
+//! DhakaCart: a small server-rendered electronics shop on axum and SQLite.
+//!
+//! In the order of a request: [`serve`] accepts it, [`app`] frames and routes it, [`csrf`] refuses what came from
+//! another site, [`web`] or [`api`] answers it with the help of [`catalog`], [`cart`] and [`orders`], and [`db`] keeps
+//! what must last. Public pages carry nothing of a session, so a cache in front may share them ([`web::caching`]).
+
+pub mod api;
+pub mod app;
+pub mod cart;
+pub mod catalog;
+pub mod cli;
+pub mod csrf;
+pub mod customer;
+pub mod db;
+pub mod error;
+pub mod format;
+pub mod healthcheck;
+pub mod orders;
+pub mod secret;
+pub mod seed;
+pub mod serve;
+pub mod session;
+pub mod web;
