@@ -5,7 +5,7 @@
 #
 #   sudo docker/local-base.sh            # keeps an image that exists; -f makes both anew
 #
-# Then build with the network of the host, where packages and crates can be reached:
+# Then build as usual, with `--network host` where containers do not reach the package registries:
 #
 #   docker build --network host -f docker/Dockerfile --target edge -t dhakacart/edge .
 set -euo pipefail
