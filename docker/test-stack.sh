@@ -130,10 +130,16 @@ for service in edge shop-1 shop-2; do
     if find "/proc/$pid/root" -xdev -type f -perm /6000 | grep -q .; then fail "$service has setuid files"; fi
     if [ -e "/proc/$pid/root/bin/sh" ]; then fail "$service has a shell"; fi
 done
+[ "$(stat --format %a "/proc/$(state edge '{{.State.Pid}}')/root/certs/dev.key")" = 600 ] || fail "others may read the key"
 if docker exec "$(container edge)" /usr/local/bin/dhal status -c /nonexistent >/dev/null 2>&1; then
     fail "the health check of the edge cannot fail"
 fi
 pass "not root, no capabilities, no shell, read-only"
+
+docker exec "$(container edge)" /usr/local/bin/dhal check >/dev/null || fail "edge/dhal.toml does not pass its check"
+docker exec "$(container edge)" /usr/local/bin/dhal reload >/dev/null || fail "the edge does not reload"
+[ "$(status_of "$https/")" = 200 ] || fail "no page after a reload"
+pass "the configuration passes its check and can be reloaded"
 
 # A shop dies as in a crash (`docker kill` would count as a wish to stop it). Every request has an address
 # of its own, so that none is answered from the store.

@@ -56,9 +56,11 @@ else
     if terraform init -input=false -no-color >"$work/init" 2>&1; then
         check "validate" terraform validate -no-color
         check "test" terraform test -no-color
-    else
+    elif grep -qE 'Failed to (query available provider packages|install provider)' "$work/init"; then
         cat "$work/init"
         skip "validate and test: the aws provider cannot be had"
+    else
+        check "init" terraform init -input=false -no-color
     fi
 fi
 
