@@ -1,0 +1,34 @@
+# The commands a person types. CI runs the same ones.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help deps demo demo-stop test bench bench-quick
+
+# A target folder outside the checkout survives a fresh clone: set CARGO_TARGET_DIR.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+help: ## Show these commands
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+deps: ## Install what the build lacks (by apt, as root)
+	@tools/deps.sh build
+
+demo: deps ## Build, start two shops and the edge in front of them, print the URLs
+	cargo build --release --locked
+	$(TARGET)/release/dhal demo --detach
+
+demo-stop: ## Stop what `make demo` started
+	$(TARGET)/release/dhal demo --stop
+
+test: ## Formatting, lints, all tests
+	@tools/deps.sh test
+	tools/test.sh
+
+bench: deps ## Side by side with nginx, HAProxy and Varnish; about ten minutes
+	@tools/deps.sh bench
+	cargo build --release --locked -p dhal
+	python3 benches/run.py --dhal $(TARGET)/release/dhal --markdown benches/results/latest.md
+
+bench-quick: deps ## The same with short rounds; about two minutes
+	@tools/deps.sh bench
+	cargo build --release --locked -p dhal
+	python3 benches/run.py --quick --dhal $(TARGET)/release/dhal

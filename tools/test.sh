@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Formatting, lints, all tests: what `make test` and CI run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+step formatting
+cargo fmt --all --check
+
+step "lints, warnings denied"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+
+step "documentation, warnings denied"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+step "unit tests and scenarios"
+cargo test --workspace --locked
+
+step "benchmark instrument"
+python3 -m unittest discover -q -s benches/tests
+
+step "no private key and no path of a machine in the tree"
+if git grep -lE -e '-----BEGIN [A-Z ]*PRIVATE KEY-----' -- . ':!tools/test.sh'; then
+  echo "a private key is in git" >&2
+  exit 1
+fi
