@@ -12,6 +12,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use super::dev_cert;
 
@@ -142,10 +146,10 @@ fn stop(dir: &Path) {
         if !program.starts_with("dhal") && !program.starts_with("dhakacart-origin") {
             continue;
         }
-        let pid = nix::unistd::Pid::from_raw(pid);
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let pid = Pid::from_raw(pid);
+        terminate(pid);
         let deadline = Instant::now() + Duration::from_secs(15);
-        while nix::sys::signal::kill(pid, None).is_ok() && Instant::now() < deadline {
+        while kill(pid, None).is_ok() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -213,11 +217,21 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.keep {
-            stop(&self.dir);
-            for (_, child) in &mut self.children {
-                let _ = child.wait();
-            }
+        if self.keep {
+            return;
         }
+        // The edge first, so that nobody sees its shops go.
+        for (name, child) in self.children.iter_mut().rev() {
+            terminate(Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)));
+            let _ = child.wait();
+            let _ = fs::remove_file(self.dir.join(format!("{name}.pid")));
+        }
+    }
+}
+
+fn terminate(pid: Pid) {
+    // Process 0 would be the whole group.
+    if pid.as_raw() > 0 {
+        let _ = kill(pid, Signal::SIGTERM);
     }
 }

@@ -28,20 +28,18 @@ impl Router {
         routes: impl Iterator<Item = (&'a HostPattern, &'a PathPattern, Arc<Route>)>,
     ) -> Result<Self, (String, String)> {
         let mut router = Self::default();
-        for (host, path, route) in routes {
-            let paths = match host {
-                HostPattern::Any => &mut router.any,
-                HostPattern::Exact(name) => router.exact.entry(name.clone()).or_default(),
-                HostPattern::Wildcard(suffix) => {
-                    let at = router.wildcard.iter().position(|(s, _)| s == suffix);
-                    let at = at.unwrap_or_else(|| {
-                        router.wildcard.push((suffix.clone(), Paths::new()));
-                        router.wildcard.len() - 1
-                    });
-                    &mut router.wildcard[at].1
-                }
-            };
+        let (prefixes, others): (Vec<_>, Vec<_>) =
+            routes.partition(|(_, path, _)| matches!(path, PathPattern::Prefix(_)));
+        for (host, path, route) in others.into_iter().chain(prefixes) {
+            let paths = router.paths(host);
             for pattern in patterns(path) {
+                // `/` and `/*` may both be routes: the exact one is there first and keeps `/`.
+                if paths
+                    .at(&pattern)
+                    .is_ok_and(|found| found.params.is_empty())
+                {
+                    continue;
+                }
                 paths
                     .insert(pattern, Arc::clone(&route))
                     .map_err(|why| (route.name.clone(), why.to_string()))?;
@@ -51,6 +49,21 @@ impl Router {
             .wildcard
             .sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
         Ok(router)
+    }
+
+    fn paths(&mut self, host: &HostPattern) -> &mut Paths {
+        match host {
+            HostPattern::Any => &mut self.any,
+            HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default(),
+            HostPattern::Wildcard(suffix) => {
+                let at = self.wildcard.iter().position(|(s, _)| s == suffix);
+                let at = at.unwrap_or_else(|| {
+                    self.wildcard.push((suffix.clone(), Paths::new()));
+                    self.wildcard.len() - 1
+                });
+                &mut self.wildcard[at].1
+            }
+        }
     }
 
     /// The route for a normalised host and path.
@@ -82,11 +95,12 @@ fn patterns(path: &PathPattern) -> Vec<String> {
         PathPattern::Prefix(prefix) => rest(escape(prefix)),
         PathPattern::Segments(segments) => {
             let mut front = String::new();
-            for segment in segments {
+            for (depth, segment) in segments.iter().enumerate() {
                 front.push('/');
                 match segment {
                     Segment::Literal(text) => front.push_str(&escape(text)),
-                    Segment::Param(name) => front.push_str(&format!("{{{name}}}")),
+                    // Named by depth: `/:a` and `/:b/c` are no contradiction.
+                    Segment::Param(_) => front.push_str(&format!("{{p{depth}}}")),
                     Segment::Rest => return rest(front),
                 }
             }
@@ -97,4 +111,84 @@ fn patterns(path: &PathPattern) -> Vec<String> {
 
 fn escape(literal: &str) -> String {
     literal.replace('{', "{{").replace('}', "}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{self, model::Config},
+        shared::Shared,
+        snapshot::Snapshot,
+    };
+
+    fn router(routes: &[(&str, &str)]) -> Router {
+        let mut text = String::from(
+            "[[listeners]]\naddress = \"127.0.0.1:0\"\n[upstreams.u]\nservers = [\"127.0.0.1:1\"]\n",
+        );
+        for (host, path) in routes {
+            text += &format!(
+                "[[routes]]\nname = \"{host}|{path}\"\nupstream = \"u\"\npath = \"{path}\"\n"
+            );
+            if !host.is_empty() {
+                text += &format!("host = \"{host}\"\n");
+            }
+        }
+        let surroundings = config::Surroundings {
+            folder: std::path::Path::new(""),
+            env: &|_| None,
+            resolve: &|_| Err(std::io::ErrorKind::Other.into()),
+        };
+        let config: Config = config::parse("test", &text, &surroundings)
+            .expect("valid")
+            .config;
+        let shared = Shared::new(&config.cache, 1);
+        Snapshot::build(config, 1, &shared)
+            .map_err(|why| why.to_string())
+            .expect("built")
+            .router
+    }
+
+    #[test]
+    fn the_most_specific_route_wins() {
+        let router = router(&[
+            ("", "/*"),
+            ("", "/"),
+            ("", "/products/*"),
+            ("", "/products/:id/reviews"),
+            ("", "/products/:slug"),
+            ("", "/products/special"),
+            ("shop.example", "/cart"),
+            ("shop.example", "/products/*"),
+            ("*.example", "/*"),
+            ("*.shop.example", "/*"),
+        ]);
+        for (host, path, wanted) in [
+            ("other", "/", "|/"),
+            ("other", "/x", "|/*"),
+            ("other", "/products", "|/*"),
+            ("other", "/products/", "|/products/*"),
+            ("other", "/products/1", "|/products/:slug"),
+            ("other", "/products/special", "|/products/special"),
+            ("other", "/products/1/reviews", "|/products/:id/reviews"),
+            ("other", "/products/1/reviews/2", "|/products/*"),
+            ("shop.example", "/cart", "shop.example|/cart"),
+            ("shop.example", "/products/1", "shop.example|/products/*"),
+            ("shop.example", "/x", "*.example|/*"),
+            ("a.shop.example", "/x", "*.shop.example|/*"),
+            ("a.b.shop.example", "/x", "*.shop.example|/*"),
+            ("example", "/x", "|/*"),
+            ("badexample", "/x", "|/*"),
+        ] {
+            let found = router.find(host, path).map(|route| route.name.as_str());
+            assert_eq!(found, Some(wanted), "{host} {path}");
+        }
+    }
+
+    #[test]
+    fn no_route_is_no_route() {
+        let router = router(&[("shop.example", "/cart")]);
+        assert!(router.find("shop.example", "/").is_none());
+        assert!(router.find("other", "/cart").is_none());
+    }
 }

@@ -88,7 +88,7 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
         let length = match session.read_head(&snapshot, first).await {
             Ok(Some(length)) => length,
             Ok(None) => return,
-            Err(refusal) => return session.refuse_unread(&snapshot, refusal).await,
+            Err(refusal) => return session.refuse_unread(refusal).await,
         };
         first = false;
         let Some((next, back)) = session.request(snapshot, length).await else {
@@ -185,7 +185,7 @@ impl<'a> Session<'a> {
         let now = self.hall.now();
         let bytes = self.buf.split_to(length);
         if let Err(refusal) = self.head.parse(&bytes, snapshot.bounds.max_target) {
-            self.refuse_unread(&snapshot, refusal).await;
+            self.refuse_unread(refusal).await;
             return None;
         }
         let (host, noted, decision) = self.judge(&snapshot, &bytes, now);
@@ -381,7 +381,7 @@ impl<'a> Session<'a> {
     }
 
     /// Refuses what cannot be trusted any further: the answer goes out and the connection ends.
-    async fn refuse_unread(mut self, snapshot: &Snapshot, refusal: Refusal) {
+    async fn refuse_unread(mut self, refusal: Refusal) {
         let request_id = super::new_request_id();
         let asked = Asked {
             request_id: &request_id,
@@ -413,7 +413,6 @@ impl<'a> Session<'a> {
         if sent.is_ok() && write::flush(&mut self.stream).await.is_ok() {
             self.linger().await;
         }
-        let _ = snapshot;
     }
 
     /// Ends our side and drops what the client still sends, for a short while.
@@ -454,7 +453,7 @@ impl<'a> Session<'a> {
         let share = match self.take_body(&snapshot, &mut request, &forward).await {
             Ok(share) => share,
             Err(refusal) => {
-                self.refuse_unread(&snapshot, refusal).await;
+                self.refuse_unread(refusal).await;
                 return None;
             }
         };
