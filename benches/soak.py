@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Thirty seconds of load per protocol, while shops are killed and stopped and the edge is reloaded.
+
+Nothing may fail: every answer is complete and 2xx. Prints one line a protocol and exits 1 otherwise.
+Needs wrk, h2load and both binaries: `python3 benches/soak.py --bin target/release`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+CONFIG = """\
+[server]
+threads = 1
+[admin]
+address = "unix:{dir}/admin.sock"
+[[listeners]]
+address = "127.0.0.1:{http}"
+[[listeners]]
+address = "127.0.0.1:{https}"
+tls = true
+[[certificates]]
+cert = "{dir}/dev.pem"
+key = "{dir}/dev.key"
+[upstreams.shop]
+servers = ["127.0.0.1:{shop1}", "127.0.0.1:{shop2}"]
+health_check = {{ path = "/healthz", interval = "500ms", timeout = "1s", healthy = 2, unhealthy = 2 }}
+[[routes]]
+upstream = "shop"
+cache = "default"
+[[routes]]
+path = "/api/*"
+upstream = "shop"
+"""
+
+# Stored pages, and pages that are never stored, so that the shops are asked all the time.
+PATHS = ["/", "/products", "/api/products?per_page=5", "/cart", "/categories/phones", "/api/health"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(url: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=1) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            pass
+        if time.monotonic() > deadline:
+            sys.exit(f"{url} does not answer within {seconds} s")
+        time.sleep(0.05)
+
+
+class Stack:
+    """Two shops over one database and the edge in front of them."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self.binaries, self.folder = binaries, folder
+        names = ("http", "https", "shop1", "shop2")
+        self.ports = {name: free_port() for name in names}
+        self.shops: dict[str, subprocess.Popen[bytes]] = {}
+        (folder / "dhal.toml").write_text(CONFIG.format(dir=folder, **self.ports))
+        self.dhal("dev-cert", "--out", str(folder))
+        for name in ("shop1", "shop2"):
+            self.start_shop(name)
+        with (folder / "edge.log").open("wb") as log:
+            self.edge = subprocess.Popen([binaries / "dhal", "run", "-c", folder / "dhal.toml"], stderr=log)
+        wait_for(f"http://127.0.0.1:{self.ports['http']}/healthz")
+
+    def dhal(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([self.binaries / "dhal", *words], check=False, capture_output=True)
+
+    def start_shop(self, name: str) -> None:
+        address = f"127.0.0.1:{self.ports[name]}"
+        self.shops[name] = subprocess.Popen(
+            [self.binaries / "dhakacart-origin", "--listen", address, "--name", name,
+             "--database", self.folder / "shop.sqlite"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        wait_for(f"http://{address}/healthz")
+
+    def end_shop(self, name: str, how: signal.Signals) -> None:
+        self.shops[name].send_signal(how)
+        self.shops[name].wait(timeout=20)
+
+    def stop(self) -> None:
+        for process in (self.edge, *self.shops.values()):
+            if process.poll() is None:
+                process.terminate()
+                process.wait(timeout=20)
+
+
+def load(protocol: str, stack: Stack, seconds: int) -> subprocess.Popen[str]:
+    if protocol == "h1":
+        script = stack.folder / "paths.lua"
+        listed = ",".join(f'"{path}"' for path in PATHS)
+        script.write_text(
+            f"local paths = {{{listed}}}\nlocal i = 0\n"
+            "request = function()\n  i = i % #paths + 1\n  return wrk.format('GET', paths[i])\nend\n"
+        )
+        url = f"http://127.0.0.1:{stack.ports['http']}"
+        words = ["wrk", "-t1", "-c32", f"-d{seconds}s", "--timeout", "20s", "-s", str(script), url]
+    else:
+        urls = [f"https://127.0.0.1:{stack.ports['https']}{path}" for path in PATHS]
+        words = ["h2load", "-t1", "-c8", "-m8", f"-D{seconds}", *urls]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def disturb(stack: Stack, seconds: int) -> int:
+    """Kills a shop, reloads ten times, brings the shop back, stops and starts the other."""
+    step = seconds / 30
+    time.sleep(4 * step)
+    stack.end_shop("shop1", signal.SIGKILL)
+    refused = 0
+    for _ in range(10):
+        time.sleep(step)
+        refused += stack.dhal("reload", "-c", str(stack.folder / "dhal.toml")).returncode != 0
+    stack.start_shop("shop1")
+    time.sleep(3 * step)
+    stack.end_shop("shop2", signal.SIGTERM)
+    time.sleep(3 * step)
+    stack.start_shop("shop2")
+    return refused
+
+
+def failures(protocol: str, output: str) -> tuple[int, int]:
+    """Requests and failed requests, as the load generator counted them."""
+    def number(pattern: str) -> int:
+        found = re.search(pattern, output)
+        return int(found.group(1)) if found else 0
+
+    if protocol == "h1":
+        errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
+        failed = sum(map(int, errors.groups())) if errors else 0
+        return number(r"(\d+) requests in"), failed + number(r"Non-2xx or 3xx responses: (\d+)")
+    statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
+    if not statuses:
+        sys.exit(f"h2load's output is not understood:\n{output}")
+    good, *bad = map(int, statuses.groups())
+    return good + sum(bad), sum(bad) + number(r"(\d+) failed,") + number(r"(\d+) errored,")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", type=Path, default=Path("target/release"), help="folder of both binaries")
+    parser.add_argument("--seconds", type=int, default=30, help="load per protocol")
+    options = parser.parse_args()
+    wrong = 0
+    with tempfile.TemporaryDirectory() as name:
+        stack = Stack(options.bin.resolve(), Path(name))
+        try:
+            for protocol in ("h1", "h2"):
+                generator = load(protocol, stack, options.seconds)
+                refused = disturb(stack, options.seconds)
+                output, _ = generator.communicate(timeout=options.seconds + 60)
+                total, failed = failures(protocol, output)
+                print(f"{protocol}: {total} requests, {failed} failed, {refused} of 10 reloads refused")
+                if failed or refused or not total:
+                    wrong = 1
+                    print(output)
+        finally:
+            stack.stop()
+        if wrong:
+            print((Path(name) / "edge.log").read_text()[-4000:])
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())
