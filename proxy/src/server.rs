@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use arc_swap::ArcSwap;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pingora::listeners::tls::Acceptor;
 use tokio::{
     net::TcpListener,
@@ -56,6 +57,7 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow!("another TLS provider is installed already"))?;
     let started = Instant::now();
+    raise_descriptor_limit(config.server.max_connections);
     let shared = Arc::new(Shared::new(&config.cache, config.server.max_connections));
     let log = config
         .access_log
@@ -112,6 +114,24 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         let _ = std::fs::remove_file(path);
     }
     result
+}
+
+/// Takes as many descriptors as the system grants, and warns where they do not suffice: a connection
+/// may need one for the visitor and one for its upstream.
+fn raise_descriptor_limit(max_connections: usize) {
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return;
+    };
+    if let Err(why) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        tracing::warn!(%why, "the limit on open files cannot be raised");
+    }
+    if hard < 2 * max_connections as u64 {
+        tracing::warn!(
+            limit = hard,
+            max_connections,
+            "open files may run out before max_connections is reached"
+        );
+    }
 }
 
 fn runtime() -> anyhow::Result<Runtime> {

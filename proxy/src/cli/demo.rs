@@ -82,7 +82,7 @@ pub(super) fn demo(config: Option<&Path>, options: &Options) -> anyhow::Result<(
     command
         .arg("run")
         .arg("-c")
-        .arg(config.unwrap_or(Path::new("config/demo.toml")));
+        .arg(config.unwrap_or_else(|| Path::new("config/demo.toml")));
     running.start("edge", command)?;
     running.wait_until_up()?;
     announce(&options.dir, options.detach);

@@ -56,7 +56,7 @@ enum Verb {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let given = cli.config.as_deref();
-    let file = given.unwrap_or(Path::new(DEFAULT_CONFIG));
+    let file = given.unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
     let result = match cli.verb {
         Some(Verb::Run) => run::run(file),
         Some(Verb::Check) => check::check(file),

@@ -4,13 +4,27 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use hyper::{Method, StatusCode};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use super::admin_client;
+use crate::config::model::{Admin, AdminAddress};
 
-/// Checks the file first, so that a mistake is shown even when nothing runs; then the running edge
-/// reads it and says what came of it.
+/// Checks the file first, so that a mistake is shown with its place even when nothing runs; then the
+/// running edge reads it and says what came of it.
 pub(super) fn reload(path: &Path) -> anyhow::Result<()> {
-    let config = super::load(path)?.config;
+    let config = match super::load(path) {
+        Ok(loaded) => loaded.config,
+        Err(why) => {
+            // The edge is to know, and its metrics to show, that a reload was tried and refused.
+            if let Some(admin) = admin_despite_mistakes(path) {
+                let _ = admin_client::ask(&admin, &Method::POST, "/reload");
+            }
+            return Err(why);
+        }
+    };
     if let Some(admin) = &config.admin {
         let (status, text) = admin_client::ask(admin, &Method::POST, "/reload")?;
         if status == StatusCode::OK {
@@ -32,10 +46,42 @@ pub(super) fn reload(path: &Path) -> anyhow::Result<()> {
     let pid: i32 = pid
         .trim()
         .parse()
+        .ok()
+        .filter(|pid| *pid > 1)
         .with_context(|| format!("{} holds no process id", pid_file.display()))?;
-    let pid = nix::unistd::Pid::from_raw(pid);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP)
+    kill(Pid::from_raw(pid), Signal::SIGHUP)
         .with_context(|| format!("cannot signal process {pid}"))?;
     println!("process {pid} was told to reload; its log says what came of it");
     Ok(())
+}
+
+/// The `[admin]` section by itself, where the file as a whole is of no use.
+fn admin_despite_mistakes(path: &Path) -> Option<Admin> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let section: String = text
+        .lines()
+        .skip_while(|line| line.trim() != "[admin]")
+        .skip(1)
+        .take_while(|line| !line.trim_start().starts_with('['))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let section: toml::Table = section.parse().ok()?;
+    let written: Vec<&str> = match section.get("address")? {
+        toml::Value::String(address) => vec![address],
+        toml::Value::Array(list) => list.iter().filter_map(toml::Value::as_str).collect(),
+        _ => return None,
+    };
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    let addresses = written
+        .into_iter()
+        .filter_map(|address| match address.strip_prefix("unix:") {
+            Some(socket) => Some(AdminAddress::Unix(folder.join(socket))),
+            None => address.parse().ok().map(AdminAddress::Tcp),
+        })
+        .collect();
+    let token_file = section.get("token_file").and_then(toml::Value::as_str);
+    Some(Admin {
+        addresses,
+        token_file: token_file.map(|file| folder.join(file)),
+    })
 }
