@@ -7,6 +7,8 @@ pub mod decide;
 pub mod decision;
 pub mod path;
 pub mod request_view;
+#[cfg(test)]
+mod tests;
 
 pub use decide::decide;
 pub use decision::{Answer, CachePlan, Decision, Forward, Hit, Rejection};

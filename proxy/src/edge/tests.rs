@@ -1,0 +1,363 @@
+//! The decision as a table.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use pingora::http::ResponseHeader;
+
+use std::time::{Duration, SystemTime};
+
+use super::{decide::Now, *};
+use crate::{cache::Stored, config, shared::Shared, snapshot::Snapshot};
+
+const CONFIG: &str = r#"
+    [[listeners]]
+    address = "127.0.0.1:0"
+    [upstreams.shop]
+    servers = ["127.0.0.1:1"]
+    [cache.policies.pages]
+    ignore_query = ["utm_*"]
+    bypass_cookies = ["session"]
+    [limits.one]
+    rate = "1/m"
+    burst = 1
+    [[routes]]
+    path = "/pages/*"
+    upstream = "shop"
+    cache = "pages"
+    max_body = "10B"
+    [[routes]]
+    path = "/limited"
+    upstream = "shop"
+    limits = ["one"]
+    [[routes]]
+    host = "plain.example"
+    upstream = "shop"
+"#;
+
+/// A decision table's world: the configuration above, and what is stored.
+struct World {
+    shared: Shared,
+    snapshot: Snapshot,
+    start: SystemTime,
+}
+
+impl World {
+    fn new() -> Self {
+        let surroundings = config::Surroundings {
+            folder: std::path::Path::new(""),
+            env: &|_| None,
+            resolve: &|_| Err(std::io::ErrorKind::Other.into()),
+        };
+        let config = config::parse("test", CONFIG, &surroundings)
+            .expect("valid")
+            .config;
+        let shared = Shared::new(&config.cache, 1);
+        let snapshot = Snapshot::build(config, 1, &shared).expect("built");
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        Self {
+            shared,
+            snapshot,
+            start,
+        }
+    }
+
+    /// Stores a page of ten bytes as a shop would answer it.
+    fn store(
+        &self,
+        path: &str,
+        fields: &[(&'static str, &'static str)],
+        request: &[(&'static str, &'static str)],
+    ) {
+        let mut header = ResponseHeader::build(200, None).expect("header");
+        for (name, value) in fields {
+            header.append_header(*name, *value).expect("field");
+        }
+        let request = map(request);
+        let rules = http_caching::storable(
+            &Method::GET,
+            &request,
+            header.status,
+            &header.headers,
+            &self
+                .snapshot
+                .router
+                .find("shop.example", path)
+                .expect("route")
+                .policy
+                .as_ref()
+                .expect("policy")
+                .rules,
+            self.start,
+            self.start,
+        )
+        .expect("storable");
+        let mut key = Vec::new();
+        http_caching::cache_key("http", "shop.example", path, None, &mut key);
+        let stored = Stored::new(&header, "0123456789".into(), &rules, self.start);
+        self.shared.store.put(&key, &request, stored);
+    }
+
+    fn ask(&self, seconds: u64, line: &str, fields: &[(&'static str, &'static str)]) -> String {
+        self.ask_as("192.0.2.1", None, seconds, line, fields)
+    }
+
+    fn ask_as(
+        &self,
+        client: &str,
+        redirect: Option<u16>,
+        seconds: u64,
+        line: &str,
+        fields: &[(&'static str, &'static str)],
+    ) -> String {
+        let (method, target) = line.split_once(' ').expect("method and target");
+        let fields = map(fields);
+        let length = fields
+            .get("content-length")
+            .and_then(|l| l.to_str().ok()?.parse().ok());
+        let host = fields
+            .get("host")
+            .map_or("shop.example", |h| h.to_str().expect("text"));
+        let request = RequestView {
+            method: &Method::from_bytes(method.as_bytes()).expect("method"),
+            authority: host,
+            target,
+            fields: &fields,
+            body: length.map_or(Body::None, Body::Length),
+            client: client.parse().expect("address"),
+            connection: &Connection {
+                peer: "192.0.2.1:1".parse().expect("address"),
+                local: "127.0.0.1:80".parse().expect("address"),
+                scheme: Scheme::Http,
+                redirect_to_https: redirect,
+                sni: None,
+            },
+        };
+        let now = Now {
+            wall: self.start + Duration::from_secs(seconds),
+            tick: Duration::from_secs(1000 + seconds),
+        };
+        describe(&decide(&self.snapshot, &self.shared, &request, now))
+    }
+}
+
+fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    let pair = |(name, value): &(&'static str, &'static str)| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
+    };
+    fields.iter().map(pair).collect()
+}
+
+fn describe(decision: &Decision) -> String {
+    match decision {
+        Decision::Respond(hit) => format!("{:?} age {}", hit.answer, hit.age),
+        Decision::Redirect { status, location } => format!("{status} {location}"),
+        Decision::Reject(rejection) => {
+            format!(
+                "{}{}",
+                rejection.status,
+                if rejection.close { " close" } else { "" }
+            )
+        }
+        Decision::Forward(forward) => {
+            let keyed = if forward.cache.is_some() {
+                " keyed"
+            } else {
+                ""
+            };
+            format!("{} {}{keyed}", forward.reason.as_str(), forward.target)
+        }
+    }
+}
+
+#[test]
+fn what_is_refused_before_any_route() {
+    let world = World::new();
+    for (line, fields, wanted) in [
+        ("GET /pages/\u{e4}", &[][..], "400 close"),
+        ("GET /../x", &[], "400 close"),
+        ("GET /pages/a", &[("host", "a b")], "400 close"),
+        ("TRACE /pages/a", &[], "405 close"),
+        ("CONNECT /pages/a", &[], "405 close"),
+        ("GET /nowhere", &[], "404"),
+        ("POST /pages/a", &[("content-length", "11")], "413 close"),
+        (
+            "POST /pages/a",
+            &[("content-length", "10")],
+            "method /pages/a",
+        ),
+        ("GET /x", &[("host", "plain.example:80")], "bypass /x"),
+    ] {
+        assert_eq!(world.ask(0, line, fields), wanted, "{line} {fields:?}");
+    }
+}
+
+#[test]
+fn redirects_keep_host_and_target() {
+    let world = World::new();
+    for (port, line, wanted) in [
+        (443, "GET /a?b", "301 https://shop.example/a?b"),
+        (443, "HEAD /a/./b", "301 https://shop.example/a/b"),
+        (8443, "POST /a", "308 https://shop.example:8443/a"),
+    ] {
+        let found = world.ask_as(
+            "192.0.2.1",
+            Some(port),
+            0,
+            line,
+            &[("host", "Shop.Example:8080")],
+        );
+        assert_eq!(found, wanted);
+    }
+}
+
+#[test]
+fn limits_count_by_client() {
+    let world = World::new();
+    assert_eq!(world.ask(0, "GET /limited", &[]), "bypass /limited");
+    assert_eq!(world.ask(1, "GET /limited", &[]), "429");
+    assert_eq!(
+        world.ask_as("192.0.2.2", None, 1, "GET /limited", &[]),
+        "bypass /limited"
+    );
+    assert_eq!(world.ask(60, "GET /limited", &[]), "bypass /limited");
+}
+
+#[test]
+fn the_store_answers_while_fresh() {
+    let world = World::new();
+    let etag = ("etag", "\"v1\"");
+    world.store("/pages/a", &[("cache-control", "max-age=60"), etag], &[]);
+    for (seconds, line, fields, wanted) in [
+        (0, "GET /pages/a", &[][..], "Whole age 0"),
+        (59, "HEAD /pages/a", &[], "Whole age 59"),
+        (60, "GET /pages/a", &[], "stale /pages/a keyed"),
+        (1, "GET /pages/b", &[], "uri-miss /pages/b keyed"),
+        (1, "POST /pages/a", &[], "method /pages/a"),
+        (1, "GET /pages/%61", &[], "Whole age 1"),
+        (1, "GET /pages/A", &[], "uri-miss /pages/A keyed"),
+        (1, "GET /pages/a?utm_source=x", &[], "Whole age 1"),
+        (
+            1,
+            "GET /pages/b?utm_source=x&q=1",
+            &[],
+            "uri-miss /pages/b?q=1 keyed",
+        ),
+        (
+            1,
+            "GET /pages/b?utm_source=x",
+            &[],
+            "uri-miss /pages/b keyed",
+        ),
+        (1, "GET /pages/a?", &[], "uri-miss /pages/a? keyed"),
+        (
+            1,
+            "GET /pages/a",
+            &[("host", "other.example")],
+            "uri-miss /pages/a keyed",
+        ),
+        (
+            1,
+            "GET /pages/a",
+            &[("cookie", "a=1; session=2")],
+            "bypass /pages/a",
+        ),
+        (
+            1,
+            "GET /pages/a",
+            &[("cookie", "a=1; xsession=2")],
+            "Whole age 1",
+        ),
+        (
+            1,
+            "GET /pages/a",
+            &[("content-length", "3")],
+            "bypass /pages/a",
+        ),
+        (
+            1,
+            "GET /pages/a",
+            &[("if-none-match", "\"v1\"")],
+            "NotModified age 1",
+        ),
+        (
+            1,
+            "GET /pages/a",
+            &[("if-none-match", "\"v2\"")],
+            "Whole age 1",
+        ),
+        (
+            1,
+            "GET /pages/a",
+            &[("if-match", "\"v2\"")],
+            "stale /pages/a keyed",
+        ),
+        (
+            1,
+            "GET /pages/a",
+            &[("range", "bytes=2-4")],
+            "Part { first: 2, last: 4 } age 1",
+        ),
+        (1, "HEAD /pages/a", &[("range", "bytes=2-4")], "Whole age 1"),
+        (
+            1,
+            "GET /pages/a",
+            &[("range", "bytes=10-")],
+            "RangeNotSatisfiable age 1",
+        ),
+        (
+            1,
+            "GET /pages/a",
+            &[("range", "bytes=0-0,2-3")],
+            "stale /pages/a keyed",
+        ),
+        // RFC 9111 §3.5: the origin did not say that it may be shared with credentials.
+        (
+            1,
+            "GET /pages/a",
+            &[("authorization", "Basic eA==")],
+            "stale /pages/a keyed",
+        ),
+    ] {
+        assert_eq!(
+            world.ask(seconds, line, fields),
+            wanted,
+            "{line} {fields:?}"
+        );
+    }
+}
+
+#[test]
+fn variants_are_kept_apart() {
+    let world = World::new();
+    let vary = [
+        ("cache-control", "public, max-age=60"),
+        ("vary", "Accept-Language"),
+    ];
+    world.store("/pages/v", &vary, &[("accept-language", "bn")]);
+    world.store("/pages/v", &vary, &[]);
+    for (fields, wanted) in [
+        (&[("accept-language", "bn")][..], "Whole age 1"),
+        (&[], "Whole age 1"),
+        (&[("accept-language", "en")], "vary-miss /pages/v keyed"),
+        (&[("accept-language", "")], "vary-miss /pages/v keyed"),
+        (
+            &[("accept-language", "bn"), ("authorization", "Basic eA==")],
+            "Whole age 1",
+        ),
+    ] {
+        assert_eq!(world.ask(1, "GET /pages/v", fields), wanted, "{fields:?}");
+    }
+}
+
+#[test]
+fn what_must_be_validated_is_not_reused() {
+    let world = World::new();
+    world.store(
+        "/pages/n",
+        &[("cache-control", "no-cache, max-age=60"), ("etag", "\"v\"")],
+        &[],
+    );
+    assert_eq!(world.ask(0, "GET /pages/n", &[]), "stale /pages/n keyed");
+}
