@@ -12,6 +12,8 @@ use crate::upstream::{Server, ServerState, Upstream};
 pub(super) struct Exchange {
     /// What the door handed over. A refresh in the background finds it in its first phase.
     pub(super) handover: Option<Arc<Handover>>,
+    /// What a refresh that this request starts will look for.
+    pub(super) refresh: Option<u64>,
     /// No visitor waits for this one.
     pub(super) background: bool,
     /// Servers that failed it.

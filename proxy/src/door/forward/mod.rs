@@ -8,9 +8,18 @@ mod phases;
 mod request;
 mod response;
 
-use std::{cell::RefCell, net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    cell::RefCell,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use bytes::BytesMut;
+use http::HeaderName;
 use pingora::{
     apps::HttpServerApp,
     protocols::{Stream, http::ServerSession},
@@ -20,12 +29,16 @@ use pingora::{
 
 use self::phases::Phases;
 use crate::{
-    cache::status::Outcome,
-    edge::{Forward, Scheme, decide::Now},
+    cache::{status::Outcome, stored::put_field},
+    edge::{Forward, Scheme, decide::Now, decision::ForwardReason},
     observe::{Protocol, Record},
     shared::Shared,
     snapshot::Snapshot,
 };
+
+/// Names a refresh in the background to its first phase. A visitor's own lines of this name stand
+/// behind ours, are read by nobody, and go no further.
+const REFRESH: HeaderName = HeaderName::from_static("dhal-refresh");
 
 /// Idle connections to upstreams that a thread keeps.
 const POOL: usize = 512;
@@ -58,7 +71,7 @@ pub struct Handover {
 
 tokio::task_local! {
     /// The way from the door into Pingora's phases, which begin without arguments.
-    static HANDOVER: RefCell<Option<Arc<Handover>>>;
+    static HANDOVER: RefCell<Option<(Arc<Handover>, Option<u64>)>>;
 }
 
 /// Takes requests to upstreams; one per thread.
@@ -67,6 +80,7 @@ pub struct Forwarder {
     shared: Arc<Shared>,
     shutdown: ShutdownWatch,
     started: Instant,
+    next_refresh: AtomicU64,
 }
 
 impl Forwarder {
@@ -83,6 +97,7 @@ impl Forwarder {
             shared: Arc::clone(shared),
             shutdown: shared.drain_signal(),
             started,
+            next_refresh: AtomicU64::new(0),
         }
     }
 
@@ -94,24 +109,41 @@ impl Forwarder {
         request: BytesMut,
         handover: Handover,
     ) -> Option<Stream> {
+        let (request, refresh) = match self.refresh_id(&handover) {
+            Some(id) => (with_refresh_id(&request, id), Some(id)),
+            None => (request, None),
+        };
         let mut session = ServerSession::new_http1(stream);
         session.set_pipelined_prefix(request);
-        let reused = self.run(session, handover).await?;
+        let reused = self.run(session, handover, refresh).await?;
         Some(reused.consume().0)
     }
 
     /// Answers an HTTP/2 request.
-    pub async fn http2(&self, session: ServerSession, handover: Handover) {
-        self.run(session, handover).await;
+    pub async fn http2(&self, mut session: ServerSession, handover: Handover) {
+        let refresh = self.refresh_id(&handover);
+        if let Some(id) = refresh {
+            // A number is always a valid field value.
+            let _ = session.req_header_mut().insert_header(REFRESH, id);
+        }
+        self.run(session, handover, refresh).await;
+    }
+
+    /// A request that finds something stale may start a refresh in the background. Pingora begins that
+    /// from a copy of the request's head, so the head has to name what was decided.
+    fn refresh_id(&self, handover: &Handover) -> Option<u64> {
+        let stale = handover.forward.reason == ForwardReason::Stale;
+        stale.then(|| self.next_refresh.fetch_add(1, Ordering::Relaxed))
     }
 
     async fn run(
         &self,
         session: ServerSession,
         handover: Handover,
+        refresh: Option<u64>,
     ) -> Option<pingora::apps::ReusedHttpStream> {
         let handover = Arc::new(handover);
-        let slot = RefCell::new(Some(Arc::clone(&handover)));
+        let slot = RefCell::new(Some((Arc::clone(&handover), refresh)));
         HANDOVER
             .scope(slot, async {
                 let reused = self.proxy.process_new_http(session, &self.shutdown).await;
@@ -150,4 +182,18 @@ impl Forwarder {
             fields: None,
         });
     }
+}
+
+/// The same request with our line in front of all others.
+fn with_refresh_id(request: &[u8], id: u64) -> BytesMut {
+    let line_end = memchr::memchr(b'\n', request).map_or(0, |at| at + 1);
+    let mut out = BytesMut::with_capacity(request.len() + 48);
+    out.extend_from_slice(&request[..line_end]);
+    put_field(
+        &mut out,
+        REFRESH.as_str(),
+        itoa::Buffer::new().format(id).as_bytes(),
+    );
+    out.extend_from_slice(&request[line_end..]);
+    out
 }

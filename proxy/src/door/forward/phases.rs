@@ -2,16 +2,16 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderName, Method, StatusCode, header::COOKIE};
+use http::{
+    Method, StatusCode,
+    header::{CONTENT_LENGTH, COOKIE, TRANSFER_ENCODING},
+};
 use http_caching::{CacheControl, Fields};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
@@ -23,7 +23,7 @@ use pingora::{
 };
 
 use super::{
-    HANDOVER, Handover,
+    HANDOVER, Handover, REFRESH,
     exchange::{Asked, Exchange},
     request, response,
 };
@@ -32,7 +32,7 @@ use crate::{
         status::Outcome,
         storage::{self, Judgement},
     },
-    observe::Record,
+    observe::{Protocol, Record},
     respond::{
         Reply,
         failure::{Failure, Side, kind},
@@ -44,16 +44,11 @@ use crate::{
 /// A client that takes nothing for this long is given up.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// Names a refresh in the background to its first phase. Nobody outside can use it: visitors' own
-/// lines of this name are dropped, and only refreshes read it.
-const REFRESH: HeaderName = HeaderName::from_static("dhal-refresh");
-
 /// The phases and what they work with.
 pub(super) struct Phases {
     shared: Arc<Shared>,
     started: Instant,
     refreshes: Mutex<HashMap<u64, Arc<Handover>>>,
-    next_refresh: AtomicU64,
 }
 
 impl Phases {
@@ -62,7 +57,6 @@ impl Phases {
             shared,
             started,
             refreshes: Mutex::default(),
-            next_refresh: AtomicU64::new(0),
         }
     }
 
@@ -98,12 +92,11 @@ impl ProxyHttp for Phases {
     type CTX = Exchange;
 
     fn new_ctx(&self) -> Exchange {
-        let handover = HANDOVER
-            .try_with(|slot| slot.borrow_mut().take())
-            .ok()
-            .flatten();
+        let given = HANDOVER.try_with(|slot| slot.borrow_mut().take());
+        let (handover, refresh) = given.ok().flatten().unzip();
         Exchange {
             handover,
+            refresh: refresh.flatten(),
             ..Exchange::default()
         }
     }
@@ -322,6 +315,12 @@ impl ProxyHttp for Phases {
             http_caching::update_stored(&mut fields, fresh);
             header = with_fields(&header, &fields)?;
         }
+        if !has_known_end(&header) {
+            // Nobody can tell a whole one from one that was cut off (RFC 9112 §8).
+            return Ok(RespCacheable::Uncacheable(NoCacheReason::Custom(
+                "unknown-length",
+            )));
+        }
         let request = &session.req_header().headers;
         let now = SystemTime::now();
         let asked = exchange
@@ -362,6 +361,18 @@ impl ProxyHttp for Phases {
         upstream_response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        let http10 = exchange
+            .handover
+            .as_ref()
+            .is_some_and(|h| h.protocol == Protocol::Http10);
+        if http10
+            && upstream_response
+                .remove_header(&TRANSFER_ENCODING)
+                .is_some()
+        {
+            // HTTP/1.0 knows no chunks: the end of the connection is the end of the answer.
+            session.set_keepalive(None);
+        }
         response::complete(upstream_response, session, exchange)
     }
 
@@ -380,25 +391,16 @@ impl ProxyHttp for Phases {
             }
             None if exchange.background => false,
             None => {
+                let (Some(handover), Some(id)) = (&exchange.handover, exchange.refresh) else {
+                    return false;
+                };
                 if session.cache.is_cache_lock_writer() {
-                    let Some(handover) = exchange.handover.clone() else {
-                        return false;
-                    };
-                    let id = self.next_refresh.fetch_add(1, Ordering::Relaxed);
+                    // Pingora starts the refresh right after this.
                     let mut refreshes = self
                         .refreshes
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner);
-                    refreshes.insert(id, handover);
-                    // Pingora starts the refresh from this request's head.
-                    if session
-                        .req_header_mut()
-                        .insert_header(REFRESH, id.to_string())
-                        .is_err()
-                    {
-                        refreshes.remove(&id);
-                        return false;
-                    }
+                    refreshes.insert(id, Arc::clone(handover));
                 }
                 true
             }
@@ -568,6 +570,14 @@ impl Phases {
 fn may_be_personal(request: &dyn Fields, response: &ResponseHeader) -> bool {
     let control = CacheControl::parse(&response.headers);
     request.contains(&COOKIE) && !control.public && control.s_maxage.is_none()
+}
+
+/// Whether the framing says where a response ends, rather than the end of the connection.
+fn has_known_end(response: &ResponseHeader) -> bool {
+    let fields = &response.headers;
+    fields.contains_key(CONTENT_LENGTH)
+        || fields.contains_key(TRANSFER_ENCODING)
+        || matches!(response.status.as_u16(), 204 | 304)
 }
 
 /// The same status under other fields.
