@@ -20,6 +20,9 @@ cargo test --workspace --locked
 step "benchmark instrument"
 python3 -m unittest discover -q -s benches/tests
 
+step "scripts, images, workflow, Terraform"
+tools/static.sh
+
 step "no private key and no path of a machine in the tree"
 if git grep -lE -e '-----BEGIN [A-Z ]*PRIVATE KEY-----' -- . ':!tools/test.sh'; then
   echo "a private key is in git" >&2
