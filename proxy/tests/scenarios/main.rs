@@ -1,0 +1,13 @@
+//! The edge over real sockets: a scripted shop, the program itself, and clients, in one function each.
+
+#![allow(
+    clippy::expect_used,
+    reason = "a test fails by panicking, and its helpers are part of it"
+)]
+
+mod client;
+mod edge;
+mod origin;
+mod tools;
+
+mod serving;
