@@ -104,14 +104,6 @@ pub enum BuildError {
         /// The key in the file.
         what: &'static str,
     },
-    /// Two patterns collide in a way that only the router sees.
-    #[error("route {route}: {why}")]
-    Route {
-        /// Name of the route.
-        route: String,
-        /// What is wrong with it.
-        why: String,
-    },
     /// A file cannot be opened.
     #[error("cannot open {}: {why}", path.display())]
     File {
@@ -158,8 +150,7 @@ impl Snapshot {
             };
             (&route.host, &route.path, Arc::new(built))
         });
-        let router =
-            Router::build(routes).map_err(|(route, why)| BuildError::Route { route, why })?;
+        let router = Router::build(routes);
         let server = &config.server;
         let bounds = Bounds {
             header_timeout: server.header_timeout,

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use crate::{admin, config, shared::Shared, snapshot::Snapshot};
+use crate::{admin, shared::Shared, snapshot::Snapshot};
 
 pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     let loaded = super::load(path)?;
-    eprint!("{}", config::render(&loaded.warnings));
+    super::warn(&loaded);
     let config = loaded.config;
     if let Some(token) = config
         .admin

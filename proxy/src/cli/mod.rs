@@ -89,3 +89,10 @@ pub fn main() -> ExitCode {
 fn load(path: &Path) -> anyhow::Result<config::Loaded> {
     Ok(config::load(path, &|name| std::env::var(name).ok())?)
 }
+
+/// Shows what is legal, but probably not what was meant.
+fn warn(loaded: &config::Loaded) {
+    if !loaded.warnings.is_empty() {
+        eprintln!("{}\n", config::render(&loaded.warnings));
+    }
+}

@@ -157,7 +157,9 @@ fn redirects(sections: &[Spanned<file::Listener>], cx: &mut Context<'_>) {
                 place,
                 format!("this listener would redirect to its own port {port}"),
             );
-        } else if !ports.iter().any(|served| u64::from(*served) == port) {
+        } else if listener.https_port.span.is_none()
+            && !ports.iter().any(|served| u64::from(*served) == port)
+        {
             cx.warning(
                 place,
                 Complaint::new(format!(

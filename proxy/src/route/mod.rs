@@ -4,61 +4,48 @@
 //! routes for any host last; within a host a literal segment comes before a parameter, and that
 //! before a prefix. A host whose routes do not match the path falls through to the next.
 
+mod paths;
+
 use std::{collections::HashMap, sync::Arc};
 
+use self::paths::Paths;
 use crate::{
-    config::model::{HostPattern, PathPattern, Segment},
+    config::model::{HostPattern, PathPattern},
     snapshot::Route,
 };
-
-type Paths = matchit::Router<Arc<Route>>;
 
 /// Finds the route of a request.
 #[derive(Default)]
 pub struct Router {
-    exact: HashMap<String, Paths, ahash::RandomState>,
+    exact: HashMap<String, Paths<Arc<Route>>, ahash::RandomState>,
     /// Longest suffix first.
-    wildcard: Vec<(String, Paths)>,
-    any: Paths,
+    wildcard: Vec<(String, Paths<Arc<Route>>)>,
+    any: Paths<Arc<Route>>,
 }
 
 impl Router {
-    /// Sorts the routes in; an error names the route and says why.
+    /// Sorts the routes in. No two of them are for the same host and path.
     pub fn build<'a>(
         routes: impl Iterator<Item = (&'a HostPattern, &'a PathPattern, Arc<Route>)>,
-    ) -> Result<Self, (String, String)> {
+    ) -> Self {
         let mut router = Self::default();
-        let (prefixes, others): (Vec<_>, Vec<_>) =
-            routes.partition(|(_, path, _)| matches!(path, PathPattern::Prefix(_)));
-        for (host, path, route) in others.into_iter().chain(prefixes) {
-            let paths = router.paths(host);
-            for pattern in patterns(path) {
-                // `/` and `/*` may both be routes: the exact one is there first and keeps `/`.
-                if paths
-                    .at(&pattern)
-                    .is_ok_and(|found| found.params.is_empty())
-                {
-                    continue;
-                }
-                paths
-                    .insert(pattern, Arc::clone(&route))
-                    .map_err(|why| (route.name.clone(), why.to_string()))?;
-            }
+        for (host, path, route) in routes {
+            router.paths(host).insert(path, route);
         }
         router
             .wildcard
             .sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
-        Ok(router)
+        router
     }
 
-    fn paths(&mut self, host: &HostPattern) -> &mut Paths {
+    fn paths(&mut self, host: &HostPattern) -> &mut Paths<Arc<Route>> {
         match host {
             HostPattern::Any => &mut self.any,
             HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default(),
             HostPattern::Wildcard(suffix) => {
                 let at = self.wildcard.iter().position(|(s, _)| s == suffix);
                 let at = at.unwrap_or_else(|| {
-                    self.wildcard.push((suffix.clone(), Paths::new()));
+                    self.wildcard.push((suffix.clone(), Paths::default()));
                     self.wildcard.len() - 1
                 });
                 &mut self.wildcard[at].1
@@ -68,16 +55,14 @@ impl Router {
 
     /// The route for a normalised host and path.
     pub fn find(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
-        let exact = self.exact.get(host).into_iter();
-        let wildcard = self
-            .wildcard
+        if let Some(found) = self.exact.get(host).and_then(|paths| paths.find(path)) {
+            return Some(found);
+        }
+        self.wildcard
             .iter()
-            .filter(|(suffix, _)| is_below(host, suffix));
-        exact
-            .chain(wildcard.map(|(_, paths)| paths))
-            .chain(std::iter::once(&self.any))
-            .find_map(|paths| paths.at(path).ok())
-            .map(|found| found.value)
+            .filter(|(suffix, _)| is_below(host, suffix))
+            .find_map(|(_, paths)| paths.find(path))
+            .or_else(|| self.any.find(path))
     }
 }
 
@@ -85,32 +70,6 @@ impl Router {
 fn is_below(host: &str, suffix: &str) -> bool {
     host.strip_suffix(suffix)
         .is_some_and(|front| front.len() > 1 && front.ends_with('.'))
-}
-
-/// A pattern in matchit's spelling. A prefix needs two: with and without something behind it.
-fn patterns(path: &PathPattern) -> Vec<String> {
-    let rest = |front: String| vec![front.clone(), front + "{*rest}"];
-    match path {
-        PathPattern::Exact(path) => vec![escape(path)],
-        PathPattern::Prefix(prefix) => rest(escape(prefix)),
-        PathPattern::Segments(segments) => {
-            let mut front = String::new();
-            for (depth, segment) in segments.iter().enumerate() {
-                front.push('/');
-                match segment {
-                    Segment::Literal(text) => front.push_str(&escape(text)),
-                    // Named by depth: `/:a` and `/:b/c` are no contradiction.
-                    Segment::Param(_) => front.push_str(&format!("{{p{depth}}}")),
-                    Segment::Rest => return rest(front),
-                }
-            }
-            vec![front]
-        }
-    }
-}
-
-fn escape(literal: &str) -> String {
-    literal.replace('{', "{{").replace('}', "}}")
 }
 
 #[cfg(test)]
