@@ -81,7 +81,7 @@ impl Site {
         command
             .args(arguments)
             .env("DHAL_CONFIG", self.path("dhal.toml"))
-            .env_remove("RUST_LOG")
+            .env_remove("DHAL_LOG")
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
         command
@@ -163,7 +163,9 @@ impl Edge {
     /// Asks the admin socket.
     pub(crate) fn admin(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = UnixStream::connect(self.site.path("admin.sock")).expect("admin socket");
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("answered");

@@ -10,4 +10,6 @@ mod edge;
 mod origin;
 mod tools;
 
+mod caching;
+mod collapse;
 mod serving;

@@ -89,7 +89,11 @@ fn forms_of_a_hit() {
         ("bytes=8-100", "bytes 8-9/10", "89"),
     ] {
         let part = edge.ask("GET", "/", &[("Range", range)]);
-        assert_eq!((part.status, part.text().as_str()), (206, content), "{range}");
+        assert_eq!(
+            (part.status, part.text().as_str()),
+            (206, content),
+            "{range}"
+        );
         assert_eq!(part.field("content-range"), Some(wanted));
         assert_eq!(part.count("content-length"), 1);
         assert!(part.is_hit());
@@ -97,7 +101,11 @@ fn forms_of_a_hit() {
     let none = edge.ask("GET", "/", &[("Range", "bytes=10-")]);
     assert_eq!(none.status, 416);
     assert_eq!(none.field("content-range"), Some("bytes */10"));
-    let other = edge.ask("GET", "/", &[("Range", "bytes=0-1"), ("If-Range", "\"v0\"")]);
+    let other = edge.ask(
+        "GET",
+        "/",
+        &[("Range", "bytes=0-1"), ("If-Range", "\"v0\"")],
+    );
     assert_eq!((other.status, other.body.len()), (200, 10));
     assert_eq!(shop.seen().len(), 1);
 }
@@ -106,7 +114,11 @@ fn forms_of_a_hit() {
 fn pipelined_requests_are_answered_in_order() {
     let shop = Origin::start(|r| {
         let answer = page(format!("{} {}", r.method, r.target));
-        if r.target == "/kept" { answer.fresh(60) } else { answer }
+        if r.target == "/kept" {
+            answer.fresh(60)
+        } else {
+            answer
+        }
     });
     let edge = Edge::start(&smallest(&shop));
     edge.get("/kept");
@@ -137,7 +149,11 @@ fn pipelined_requests_are_answered_in_order() {
 fn one_connection_serves_hits_and_forwards_in_turn() {
     let shop = Origin::start(|r| {
         let answer = page(format!("{} {}", r.target, r.body.len()));
-        if r.target == "/kept" { answer.fresh(60) } else { answer }
+        if r.target == "/kept" {
+            answer.fresh(60)
+        } else {
+            answer
+        }
     });
     let edge = Edge::start(&smallest(&shop));
     let mut conn = edge.connect();
@@ -145,9 +161,16 @@ fn one_connection_serves_hits_and_forwards_in_turn() {
         assert_eq!(conn.get("/kept").is_hit(), round > 0);
         assert_eq!(conn.get("/other").text(), "/other 0");
         let body = "x".repeat(round * 5_000);
-        conn.request("POST", "/form", &[("Content-Length", &body.len().to_string())]);
+        conn.request(
+            "POST",
+            "/form",
+            &[("Content-Length", &body.len().to_string())],
+        );
         conn.send(&body);
-        assert_eq!(conn.response("POST").text(), format!("/form {}", body.len()));
+        assert_eq!(
+            conn.response("POST").text(),
+            format!("/form {}", body.len())
+        );
         conn.request("POST", "/form", &[("Transfer-Encoding", "chunked")]);
         conn.send("4\r\nab");
         conn.send("cd\r\n0\r\n\r\n");
@@ -166,7 +189,11 @@ fn http_1_0_clients_are_served() {
         conn.send("GET / HTTP/1.0\r\nHost: shop.example\r\n\r\n");
         let answer = conn.response("GET");
         assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
-        assert_eq!(answer.field("transfer-encoding"), None, "unknown to HTTP/1.0");
+        assert_eq!(
+            answer.field("transfer-encoding"),
+            None,
+            "unknown to HTTP/1.0"
+        );
         conn.ends();
     }
     let mut conn = Conn::open(edge.site.http);

@@ -24,7 +24,11 @@ pub(crate) fn free_address() -> SocketAddr {
     let [_, _, high, low] = n.to_be_bytes();
     let low_process = (std::process::id() & 0x3f) as u8;
     let ip = Ipv4Addr::new(127, 64 + low_process, process ^ high, low.max(1));
-    let ip = if low == 0 { Ipv4Addr::new(127, 200, process ^ high, 1) } else { ip };
+    let ip = if low == 0 {
+        Ipv4Addr::new(127, 200, process ^ high, 1)
+    } else {
+        ip
+    };
     let listener = TcpListener::bind((ip, 0)).expect("a free port");
     listener.local_addr().expect("its address")
 }

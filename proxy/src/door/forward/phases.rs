@@ -1,17 +1,17 @@
 //! Pingora's phases, in the order in which a request meets them.
 
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderName, Method, StatusCode, header::COOKIE};
+use http::{
+    Method, StatusCode, Version,
+    header::{CONTENT_LENGTH, COOKIE, TRANSFER_ENCODING},
+};
 use http_caching::{CacheControl, Fields};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
@@ -32,6 +32,7 @@ use crate::{
         status::Outcome,
         storage::{self, Judgement},
     },
+    edge,
     observe::Record,
     respond::{
         Reply,
@@ -44,16 +45,15 @@ use crate::{
 /// A client that takes nothing for this long is given up.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// Names a refresh in the background to its first phase. Nobody outside can use it: visitors' own
-/// lines of this name are dropped, and only refreshes read it.
-const REFRESH: HeaderName = HeaderName::from_static("dhal-refresh");
+/// Refreshes that have not begun; they begin at once, so there are never many.
+const MAX_REFRESHES: usize = 256;
 
 /// The phases and what they work with.
 pub(super) struct Phases {
     shared: Arc<Shared>,
     started: Instant,
-    refreshes: Mutex<HashMap<u64, Arc<Handover>>>,
-    next_refresh: AtomicU64,
+    /// Handovers of refreshes in the background, in the order in which Pingora starts them.
+    refreshes: Mutex<VecDeque<Arc<Handover>>>,
 }
 
 impl Phases {
@@ -62,7 +62,6 @@ impl Phases {
             shared,
             started,
             refreshes: Mutex::default(),
-            next_refresh: AtomicU64::new(0),
         }
     }
 
@@ -86,6 +85,21 @@ impl Phases {
                 .inc();
         }
         may
+    }
+}
+
+impl Phases {
+    /// The handover that a refresh belongs to: the oldest for its target. Those before it belong to
+    /// refreshes that never began.
+    fn refresh_of(&self, request: &RequestHeader) -> Option<Arc<Handover>> {
+        let mut refreshes = self
+            .refreshes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mine = refreshes
+            .iter()
+            .position(|h| h.forward.target.as_bytes() == request.raw_path())?;
+        refreshes.drain(..=mine).next_back()
     }
 }
 
@@ -114,14 +128,8 @@ impl ProxyHttp for Phases {
         session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let id = session.req_header_mut().remove_header(&REFRESH);
         if session.subrequest_ctx.is_some() {
-            let id = id.and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
-            let mut refreshes = self
-                .refreshes
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            exchange.handover = id.and_then(|id| refreshes.remove(&id));
+            exchange.handover = self.refresh_of(session.req_header());
             exchange.background = true;
         }
         let handover = exchange.handover.as_ref().ok_or_else(missing)?;
@@ -315,6 +323,11 @@ impl ProxyHttp for Phases {
         let Some(policy) = &handover.forward.route.policy else {
             return Ok(RespCacheable::Uncacheable(NoCacheReason::NeverEnabled));
         };
+        let length = response.headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|l| l.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|n| n > self.shared.store.max_object()) {
+            return Ok(RespCacheable::Uncacheable(NoCacheReason::ResponseTooLarge));
+        }
         let mut header = response.clone();
         if let Some(fresh) = &exchange.not_modified {
             // All fields of the 304, not only those that Pingora merges (RFC 9111 §3.2).
@@ -362,7 +375,16 @@ impl ProxyHttp for Phases {
         upstream_response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        response::complete(upstream_response, session, exchange)
+        response::complete(upstream_response, session, exchange)?;
+        // HTTP/1.0 knows no chunks (RFC 9112 §6.1): the end of the connection ends the content.
+        if session.req_header().version == Version::HTTP_10
+            && upstream_response
+                .remove_header(&TRANSFER_ENCODING)
+                .is_some()
+        {
+            session.set_keepalive(None);
+        }
+        Ok(())
     }
 
     /// Stale responses answer while one request refreshes them (`None`), or when the upstream fails.
@@ -384,21 +406,15 @@ impl ProxyHttp for Phases {
                     let Some(handover) = exchange.handover.clone() else {
                         return false;
                     };
-                    let id = self.next_refresh.fetch_add(1, Ordering::Relaxed);
                     let mut refreshes = self
                         .refreshes
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner);
-                    refreshes.insert(id, handover);
-                    // Pingora starts the refresh from this request's head.
-                    if session
-                        .req_header_mut()
-                        .insert_header(REFRESH, id.to_string())
-                        .is_err()
-                    {
-                        refreshes.remove(&id);
+                    if refreshes.len() == MAX_REFRESHES {
                         return false;
                     }
+                    // Pingora starts the refresh next, from the bytes of this request's head.
+                    refreshes.push_back(handover);
                 }
                 true
             }
@@ -544,11 +560,11 @@ impl ProxyHttp for Phases {
 impl Phases {
     /// Drops what is stored for the target of a successful unsafe request (RFC 9111 §4.4).
     fn invalidate(&self, handover: &Handover) {
-        if handover.forward.route.policy.is_none() {
+        let Some(policy) = &handover.forward.route.policy else {
             return;
-        }
+        };
         let (path, query) = match handover.forward.target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
+            Some((path, query)) => (path, edge::decide::keyed_query(policy, query)),
             None => (handover.forward.target.as_str(), None),
         };
         let mut key = Vec::with_capacity(128);
@@ -556,7 +572,7 @@ impl Phases {
             handover.scheme.as_str(),
             &handover.forward.authority,
             path,
-            query,
+            query.as_deref(),
             &mut key,
         );
         self.shared.store.remove(&key);
