@@ -10,6 +10,8 @@ mod edge;
 mod origin;
 mod tools;
 
+mod bad_answers;
+mod bad_requests;
 mod caching;
 mod collapse;
 mod serving;

@@ -203,4 +203,8 @@ fn http_1_0_clients_are_served() {
         assert!(answer.is_hit() && answer.field("connection") == Some("keep-alive"));
     }
     assert_eq!(shop.seen().len(), 1);
+    let mut conn = edge.connect();
+    conn.send("GET /without-host HTTP/1.0\r\n\r\n");
+    assert_eq!(conn.response("GET").status, 200);
+    assert_eq!(shop.last().fields("host"), [edge.site.http.to_string()]);
 }
