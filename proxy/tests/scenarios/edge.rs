@@ -44,6 +44,24 @@ impl Site {
         site
     }
 
+    /// The same with a listener at `@https` and a certificate for `shop.example`.
+    pub(crate) fn new_tls(config: &str) -> Self {
+        let tls = r#"
+            [[listeners]]
+            address = "@http"
+            [[listeners]]
+            address = "@https"
+            tls = true
+            [[certificates]]
+            cert = "@dir/certs/dev.pem"
+            key = "@dir/certs/dev.key"
+        "#;
+        let site = Self::new(&format!("{config}\n{tls}"));
+        let made = site.dhal(&["dev-cert", "--name", "shop.example"]);
+        assert!(made.status.success());
+        site
+    }
+
     /// Writes another configuration into the same place.
     pub(crate) fn configure(&self, config: &str) {
         let mut text = config.to_owned();
@@ -124,7 +142,16 @@ impl Drop for Edge {
 impl Edge {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(config: &str) -> Self {
-        let mut edge = Site::new(config).spawn();
+        Self::start_at(Site::new(config))
+    }
+
+    /// The same with TLS, see [`Site::new_tls`].
+    pub(crate) fn start_tls(config: &str) -> Self {
+        Self::start_at(Site::new_tls(config))
+    }
+
+    pub(crate) fn start_at(site: Site) -> Self {
+        let mut edge = site.spawn();
         let deadline = Instant::now() + PATIENCE;
         while !edge.stderr().contains("ready") {
             let gone = edge.child.try_wait().expect("its state");

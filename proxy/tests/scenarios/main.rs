@@ -7,6 +7,7 @@
 
 mod client;
 mod edge;
+mod h2;
 mod origin;
 mod tools;
 
@@ -14,4 +15,6 @@ mod bad_answers;
 mod bad_requests;
 mod caching;
 mod collapse;
+mod limits;
 mod serving;
+mod upstreams;
