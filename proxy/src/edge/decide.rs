@@ -107,7 +107,7 @@ pub fn decide(
     if request.body != Body::None || has_bypass_cookie(policy, request) {
         return Decision::Forward(forward(None, ForwardReason::Bypass));
     }
-    let query = keyed_query(policy, &target);
+    let query = target.query().and_then(|query| keyed_query(policy, query));
     let key = cache_key(request, &authority.whole, target.path(), query.as_deref());
     // What is not in the key must not reach the shop either, or it could shape what is stored.
     let fill = |reason| {
@@ -128,10 +128,13 @@ pub fn decide(
         Decision::Forward(plan)
     };
     match shared.store.find(&key, request.fields) {
+        Found::Fit(stored) if is_for_others(&stored, request) => {
+            Decision::Forward(forward(None, ForwardReason::Bypass))
+        }
         Found::Fit(stored) => {
             let age = stored.age(now.wall);
             if stored.is_fresh(now.wall)
-                && !needs_validation(&stored, request)
+                && !stored.always_validate
                 && let Some(answer) = answer(request, &stored)
             {
                 return Decision::Respond(Hit {
@@ -208,8 +211,7 @@ fn has_bypass_cookie(policy: &Policy, request: &RequestView<'_>) -> bool {
 }
 
 /// The query without the parameters that the policy ignores.
-fn keyed_query<'t>(policy: &Policy, target: &'t path::Target<'_>) -> Option<Cow<'t, str>> {
-    let query = target.query()?;
+pub(crate) fn keyed_query<'q>(policy: &Policy, query: &'q str) -> Option<Cow<'q, str>> {
     match http_caching::filter_query(query, &policy.ignore_query) {
         // Nothing left is the same page as no query at all.
         Some(rest) if rest.is_empty() => None,
@@ -235,12 +237,10 @@ fn cache_key(
     key
 }
 
-/// A response that was stored for everyone may answer a request with credentials only where the
-/// origin allowed that (RFC 9111 §3.5); `storable` kept out all others, so the only doubt left is a
-/// response that must be validated each time (§5.2.2.4).
-fn needs_validation(stored: &Stored, request: &RequestView<'_>) -> bool {
-    stored.always_validate
-        || (request.fields.contains(&AUTHORIZATION) && !stored.shared_with_credentials)
+/// A response that was stored for those without credentials answers a request with credentials only
+/// where the origin allowed to share it (RFC 9111 §3.5).
+fn is_for_others(stored: &Stored, request: &RequestView<'_>) -> bool {
+    request.fields.contains(&AUTHORIZATION) && !stored.shared_with_credentials
 }
 
 /// `None` where the forward path has to compose the answer.

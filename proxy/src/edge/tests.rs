@@ -317,7 +317,7 @@ fn the_store_answers_while_fresh() {
             1,
             "GET /pages/a",
             &[("authorization", "Basic eA==")],
-            "stale /pages/a keyed",
+            "bypass /pages/a",
         ),
     ] {
         assert_eq!(

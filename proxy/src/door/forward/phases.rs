@@ -32,6 +32,7 @@ use crate::{
         status::Outcome,
         storage::{self, Judgement},
     },
+    edge,
     observe::{Protocol, Record},
     respond::{
         Reply,
@@ -308,6 +309,11 @@ impl ProxyHttp for Phases {
         let Some(policy) = &handover.forward.route.policy else {
             return Ok(RespCacheable::Uncacheable(NoCacheReason::NeverEnabled));
         };
+        let length = response.headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|l| l.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|n| n > self.shared.store.max_object()) {
+            return Ok(RespCacheable::Uncacheable(NoCacheReason::ResponseTooLarge));
+        }
         let mut header = response.clone();
         if let Some(fresh) = &exchange.not_modified {
             // All fields of the 304, not only those that Pingora merges (RFC 9111 §3.2).
@@ -546,11 +552,11 @@ impl ProxyHttp for Phases {
 impl Phases {
     /// Drops what is stored for the target of a successful unsafe request (RFC 9111 §4.4).
     fn invalidate(&self, handover: &Handover) {
-        if handover.forward.route.policy.is_none() {
+        let Some(policy) = &handover.forward.route.policy else {
             return;
-        }
+        };
         let (path, query) = match handover.forward.target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
+            Some((path, query)) => (path, edge::decide::keyed_query(policy, query)),
             None => (handover.forward.target.as_str(), None),
         };
         let mut key = Vec::with_capacity(128);
@@ -558,7 +564,7 @@ impl Phases {
             handover.scheme.as_str(),
             &handover.forward.authority,
             path,
-            query,
+            query.as_deref(),
             &mut key,
         );
         self.shared.store.remove(&key);

@@ -1,6 +1,9 @@
 //! The request as a shop gets it: our own word on who asks, and nothing a visitor could pose with.
 
-use http::{HeaderName, HeaderValue, header::VIA};
+use http::{
+    HeaderName, HeaderValue,
+    header::{HOST, VIA},
+};
 use pingora::{Result, http::RequestHeader};
 
 use super::Handover;
@@ -47,6 +50,9 @@ pub(super) fn prepare(request: &mut RequestHeader, handover: &Handover) -> Resul
     if !(handover.trusted && request.headers.contains_key(X_FORWARDED_HOST)) {
         request.insert_header(X_FORWARDED_HOST, value(&handover.forward.authority))?;
     }
+    // One spelling of the authority, the one that stands in the cache key; HTTP/1.0 may have come
+    // without any.
+    request.insert_header(HOST, value(&handover.forward.authority))?;
     request.insert_header(X_REQUEST_ID, value(&handover.request_id))?;
     if !request.headers.contains_key(TRACEPARENT) {
         let id = random::id();

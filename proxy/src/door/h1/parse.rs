@@ -220,6 +220,11 @@ impl Head {
         if framing.hosts == 0 && !self.is_http10 {
             return Err(bad("Host is missing"));
         }
+        // Nothing may stand in for a Host that is there, however odd it is.
+        let host = self.host.of(bytes);
+        if framing.hosts == 1 && (host.is_empty() || !host.iter().all(u8::is_ascii_graphic)) {
+            return Err(bad("malformed Host"));
+        }
         self.body = match (framing.chunked, framing.length) {
             (true, Some(_)) => return Err(bad("Content-Length together with Transfer-Encoding")),
             (true, None) if self.is_http10 => return Err(bad("Transfer-Encoding in HTTP/1.0")),

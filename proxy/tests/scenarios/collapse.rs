@@ -1,0 +1,146 @@
+//! Many visitors, one page, nothing stored yet.
+
+use std::{thread, time::Duration};
+
+use crate::{
+    client::{Conn, Response},
+    edge::Edge,
+    origin::{Origin, page},
+    serving::smallest,
+    tools::{Gate, eventually},
+};
+
+const VISITORS: usize = 100;
+
+/// All visitors ask for `/`; the gate opens when the first of them has reached the shop.
+fn rush(edge: &Edge, shop: &Origin, gate: &Gate, fields: fn(usize) -> String) -> Vec<Response> {
+    let address = edge.site.http;
+    let visitors: Vec<_> = (0..VISITORS)
+        .map(|i| {
+            thread::spawn(move || {
+                let mut conn = Conn::open(address);
+                conn.request("GET", "/", &[("Cookie", &fields(i))]);
+                conn.response("GET")
+            })
+        })
+        .collect();
+    eventually("all are connected", || {
+        edge.metric("dhal_connections_accepted_total") >= Some(VISITORS as f64)
+            && shop.count("/") >= 1
+    });
+    gate.open();
+    let join = |visitor: thread::JoinHandle<Response>| visitor.join().expect("answered");
+    visitors.into_iter().map(join).collect()
+}
+
+#[test]
+fn one_request_answers_everyone() {
+    let gate = Gate::default();
+    let closed = gate.clone();
+    let shop = Origin::start(move |_| {
+        let content = "x".repeat(50_000);
+        page(content)
+            .field("Cache-Control", "public, max-age=60")
+            .when(&closed)
+    });
+    let edge = Edge::start(&smallest(&shop));
+    let answers = rush(&edge, &shop, &gate, |i| format!("id={i}"));
+    for answer in &answers {
+        assert_eq!((answer.status, answer.body.len()), (200, 50_000));
+    }
+    assert_eq!(shop.count("/"), 1);
+    let stored = answers.iter().filter(|a| a.cache().ends_with("; stored"));
+    assert_eq!(stored.count(), 1);
+    let id = |a: &Response| a.field("x-request-id").map(str::to_owned);
+    let mut ids: Vec<_> = answers.iter().map(id).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), VISITORS, "everyone has an id of their own");
+}
+
+#[test]
+fn uncacheable_answers_are_everyones_own() {
+    let gate = Gate::default();
+    let closed = gate.clone();
+    let shop = Origin::start(move |r| {
+        let who = r.field("cookie").unwrap_or("nobody").to_owned();
+        let answer = page(who).field("Cache-Control", "no-store");
+        if r.nth == 1 {
+            answer.when(&closed)
+        } else {
+            answer
+        }
+    });
+    let edge = Edge::start(&smallest(&shop));
+    let answers = rush(&edge, &shop, &gate, |i| format!("id={i}"));
+    for (i, answer) in answers.iter().enumerate() {
+        assert_eq!((answer.status, answer.text()), (200, format!("id={i}")));
+    }
+    assert_eq!(shop.count("/"), VISITORS);
+}
+
+#[test]
+fn nobody_gets_anothers_cookie() {
+    let gate = Gate::default();
+    let closed = gate.clone();
+    let shop = Origin::start(move |r| {
+        let who = r.field("cookie").unwrap_or("nobody").to_owned();
+        let answer = page(who.clone())
+            .field("Cache-Control", "public, max-age=60")
+            .field("Set-Cookie", who)
+            .after(Duration::from_millis(5));
+        if r.nth == 1 {
+            answer.when(&closed)
+        } else {
+            answer
+        }
+    });
+    let edge = Edge::start(&smallest(&shop));
+    let answers = rush(&edge, &shop, &gate, |i| format!("id={i}"));
+    for (i, answer) in answers.iter().enumerate() {
+        let own = format!("id={i}");
+        assert_eq!((answer.status, answer.text()), (200, own.clone()));
+        assert_eq!(answer.field("set-cookie"), Some(own.as_str()));
+    }
+    assert_eq!(edge.metric("dhal_cache_stored_responses"), Some(0.0));
+}
+
+#[test]
+fn a_failing_first_request_does_not_fail_the_others() {
+    let gate = Gate::default();
+    let closed = gate.clone();
+    let shop = Origin::start(move |r| match r.nth {
+        1 => crate::origin::raw(
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 9\r\n\r\nshort",
+        )
+        .then(&closed, ""),
+        _ => page("whole").field("Cache-Control", "public, max-age=60"),
+    });
+    let edge = Edge::start(&smallest(&shop));
+    let address = edge.site.http;
+    let first = thread::spawn(move || {
+        let mut conn = Conn::open(address);
+        conn.request("GET", "/", &[]);
+        conn.try_response("GET")
+    });
+    eventually("the first is under way", || shop.count("/") == 1);
+    let others: Vec<_> = (0..20)
+        .map(|_| {
+            thread::spawn(move || {
+                let mut conn = Conn::open(address);
+                conn.get("/").text()
+            })
+        })
+        .collect();
+    eventually("all are connected", || {
+        edge.metric("dhal_connections_accepted_total") >= Some(21.0)
+    });
+    gate.open();
+    assert!(
+        first.join().expect("a result").is_err(),
+        "it sees the truncation"
+    );
+    for other in others {
+        assert_eq!(other.join().expect("a result"), "whole");
+    }
+}

@@ -1,0 +1,236 @@
+//! The real program on free addresses, in a folder of its own.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    net::SocketAddr,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    client::{Conn, Response},
+    tools::{Folder, PATIENCE, eventually, free_address},
+};
+
+/// A folder with a configuration in it, and the addresses it names.
+pub(crate) struct Site {
+    folder: Folder,
+    pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) admin_tcp: SocketAddr,
+}
+
+impl Site {
+    /// Writes a configuration. `@http`, `@https` and `@admin` stand for free addresses, `@dir` for
+    /// the folder. A listener at `@http`, the admin socket and the access log are added where the text
+    /// has none.
+    pub(crate) fn new(config: &str) -> Self {
+        let site = Self {
+            folder: Folder::new(),
+            http: free_address(),
+            https: free_address(),
+            admin_tcp: free_address(),
+        };
+        site.configure(config);
+        site
+    }
+
+    /// The same with a listener at `@https` and a certificate for `shop.example`.
+    pub(crate) fn new_tls(config: &str) -> Self {
+        let tls = r#"
+            [[listeners]]
+            address = "@http"
+            [[listeners]]
+            address = "@https"
+            tls = true
+            [[certificates]]
+            cert = "@dir/certs/dev.pem"
+            key = "@dir/certs/dev.key"
+        "#;
+        let site = Self::new(&format!("{config}\n{tls}"));
+        let made = site.dhal(&["dev-cert", "--name", "shop.example"]);
+        assert!(made.status.success());
+        site
+    }
+
+    /// Writes another configuration into the same place.
+    pub(crate) fn configure(&self, config: &str) {
+        let mut text = config.to_owned();
+        for (section, content) in [
+            ("[[listeners]]", "address = \"@http\""),
+            ("[admin]", "address = \"unix:@dir/admin.sock\""),
+            ("[access_log]", "path = \"@dir/access.log\""),
+        ] {
+            if !text.contains(section) {
+                text.push_str(&format!("\n{section}\n{content}\n"));
+            }
+        }
+        for (name, value) in [
+            ("@https", self.https.to_string()),
+            ("@http", self.http.to_string()),
+            ("@admin", self.admin_tcp.to_string()),
+            ("@dir", self.folder.path().display().to_string()),
+        ] {
+            text = text.replace(name, &value);
+        }
+        std::fs::write(self.path("dhal.toml"), text).expect("the configuration is written");
+    }
+
+    /// A file of the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dhal"));
+        command
+            .args(arguments)
+            .env("DHAL_CONFIG", self.path("dhal.toml"))
+            .env_remove("DHAL_LOG")
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a verb on the configuration and waits for its end.
+    pub(crate) fn dhal(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("dhal runs")
+    }
+
+    /// Starts the edge without waiting for it.
+    pub(crate) fn spawn(self) -> Edge {
+        let file = |name| File::create(self.path(name)).expect("a log");
+        let child = self
+            .command(&["run"])
+            .stdout(file("stdout"))
+            .stderr(file("stderr"))
+            .spawn()
+            .expect("dhal starts");
+        Edge { site: self, child }
+    }
+}
+
+/// A running edge; killed when dropped.
+pub(crate) struct Edge {
+    pub(crate) site: Site,
+    child: Child,
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- the edge said:\n{}", self.stderr());
+        }
+    }
+}
+
+impl Edge {
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start(config: &str) -> Self {
+        Self::start_at(Site::new(config))
+    }
+
+    /// The same with TLS, see [`Site::new_tls`].
+    pub(crate) fn start_tls(config: &str) -> Self {
+        Self::start_at(Site::new_tls(config))
+    }
+
+    pub(crate) fn start_at(site: Site) -> Self {
+        let mut edge = site.spawn();
+        let deadline = Instant::now() + PATIENCE;
+        while !edge.stderr().contains("ready") {
+            let gone = edge.child.try_wait().expect("its state");
+            assert!(gone.is_none(), "the edge ended: {}", edge.stderr());
+            assert!(Instant::now() < deadline, "the edge is not ready in time");
+            thread::sleep(Duration::from_millis(5));
+        }
+        edge
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        self.site.read("stderr")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(pid), signal).expect("the edge runs");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the edge ends", || {
+            status = self.child.try_wait().expect("its state");
+            status.is_some()
+        });
+        status.expect("it ended")
+    }
+
+    /// Puts another configuration in force with `dhal reload`.
+    pub(crate) fn reload(&self, config: &str) -> Output {
+        self.site.configure(config);
+        self.site.dhal(&["reload"])
+    }
+
+    /// Asks the admin socket.
+    pub(crate) fn admin(&self, method: &str, path: &str) -> (u16, String) {
+        let mut stream = UnixStream::connect(self.site.path("admin.sock")).expect("admin socket");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok());
+        (status.expect("a status"), body.to_owned())
+    }
+
+    /// The value of a metric, named with its labels as Prometheus writes them.
+    pub(crate) fn metric(&self, series: &str) -> Option<f64> {
+        let (_, text) = self.admin("GET", "/metrics");
+        let line = text
+            .lines()
+            .find_map(|l| l.strip_prefix(series)?.strip_prefix(' '));
+        line.map(|value| value.parse().expect("a number"))
+    }
+
+    /// The access log's lines so far.
+    pub(crate) fn log(&self) -> Vec<serde_json::Value> {
+        let text = self.site.read("access.log");
+        text.lines()
+            .filter_map(|l| serde_json::from_str(l).ok())
+            .collect()
+    }
+
+    pub(crate) fn connect(&self) -> Conn {
+        Conn::open(self.site.http)
+    }
+
+    /// GET on a connection of its own.
+    pub(crate) fn get(&self, path: &str) -> Response {
+        self.ask("GET", path, &[])
+    }
+
+    /// A request without content on a connection of its own.
+    pub(crate) fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)]) -> Response {
+        let mut conn = self.connect();
+        conn.request(method, path, fields);
+        conn.response(method)
+    }
+}

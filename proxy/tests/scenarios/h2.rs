@@ -1,0 +1,320 @@
+//! HTTP/2 and TLS clients: a proper one, and one that writes its own frames.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
+    SupportedProtocolVersion,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use tokio::{net::TcpStream as AsyncTcp, runtime::Runtime, task::JoinHandle, time::timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    client::{Conn, Response},
+    tools::PATIENCE,
+};
+
+/// Takes any certificate, but no wrong signature.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A client's settings for these versions and protocols.
+pub(crate) fn client_config(
+    versions: &[&'static SupportedProtocolVersion],
+    alpn: &[&str],
+) -> Arc<ClientConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .expect("versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+    Arc::new(config)
+}
+
+/// A blocking TLS connection after its handshake.
+pub(crate) fn tls(
+    address: SocketAddr,
+    name: &str,
+    config: &Arc<ClientConfig>,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let name = ServerName::try_from(name.to_owned()).expect("a name");
+    let client = ClientConnection::new(Arc::clone(config), name).expect("a client");
+    let socket = TcpStream::connect(address)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_nodelay(true)?;
+    let mut stream = StreamOwned::new(client, socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
+}
+
+/// An HTTP/1.1 connection over TLS.
+pub(crate) fn https(address: SocketAddr, name: &str) -> Conn {
+    let config = client_config(rustls::ALL_VERSIONS, &["http/1.1"]);
+    let stream = tls(address, name, &config).expect("a handshake");
+    let socket = stream.sock.try_clone().expect("a second handle");
+    Conn::over(stream, socket)
+}
+
+/// A proper HTTP/2 connection on a runtime of its own.
+pub(crate) struct H2 {
+    pub(crate) runtime: Runtime,
+    pub(crate) sender: h2::client::SendRequest<Bytes>,
+    pub(crate) connection: JoinHandle<Result<(), h2::Error>>,
+}
+
+impl H2 {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::connect_as(address, "shop.example")
+    }
+
+    pub(crate) fn connect_as(address: SocketAddr, name: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let (sender, connection) = runtime.block_on(async {
+            let socket = AsyncTcp::connect(address).await.expect("the edge accepts");
+            let connector = TlsConnector::from(client_config(rustls::ALL_VERSIONS, &["h2"]));
+            let stream = connector.connect(name, socket).await.expect("a handshake");
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+            let (sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+            (sender, tokio::spawn(connection))
+        });
+        Self {
+            runtime,
+            sender,
+            connection,
+        }
+    }
+
+    pub(crate) fn get(&mut self, path: &str) -> Response {
+        self.ask("GET", path, &[], None).expect("an answer")
+    }
+
+    pub(crate) fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: Option<&[&'static str]>,
+    ) -> Result<Response, h2::Error> {
+        let sender = self.sender.clone();
+        let request = request(method, path, fields);
+        let exchange = exchange(sender, request, body.map(<[_]>::to_vec));
+        self.runtime.block_on(async {
+            timeout(PATIENCE, exchange)
+                .await
+                .expect("an answer in time")
+        })
+    }
+}
+
+/// A request to `https://shop.example`.
+pub(crate) fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> http::Request<()> {
+    let uri = match path.starts_with('/') {
+        true => format!("https://shop.example{path}"),
+        false => path.to_owned(),
+    };
+    let mut builder = http::Request::builder().method(method).uri(uri);
+    for (name, value) in fields {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(()).expect("a request")
+}
+
+/// Sends a request, its body in these frames and an empty last one, and reads the whole answer.
+pub(crate) async fn exchange(
+    sender: h2::client::SendRequest<Bytes>,
+    request: http::Request<()>,
+    body: Option<Vec<&'static str>>,
+) -> Result<Response, h2::Error> {
+    let mut sender = sender.ready().await?;
+    let (response, mut stream) = sender.send_request(request, body.is_none())?;
+    if let Some(frames) = body {
+        for frame in frames {
+            stream.send_data(Bytes::from_static(frame.as_bytes()), false)?;
+        }
+        stream.send_data(Bytes::new(), true)?;
+    }
+    let (head, mut content) = response.await?.into_parts();
+    let fields = head.headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.as_str().to_owned(), value)
+    });
+    let mut response = Response {
+        status: head.status.as_u16(),
+        fields: fields.collect(),
+        body: Vec::new(),
+    };
+    while let Some(part) = content.data().await {
+        let part = part?;
+        content.flow_control().release_capacity(part.len())?;
+        response.body.extend_from_slice(&part);
+    }
+    Ok(response)
+}
+
+/// A connection whose frames are written by hand.
+pub(crate) struct Frames {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+}
+
+/// What became of a stream.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub(crate) enum Fate {
+    Status(u16),
+    Reset,
+    ConnectionEnded,
+}
+
+impl Frames {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let config = client_config(rustls::ALL_VERSIONS, &["h2"]);
+        let mut stream = tls(address, "shop.example", &config).expect("a handshake");
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+            .expect("preface");
+        Self { stream }
+    }
+
+    pub(crate) fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).expect("a frame").to_be_bytes();
+        let mut bytes = length[1..].to_vec();
+        bytes.extend([kind, flags]);
+        bytes.extend(stream.to_be_bytes());
+        bytes.extend(payload);
+        let _ = self
+            .stream
+            .write_all(&bytes)
+            .and_then(|()| self.stream.flush());
+    }
+
+    /// HEADERS of literal fields, as they stand.
+    pub(crate) fn headers(&mut self, stream: u32, fields: &[(&str, &str)], end: bool) {
+        let mut block = Vec::new();
+        for (name, value) in fields {
+            block.push(0);
+            for text in [name, value] {
+                assert!(text.len() < 127);
+                block.push(text.len() as u8);
+                block.extend(text.bytes());
+            }
+        }
+        self.frame(1, 4 | u8::from(end), stream, &block);
+    }
+
+    /// Reads until something is decided about a stream.
+    pub(crate) fn fate(&mut self, wanted: u32) -> Fate {
+        loop {
+            let mut head = [0; 9];
+            if self.stream.read_exact(&mut head).is_err() {
+                return Fate::ConnectionEnded;
+            }
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            let mut payload = vec![0; length];
+            if self.stream.read_exact(&mut payload).is_err() {
+                return Fate::ConnectionEnded;
+            }
+            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            match head[3] {
+                1 if stream == wanted => return Fate::Status(status(&payload)),
+                3 if stream == wanted => return Fate::Reset,
+                7 => return Fate::ConnectionEnded,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// `:status`, which is the first field of a block (RFC 7541 §6, Appendix A).
+fn status(block: &[u8]) -> u16 {
+    let block = match block[0] >> 5 {
+        // A change of the table's size may come first.
+        1 => &block[1..],
+        _ => block,
+    };
+    match block[0] {
+        0x88 => 200,
+        0x89 => 204,
+        0x8a => 206,
+        0x8b => 304,
+        0x8c => 400,
+        0x8d => 404,
+        0x8e => 500,
+        0x48 | 0x08 => {
+            let length = usize::from(block[1] & 0x7f);
+            let value = &block[2..2 + length];
+            if block[1] & 0x80 == 0 {
+                let text = String::from_utf8_lossy(value);
+                return text.parse().expect("a status");
+            }
+            // Huffman: 0, 1 and 2 take five bits, the other digits six.
+            let bits = value.iter().fold(0u32, |all, b| all << 8 | u32::from(*b));
+            let (mut left, mut status) = (value.len() as u32 * 8, 0);
+            for _ in 0..3 {
+                let five = (bits >> (left - 5)) & 0x1f;
+                if five < 3 {
+                    status = status * 10 + five;
+                    left -= 5;
+                } else {
+                    status = status * 10 + ((bits >> (left - 6)) & 0x3f) - 0x16;
+                    left -= 6;
+                }
+            }
+            status as u16
+        }
+        other => panic!("first field {other:#x}"),
+    }
+}

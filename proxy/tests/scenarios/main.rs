@@ -1,0 +1,20 @@
+//! The edge over real sockets: a scripted shop, the program itself, and clients, in one function each.
+
+#![allow(
+    clippy::expect_used,
+    reason = "a test fails by panicking, and its helpers are part of it"
+)]
+
+mod client;
+mod edge;
+mod h2;
+mod origin;
+mod tools;
+
+mod bad_answers;
+mod bad_requests;
+mod caching;
+mod collapse;
+mod limits;
+mod serving;
+mod upstreams;

@@ -1,0 +1,86 @@
+//! Small things that scenarios share: addresses, folders, gates, and waiting for something to be true.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Nothing that is right takes longer, not even on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// An address that nobody else uses: every one has a loopback address of its own, so that no
+/// connection's own port can be in its way.
+pub(crate) fn free_address() -> SocketAddr {
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let [_, _, process, _] = std::process::id().to_be_bytes();
+    let [_, _, high, low] = n.to_be_bytes();
+    let low_process = (std::process::id() & 0x3f) as u8;
+    let ip = Ipv4Addr::new(127, 64 + low_process, process ^ high, low.max(1));
+    let ip = if low == 0 {
+        Ipv4Addr::new(127, 200, process ^ high, 1)
+    } else {
+        ip
+    };
+    let listener = TcpListener::bind((ip, 0)).expect("a free port");
+    listener.local_addr().expect("its address")
+}
+
+/// Waits until it is so.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Closed until opened, for all who wait.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        *self.0.0.lock().expect("lock") = true;
+        self.0.1.notify_all();
+    }
+
+    pub(crate) fn wait(&self, at_most: Duration) {
+        let open = self.0.0.lock().expect("lock");
+        drop(
+            self.0
+                .1
+                .wait_timeout_while(open, at_most, |open| !*open)
+                .expect("lock"),
+        );
+    }
+}
+
+/// A folder that goes when it is dropped.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("dhal-{}-{n}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
