@@ -13,8 +13,11 @@ mod tools;
 
 mod bad_answers;
 mod bad_requests;
+mod bad_requests_h2;
 mod caching;
 mod collapse;
+mod drain;
 mod limits;
+mod reload;
 mod serving;
 mod upstreams;

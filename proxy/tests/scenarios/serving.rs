@@ -8,11 +8,13 @@ use crate::{
 
 /// One shop, one route, the built-in policy.
 pub(crate) fn smallest(shop: &Origin) -> String {
+    format!("[[listeners]]\naddress = \"@http\"\n{}", plain(shop))
+}
+
+/// The same without a listener.
+pub(crate) fn plain(shop: &Origin) -> String {
     format!(
         r#"
-        [[listeners]]
-        address = "@http"
-
         [upstreams.shop]
         servers = ["{shop}"]
 
