@@ -23,7 +23,8 @@ use crate::{
 /// Pause after the system refused a connection for want of descriptors or memory.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
-/// Accepts until the process drains. At the bound on connections, new ones wait in the kernel.
+/// Accepts until the process drains. At the bound on connections, one new one per loop waits here and
+/// all others in the kernel.
 pub async fn accept(
     hall: Arc<Hall>,
     listener: TcpListener,
@@ -36,9 +37,11 @@ pub async fn accept(
             biased;
             _ = drain.wait_for(|draining| *draining) => return,
             accepted = async {
+                // The slot comes second: loops that wait for visitors must not hold any.
+                let accepted = listener.accept().await;
                 // The semaphore is never closed.
                 let slot = Arc::clone(&hall.shared.slots).acquire_owned().await.ok();
-                (slot, listener.accept().await)
+                (slot, accepted)
             } => accepted,
         };
         let (slot, accepted) = accepted;

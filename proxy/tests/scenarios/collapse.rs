@@ -5,8 +5,9 @@ use std::{thread, time::Duration};
 use crate::{
     client::{Conn, Response},
     edge::Edge,
+    h2::{H2, exchange, https, request},
     origin::{Origin, page},
-    serving::smallest,
+    serving::{plain, smallest},
     tools::{Gate, eventually},
 };
 
@@ -143,4 +144,47 @@ fn a_failing_first_request_does_not_fail_the_others() {
     for other in others {
         assert_eq!(other.join().expect("a result"), "whole");
     }
+}
+
+#[test]
+fn one_request_answers_everyone_whatever_their_protocol() {
+    let gate = Gate::default();
+    let closed = gate.clone();
+    let shop = Origin::start(move |_| {
+        page("x".repeat(50_000))
+            .field("Cache-Control", "public, max-age=60")
+            .when(&closed)
+    });
+    let edge = Edge::start_tls(&plain(&shop));
+    let address = edge.site.https;
+    let streams: Vec<_> = (0..4)
+        .map(|_| {
+            thread::spawn(move || {
+                let h2 = H2::connect(address);
+                let asking = || exchange(h2.sender.clone(), request("GET", "/", &[]), None);
+                let tasks: Vec<_> = (0..25).map(|_| h2.runtime.spawn(asking())).collect();
+                let mut answers = Vec::new();
+                for task in tasks {
+                    let answer = h2.runtime.block_on(task).expect("a task");
+                    answers.push(answer.expect("an answer"));
+                }
+                answers
+            })
+        })
+        .collect();
+    let lines: Vec<_> = (0..50)
+        .map(|_| thread::spawn(move || vec![https(address, "shop.example").get("/")]))
+        .collect();
+    eventually("all are connected", || {
+        edge.metric("dhal_connections_accepted_total") == Some(54.0) && shop.count("/") >= 1
+    });
+    gate.open();
+    let mut count = 0;
+    for visitor in streams.into_iter().chain(lines) {
+        for answer in visitor.join().expect("answered") {
+            assert_eq!((answer.status, answer.body.len()), (200, 50_000));
+            count += 1;
+        }
+    }
+    assert_eq!((count, shop.count("/")), (150, 1));
 }

@@ -11,10 +11,17 @@ mod h2;
 mod origin;
 mod tools;
 
+mod admin;
 mod bad_answers;
 mod bad_requests;
+mod bad_requests_h2;
 mod caching;
+mod cli;
 mod collapse;
+mod drain;
 mod limits;
+mod reload;
 mod serving;
+mod tls;
+mod upgrade;
 mod upstreams;

@@ -1,5 +1,7 @@
 //! The smallest configuration: a miss, a hit, and the forms a hit can take.
 
+use std::time::Duration;
+
 use crate::{
     client::Conn,
     edge::Edge,
@@ -8,11 +10,13 @@ use crate::{
 
 /// One shop, one route, the built-in policy.
 pub(crate) fn smallest(shop: &Origin) -> String {
+    format!("[[listeners]]\naddress = \"@http\"\n{}", plain(shop))
+}
+
+/// The same without a listener.
+pub(crate) fn plain(shop: &Origin) -> String {
     format!(
         r#"
-        [[listeners]]
-        address = "@http"
-
         [upstreams.shop]
         servers = ["{shop}"]
 
@@ -207,4 +211,20 @@ fn http_1_0_clients_are_served() {
     conn.send("GET /without-host HTTP/1.0\r\n\r\n");
     assert_eq!(conn.response("GET").status, 200);
     assert_eq!(shop.last().fields("host"), [edge.site.http.to_string()]);
+}
+
+#[test]
+fn at_the_bound_connections_wait_their_turn() {
+    let shop = Origin::start(|_| page("hello"));
+    let config = smallest(&shop) + "[server]\nmax_connections = 2\nthreads = 3\n";
+    let edge = Edge::start(&config);
+    for _ in 0..10 {
+        let (mut one, mut two) = (edge.connect(), edge.connect());
+        assert_eq!((one.get("/").status, two.get("/").status), (200, 200));
+        let mut three = edge.connect();
+        three.request("GET", "/", &[]);
+        assert!(three.is_quiet(Duration::from_millis(20)));
+        drop(one);
+        assert_eq!(three.response("GET").status, 200);
+    }
 }

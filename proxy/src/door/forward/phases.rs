@@ -275,11 +275,11 @@ impl ProxyHttp for Phases {
     /// The head of the shop's answer has arrived.
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         upstream_response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        response::check(upstream_response)?;
+        response::check(upstream_response, session.is_upgrade_req())?;
         if upstream_response.status == StatusCode::NOT_MODIFIED {
             exchange.not_modified = Some(upstream_response.headers.clone());
         }

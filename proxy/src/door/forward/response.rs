@@ -18,11 +18,14 @@ use crate::{
     },
 };
 
-/// Refuses an answer whose end cannot be known for certain (RFC 9112 §6.3).
-pub(super) fn check(response: &ResponseHeader) -> Result<()> {
+/// Refuses an answer whose end cannot be known for certain (RFC 9112 §6.3), and a change of protocol
+/// that the client did not ask for (RFC 9110 §7.8).
+pub(super) fn check(response: &ResponseHeader, upgrade_asked: bool) -> Result<()> {
     let lengths = response.headers.get_all(CONTENT_LENGTH).iter().count();
     let codings: Vec<_> = response.headers.get_all(TRANSFER_ENCODING).iter().collect();
-    let wrong = if lengths > 1 {
+    let wrong = if response.status == StatusCode::SWITCHING_PROTOCOLS && !upgrade_asked {
+        Some("another protocol that nobody asked for")
+    } else if lengths > 1 {
         Some("several Content-Length fields")
     } else if lengths == 1 && !codings.is_empty() {
         Some("Content-Length together with Transfer-Encoding")
