@@ -1,6 +1,9 @@
 //! The store in memory, bounded by bytes.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use http::HeaderName;
 use http_caching::Fields;
@@ -15,6 +18,8 @@ type Key = Box<[u8]>;
 /// admitted: at the opening of a sale the new pages are the ones that matter.
 pub struct Store {
     map: Moka<Key, Entry, ahash::RandomState>,
+    /// For the next [`Entry::Varies`].
+    next: AtomicU64,
     max_object: u64,
 }
 
@@ -23,8 +28,9 @@ pub struct Store {
 enum Entry {
     /// A response; under a primary key one that does not vary.
     Response(Arc<Stored>),
-    /// Responses to this URI vary on these fields and stand under longer keys (RFC 9111 §4.1).
-    Varies(Arc<[HeaderName]>),
+    /// Responses to this URI vary on these fields and stand under longer keys (RFC 9111 §4.1), of
+    /// which this number is a part: when the entry goes, they cannot be found any more.
+    Varies(Arc<[HeaderName]>, u64),
 }
 
 /// The outcome of a look-up.
@@ -45,7 +51,7 @@ impl Store {
             .weigher(|key: &Key, entry: &Entry| {
                 let weight = match entry {
                     Entry::Response(stored) => stored.weight(),
-                    Entry::Varies(names) => 64 * names.len(),
+                    Entry::Varies(names, _) => 64 * names.len(),
                 };
                 u32::try_from(key.len() + weight + 128).unwrap_or(u32::MAX)
             })
@@ -53,6 +59,7 @@ impl Store {
             .build_with_hasher(ahash::RandomState::new());
         Self {
             map,
+            next: AtomicU64::new(0),
             max_object: config.max_object.min(config.memory),
         }
     }
@@ -67,10 +74,12 @@ impl Store {
         match self.map.get(key) {
             None => Found::Nothing,
             Some(Entry::Response(stored)) => Found::Fit(stored),
-            Some(Entry::Varies(names)) => match self.map.get(&*variant_key(key, &names, fields)) {
-                Some(Entry::Response(stored)) => Found::Fit(stored),
-                _ => Found::OtherVariant,
-            },
+            Some(Entry::Varies(names, number)) => {
+                match self.map.get(&*variant_key(key, number, &names, fields)) {
+                    Some(Entry::Response(stored)) => Found::Fit(stored),
+                    _ => Found::OtherVariant,
+                }
+            }
         }
     }
 
@@ -82,10 +91,14 @@ impl Store {
             return;
         }
         let names: Arc<[HeaderName]> = stored.vary.as_slice().into();
-        let variant = variant_key(key, &names, fields);
+        let number = match self.map.get(key) {
+            Some(Entry::Varies(known, number)) if known == names => number,
+            _ => self.next.fetch_add(1, Ordering::Relaxed),
+        };
+        let variant = variant_key(key, number, &names, fields);
         self.map
             .insert(variant.into_boxed_slice(), Entry::Response(stored));
-        self.map.insert(key.into(), Entry::Varies(names));
+        self.map.insert(key.into(), Entry::Varies(names, number));
     }
 
     /// Drops whatever is stored for a URI; says whether there was anything.
@@ -109,12 +122,13 @@ impl Store {
     }
 }
 
-/// The primary key and the request's values of the fields the response varies on. A primary key
+/// The primary key, the number of its entry, and the request's values of the fields the response varies on. A primary key
 /// never ends in this separator, because all its parts carry their lengths.
-fn variant_key(key: &[u8], names: &[HeaderName], fields: &dyn Fields) -> Vec<u8> {
+fn variant_key(key: &[u8], number: u64, names: &[HeaderName], fields: &dyn Fields) -> Vec<u8> {
     let mut variant = Vec::with_capacity(key.len() + 64);
     variant.extend_from_slice(key);
     variant.push(0xff);
+    variant.extend_from_slice(&number.to_le_bytes());
     http_caching::variance(names, fields, &mut variant);
     variant
 }

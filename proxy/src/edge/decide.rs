@@ -11,7 +11,7 @@ use std::{
 
 use http::{
     Method,
-    header::{AUTHORIZATION, COOKIE, RANGE},
+    header::{AUTHORIZATION, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE},
 };
 use http_caching::{Precondition, RangeOutcome};
 
@@ -111,6 +111,10 @@ pub fn decide(
     let key = cache_key(request, &authority.whole, target.path(), query.as_deref());
     // What is not in the key must not reach the shop either, or it could shape what is stored.
     let fill = |reason| {
+        if request.fields.contains(&IF_MATCH) || request.fields.contains(&IF_UNMODIFIED_SINCE) {
+            // For the origin to judge (RFC 9111 §4.3.2), about its own response.
+            return Decision::Forward(forward(None, ForwardReason::Bypass));
+        }
         let mut plan = forward(
             Some(CachePlan {
                 key: key.as_slice().into(),
@@ -251,7 +255,7 @@ fn answer(request: &RequestView<'_>, stored: &Stored) -> Option<Answer> {
     }
     match http_caching::precondition(request.method, request.fields, stored.fields()) {
         Precondition::NotModified => return Some(Answer::NotModified),
-        // If-Match and If-Unmodified-Since are for the origin to judge (RFC 9111 §4.3.2).
+        // It is a matter for the origin.
         Precondition::Failed => return None,
         Precondition::None => {}
     }

@@ -291,7 +291,7 @@ fn the_store_answers_while_fresh() {
             1,
             "GET /pages/a",
             &[("if-match", "\"v2\"")],
-            "stale /pages/a keyed",
+            "bypass /pages/a",
         ),
         (
             1,

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{
-    Method, StatusCode,
+    Method, StatusCode, Version,
     header::{CONTENT_LENGTH, COOKIE, TRANSFER_ENCODING},
 };
 use http_caching::{CacheControl, Fields};
@@ -407,6 +407,15 @@ impl ProxyHttp for Phases {
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner);
                     refreshes.insert(id, Arc::clone(handover));
+                    drop(refreshes);
+                    if handover.protocol == Protocol::Http2 {
+                        // Here it starts from the fields as they are now, written down and parsed as
+                        // HTTP/1.1; the first phase took the name away. A number is always a valid
+                        // field value.
+                        let request = session.req_header_mut();
+                        request.set_version(Version::HTTP_11);
+                        let _ = request.insert_header(REFRESH, id);
+                    }
                 }
                 true
             }
