@@ -163,13 +163,12 @@ fn a_broken_file_changes_nothing() {
         }
         assert_eq!(edge.get("/").text(), "ok");
     }
+    assert_eq!(edge.metric(SUCCESSFUL), Some(0.0));
+    let failures = "dhal_config_reloads_total{outcome=\"failure\"}";
+    assert_eq!(edge.metric(failures), Some(3.0));
     edge.signal(Signal::SIGHUP);
-    eventually("it is counted", || edge.metric(SUCCESSFUL) == Some(0.0));
+    eventually("it is counted", || edge.metric(failures) == Some(4.0));
     assert!(edge.stderr().contains("reload refused"));
-    assert_eq!(
-        edge.metric("dhal_config_reloads_total{outcome=\"failure\"}"),
-        Some(1.0)
-    );
     let status = edge.site.dhal(&["status"]);
     assert_eq!(
         status.status.code(),

@@ -280,6 +280,12 @@ impl ProxyHttp for Phases {
         exchange: &mut Exchange,
     ) -> Result<()> {
         response::check(upstream_response, session.is_upgrade_req())?;
+        if let Some(handover) = &exchange.handover
+            && http_caching::invalidates(&session.req_header().method, upstream_response.status)
+        {
+            // Before the client knows of it: what it asks for next must not be what was.
+            self.invalidate(handover);
+        }
         if upstream_response.status == StatusCode::NOT_MODIFIED {
             exchange.not_modified = Some(upstream_response.headers.clone());
         }
@@ -509,7 +515,7 @@ impl ProxyHttp for Phases {
         true
     }
 
-    /// Last: counted, written down, and what an unsafe request made untrue is dropped.
+    /// Last: counted and written down.
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
         exchange.release(self.tick());
         let Some(handover) = exchange.handover.clone() else {
@@ -517,11 +523,6 @@ impl ProxyHttp for Phases {
         };
         let status = session.response_written().map_or(0, |r| r.status.as_u16());
         let request = session.req_header();
-        if let Ok(code) = StatusCode::from_u16(status)
-            && http_caching::invalidates(&request.method, code)
-        {
-            self.invalidate(&handover);
-        }
         if exchange.background {
             return;
         }
