@@ -162,6 +162,11 @@ impl Edge {
         edge
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn stderr(&self) -> String {
         self.site.read("stderr")
     }
