@@ -20,6 +20,7 @@ mod caching_more;
 mod cli;
 mod collapse;
 mod drain;
+mod forwarding;
 mod hostile;
 mod limits;
 mod reload;

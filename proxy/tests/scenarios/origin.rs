@@ -273,6 +273,11 @@ impl Origin {
         counts.get(path).copied().unwrap_or(0)
     }
 
+    /// Connections so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.open.lock().expect("lock").len()
+    }
+
     /// Bytes that arrived, whatever they were.
     pub(crate) fn bytes(&self) -> usize {
         self.state.bytes.load(Ordering::SeqCst)

@@ -388,6 +388,21 @@ impl ProxyHttp for Phases {
         response::complete(upstream_response, session, exchange)
     }
 
+    /// A HEAD that might fill the store is a GET to the shop; Pingora would pass its content on over
+    /// HTTP/2.
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        _exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        if session.req_header().method == Method::HEAD {
+            *body = None;
+        }
+        Ok(None)
+    }
+
     /// Stale responses answer while one request refreshes them (`None`), or when the upstream fails.
     fn should_serve_stale(
         &self,

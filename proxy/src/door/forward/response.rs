@@ -1,7 +1,7 @@
 //! The shop's answer: refused where it breaks HTTP, and completed with our own fields.
 
 use http::{
-    StatusCode,
+    StatusCode, Version,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING, VIA},
 };
 use pingora::{Error, ErrorType, Result, cache::CachePhase, http::ResponseHeader, proxy::Session};
@@ -106,6 +106,8 @@ pub(super) fn complete(
             }
         }
     }
+    // Ours, whatever the shop speaks (RFC 9110 §2.5).
+    response.set_version(Version::HTTP_11);
     response.append_header(VIA, VIA_SELF)?;
     response.insert_header(X_REQUEST_ID, value(&handover.request_id))?;
     if handover.forward.route.policy.is_some()
