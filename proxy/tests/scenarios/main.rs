@@ -22,6 +22,7 @@ mod drain;
 mod limits;
 mod reload;
 mod serving;
+mod sharing;
 mod tls;
 mod upgrade;
 mod upstreams;
