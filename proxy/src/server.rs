@@ -68,9 +68,11 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let threads = thread_count(&config);
     let sockets = bind_all(&config, threads)?;
     let admin = admin::bind(config.admin.as_ref())?;
+    let _sockets = admin::Cleanup::of(config.admin.as_ref());
     let pid_file = config.server.pid_file.clone();
     let current: Current = Arc::new(ArcSwap::from_pointee(Snapshot::build(config, 1, &shared)?));
     write_pid(pid_file.as_deref())?;
+    shared.adopt(&current.load());
     note_certificates(&shared, &current.load());
     shared.metrics.reload_successful.set(1);
     shared.metrics.reload_time.set(unix_now());
@@ -328,6 +330,7 @@ impl Control {
         if let Some(log) = log {
             self.shared.access_log.store(log);
         }
+        self.shared.adopt(&new);
         note_certificates(&self.shared, &new);
         let message = format!(
             "configuration {} is in force: {} routes",

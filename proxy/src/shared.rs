@@ -71,24 +71,44 @@ impl Shared {
         Arc::clone(servers.entry((upstream.to_owned(), address)).or_default())
     }
 
-    /// The limiter of a rule; a rule that has not changed keeps its memory across reloads.
+    /// The limiter of a rule; a rule that has not changed keeps its memory across reloads. A new one
+    /// is remembered only by [`adopt`](Self::adopt), when its configuration takes effect.
     pub fn limiter(&self, limit: &Limit) -> Arc<RateLimit> {
-        let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, limiter)) = limiters.get(&limit.name)
-            && (known.rate, known.period, known.burst, known.max_keys)
-                == (limit.rate, limit.period, limit.burst, limit.max_keys)
-        {
-            return Arc::clone(limiter);
+        let limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        match limiters.get(&limit.name) {
+            Some((known, limiter))
+                if (known.rate, known.period, known.burst, known.max_keys)
+                    == (limit.rate, limit.period, limit.burst, limit.max_keys) =>
+            {
+                Arc::clone(limiter)
+            }
+            _ => Arc::new(RateLimit::new(limit)),
         }
-        let limiter = Arc::new(RateLimit::new(limit));
-        limiters.insert(limit.name.clone(), (limit.clone(), Arc::clone(&limiter)));
-        limiter
+    }
+
+    /// Remembers what a configuration that takes effect brings along.
+    pub fn adopt(&self, snapshot: &Snapshot) {
+        let rules = snapshot.config.limits.iter().cloned();
+        let adopted = rules.zip(snapshot.limits.iter().cloned());
+        let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        *limiters = adopted
+            .map(|(rule, limiter)| (rule.name.clone(), (rule, limiter)))
+            .collect();
+        for upstream in snapshot
+            .upstreams
+            .iter()
+            .filter(|u| u.health_check.is_none())
+        {
+            for server in &upstream.servers {
+                // Nobody would find it well again.
+                server.state.set_up(true);
+            }
+        }
     }
 
     /// Forgets clients that have been quiet, and what no configuration refers to any more.
     pub fn tidy(&self, now: Duration) {
-        let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
-        limiters.retain(|_, (_, limiter)| Arc::strong_count(limiter) > 1);
+        let limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, limiter) in limiters.values() {
             limiter.forget_idle(now);
         }

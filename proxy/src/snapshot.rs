@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub router: Router,
     /// All upstreams, for health checks and status.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// All limits, in the order of the configuration.
+    pub limits: Vec<Arc<RateLimit>>,
     /// Certificates by name; `None` without TLS listeners.
     pub certificates: Option<Arc<CertificateTable>>,
     /// Time limits and bounds of the doors.
@@ -165,6 +167,7 @@ impl Snapshot {
             generation,
             router,
             upstreams,
+            limits,
             certificates,
             bounds,
             config,

@@ -31,12 +31,12 @@ pub use cache_control::CacheControl;
 pub use connection::hop_by_hop;
 pub use fields::Fields;
 pub use freshness::current_age;
-pub use invalidation::invalidates;
+pub use invalidation::{invalidates, same_origin_target};
 pub use key::{cache_key, filter_query};
 pub use range::{RangeOutcome, range};
 pub use reuse::{Reuse, reuse, variance};
 pub use storability::{NotStored, Policy, Storable, storable};
-pub use validation::{Precondition, precondition, update_stored};
+pub use validation::{Precondition, confirms, precondition, update_stored};
 
 #[cfg(test)]
 mod fuzz;

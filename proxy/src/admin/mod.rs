@@ -10,7 +10,7 @@ use std::{
         fs::{FileTypeExt, PermissionsExt},
         net::{UnixListener as StdUnix, UnixStream},
     },
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -60,6 +60,29 @@ pub fn bind(admin: Option<&Admin>) -> anyhow::Result<Vec<Socket>> {
         }
     };
     admin.addresses.iter().map(bind).collect()
+}
+
+/// Removes the unix sockets when the process ends, however it does.
+pub struct Cleanup(Vec<PathBuf>);
+
+impl Cleanup {
+    /// Of all sockets that were bound for this section.
+    pub fn of(admin: Option<&Admin>) -> Self {
+        let addresses = admin.iter().flat_map(|admin| &admin.addresses);
+        let sockets = addresses.filter_map(|address| match address {
+            AdminAddress::Unix(path) => Some(path.clone()),
+            AdminAddress::Tcp(_) => None,
+        });
+        Self(sockets.collect())
+    }
+}
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// Reads the token of the admin endpoint.

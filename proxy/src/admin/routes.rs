@@ -92,8 +92,8 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
         }
     }
     metrics.tracked_clients.reset();
-    for limit in &snapshot.config.limits {
-        let tracked = control.shared.limiter(limit).tracked();
+    for limit in &snapshot.limits {
+        let tracked = limit.tracked();
         metrics
             .tracked_clients
             .with_label_values(&[&limit.name])

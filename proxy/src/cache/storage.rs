@@ -132,6 +132,7 @@ impl Storage for Store {
             header: meta.response_header().clone(),
             judgement,
             body: BytesMut::new(),
+            room: 0,
         }))
     }
 
@@ -229,6 +230,21 @@ struct Miss {
     header: ResponseHeader,
     judgement: Judgement,
     body: BytesMut,
+    /// Taken of what all responses on their way may hold.
+    room: u64,
+}
+
+impl Miss {
+    fn give_up(&mut self) {
+        self.body = BytesMut::new();
+        self.store.give_room_back(std::mem::take(&mut self.room));
+    }
+}
+
+impl Drop for Miss {
+    fn drop(&mut self) {
+        self.give_up();
+    }
 }
 
 #[async_trait]
@@ -236,12 +252,20 @@ impl HandleMiss for Miss {
     async fn write_body(&mut self, data: Bytes, _eof: bool) -> Result<()> {
         let size = (self.body.len() + data.len()) as u64;
         if size > self.store.max_object() {
-            self.body = BytesMut::new();
+            self.give_up();
             return Error::e_explain(
                 ErrorType::InternalError,
                 "response exceeds cache.max_object",
             );
         }
+        if !self.store.take_room(data.len() as u64) {
+            self.give_up();
+            return Error::e_explain(
+                ErrorType::InternalError,
+                "too many responses on their way into the store",
+            );
+        }
+        self.room += data.len() as u64;
         self.body.extend_from_slice(&data);
         Ok(())
     }

@@ -10,7 +10,7 @@ use http_caching::Fields;
 use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 
 use super::Stored;
-use crate::config::model::Cache;
+use crate::{config::model::Cache, random};
 
 type Key = Box<[u8]>;
 
@@ -18,9 +18,10 @@ type Key = Box<[u8]>;
 /// admitted: at the opening of a sale the new pages are the ones that matter.
 pub struct Store {
     map: Moka<Key, Entry, ahash::RandomState>,
-    /// For the next [`Entry::Varies`].
-    next: AtomicU64,
     max_object: u64,
+    /// Bytes of content that requests are fetching for the store.
+    filling: AtomicU64,
+    max_filling: u64,
 }
 
 /// What stands under a key.
@@ -28,9 +29,16 @@ pub struct Store {
 enum Entry {
     /// A response; under a primary key one that does not vary.
     Response(Arc<Stored>),
-    /// Responses to this URI vary on these fields and stand under longer keys (RFC 9111 §4.1), of
-    /// which this number is a part: when the entry goes, they cannot be found any more.
-    Varies(Arc<[HeaderName]>, u64),
+    /// Responses to this URI vary and stand under longer keys (RFC 9111 §4.1).
+    Varies(Arc<Variation>),
+}
+
+/// What the responses to a URI vary on.
+struct Variation {
+    fields: Vec<HeaderName>,
+    /// Part of the variants' keys: another one after the URI was removed, so that what stood under it
+    /// before is not found again.
+    generation: u64,
 }
 
 /// The outcome of a look-up.
@@ -51,7 +59,7 @@ impl Store {
             .weigher(|key: &Key, entry: &Entry| {
                 let weight = match entry {
                     Entry::Response(stored) => stored.weight(),
-                    Entry::Varies(names, _) => 64 * names.len(),
+                    Entry::Varies(variation) => 64 * variation.fields.len(),
                 };
                 u32::try_from(key.len() + weight + 128).unwrap_or(u32::MAX)
             })
@@ -59,9 +67,25 @@ impl Store {
             .build_with_hasher(ahash::RandomState::new());
         Self {
             map,
-            next: AtomicU64::new(0),
             max_object: config.max_object.min(config.memory),
+            filling: AtomicU64::new(0),
+            max_filling: config.memory,
         }
+    }
+
+    /// Takes room for content that is on its way into the store; `false` where all of it is taken.
+    pub(super) fn take_room(&self, bytes: u64) -> bool {
+        let taken = self.filling.fetch_add(bytes, Ordering::Relaxed);
+        if taken + bytes > self.max_filling {
+            self.give_room_back(bytes);
+            return false;
+        }
+        true
+    }
+
+    /// Gives it back.
+    pub(super) fn give_room_back(&self, bytes: u64) {
+        self.filling.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Bytes of content beyond which a response is not stored.
@@ -74,12 +98,10 @@ impl Store {
         match self.map.get(key) {
             None => Found::Nothing,
             Some(Entry::Response(stored)) => Found::Fit(stored),
-            Some(Entry::Varies(names, number)) => {
-                match self.map.get(&*variant_key(key, number, &names, fields)) {
-                    Some(Entry::Response(stored)) => Found::Fit(stored),
-                    _ => Found::OtherVariant,
-                }
-            }
+            Some(Entry::Varies(variation)) => match self.map.get(&*variation.key(key, fields)) {
+                Some(Entry::Response(stored)) => Found::Fit(stored),
+                _ => Found::OtherVariant,
+            },
         }
     }
 
@@ -90,25 +112,21 @@ impl Store {
             self.map.insert(key.into(), Entry::Response(stored));
             return;
         }
-        let names: Arc<[HeaderName]> = stored.vary.as_slice().into();
-        let number = match self.map.get(key) {
-            Some(Entry::Varies(known, number)) if known == names => number,
-            _ => self.next.fetch_add(1, Ordering::Relaxed),
+        let variation = match self.map.get(key) {
+            Some(Entry::Varies(known)) if known.fields == stored.vary => known,
+            _ => Arc::new(Variation {
+                fields: stored.vary.clone(),
+                generation: random::next(),
+            }),
         };
-        let variant = variant_key(key, number, &names, fields);
-        self.map
-            .insert(variant.into_boxed_slice(), Entry::Response(stored));
-        self.map.insert(key.into(), Entry::Varies(names, number));
+        let variant = variation.key(key, fields).into_boxed_slice();
+        self.map.insert(variant, Entry::Response(stored));
+        self.map.insert(key.into(), Entry::Varies(variation));
     }
 
     /// Drops whatever is stored for a URI; says whether there was anything.
     pub fn remove(&self, key: &[u8]) -> bool {
         self.map.remove(key).is_some()
-    }
-
-    /// Drops everything.
-    pub fn clear(&self) {
-        self.map.invalidate_all();
     }
 
     /// Responses and bytes; both lag a little behind.
@@ -122,13 +140,15 @@ impl Store {
     }
 }
 
-/// The primary key, the number of its entry, and the request's values of the fields the response varies on. A primary key
-/// never ends in this separator, because all its parts carry their lengths.
-fn variant_key(key: &[u8], number: u64, names: &[HeaderName], fields: &dyn Fields) -> Vec<u8> {
-    let mut variant = Vec::with_capacity(key.len() + 64);
-    variant.extend_from_slice(key);
-    variant.push(0xff);
-    variant.extend_from_slice(&number.to_le_bytes());
-    http_caching::variance(names, fields, &mut variant);
-    variant
+impl Variation {
+    /// The primary key and the request's values of the fields the response varies on. A primary key
+    /// never ends in this separator, because all its parts carry their lengths.
+    fn key(&self, primary: &[u8], fields: &dyn Fields) -> Vec<u8> {
+        let mut variant = Vec::with_capacity(primary.len() + 64);
+        variant.extend_from_slice(primary);
+        variant.push(0xff);
+        variant.extend_from_slice(&self.generation.to_be_bytes());
+        http_caching::variance(&self.fields, fields, &mut variant);
+        variant
+    }
 }

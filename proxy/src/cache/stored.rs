@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, VIA},
+    header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, DATE, VIA},
 };
 use http_caching::{CacheControl, Storable};
 use pingora::http::ResponseHeader;
@@ -42,7 +42,7 @@ pub struct Stored {
 }
 
 /// Fields that belong to one connection, or that each answer gets anew.
-const NOT_STORED: [&str; 11] = [
+const NOT_STORED: [&str; 14] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -54,6 +54,9 @@ const NOT_STORED: [&str; 11] = [
     "upgrade",
     "age",
     "content-length",
+    "x-request-id",
+    "ratelimit",
+    "ratelimit-policy",
 ];
 
 impl Stored {
@@ -64,7 +67,11 @@ impl Stored {
         rules: &Storable,
         response_time: SystemTime,
     ) -> Self {
-        let header = stored_header(header, body.len());
+        let mut header = stored_header(header, body.len());
+        if !header.headers.contains_key(DATE) {
+            // A recipient with a clock adds what the origin left out (RFC 9110 §6.6.1).
+            let _ = header.insert_header(DATE, httpdate::fmt_http_date(response_time));
+        }
         let control = CacheControl::parse(&header.headers);
         Self {
             head: http1_head(&header),
@@ -172,7 +179,7 @@ pub fn put_field(out: &mut impl BufMut, name: &str, value: &[u8]) {
 
 /// Fields that a `304` repeats (RFC 9110 §15.4.5), and those that say where the answer came from.
 pub fn goes_with_not_modified(name: &HeaderName) -> bool {
-    use http::header::{CONTENT_LOCATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY};
+    use http::header::{CONTENT_LOCATION, ETAG, EXPIRES, LAST_MODIFIED, VARY};
     [
         CACHE_CONTROL,
         CONTENT_LOCATION,

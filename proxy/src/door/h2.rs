@@ -21,7 +21,10 @@ use pingora::{
 };
 use tokio::{sync::Notify, time::timeout};
 
-use super::{Hall, forward::Handover};
+use super::{
+    Hall, STALLED,
+    forward::{Handover, Upload},
+};
 use crate::{
     admit::client,
     cache::{
@@ -40,14 +43,14 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// A client that takes nothing for this long is given up.
-const STALLED: Duration = Duration::from_secs(30);
 /// What a client may send on a stream before it is asked for more.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// And on all streams of a connection together.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What is buffered for a stream whose client does not read.
 const SEND_BUFFER: usize = 64 * 1024;
+/// Malformed requests on a connection, after which it ends.
+const MAX_REJECTED: u32 = 32;
 /// Requests on a connection at once.
 const MAX_STREAMS: u32 = 128;
 
@@ -98,6 +101,7 @@ pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream) {
     let streams = Arc::new(Streams::default());
     let mut drain = hall.shared.drain_signal();
     let mut draining = false;
+    let mut rejected = 0;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -118,7 +122,12 @@ pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream) {
         };
         match accepted {
             Err(_) | Ok(None) => return,
-            Ok(Some(H2Accept::Rejected)) => {}
+            Ok(Some(H2Accept::Rejected)) => {
+                rejected += 1;
+                if rejected == MAX_REJECTED {
+                    return;
+                }
+            }
             Ok(Some(H2Accept::Session(session))) => {
                 streams.count.fetch_add(1, Ordering::AcqRel);
                 let stay = Stay(Arc::clone(&streams));
@@ -298,7 +307,9 @@ impl Request<'_> {
         {
             return;
         }
-        let handover = Handover {
+        let body_timeout = snapshot.bounds.body_timeout;
+        let uploads = !self.session.is_body_done();
+        let handover = Arc::new(Handover {
             snapshot,
             forward,
             began: self.now,
@@ -310,11 +321,20 @@ impl Request<'_> {
             request_id: self.request_id,
             host: self.authority,
             target: self.target,
-        };
-        self.hall
-            .forwarder
-            .http2(ServerSession::new_http2(self.session), handover)
-            .await;
+            upload: Upload::default(),
+        });
+        let forwarder = &self.hall.forwarder;
+        let session = ServerSession::new_http2(self.session);
+        if !uploads {
+            return forwarder.http2(session, handover).await;
+        }
+        tokio::select! {
+            () = forwarder.http2(session, Arc::clone(&handover)) => {}
+            // The stream is reset with the exchange that is dropped.
+            () = handover.upload_stalled(self.hall.started, body_timeout) => {
+                forwarder.cut_short(&handover, 408, "request body took too long");
+            }
+        }
     }
 
     fn blank(&self) -> Record<'_> {

@@ -5,6 +5,7 @@
 //! out when Pingora is done.
 
 use std::{
+    future::Future,
     io,
     pin::Pin,
     sync::Arc,
@@ -17,9 +18,12 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep, timeout},
+};
 
-use super::h1::chunked::ChunkScanner;
+use super::{STALLED, h1::chunked::ChunkScanner};
 
 /// Bytes of later requests that are kept while one is being answered.
 const MAX_BEHIND: usize = 16 * 1024;
@@ -42,6 +46,8 @@ pub struct Lent {
     share: Share,
     behind: BytesMut,
     malformed: bool,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Lent {
@@ -52,6 +58,7 @@ impl Lent {
             share,
             behind,
             malformed: false,
+            stalled: None,
         }
     }
 
@@ -124,21 +131,44 @@ impl AsyncRead for Lent {
     }
 }
 
+impl Lent {
+    /// Ends a write whose client has taken nothing for too long: not all of Pingora's have a limit.
+    fn bounded<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        progress: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if progress.is_ready() {
+            self.stalled = None;
+            return progress;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALLED)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "client does not read",
+        )))
+    }
+}
+
 impl AsyncWrite for Lent {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let progress = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.bounded(cx, progress)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let progress = Pin::new(&mut self.stream).poll_flush(cx);
+        self.bounded(cx, progress)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let progress = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.bounded(cx, progress)
     }
 
     fn poll_write_vectored(
@@ -146,7 +176,8 @@ impl AsyncWrite for Lent {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let progress = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.bounded(cx, progress)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -157,7 +188,7 @@ impl AsyncWrite for Lent {
 #[async_trait]
 impl Shutdown for Lent {
     async fn shutdown(&mut self) {
-        self.stream.shutdown().await;
+        let _ = timeout(STALLED, self.stream.shutdown()).await;
     }
 }
 

@@ -9,7 +9,13 @@ pub mod h1;
 pub mod h2;
 pub mod lent;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// A client that takes nothing for this long is given up.
+const STALLED: Duration = Duration::from_secs(30);
 
 use http_caching::Fields;
 

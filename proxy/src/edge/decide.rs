@@ -11,7 +11,7 @@ use std::{
 
 use http::{
     Method,
-    header::{AUTHORIZATION, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE},
+    header::{AUTHORIZATION, CONNECTION, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE},
 };
 use http_caching::{Precondition, RangeOutcome};
 
@@ -104,16 +104,19 @@ pub fn decide(
     if request.method != Method::GET && request.method != Method::HEAD {
         return Decision::Forward(forward(None, ForwardReason::Method));
     }
-    if request.body != Body::None || has_bypass_cookie(policy, request) {
+    if request.body != Body::None
+        || is_for_the_origin(request)
+        || has_bypass_cookie(policy, request)
+    {
         return Decision::Forward(forward(None, ForwardReason::Bypass));
     }
     let query = target.query().and_then(|query| keyed_query(policy, query));
     let key = cache_key(request, &authority.whole, target.path(), query.as_deref());
     // What is not in the key must not reach the shop either, or it could shape what is stored.
     let fill = |reason| {
-        if request.fields.contains(&IF_MATCH) || request.fields.contains(&IF_UNMODIFIED_SINCE) {
-            // For the origin to judge (RFC 9111 §4.3.2), about its own response.
-            return Decision::Forward(forward(None, ForwardReason::Bypass));
+        if request.method == Method::HEAD {
+            // It brings no content to store.
+            return Decision::Forward(forward(None, reason));
         }
         let mut plan = forward(
             Some(CachePlan {
@@ -193,6 +196,37 @@ fn check_limits(
     Ok(tightest)
 }
 
+/// Requests that only the origin can answer: If-Match and If-Unmodified-Since are its to judge (RFC
+/// 9111 §4.3.2), and fields that `Connection` takes away before the shop sees them must not choose
+/// among stored responses.
+fn is_for_the_origin(request: &RequestView<'_>) -> bool {
+    if request.fields.contains(&IF_MATCH) || request.fields.contains(&IF_UNMODIFIED_SINCE) {
+        return true;
+    }
+    let mut nominates = false;
+    request.fields.for_each(&CONNECTION, &mut |value| {
+        nominates |= value
+            .split(|b| *b == b',')
+            .map(<[u8]>::trim_ascii)
+            .any(|option| {
+                !option.is_empty()
+                    && !HOP_OPTIONS
+                        .iter()
+                        .any(|known| option.eq_ignore_ascii_case(known))
+            });
+    });
+    nominates
+}
+
+/// What `Connection` may name without taking a field of the request away.
+const HOP_OPTIONS: [&[u8]; 5] = [
+    b"close",
+    b"keep-alive",
+    b"upgrade",
+    b"te",
+    b"http2-settings",
+];
+
 fn has_bypass_cookie(policy: &Policy, request: &RequestView<'_>) -> bool {
     if policy.bypass_cookies.is_empty() {
         return false;
@@ -255,9 +289,8 @@ fn answer(request: &RequestView<'_>, stored: &Stored) -> Option<Answer> {
     }
     match http_caching::precondition(request.method, request.fields, stored.fields()) {
         Precondition::NotModified => return Some(Answer::NotModified),
-        // It is a matter for the origin.
-        Precondition::Failed => return None,
-        Precondition::None => {}
+        // Those conditions went to the origin.
+        Precondition::Failed | Precondition::None => {}
     }
     if request.method != Method::GET || !request.fields.contains(&RANGE) {
         return Some(Answer::Whole);

@@ -312,6 +312,20 @@ fn the_store_answers_while_fresh() {
             &[("range", "bytes=0-0,2-3")],
             "stale /pages/a keyed",
         ),
+        (1, "HEAD /pages/b", &[], "uri-miss /pages/b"),
+        (61, "HEAD /pages/a", &[], "stale /pages/a"),
+        (
+            1,
+            "GET /pages/a",
+            &[("connection", "close, accept-language")],
+            "bypass /pages/a",
+        ),
+        (
+            1,
+            "GET /pages/a",
+            &[("connection", "Keep-Alive")],
+            "Whole age 1",
+        ),
         // RFC 9111 §3.5: the origin did not say that it may be shared with credentials.
         (
             1,

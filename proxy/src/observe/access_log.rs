@@ -27,7 +27,7 @@ const MAX_WAITING: usize = 16 * 1024;
 
 /// An open access log.
 pub struct AccessLog {
-    config: Config,
+    format: LogFormat,
     writer: NonBlocking,
     reopen: Arc<AtomicBool>,
     /// Flushes when the last holder lets go.
@@ -55,16 +55,11 @@ impl AccessLog {
             .thread_name("access-log")
             .finish(target);
         Ok(Self {
-            config: config.clone(),
+            format: config.format,
             writer,
             reopen,
             _guard: guard,
         })
-    }
-
-    /// What it was opened for.
-    pub fn config(&self) -> &Config {
-        &self.config
     }
 
     /// Opens the file anew before the next line, after it was moved away.
@@ -80,7 +75,7 @@ impl AccessLog {
     /// Writes a request's line.
     pub fn write(&self, record: &Record<'_>) {
         let mut line = Vec::with_capacity(512);
-        match self.config.format {
+        match self.format {
             LogFormat::Json => json(record, &mut line),
             LogFormat::Combined => combined(record, &mut line),
         }

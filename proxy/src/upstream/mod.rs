@@ -102,8 +102,13 @@ impl Upstream {
             .filter(|s| s.state.is_ejected(tick))
             .count();
         let may_go = (self.servers.len() * usize::from(eject.max_percent)) / 100;
-        // Never the last one, whatever the share.
-        if out < may_go.min(self.servers.len() - 1) && server.state.eject(tick, eject.base_time) {
+        // Never the last one that would be asked, whatever the share.
+        let others = self
+            .servers
+            .iter()
+            .enumerate()
+            .any(|(i, s)| i != index && s.state.is_usable(tick));
+        if out < may_go && others && server.state.eject(tick, eject.base_time) {
             tracing::warn!(
                 upstream = self.name,
                 server = server.name,
@@ -111,10 +116,5 @@ impl Upstream {
                 "server ejected"
             );
         }
-    }
-
-    /// Whether any server would be asked now.
-    pub fn is_available(&self, tick: Duration) -> bool {
-        self.servers.iter().any(|s| s.state.is_usable(tick))
     }
 }

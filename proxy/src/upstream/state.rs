@@ -12,6 +12,9 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// An ejection grows with each further one up to this many times the first.
 const MAX_EJECTION_FACTOR: u32 = 10;
 
+/// A server that did well for so long after an ejection begins with a clean sheet.
+const CALM: Duration = Duration::from_secs(60);
+
 /// Health and load of a server. Times are milliseconds since the process began.
 pub struct ServerState {
     /// Judged by active checks; true until one says otherwise.
@@ -90,11 +93,16 @@ impl ServerState {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Notes a success, which ends a row of failures.
-    pub fn succeeded(&self) {
+    /// Notes a success, which ends a row of failures; after a calm the next ejection is short again.
+    pub fn succeeded(&self, tick: Duration) {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
-            self.ejections.store(0, Ordering::Relaxed);
+        }
+        if self.ejections.load(Ordering::Relaxed) != 0 {
+            let calm = self.ejected_until.load(Ordering::Relaxed) + millis(CALM);
+            if millis(tick) > calm {
+                self.ejections.store(0, Ordering::Relaxed);
+            }
         }
     }
 

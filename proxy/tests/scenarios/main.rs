@@ -25,6 +25,7 @@ mod hostile;
 mod limits;
 mod reload;
 mod serving;
+mod sharing;
 mod tls;
 mod upgrade;
 mod upstreams;

@@ -24,6 +24,10 @@ pub(super) struct Exchange {
     pub(super) attempts: u32,
     /// Content bytes of the request so far.
     pub(super) request_bytes: u64,
+    /// All of it has arrived.
+    pub(super) body_ended: bool,
+    /// The server gave up waiting for it.
+    pub(super) client_stalled: bool,
     /// Fields of a `304` that updates a stored response.
     pub(super) not_modified: Option<HeaderMap>,
     /// Served stale because the upstream failed.

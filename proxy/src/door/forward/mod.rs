@@ -13,13 +13,13 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
-use http::HeaderName;
+use http::{HeaderName, header::HOST};
 use pingora::{
     apps::HttpServerApp,
     protocols::{Stream, http::ServerSession},
@@ -27,9 +27,14 @@ use pingora::{
     server::{ShutdownWatch, configuration::ServerConf},
 };
 
+use tokio::time::sleep;
+
 use self::phases::Phases;
 use crate::{
-    cache::{status::Outcome, stored::put_field},
+    cache::{
+        status::Outcome,
+        stored::{put_field, value},
+    },
     edge::{Forward, Scheme, decide::Now, decision::ForwardReason},
     observe::{Protocol, Record},
     shared::Shared,
@@ -67,6 +72,42 @@ pub struct Handover {
     pub host: String,
     /// Target as sent, for the log.
     pub target: String,
+    /// How its body is coming along.
+    pub upload: Upload,
+}
+
+/// The progress of a request body. Over HTTP/1.1 reads have a time limit of their own; over HTTP/2
+/// nobody but the door can see that a client has stopped sending.
+#[derive(Default)]
+pub struct Upload {
+    ended: AtomicBool,
+    /// Milliseconds since the process began.
+    last: AtomicU64,
+}
+
+impl Upload {
+    fn progress(&self, tick: Duration, ended: bool) {
+        let millis = u64::try_from(tick.as_millis()).unwrap_or(u64::MAX);
+        self.last.store(millis, Ordering::Relaxed);
+        self.ended.fetch_or(ended, Ordering::Relaxed);
+    }
+}
+
+impl Handover {
+    /// Returns once nothing has come of the body for so long.
+    pub async fn upload_stalled(&self, started: Instant, limit: Duration) {
+        loop {
+            sleep(limit).await;
+            if self.upload.ended.load(Ordering::Relaxed) {
+                return std::future::pending().await;
+            }
+            let last = Duration::from_millis(self.upload.last.load(Ordering::Relaxed));
+            let since = last.max(self.began.tick);
+            if started.elapsed().saturating_sub(since) >= limit {
+                return;
+            }
+        }
+    }
 }
 
 tokio::task_local! {
@@ -115,16 +156,19 @@ impl Forwarder {
         };
         let mut session = ServerSession::new_http1(stream);
         session.set_pipelined_prefix(request);
-        let reused = self.run(session, handover, refresh).await?;
+        let reused = self.run(session, Arc::new(handover), refresh).await?;
         Some(reused.consume().0)
     }
 
     /// Answers an HTTP/2 request.
-    pub async fn http2(&self, mut session: ServerSession, handover: Handover) {
+    pub async fn http2(&self, mut session: ServerSession, handover: Arc<Handover>) {
         let refresh = self.refresh_id(&handover);
         if let Some(id) = refresh {
-            // A number is always a valid field value.
-            let _ = session.req_header_mut().insert_header(REFRESH, id);
+            // The head has to be one that can stand by itself as HTTP/1.1.
+            let head = session.req_header_mut();
+            head.set_version(http::Version::HTTP_11);
+            let _ = head.insert_header(HOST, value(&handover.forward.authority));
+            let _ = head.insert_header(REFRESH, id);
         }
         self.run(session, handover, refresh).await;
     }
@@ -139,28 +183,24 @@ impl Forwarder {
     async fn run(
         &self,
         session: ServerSession,
-        handover: Handover,
+        handover: Arc<Handover>,
         refresh: Option<u64>,
     ) -> Option<pingora::apps::ReusedHttpStream> {
-        let handover = Arc::new(handover);
         let slot = RefCell::new(Some((Arc::clone(&handover), refresh)));
         HANDOVER
             .scope(slot, async {
                 let reused = self.proxy.process_new_http(session, &self.shutdown).await;
                 if HANDOVER.with(|slot| slot.borrow().is_some()) {
                     // Pingora found fault with a head that our parser let through.
-                    self.refused(&handover);
+                    self.cut_short(&handover, 400, "refused while forwarding");
                 }
                 reused
             })
             .await
     }
 
-    fn refused(&self, handover: &Handover) {
-        tracing::warn!(
-            request_id = handover.request_id,
-            "request refused before its first phase"
-        );
+    /// Tells of a request that never reached the phase in which requests are told of.
+    pub fn cut_short(&self, handover: &Handover, status: u16, reason: &str) {
         self.shared.finish(&Record {
             began: handover.began,
             duration: self.started.elapsed().saturating_sub(handover.began.tick),
@@ -169,7 +209,7 @@ impl Forwarder {
             method: &http::Method::GET,
             host: &handover.host,
             target: &handover.target,
-            status: 400,
+            status,
             bytes: 0,
             route: Some(&handover.forward.route),
             outcome: Outcome::None,
@@ -178,7 +218,7 @@ impl Forwarder {
             attempts: 0,
             request_id: &handover.request_id,
             limit: handover.forward.limit.as_ref(),
-            reason: Some("refused while forwarding"),
+            reason: Some(reason),
             fields: None,
         });
     }

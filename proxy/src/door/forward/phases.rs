@@ -9,20 +9,20 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{
-    Method, StatusCode, Version,
-    header::{CONTENT_LENGTH, COOKIE, TRANSFER_ENCODING},
+    Method, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_LOCATION, COOKIE, LOCATION, TRANSFER_ENCODING},
 };
 use http_caching::{CacheControl, Fields};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
-    cache::{CacheKey, CacheOptionOverrides, NoCacheReason, RespCacheable},
+    cache::{CacheKey, CacheOptionOverrides, CachePhase, NoCacheReason, RespCacheable},
     http::{RequestHeader, ResponseHeader},
-    protocols::Digest,
-    proxy::{FailToProxy, ProxyHttp, Session},
+    proxy::{FailToProxy, ProxyHttp, RangeType, Session, range_header_filter},
     upstreams::peer::HttpPeer,
 };
 
 use super::{
+    super::STALLED,
     HANDOVER, Handover, REFRESH,
     exchange::{Asked, Exchange},
     request, response,
@@ -42,8 +42,10 @@ use crate::{
     shared::Shared,
 };
 
-/// A client that takes nothing for this long is given up.
-const STALLED: Duration = Duration::from_secs(30);
+/// How long a connection that changed its protocol may be silent.
+const TUNNEL_IDLE: Duration = Duration::from_secs(600);
+/// Parts of one answer.
+const MAX_RANGES: usize = 16;
 
 /// The phases and what they work with.
 pub(super) struct Phases {
@@ -108,8 +110,8 @@ impl ProxyHttp for Phases {
         session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let id = session.req_header_mut().remove_header(&REFRESH);
         if session.subrequest_ctx.is_some() {
+            let id = session.req_header().headers.get(REFRESH);
             let id = id.and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
             let mut refreshes = self
                 .refreshes
@@ -160,16 +162,32 @@ impl ProxyHttp for Phases {
         response: &ResponseHeader,
         _exchange: &mut Exchange,
     ) -> Result<bool> {
+        if is_filling(session) {
+            return Ok(false);
+        }
         let request = session.req_header();
         let judged =
             http_caching::precondition(&request.method, &request.headers, &response.headers);
         Ok(response.status == StatusCode::OK && judged == http_caching::Precondition::NotModified)
     }
 
+    /// Parts are served of what is stored; a response that is on its way into the store passes whole.
+    fn range_header_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _exchange: &mut Exchange,
+    ) -> RangeType {
+        if is_filling(session) {
+            return RangeType::None;
+        }
+        range_header_filter(session.req_header(), response, Some(MAX_RANGES))
+    }
+
     /// Chooses a server; called again after each failure that may be retried.
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<Box<HttpPeer>> {
         let handover = Arc::clone(exchange.handover.as_ref().ok_or_else(missing)?);
@@ -181,6 +199,8 @@ impl ProxyHttp for Phases {
             .map_or(handover.forward.target.as_bytes(), |plan| &plan.key);
         let tick = self.tick();
         exchange.release(tick);
+        // A body that is sent again is counted again.
+        exchange.request_bytes = 0;
         // Another server while there is one, else the same one again.
         let chosen = upstream
             .choose(&exchange.tried, key, tick)
@@ -200,7 +220,12 @@ impl ProxyHttp for Phases {
         let timeouts = &upstream.timeouts;
         peer.options.connection_timeout = Some(timeouts.connect);
         peer.options.total_connection_timeout = Some(timeouts.connect);
-        peer.options.read_timeout = Some(timeouts.response);
+        let patience = if session.is_upgrade_req() {
+            TUNNEL_IDLE
+        } else {
+            timeouts.response
+        };
+        peer.options.read_timeout = Some(patience);
         peer.options.write_timeout = Some(timeouts.response);
         peer.options.idle_timeout = Some(timeouts.idle);
         Ok(Box::new(peer))
@@ -225,18 +250,6 @@ impl ProxyHttp for Phases {
         error
     }
 
-    async fn connected_to_upstream(
-        &self,
-        _session: &mut Session,
-        _reused: bool,
-        _peer: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
-        _digest: Option<&Digest>,
-        _exchange: &mut Exchange,
-    ) -> Result<()> {
-        Ok(())
-    }
-
     async fn upstream_request_filter(
         &self,
         _session: &mut Session,
@@ -256,6 +269,8 @@ impl ProxyHttp for Phases {
         exchange: &mut Exchange,
     ) -> Result<()> {
         let handover = exchange.handover.as_ref().ok_or_else(missing)?;
+        exchange.body_ended |= end_of_stream;
+        handover.upload.progress(self.tick(), end_of_stream);
         exchange.request_bytes += body.as_ref().map_or(0, |b| b.len() as u64);
         if exchange.request_bytes > handover.forward.route.max_body {
             let mut error = Error::explain(
@@ -283,8 +298,13 @@ impl ProxyHttp for Phases {
         if let Some(handover) = &exchange.handover
             && http_caching::invalidates(&session.req_header().method, upstream_response.status)
         {
-            // Before the client knows of it: what it asks for next must not be what was.
-            self.invalidate(handover);
+            // Before the client hears of it: its next request may be on its way at once.
+            self.invalidate(handover, upstream_response);
+        }
+        if upstream_response.status == StatusCode::SWITCHING_PROTOCOLS {
+            session
+                .as_downstream_mut()
+                .set_read_timeout(Some(TUNNEL_IDLE));
         }
         if upstream_response.status == StatusCode::NOT_MODIFIED {
             exchange.not_modified = Some(upstream_response.headers.clone());
@@ -298,7 +318,7 @@ impl ProxyHttp for Phases {
             if matches!(upstream_response.status.as_u16(), 502..=504) {
                 upstream.failed(index, self.tick());
             } else {
-                upstream.servers[index].state.succeeded();
+                upstream.servers[index].state.succeeded(self.tick());
             }
         }
         Ok(())
@@ -322,6 +342,13 @@ impl ProxyHttp for Phases {
         }
         let mut header = response.clone();
         if let Some(fresh) = &exchange.not_modified {
+            // It must be about what is stored (RFC 9111 §4.3.4).
+            let old = session.cache.maybe_cache_meta().map(|meta| meta.headers());
+            if old.is_some_and(|old| !http_caching::confirms(old, fresh)) {
+                return Ok(RespCacheable::Uncacheable(NoCacheReason::Custom(
+                    "not-confirmed",
+                )));
+            }
             // All fields of the 304, not only those that Pingora merges (RFC 9111 §3.2).
             let mut fields = header.headers.clone();
             http_caching::update_stored(&mut fields, fresh);
@@ -412,6 +439,16 @@ impl ProxyHttp for Phases {
     ) -> bool {
         match error {
             Some(error) => {
+                if let ErrorType::HTTPStatus(502..=504) = error.etype()
+                    && let Some((index, upstream)) = exchange
+                        .asked
+                        .as_ref()
+                        .map(|a| a.index)
+                        .zip(exchange.group())
+                {
+                    // The answer is hidden from the filter that counts these.
+                    upstream.failed(index, self.tick());
+                }
                 let serve = *error.esource() == ErrorSource::Upstream;
                 exchange.stale_error |= serve;
                 serve
@@ -428,15 +465,6 @@ impl ProxyHttp for Phases {
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner);
                     refreshes.insert(id, Arc::clone(handover));
-                    drop(refreshes);
-                    if handover.protocol == Protocol::Http2 {
-                        // Here it starts from the fields as they are now, written down and parsed as
-                        // HTTP/1.1; the first phase took the name away. A number is always a valid
-                        // field value.
-                        let request = session.req_header_mut();
-                        request.set_version(Version::HTTP_11);
-                        let _ = request.insert_header(REFRESH, id);
-                    }
                 }
                 true
             }
@@ -460,9 +488,14 @@ impl ProxyHttp for Phases {
         );
         // A pooled connection that the server closed at the moment of reuse is nobody's fault.
         let pool_race = client_reused && by_server && !timed_out;
+        // A server that waits for a body is not slow, and one that is quiet in a tunnel is not ill.
+        let waits_for_client =
+            timed_out && !exchange.body_ended && !session.as_mut().is_body_done();
+        exchange.client_stalled = by_server && waits_for_client;
+        let blameless = pool_race || waits_for_client || session.was_upgraded();
         if let Some((index, upstream)) = exchange.release(tick).zip(exchange.group().cloned())
             && by_server
-            && !pool_race
+            && !blameless
         {
             upstream.failed(index, tick);
             exchange.tried.push(index);
@@ -489,6 +522,13 @@ impl ProxyHttp for Phases {
             failure = Failure {
                 status: 400,
                 reason: kind::BAD_BODY,
+                side: Side::Downstream,
+            };
+        }
+        if exchange.client_stalled {
+            failure = Failure {
+                status: 408,
+                reason: "client_timeout",
                 side: Side::Downstream,
             };
         }
@@ -575,25 +615,40 @@ impl ProxyHttp for Phases {
 }
 
 impl Phases {
-    /// Drops what is stored for the target of a successful unsafe request (RFC 9111 §4.4).
-    fn invalidate(&self, handover: &Handover) {
+    /// Drops what is stored for the target of a successful unsafe request, and for what its answer
+    /// points at within the same origin (RFC 9111 §4.4).
+    fn invalidate(&self, handover: &Handover, response: &ResponseHeader) {
         let Some(policy) = &handover.forward.route.policy else {
             return;
         };
-        let (path, query) = match handover.forward.target.split_once('?') {
-            Some((path, query)) => (path, edge::decide::keyed_query(policy, query)),
-            None => (handover.forward.target.as_str(), None),
-        };
-        let mut key = Vec::with_capacity(128);
-        http_caching::cache_key(
-            handover.scheme.as_str(),
-            &handover.forward.authority,
-            path,
-            query.as_deref(),
-            &mut key,
-        );
-        self.shared.store.remove(&key);
+        let scheme = handover.scheme.as_str();
+        let authority = &handover.forward.authority;
+        let target = &handover.forward.target;
+        let mut targets: Vec<(&str, Option<&str>)> = vec![match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        }];
+        let fields =
+            [LOCATION, CONTENT_LOCATION].map(|name| response.headers.get(name)?.to_str().ok());
+        let named = fields.into_iter().flatten();
+        targets
+            .extend(named.filter_map(|at| http_caching::same_origin_target(scheme, authority, at)));
+        for (path, query) in targets {
+            let query = query.and_then(|query| edge::decide::keyed_query(policy, query));
+            let mut key = Vec::with_capacity(128);
+            http_caching::cache_key(scheme, authority, path, query.as_deref(), &mut key);
+            self.shared.store.remove(&key);
+        }
     }
+}
+
+/// Whether the answer at hand is on its way from a server into the store. Cut short for the client, it
+/// would be cut short for the store as well.
+fn is_filling(session: &Session) -> bool {
+    matches!(
+        session.cache.phase(),
+        CachePhase::Miss | CachePhase::Expired
+    )
 }
 
 /// A response to a request with cookies may be about their owner, unless the origin says that it is

@@ -22,7 +22,7 @@ use self::{
 };
 use super::{
     Hall,
-    forward::Handover,
+    forward::{Handover, Upload},
     lent::{Lent, Share},
 };
 use crate::{
@@ -97,7 +97,7 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
         session = back;
         if matches!(next, Next::Close) {
             // A reader that is not told the end of the connection may wait for it.
-            session.stream.shutdown().await;
+            let _ = timeout(super::STALLED, session.stream.shutdown()).await;
             return;
         }
     }
@@ -448,15 +448,23 @@ impl<'a> Session<'a> {
         if write::flush(&mut self.stream).await.is_err() {
             return None;
         }
-        let sent_target = self.head.target(&bytes).to_owned();
-        let mut request = with_target(&self.head, bytes, &forward.target);
-        let share = match self.take_body(&snapshot, &mut request, &forward).await {
+        let mut body = BytesMut::new();
+        let share = match self.take_body(&snapshot, &mut body, &forward).await {
             Ok(share) => share,
             Err(refusal) => {
-                self.refuse_unread(refusal).await;
-                return None;
+                let rejection = Rejection {
+                    route: Some(Arc::clone(&forward.route)),
+                    limit: forward.limit,
+                    ..Rejection::closing(refusal.status, refusal.reason)
+                };
+                let reply = Reply::rejection(&rejection, &self.asked(&bytes, &noted));
+                let next = self.reply(&bytes, &reply, &noted, Some(&rejection)).await;
+                return self.done(next);
             }
         };
+        let sent_target = self.head.target(&bytes).to_owned();
+        let mut request = with_target(&self.head, bytes, &forward.target);
+        request.unsplit(body);
         let handover = Handover {
             snapshot,
             forward,
@@ -469,6 +477,7 @@ impl<'a> Session<'a> {
             request_id: noted.request_id,
             host,
             target: sent_target,
+            upload: Upload::default(),
         };
         let behind = std::mem::take(&mut self.buf);
         let lent = Lent::new(self.stream, share, behind);
@@ -489,22 +498,22 @@ impl<'a> Session<'a> {
         Some((next, self))
     }
 
-    /// Moves what is here of the body behind the head, and says what of the stream is still to come.
+    /// Takes what is here of the body, and says what of the stream is still to come.
     async fn take_body(
         &mut self,
         snapshot: &Snapshot,
-        request: &mut BytesMut,
+        body: &mut BytesMut,
         forward: &Forward,
     ) -> Result<Share, Refusal> {
         if self.head.upgrade {
-            request.unsplit(self.buf.split());
+            body.unsplit(self.buf.split());
             return Ok(Share::Everything);
         }
         match self.head.body {
             Body::None => Ok(Share::Bytes(0)),
             Body::Length(n) => {
                 let here = self.buf.len().min(usize::try_from(n).unwrap_or(usize::MAX));
-                request.extend_from_slice(&self.buf.split_to(here));
+                body.extend_from_slice(&self.buf.split_to(here));
                 Ok(Share::Bytes(n - here as u64))
             }
             Body::Unknown => {
@@ -516,7 +525,7 @@ impl<'a> Session<'a> {
                         reason: why.0,
                     })?;
                     checked += own;
-                    request.extend_from_slice(&self.buf.split_to(own));
+                    body.extend_from_slice(&self.buf.split_to(own));
                     if scanner.content() > forward.route.max_body {
                         return Err(Refusal {
                             status: 413,

@@ -1,22 +1,17 @@
 //! Writing answers: a stored response leaves as one vectored write.
 
-use std::{
-    io::{self, IoSlice},
-    time::Duration,
-};
+use std::io::{self, IoSlice};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use pingora::protocols::Stream;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
+use super::super::STALLED;
 use crate::{
     cache::{status::Outcome, stored::goes_with_not_modified, stored::put_field},
     edge::{Answer, Hit},
     respond::fields::put_hit_fields,
 };
-
-/// A client that takes nothing for this long is given up.
-const STALLED: Duration = Duration::from_secs(30);
 
 /// How an answer is to be written.
 pub(super) struct Manner<'a> {
