@@ -15,6 +15,9 @@ use crate::{
     tools::{Gate, eventually},
 };
 
+/// A path, and what the shop does to its page there.
+type Case = (&'static str, fn(Answer) -> Answer);
+
 /// A route with a policy of this content.
 fn with_policy(shop: &Origin, policy: &str) -> String {
     format!(
@@ -35,7 +38,7 @@ fn with_policy(shop: &Origin, policy: &str) -> String {
 
 #[test]
 fn what_must_not_be_stored_is_not() {
-    let cases: [(&str, fn(Answer) -> Answer); 12] = [
+    let cases: [Case; 12] = [
         ("/no-store", |a| {
             a.field("Cache-Control", "no-store, max-age=60")
         }),
@@ -77,7 +80,7 @@ fn what_must_not_be_stored_is_not() {
 
 #[test]
 fn what_may_be_stored_is() {
-    let cases: [(&str, fn(Answer) -> Answer); 6] = [
+    let cases: [Case; 6] = [
         ("/max-age", |a| a.fresh(60)),
         ("/s-maxage", |a| {
             a.field("Cache-Control", "max-age=0, s-maxage=60")
@@ -170,7 +173,7 @@ fn variants_are_kept_apart() {
 #[test]
 fn credentials_keep_a_response_from_others() {
     let shop = Origin::start(|r| {
-        let who = r.field("authorization").or(r.field("cookie"));
+        let who = r.field("authorization").or_else(|| r.field("cookie"));
         let body = who.unwrap_or("nobody").to_owned();
         let control = match r.target.as_str() {
             "/public" => "public, max-age=60",

@@ -16,6 +16,7 @@ mod bad_answers;
 mod bad_requests;
 mod bad_requests_h2;
 mod caching;
+mod caching_more;
 mod cli;
 mod collapse;
 mod drain;

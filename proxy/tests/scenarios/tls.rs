@@ -62,7 +62,7 @@ fn served(edge: &Edge, name: &str) -> String {
         .filter(|f| edge.site.path(f).exists());
     found
         .copied()
-        .find(|f| is(&f))
+        .find(|f| is(f))
         .unwrap_or("unknown")
         .to_owned()
 }

@@ -98,6 +98,14 @@ pub(super) fn complete(
     let Some(handover) = &exchange.handover else {
         return Ok(());
     };
+    if response.status != StatusCode::SWITCHING_PROTOCOLS {
+        // The framing towards the client is Pingora's to say.
+        for name in http_caching::hop_by_hop(&response.headers) {
+            if name != TRANSFER_ENCODING {
+                response.remove_header(&name);
+            }
+        }
+    }
     response.append_header(VIA, VIA_SELF)?;
     response.insert_header(X_REQUEST_ID, value(&handover.request_id))?;
     if handover.forward.route.policy.is_some()
