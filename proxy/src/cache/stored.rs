@@ -124,6 +124,11 @@ impl Stored {
         self.age(now) < self.lifetime
     }
 
+    /// Whether it may be served while it is validated, for another second at least (RFC 5861 §3).
+    pub fn is_refreshable(&self, now: SystemTime) -> bool {
+        self.age(now) + Duration::from_secs(1) < self.lifetime + self.stale_while_revalidate
+    }
+
     /// Bytes it takes in memory, roughly.
     pub fn weight(&self) -> usize {
         // Names and values stand in the header map and once more in the prebuilt head.

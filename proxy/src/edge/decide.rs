@@ -114,10 +114,6 @@ pub fn decide(
     let key = cache_key(request, &authority.whole, target.path(), query.as_deref());
     // What is not in the key must not reach the shop either, or it could shape what is stored.
     let fill = |reason| {
-        if request.method == Method::HEAD {
-            // It brings no content to store.
-            return Decision::Forward(forward(None, reason));
-        }
         let mut plan = forward(
             Some(CachePlan {
                 key: key.as_slice().into(),
@@ -152,7 +148,14 @@ pub fn decide(
                     limit,
                 });
             }
+            // A HEAD can be answered with what is stale, but brings nothing to put in its place.
+            if request.method == Method::HEAD && !stored.is_refreshable(now.wall) {
+                return Decision::Forward(forward(None, ForwardReason::Stale));
+            }
             fill(ForwardReason::Stale)
+        }
+        Found::OtherVariant | Found::Nothing if request.method == Method::HEAD => {
+            Decision::Forward(forward(None, ForwardReason::UriMiss))
         }
         Found::OtherVariant => fill(ForwardReason::VaryMiss),
         Found::Nothing => fill(ForwardReason::UriMiss),

@@ -192,12 +192,9 @@ fn an_http2_upload_that_stops_is_given_up() {
         body.send_data(bytes::Bytes::from_static(b"1"), false)
             .expect("sent");
         let ended = async {
-            match response.await {
-                Ok(answer) => {
-                    let mut content = answer.into_body();
-                    while let Some(Ok(_)) = content.data().await {}
-                }
-                Err(_) => {}
+            if let Ok(answer) = response.await {
+                let mut content = answer.into_body();
+                while let Some(Ok(_)) = content.data().await {}
             }
             std::future::poll_fn(|cx| body.poll_reset(cx)).await
         };

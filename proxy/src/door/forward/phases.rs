@@ -10,7 +10,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{
     Method, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_LOCATION, COOKIE, LOCATION, TRANSFER_ENCODING},
+    header::{
+        CONTENT_LENGTH, CONTENT_LOCATION, COOKIE, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        LOCATION, RANGE, TRANSFER_ENCODING,
+    },
 };
 use http_caching::{CacheControl, Fields};
 use pingora::{
@@ -119,6 +122,7 @@ impl ProxyHttp for Phases {
                 .unwrap_or_else(PoisonError::into_inner);
             exchange.handover = id.and_then(|id| refreshes.remove(&id));
             exchange.background = true;
+            ask_for_all(session.req_header_mut());
         }
         let handover = exchange.handover.as_ref().ok_or_else(missing)?;
         let bounds = &handover.snapshot.bounds;
@@ -639,6 +643,14 @@ impl Phases {
             http_caching::cache_key(scheme, authority, path, query.as_deref(), &mut key);
             self.shared.store.remove(&key);
         }
+    }
+}
+
+/// A refresh wants the whole response, whatever its visitor wanted of it.
+fn ask_for_all(request: &mut RequestHeader) {
+    request.set_method(Method::GET);
+    for name in [RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+        request.remove_header(&name);
     }
 }
 
