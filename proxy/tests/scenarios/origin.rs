@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::tools::{Gate, PATIENCE, free_address};
+use crate::tools::{Gate, PATIENCE, eventually, free_address};
 
 /// A request as the shop got it.
 #[derive(Clone, Debug)]
@@ -228,7 +228,15 @@ impl Origin {
 
     /// Listens again where it was.
     pub(crate) fn restart(&mut self) {
-        let listener = TcpListener::bind(self.address).expect("the shop's address is free");
+        let mut listener = TcpListener::bind(self.address);
+        // A process that was started meanwhile may hold the old socket for a moment.
+        eventually("the shop's address is free", || {
+            if listener.is_err() {
+                listener = TcpListener::bind(self.address);
+            }
+            listener.is_ok()
+        });
+        let listener = listener.expect("the shop's address is free");
         self.state.running.store(true, Ordering::SeqCst);
         let state = Arc::clone(&self.state);
         self.accepting = Some(thread::spawn(move || {

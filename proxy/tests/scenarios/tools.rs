@@ -1,7 +1,7 @@
 //! Small things that scenarios share: addresses, folders, gates, and waiting for something to be true.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex,
@@ -16,21 +16,17 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// An address that nobody else uses: every one has a loopback address of its own, so that no
-/// connection's own port can be in its way.
+/// An address that nobody else uses. Every one has a loopback address of its own, so no connection's
+/// own port can be in its way; and none is tried out by binding it, because a process that another
+/// test starts at that moment would hold on to the socket until it runs.
 pub(crate) fn free_address() -> SocketAddr {
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    let [_, _, process, _] = std::process::id().to_be_bytes();
+    let process = std::process::id();
     let [_, _, high, low] = n.to_be_bytes();
-    let low_process = (std::process::id() & 0x3f) as u8;
-    let ip = Ipv4Addr::new(127, 64 + low_process, process ^ high, low.max(1));
-    let ip = if low == 0 {
-        Ipv4Addr::new(127, 200, process ^ high, 1)
-    } else {
-        ip
-    };
-    let listener = TcpListener::bind((ip, 0)).expect("a free port");
-    listener.local_addr().expect("its address")
+    let [.., middle, _] = process.to_be_bytes();
+    let ip = Ipv4Addr::new(127, 64 + (process & 0x3f) as u8, middle ^ high, low);
+    let port = 20_000 + (process.wrapping_mul(31).wrapping_add(n) % 10_000) as u16;
+    SocketAddr::from((ip, port))
 }
 
 /// Waits until it is so.
