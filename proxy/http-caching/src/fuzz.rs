@@ -281,6 +281,6 @@ fn keys_and_targets() {
         let mut key = Vec::new();
         cache_key(&dice.text(), &dice.text(), &dice.text(), Some(&query), &mut key);
         assert!(key.ends_with(query.as_bytes()));
-        invalidation::same_origin_target(&dice.text(), &dice.text(), &query);
+        same_origin_target(&dice.text(), &dice.text(), &query);
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     tools::{Gate, eventually},
 };
 
-const VISITORS: usize = 100;
+const VISITORS: usize = 200;
 
 /// All visitors ask for `/`; the gate opens when the first of them has reached the shop.
 fn rush(edge: &Edge, shop: &Origin, gate: &Gate, fields: fn(usize) -> String) -> Vec<Response> {
