@@ -238,22 +238,6 @@ fn a_stale_page_is_refreshed_whoever_asks() {
 }
 
 #[test]
-fn stale_while_revalidate_over_http2() {
-    let shop = Origin::start(|r| {
-        let answer = page(format!("{}", r.nth));
-        match r.nth {
-            1 => answer.field("Cache-Control", "max-age=1, stale-while-revalidate=60"),
-            _ => answer.fresh(60),
-        }
-    });
-    let edge = Edge::start_tls(&plain(&shop));
-    let mut h2 = H2::connect(edge.site.https);
-    h2.get("/");
-    eventually("the refresh is stored", || h2.get("/").text() == "2");
-    assert_eq!(shop.count("/"), 2);
-}
-
-#[test]
 fn a_failed_refresh_is_tried_again() {
     let shop = Origin::start(|r| match r.nth {
         1 => page("1").field("Cache-Control", "max-age=1, stale-while-revalidate=60"),

@@ -7,6 +7,7 @@ mod exchange;
 mod phases;
 mod request;
 mod response;
+mod storing;
 
 use std::{
     cell::RefCell,

@@ -3,22 +3,15 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{
-    Method, StatusCode,
-    header::{
-        CONTENT_LENGTH, CONTENT_LOCATION, COOKIE, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-        LOCATION, RANGE, TRANSFER_ENCODING,
-    },
-};
-use http_caching::{CacheControl, Fields};
+use http::{Method, StatusCode, header::TRANSFER_ENCODING};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
-    cache::{CacheKey, CacheOptionOverrides, CachePhase, NoCacheReason, RespCacheable},
+    cache::{CacheKey, CacheOptionOverrides, RespCacheable},
     http::{RequestHeader, ResponseHeader},
     proxy::{FailToProxy, ProxyHttp, RangeType, Session, range_header_filter},
     upstreams::peer::HttpPeer,
@@ -28,14 +21,13 @@ use super::{
     super::STALLED,
     HANDOVER, Handover, REFRESH,
     exchange::{Asked, Exchange},
-    request, response,
+    request, response, storing,
 };
 use crate::{
     cache::{
         status::Outcome,
-        storage::{self, Judgement},
+        storage::{self},
     },
-    edge,
     observe::{Protocol, Record},
     respond::{
         Reply,
@@ -122,7 +114,7 @@ impl ProxyHttp for Phases {
                 .unwrap_or_else(PoisonError::into_inner);
             exchange.handover = id.and_then(|id| refreshes.remove(&id));
             exchange.background = true;
-            ask_for_all(session.req_header_mut());
+            storing::ask_for_all(session.req_header_mut());
         }
         let handover = exchange.handover.as_ref().ok_or_else(missing)?;
         let bounds = &handover.snapshot.bounds;
@@ -166,7 +158,7 @@ impl ProxyHttp for Phases {
         response: &ResponseHeader,
         _exchange: &mut Exchange,
     ) -> Result<bool> {
-        if is_filling(session) {
+        if storing::is_filling(session) {
             return Ok(false);
         }
         let request = session.req_header();
@@ -182,7 +174,7 @@ impl ProxyHttp for Phases {
         response: &mut ResponseHeader,
         _exchange: &mut Exchange,
     ) -> RangeType {
-        if is_filling(session) {
+        if storing::is_filling(session) {
             return RangeType::None;
         }
         range_header_filter(session.req_header(), response, Some(MAX_RANGES))
@@ -303,7 +295,7 @@ impl ProxyHttp for Phases {
             && http_caching::invalidates(&session.req_header().method, upstream_response.status)
         {
             // Before the client hears of it: its next request may be on its way at once.
-            self.invalidate(handover, upstream_response);
+            storing::invalidate(self.shared.store, handover, upstream_response);
         }
         if upstream_response.status == StatusCode::SWITCHING_PROTOCOLS {
             session
@@ -335,66 +327,13 @@ impl ProxyHttp for Phases {
         response: &ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<RespCacheable> {
-        let handover = exchange.handover.as_ref().ok_or_else(missing)?;
-        let Some(policy) = &handover.forward.route.policy else {
-            return Ok(RespCacheable::Uncacheable(NoCacheReason::NeverEnabled));
-        };
-        let length = response.headers.get(CONTENT_LENGTH);
-        let length = length.and_then(|l| l.to_str().ok()?.parse::<u64>().ok());
-        if length.is_some_and(|n| n > self.shared.store.max_object()) {
-            return Ok(RespCacheable::Uncacheable(NoCacheReason::ResponseTooLarge));
-        }
-        let mut header = response.clone();
-        if let Some(fresh) = &exchange.not_modified {
-            // It must be about what is stored (RFC 9111 §4.3.4).
-            let old = session.cache.maybe_cache_meta().map(|meta| meta.headers());
-            if old.is_some_and(|old| !http_caching::confirms(old, fresh)) {
-                return Ok(RespCacheable::Uncacheable(NoCacheReason::Custom(
-                    "not-confirmed",
-                )));
-            }
-            // All fields of the 304, not only those that Pingora merges (RFC 9111 §3.2).
-            let mut fields = header.headers.clone();
-            http_caching::update_stored(&mut fields, fresh);
-            header = with_fields(&header, &fields)?;
-        }
-        if !has_known_end(&header) {
-            // Nobody can tell a whole one from one that was cut off (RFC 9112 §8).
-            return Ok(RespCacheable::Uncacheable(NoCacheReason::Custom(
-                "unknown-length",
-            )));
-        }
-        let request = &session.req_header().headers;
-        let now = SystemTime::now();
-        let asked = exchange
-            .asked
-            .as_ref()
-            .map_or(Duration::ZERO, |a| self.tick().saturating_sub(a.since));
-        let request_time = now.checked_sub(asked).unwrap_or(now);
-        // A HEAD that fills the store was asked as a GET.
-        match http_caching::storable(
-            &Method::GET,
-            request,
-            header.status,
-            &header.headers,
-            &policy.rules,
-            request_time,
-            now,
-        ) {
-            Err(why) => Ok(RespCacheable::Uncacheable(NoCacheReason::Custom(
-                why.as_str(),
-            ))),
-            Ok(_) if may_be_personal(request, &header) => {
-                Ok(RespCacheable::Uncacheable(NoCacheReason::Custom("cookie")))
-            }
-            Ok(rules) => {
-                let judgement = Judgement {
-                    rules,
-                    response_time: now,
-                };
-                Ok(RespCacheable::Cacheable(judgement.meta(header)))
-            }
-        }
+        let asked = exchange.asked.as_ref();
+        let waited = asked.map_or(Duration::ZERO, |a| self.tick().saturating_sub(a.since));
+        let judged = storing::judge(self.shared.store, session, response, exchange, waited)?;
+        Ok(match judged {
+            Ok(meta) => RespCacheable::Cacheable(meta),
+            Err(reason) => RespCacheable::Uncacheable(reason),
+        })
     }
 
     /// What the client gets: ours is added last, so that none of it is stored.
@@ -616,75 +555,6 @@ impl ProxyHttp for Phases {
             fields: Some(&request.headers),
         });
     }
-}
-
-impl Phases {
-    /// Drops what is stored for the target of a successful unsafe request, and for what its answer
-    /// points at within the same origin (RFC 9111 §4.4).
-    fn invalidate(&self, handover: &Handover, response: &ResponseHeader) {
-        let Some(policy) = &handover.forward.route.policy else {
-            return;
-        };
-        let scheme = handover.scheme.as_str();
-        let authority = &handover.forward.authority;
-        let target = &handover.forward.target;
-        let mut targets: Vec<(&str, Option<&str>)> = vec![match target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (target, None),
-        }];
-        let fields =
-            [LOCATION, CONTENT_LOCATION].map(|name| response.headers.get(name)?.to_str().ok());
-        let named = fields.into_iter().flatten();
-        targets
-            .extend(named.filter_map(|at| http_caching::same_origin_target(scheme, authority, at)));
-        for (path, query) in targets {
-            let query = query.and_then(|query| edge::decide::keyed_query(policy, query));
-            let mut key = Vec::with_capacity(128);
-            http_caching::cache_key(scheme, authority, path, query.as_deref(), &mut key);
-            self.shared.store.remove(&key);
-        }
-    }
-}
-
-/// A refresh wants the whole response, whatever its visitor wanted of it.
-fn ask_for_all(request: &mut RequestHeader) {
-    request.set_method(Method::GET);
-    for name in [RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE] {
-        request.remove_header(&name);
-    }
-}
-
-/// Whether the answer at hand is on its way from a server into the store. Cut short for the client, it
-/// would be cut short for the store as well.
-fn is_filling(session: &Session) -> bool {
-    matches!(
-        session.cache.phase(),
-        CachePhase::Miss | CachePhase::Expired
-    )
-}
-
-/// A response to a request with cookies may be about their owner, unless the origin says that it is
-/// for everyone.
-fn may_be_personal(request: &dyn Fields, response: &ResponseHeader) -> bool {
-    let control = CacheControl::parse(&response.headers);
-    request.contains(&COOKIE) && !control.public && control.s_maxage.is_none()
-}
-
-/// Whether the framing says where a response ends, rather than the end of the connection.
-fn has_known_end(response: &ResponseHeader) -> bool {
-    let fields = &response.headers;
-    fields.contains_key(CONTENT_LENGTH)
-        || fields.contains_key(TRANSFER_ENCODING)
-        || matches!(response.status.as_u16(), 204 | 304)
-}
-
-/// The same status under other fields.
-fn with_fields(header: &ResponseHeader, fields: &http::HeaderMap) -> Result<ResponseHeader> {
-    let mut new = ResponseHeader::build(header.status, Some(fields.len()))?;
-    for (name, value) in fields {
-        new.append_header(name.clone(), value.clone())?;
-    }
-    Ok(new)
 }
 
 /// Whether reading the body failed because its framing is broken, rather than the connection.
