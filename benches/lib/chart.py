@@ -7,8 +7,8 @@ from lib.summary import Figures
 ORDER = ("dhal", "limit", "nginx", "haproxy", "varnish")
 NAMES = {"dhal": "Dhal", "limit": "bare epoll loop", "nginx": "nginx", "haproxy": "HAProxy", "varnish": "Varnish"}
 
-WIDTH = 860
-LEFT, RIGHT = 220, 60
+WIDTH = 888
+LEFT, RIGHT = 220, 88
 TOP, BOTTOM = 92, 34
 BAR, BAR_GAP, ROW_GAP = 12, 3, 16
 RATIO_MAX = 2.0
