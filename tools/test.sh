@@ -23,8 +23,8 @@ python3 -m unittest discover -q -s benches/tests
 step "scripts, images, workflow, Terraform"
 tools/static.sh
 
-step "no private key and no path of a machine in the tree"
-if git grep -lE -e '-----BEGIN [A-Z ]*PRIVATE KEY-----' -- . ':!tools/test.sh'; then
+step "no private key in the tree"
+if git grep -lE -e '^[[:space:]]*-----BEGIN [A-Z ]*PRIVATE KEY-----$' -- .; then
   echo "a private key is in git" >&2
   exit 1
 fi
