@@ -191,3 +191,18 @@ fn heads_cut_at_every_byte() {
         "no cut request is complete"
     );
 }
+
+#[test]
+fn empty_lines_do_not_keep_a_connection() {
+    let shop = shop();
+    let config = smallest(&shop) + "[server]\nheader_timeout = \"600ms\"\n";
+    let edge = Edge::start(&config);
+    let mut stream = TcpStream::connect(edge.site.http).expect("the edge accepts");
+    // Waiting for the end paces the lines: one is due well before each time limit.
+    let pause = Some(Duration::from_millis(100));
+    stream.set_read_timeout(pause).expect("a time limit");
+    eventually("the connection ends", || {
+        let sent = stream.write_all(b"\r\n");
+        sent.is_err() || matches!(stream.read(&mut [0; 64]), Ok(0))
+    });
+}

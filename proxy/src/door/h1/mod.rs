@@ -117,6 +117,8 @@ impl<'a> Session<'a> {
         } else {
             bounds.keepalive_timeout
         };
+        // Set once: empty lines before a request must not keep a connection for ever.
+        let idle_until = Instant::now() + idle;
         let mut deadline = None;
         loop {
             // A client may end the last body with one line too many (RFC 9112 §2.2).
@@ -153,7 +155,7 @@ impl<'a> Session<'a> {
                 let mut drain = self.hall.shared.drain_signal();
                 tokio::select! {
                     biased;
-                    read = timeout(idle, read_some(&mut self.stream, &mut self.buf)) => {
+                    read = timeout_at(idle_until, read_some(&mut self.stream, &mut self.buf)) => {
                         let Ok(read) = read else { return Ok(None) };
                         read
                     }
