@@ -1,7 +1,7 @@
 //! Pingora's phases, in the order in which a request meets them.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -39,6 +39,8 @@ use crate::{
 
 /// How long a connection that changed its protocol may be silent.
 const TUNNEL_IDLE: Duration = Duration::from_secs(600);
+/// Refreshes of a thread that have not begun.
+const MAX_REFRESHES: usize = 1024;
 /// Parts of one answer.
 const MAX_RANGES: usize = 16;
 
@@ -46,7 +48,8 @@ const MAX_RANGES: usize = 16;
 pub(super) struct Phases {
     shared: Arc<Shared>,
     started: Instant,
-    refreshes: Mutex<HashMap<u64, Arc<Handover>>>,
+    /// Whose the refreshes are that have not begun, the oldest first.
+    refreshes: Mutex<BTreeMap<u64, Arc<Handover>>>,
 }
 
 impl Phases {
@@ -408,6 +411,10 @@ impl ProxyHttp for Phases {
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner);
                     refreshes.insert(id, Arc::clone(handover));
+                    if refreshes.len() > MAX_REFRESHES {
+                        // They begin at once; one that has not by now never will.
+                        refreshes.pop_first();
+                    }
                 }
                 true
             }
