@@ -62,7 +62,7 @@ impl Files {
             // On a read-only file system this fails, and the order does not matter.
             let _ = file.set_modified(now);
         }
-        Ok(Some(Object::new(Arc::clone(&self.folder), id, file, identity, contents)))
+        Ok(Some(Object::new(&self.folder, id, file, identity, contents)))
     }
 
     /// Stores an object: by convention section 0 is the content, and others are forms of it.
@@ -82,20 +82,7 @@ impl Files {
         let mut draft = self.folder.draft()?;
         let size = frame.file_size(content);
         draft.reserve(size)?;
-        let mut file = &*draft.file;
-        let pieces = || {
-            [&frame.header[..]]
-                .into_iter()
-                .chain(sections.iter().copied())
-                .chain([&frame.trailer[..]])
-        };
-        if size <= WRITTEN_AT_ONCE {
-            let mut whole = Vec::with_capacity(size as usize);
-            pieces().for_each(|piece| whole.extend_from_slice(piece));
-            file.write_all(&whole)?;
-        } else {
-            pieces().try_for_each(|piece| file.write_all(piece))?;
-        }
+        draft.written(write(&draft.file, size, &frame, sections))?;
         draft.publish(&id, None)?;
         Ok(())
     }
@@ -119,12 +106,15 @@ impl Files {
         let mut draft = self.folder.draft()?;
         draft.reserve(frame.file_size(contents.content()))?;
         let mut to = &*draft.file;
-        to.write_all(&frame.header)?;
-        match &contents.sections {
-            Some(sections) => to.write_all(sections)?,
-            None => copy_sections(&file, to, contents.content())?,
-        }
-        to.write_all(&frame.trailer)?;
+        let mut write = || {
+            to.write_all(&frame.header)?;
+            match &contents.sections {
+                Some(sections) => to.write_all(sections)?,
+                None => copy_sections(&file, to, contents.content())?,
+            }
+            to.write_all(&frame.trailer)
+        };
+        draft.written(write())?;
         Ok(draft.publish(&id, Some(identity))?)
     }
 
@@ -199,6 +189,17 @@ struct Found {
     identity: Identity,
     used: SystemTime,
     contents: Contents,
+}
+
+fn write(mut file: &File, size: u64, frame: &Frame, sections: &[&[u8]]) -> io::Result<()> {
+    let pieces =
+        [&frame.header[..]].into_iter().chain(sections.iter().copied()).chain([&frame.trailer[..]]);
+    if size <= WRITTEN_AT_ONCE {
+        let mut whole = Vec::with_capacity(size as usize);
+        pieces.for_each(|piece| whole.extend_from_slice(piece));
+        return file.write_all(&whole);
+    }
+    pieces.into_iter().try_for_each(|piece| file.write_all(piece))
 }
 
 /// Copies the sections within the kernel. They keep their checksums, so damage stays damage.

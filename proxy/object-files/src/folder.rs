@@ -3,7 +3,7 @@
 //! Within the process, a lock chosen by the name orders what happens to one object's file together
 //! with its entry in the index. Between processes nothing does: the index may name files that are
 //! gone, and not know files that are there, until a look-up finds out. Locks are taken in the order
-//! name, then index.
+//! evicting, name, index.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -20,8 +20,6 @@ use crate::{Options, Trouble};
 pub(crate) type Id = [u8; 16];
 
 const NAME_LOCKS: usize = 64;
-/// How many objects are taken out of the index at once to make room, while others wait for it.
-const EVICTED_AT_ONCE: usize = 16;
 
 pub(crate) fn id(key: &[u8]) -> Id {
     let mut id = Id::default();
@@ -49,6 +47,7 @@ pub(crate) struct Folder {
     pub(crate) max_object: u64,
     index: Mutex<Index>,
     names: [Mutex<()>; NAME_LOCKS],
+    evicting: Mutex<()>,
     /// Begins the names of this one's drafts.
     pub(crate) writer: String,
     drafts: AtomicU64,
@@ -68,6 +67,7 @@ impl Folder {
             max_object: options.max_object,
             index: Mutex::new(Index::new()),
             names: std::array::from_fn(|_| Mutex::new(())),
+            evicting: Mutex::new(()),
             writer,
             drafts: AtomicU64::new(0),
             scanned: AtomicBool::new(false),
@@ -156,50 +156,72 @@ impl Folder {
         let _ = self.remove(id, Some(identity));
     }
 
-    /// Removes the objects used longest ago until so many pages more fit, and reserves these.
+    /// Reserves room, and removes the objects used longest ago until there is.
     pub(crate) fn reserve(&self, more: u64) -> Result<(), Trouble> {
         if more > self.capacity_pages {
             return Err(Trouble::TooLarge);
         }
+        let room = |index: &mut Index| {
+            let fits = index.pages() + more <= self.capacity_pages;
+            index.reserved += if fits { more } else { 0 };
+            fits
+        };
+        if room(&mut self.index()) {
+            return Ok(());
+        }
+        // Who comes second finds the room that the first has made, and does not remove as much again.
+        let _evicting = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let mut leave = Vec::new();
-            {
-                let mut index = self.index();
-                while index.pages() + more > self.capacity_pages && leave.len() < EVICTED_AT_ONCE {
-                    let Some(oldest) = index.pop_oldest() else { break };
-                    leave.push(oldest);
-                }
-                if leave.is_empty() {
-                    if index.pages() + more > self.capacity_pages {
-                        // All of it is taken by writes under way.
-                        return Err(io::Error::from(ErrorKind::StorageFull).into());
-                    }
-                    index.reserved += more;
-                    return Ok(());
-                }
+            if room(&mut self.index()) {
+                return Ok(());
             }
-            self.evict(leave)?;
+            if self.evict_oldest()? == 0 {
+                // Writes under way take it all.
+                return Err(io::Error::from(ErrorKind::StorageFull).into());
+            }
         }
     }
 
-    fn evict(&self, leave: Vec<(Id, u64)>) -> io::Result<()> {
-        let mut result = Ok(());
-        for (id, pages) in leave {
-            let _name = self.name(&id);
-            if self.index().contains(&id) {
-                // Written again since.
-                continue;
-            }
-            match remove_file(&self.path_of(&id)) {
-                Ok(removed) => drop(self.evicted.fetch_add(removed.into(), Relaxed)),
-                Err(error) => {
-                    // It still takes its room.
-                    self.index().insert_oldest(id, pages);
-                    result = Err(error);
-                }
+    /// Removes objects that take so much, because the file system is full before the capacity is
+    /// reached. A cache that stores nothing any more serves nobody, and whoever else has filled the
+    /// file system needs the room more.
+    fn give_way(&self, pages: u64) {
+        let _evicting = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut given = 0;
+        while given < pages {
+            match self.evict_oldest() {
+                Ok(0) | Err(_) => break,
+                Ok(pages) => given += pages,
             }
         }
-        result
+    }
+
+    /// Removes the object used longest ago and says how much it took. Only with the lock on evicting.
+    fn evict_oldest(&self) -> io::Result<u64> {
+        let (id, pages) = {
+            let mut index = self.index();
+            let Some((id, pages)) = index.pop_oldest() else { return Ok(0) };
+            // It takes its room until the file is gone.
+            index.reserved += pages;
+            (id, pages)
+        };
+        let _name = self.name(&id);
+        // Unless it has been written again since.
+        let known = self.index().contains(&id);
+        let result = if known { Ok(false) } else { remove_file(&self.path_of(&id)) };
+        let mut index = self.index();
+        index.reserved -= pages;
+        match result {
+            Ok(removed) => {
+                self.evicted.fetch_add(removed.into(), Relaxed);
+                // Never 0, which says that there was none.
+                Ok(pages.max(1))
+            }
+            Err(error) => {
+                index.insert_oldest(id, pages);
+                Err(error)
+            }
+        }
     }
 
     /// Removes what is there beyond the capacity.
@@ -212,23 +234,25 @@ impl Folder {
 
     /// Begins a file that no one else sees yet.
     pub(crate) fn draft(self: &Arc<Self>) -> io::Result<Draft> {
-        loop {
-            let number = self.drafts.fetch_add(1, Relaxed);
-            let path = self.tmp().join(format!("{}{number:x}", self.writer));
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create_new(true).mode(0o600);
-            let file = match options.open(&path) {
-                // Someone has emptied the folder by hand.
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    make_folder(&self.tmp())?;
-                    options.open(&path)?
-                }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-                result => result?,
-            };
-            let folder = Arc::clone(self);
-            return Ok(Draft { folder, path, file: Arc::new(file), pages: 0, published: false });
-        }
+        let number = self.drafts.fetch_add(1, Relaxed);
+        let path = self.tmp().join(format!("{}{number:x}", self.writer));
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = match options.open(&path) {
+            // Someone has emptied the folder by hand.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                make_folder(&self.tmp())?;
+                options.open(&path)?
+            }
+            // Without a free inode.
+            Err(error) if is_full(&error) => {
+                self.give_way(1);
+                return Err(error);
+            }
+            result => result?,
+        };
+        let folder = Arc::clone(self);
+        Ok(Draft { folder, path, file: Arc::new(file), pages: 0, published: false })
     }
 }
 
@@ -250,6 +274,15 @@ impl Draft {
             self.pages = needed;
         }
         Ok(())
+    }
+
+    /// Passes on how a write to the file went; if the file system was full, there is room for the next.
+    pub(crate) fn written<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| {
+            if is_full(error) {
+                self.folder.give_way(self.pages);
+            }
+        })
     }
 
     /// Makes it the object of this name; where `replaces` is given, only if it still replaces that
@@ -292,6 +325,10 @@ impl Drop for Draft {
 
 fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// Removes a file and says whether it was there.

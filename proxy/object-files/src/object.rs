@@ -71,72 +71,98 @@ impl Contents {
 
 /// An object that was found. It stays whole while it is in use, whatever happens to its file.
 pub struct Object {
+    meta: Bytes,
+    lengths: Vec<u64>,
+    sections: Sections,
+}
+
+enum Sections {
+    /// Verified.
+    Memory(Bytes),
+    File(Source),
+}
+
+struct Source {
     folder: Arc<Folder>,
     id: Id,
     file: File,
     identity: Identity,
-    contents: Contents,
+    checksums: Bytes,
 }
 
 impl Object {
     pub(crate) fn new(
-        folder: Arc<Folder>,
+        folder: &Arc<Folder>,
         id: Id,
         file: File,
         identity: Identity,
         contents: Contents,
     ) -> Self {
-        Self { folder, id, file, identity, contents }
+        let Contents { lengths, checksums, meta, sections, .. } = contents;
+        let folder = || Arc::clone(folder);
+        let sections = match sections {
+            Some(sections) => Sections::Memory(sections),
+            None => Sections::File(Source { folder: folder(), id, file, identity, checksums }),
+        };
+        Self { meta, lengths, sections }
     }
 
     /// What was stored beside the sections.
     pub fn meta(&self) -> &[u8] {
-        &self.contents.meta
+        &self.meta
     }
 
     /// How many sections there are, and how long each is.
     pub fn section_lengths(&self) -> &[u64] {
-        &self.contents.lengths
+        &self.lengths
     }
 
     /// Reads bytes of a section; fewer than asked for only at its end. Whole blocks of
     /// [`BLOCK`](crate::BLOCK) bytes are read and verified underneath. A damaged object is removed,
     /// unless it has been replaced meanwhile.
     pub fn read_at(&self, section: usize, offset: u64, len: usize) -> Result<Bytes, Trouble> {
-        let lengths = &self.contents.lengths;
-        let Some(&length) = lengths.get(section) else {
+        let Some(&length) = self.lengths.get(section) else {
             return Err(io::Error::new(ErrorKind::InvalidInput, "no such section").into());
         };
         let end = offset.saturating_add(len as u64).min(length);
         if offset >= end {
             return Ok(Bytes::new());
         }
-        let before = lengths[..section].iter().sum::<u64>();
-        if let Some(sections) = &self.contents.sections {
-            return Ok(sections.slice((before + offset) as usize..(before + end) as usize));
-        }
-        let first_block = lengths[..section].iter().map(|length| blocks(*length)).sum();
-        self.read_blocks(before, first_block, length, offset..end).inspect_err(|trouble| {
-            if matches!(trouble, Trouble::Damaged(_)) {
-                self.folder.discard_damaged(&self.id, self.identity);
+        let before = &self.lengths[..section];
+        let begin = before.iter().sum::<u64>();
+        match &self.sections {
+            Sections::Memory(sections) => {
+                Ok(sections.slice((begin + offset) as usize..(begin + end) as usize))
             }
-        })
+            Sections::File(source) => {
+                let first_block = before.iter().map(|length| blocks(*length)).sum();
+                source.read(&Part { begin, length, first_block }, offset..end)
+            }
+        }
     }
+}
 
-    /// Reads a range of the section that begins `before` bytes into the content, with `first_block`.
-    fn read_blocks(
-        &self,
-        before: u64,
-        first_block: u64,
-        length: u64,
-        range: Range<u64>,
-    ) -> Result<Bytes, Trouble> {
+/// Where a section is in the content, and which of the checksums is its first.
+struct Part {
+    begin: u64,
+    length: u64,
+    first_block: u64,
+}
+
+impl Source {
+    fn read(&self, section: &Part, range: Range<u64>) -> Result<Bytes, Trouble> {
         let begin = range.start - range.start % BLOCK as u64;
-        let end = range.end.next_multiple_of(BLOCK as u64).min(length);
-        let whole = read(&self.file, HEADER as u64 + before + begin, (end - begin) as usize)?;
-        verify(&whole, &self.contents.checksums, first_block + begin / BLOCK as u64)?;
+        let end = range.end.next_multiple_of(BLOCK as u64).min(section.length);
+        let at = HEADER as u64 + section.begin + begin;
+        let first = section.first_block + begin / BLOCK as u64;
+        let result = read(&self.file, at, (end - begin) as usize).and_then(|blocks| {
+            verify(&blocks, &self.checksums, first).map(|()| Bytes::from(blocks))
+        });
+        if let Err(Trouble::Damaged(_)) = result {
+            self.folder.discard_damaged(&self.id, self.identity);
+        }
         let (from, to) = (range.start - begin, range.end - begin);
-        Ok(Bytes::from(whole).slice(from as usize..to as usize))
+        result.map(|blocks| blocks.slice(from as usize..to as usize))
     }
 }
 

@@ -38,8 +38,8 @@ pub(crate) fn scan(folder: &Folder) -> io::Result<(u64, u64)> {
         let mut index = folder.index();
         seen.iter().for_each(|seen| index.insert_oldest(seen.id, seen.pages));
     }
-    folder.enforce_capacity()?;
     folder.scanned.store(true, Relaxed);
+    folder.enforce_capacity()?;
     let index = folder.index();
     Ok((index.objects(), index.pages() * PAGE))
 }
@@ -52,7 +52,8 @@ fn remove_leftovers(folder: &Folder) -> io::Result<()> {
         let Some(metadata) = unless_gone(entry.metadata())? else { continue };
         let age = now.duration_since(metadata.modified()?).unwrap_or_default();
         if !own && metadata.is_file() && age > DRAFT_AGE_MAX {
-            remove_file(&entry.path())?;
+            // On a read-only file system the objects can still be used.
+            let _ = remove_file(&entry.path());
         }
     }
     Ok(())
@@ -69,7 +70,7 @@ fn look(entry: &DirEntry, first: u8) -> io::Result<Option<Seen>> {
         return Ok(None);
     }
     if metadata.len() < HEADER as u64 {
-        remove_file(&entry.path())?;
+        let _ = remove_file(&entry.path());
         return Ok(None);
     }
     Ok(Some(Seen { used: metadata.modified()?, id, pages: pages(metadata.len()) }))

@@ -42,7 +42,7 @@ impl Writer {
             return Err(Trouble::TooLarge);
         }
         self.draft.reserve(HEADER as u64 + after)?;
-        self.draft.file.write_all_at(bytes, HEADER as u64 + before)?;
+        self.draft.written(self.draft.file.write_all_at(bytes, HEADER as u64 + before))?;
         self.checksums.update(bytes);
         self.len.store(after, Ordering::Release);
         Ok(())
@@ -77,8 +77,12 @@ impl Writer {
         let id = folder::id(key);
         let frame = Frame::new(&id, key, meta, &[len], &self.checksums.finish())?;
         self.draft.reserve(frame.file_size(len))?;
-        self.draft.file.write_all_at(&frame.trailer, HEADER as u64 + len)?;
-        self.draft.file.write_all_at(&frame.header, 0)?;
+        let file = &self.draft.file;
+        let write = || {
+            file.write_all_at(&frame.trailer, HEADER as u64 + len)?;
+            file.write_all_at(&frame.header, 0)
+        };
+        self.draft.written(write())?;
         self.draft.publish(&id, None)?;
         Ok(())
     }
