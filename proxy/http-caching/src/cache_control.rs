@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use http::HeaderName;
 use http::header::CACHE_CONTROL;
 
 use crate::fields::{Fields, is_token, is_token_byte, members, quoted_length};
@@ -17,10 +18,14 @@ use crate::freshness::{MAX_DELTA, delta_seconds};
 pub struct CacheControl {
     /// §5.2.1.5, §5.2.2.5
     pub no_store: bool,
-    /// §5.2.1.4, §5.2.2.4; also in the form that names fields, which we hold to the same rule
+    /// §5.2.1.4, §5.2.2.4, without field names, or with names that cannot be read
     pub no_cache: bool,
-    /// §5.2.2.7; also in the form that names fields, which we hold to the same rule
+    /// §5.2.2.4: fields not to be sent again without validation, each once
+    pub no_cache_fields: Vec<HeaderName>,
+    /// §5.2.2.7, without field names, or with names that cannot be read
     pub private: bool,
+    /// §5.2.2.7: fields meant for one visitor, each once
+    pub private_fields: Vec<HeaderName>,
     /// §5.2.2.9
     pub public: bool,
     /// §5.2.2.2
@@ -96,8 +101,8 @@ impl CacheControl {
         };
         match &*lower {
             b"no-store" => self.no_store = true,
-            b"no-cache" => self.no_cache = true,
-            b"private" => self.private = true,
+            b"no-cache" => self.no_cache |= !argument.names_fields(&mut self.no_cache_fields),
+            b"private" => self.private |= !argument.names_fields(&mut self.private_fields),
             b"public" => self.public |= plain,
             b"must-revalidate" => self.must_revalidate = true,
             b"proxy-revalidate" => self.proxy_revalidate = true,
@@ -126,6 +131,24 @@ fn lower_to(slot: &mut Option<Duration>, value: Duration) {
     *slot = Some(slot.map_or(value, |known| known.min(value)));
 }
 
+/// A list longer than this is held to name every field: comparing its names costs their square.
+const MAX_FIELDS: usize = 32;
+
+/// Adds a list of field names, as the qualified forms of §5.2.2.4 and §5.2.2.7 have it, to `names`;
+/// false when it names something else, nothing, or more than [`MAX_FIELDS`].
+pub(crate) fn field_names(list: &[u8], names: &mut Vec<HeaderName>) -> bool {
+    let mut named = false;
+    for member in members(list) {
+        match HeaderName::from_bytes(member) {
+            Ok(name) if names.contains(&name) => {}
+            Ok(name) if names.len() < MAX_FIELDS => names.push(name),
+            _ => return false,
+        }
+        named = true;
+    }
+    named
+}
+
 #[derive(PartialEq, Eq)]
 enum Argument<'a> {
     Absent,
@@ -134,6 +157,15 @@ enum Argument<'a> {
 }
 
 impl<'a> Argument<'a> {
+    /// Adds the field names of the qualified form; false when it is not that form, or names something
+    /// else, nothing, or more than [`MAX_FIELDS`].
+    fn names_fields(&self, names: &mut Vec<HeaderName>) -> bool {
+        match self {
+            Self::Value(value) => field_names(value, names),
+            Self::Absent | Self::Broken => false,
+        }
+    }
+
     /// A token or a quoted string; §5.2 lets either stand for the other.
     fn parse(bytes: &'a [u8]) -> Self {
         if is_token(bytes) {

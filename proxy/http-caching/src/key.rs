@@ -1,33 +1,63 @@
 //! Cache keys (RFC 9111 §2): what makes two requests ask for the same thing.
 
-/// Drops the query parameters whose decoded name matches one of the patterns, `name` or `prefix*`,
-/// and keeps order and bytes of the rest.
+use std::borrow::Cow;
+
+use http::HeaderName;
+use http::header::COOKIE;
+
+use crate::fields::{Fields, trim};
+use crate::reuse::variance;
+
+/// What an operator leaves out of the cache key, and what comes in beside the target.
+#[derive(Clone, Debug, Default)]
+pub struct KeyPolicy {
+    /// Query parameters that change nothing: `name` or `prefix*`, compared with decoded names.
+    pub ignore_query: Vec<String>,
+    /// Whether the order of differently named query parameters changes nothing.
+    pub sort_query: bool,
+    /// Request fields that every response depends on.
+    pub fields: Vec<HeaderName>,
+    /// Cookies that every response depends on, and the only ones that the origin server sees.
+    pub cookies: Vec<String>,
+}
+
+/// The query as it stands in the cache key: without ignored parameters and, where the policy says so,
+/// sorted by the bytes of the names before `=`.
 ///
-/// `None` when nothing changes; an empty string when nothing remains.
-pub fn filter_query(query: &str, ignore: &[String]) -> Option<String> {
-    if ignore.is_empty() || !query.split('&').any(|parameter| ignored(parameter, ignore)) {
-        return None;
+/// Parameters keep their bytes, and those of one name their order. `None` when nothing remains after
+/// dropping; a query that was empty before stays empty.
+pub fn keyed_query<'q>(query: &'q str, policy: &KeyPolicy) -> Option<Cow<'q, str>> {
+    if query.is_empty() {
+        return Some(Cow::Borrowed(query));
     }
-    let mut kept = String::with_capacity(query.len());
-    let mut first = true;
-    for parameter in query.split('&').filter(|parameter| !ignored(parameter, ignore)) {
-        if !first {
-            kept.push('&');
-        }
-        kept.push_str(parameter);
-        first = false;
+    let ignore = &policy.ignore_query;
+    let drops = !ignore.is_empty() && query.split('&').any(|parameter| ignored(parameter, ignore));
+    let sorts = policy.sort_query && !query.split('&').map(name).is_sorted();
+    if !drops && !sorts {
+        return Some(Cow::Borrowed(query));
     }
-    Some(kept)
+    let mut kept: Vec<&str> =
+        query.split('&').filter(|parameter| !drops || !ignored(parameter, ignore)).collect();
+    if sorts {
+        kept.sort_by_key(|parameter| name(parameter));
+    }
+    let kept = kept.join("&");
+    (!kept.is_empty()).then_some(Cow::Owned(kept))
+}
+
+/// The name of a query parameter as it stands.
+fn name(parameter: &str) -> &[u8] {
+    parameter.split('=').next().unwrap_or_default().as_bytes()
 }
 
 fn ignored(parameter: &str, ignore: &[String]) -> bool {
-    let name = parameter.split('=').next().unwrap_or_default();
+    let name = name(parameter);
     ignore.iter().any(|pattern| match pattern.strip_suffix('*') {
         Some(prefix) => {
-            let mut decoded = decode(name.as_bytes());
+            let mut decoded = decode(name);
             prefix.bytes().all(|byte| decoded.next() == Some(byte))
         }
-        None => decode(name.as_bytes()).eq(pattern.bytes()),
+        None => decode(name).eq(pattern.bytes()),
     })
 }
 
@@ -85,6 +115,61 @@ pub fn cache_key(
             out.extend_from_slice(query.as_bytes());
         }
     }
+}
+
+/// Appends the fields and cookies that the policy names to `out`; nothing when it names none.
+///
+/// Field values are compared as [`variance`] does. The cookies are those of [`keyed_cookies`], to the
+/// byte: what the origin server sees is what the key knows.
+pub fn push_keyed(policy: &KeyPolicy, request: &dyn Fields, out: &mut Vec<u8>) {
+    if policy.fields.is_empty() && policy.cookies.is_empty() {
+        return;
+    }
+    // `cache_key` ends with 0 or with 1 and a query of known length, so this is neither.
+    out.push(KEYED);
+    push_length(out, policy.fields.len());
+    variance(&policy.fields, request, out);
+    match keyed_cookies(request, &policy.cookies) {
+        None => out.push(0),
+        Some(cookies) => {
+            out.push(1);
+            push_length(out, cookies.len());
+            out.extend_from_slice(&cookies);
+        }
+    }
+}
+
+const KEYED: u8 = 2;
+
+/// The `Cookie` value with only the chosen cookies; `None` when the request has none of them.
+///
+/// They come in the order of `names`, whatever order the client has, so that one visitor's order is
+/// not another page. A cookie that comes several times comes with all its values, in the order of the
+/// request, for which one counts is for the origin server to say. Names are compared as they are.
+pub fn keyed_cookies(request: &dyn Fields, names: &[String]) -> Option<Vec<u8>> {
+    let mut kept = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        if names[..at].contains(name) {
+            continue;
+        }
+        request.for_each(&COOKIE, &mut |value| {
+            for pair in value.split(|byte| *byte == b';').map(trim) {
+                if cookie_name(pair) == Some(name.as_bytes()) {
+                    if !kept.is_empty() {
+                        kept.extend_from_slice(b"; ");
+                    }
+                    kept.extend_from_slice(pair);
+                }
+            }
+        });
+    }
+    (!kept.is_empty()).then_some(kept)
+}
+
+/// The name of a cookie pair (RFC 6265 §4.2.1); what has no `=` has none.
+fn cookie_name(pair: &[u8]) -> Option<&[u8]> {
+    let at = pair.iter().position(|byte| *byte == b'=')?;
+    Some(trim(&pair[..at]))
 }
 
 const LENGTH: usize = size_of::<u64>();

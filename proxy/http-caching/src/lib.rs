@@ -6,14 +6,16 @@
 //! not storing and of asking the origin server.
 //!
 //! The modules stand in the order in which a request meets them: [`fields`] and [`connection`] when
-//! it arrives, [`key`] and [`mod@reuse`] when the store is asked, [`validation`] and [`mod@range`] when a
-//! stored response answers it, [`storability`] and [`freshness`] when the origin server does, and
-//! [`invalidation`] when the request has changed something.
+//! it arrives, [`key`], [`encoding`] and [`mod@reuse`] when the store is asked, [`validation`] and
+//! [`mod@range`] when a stored response answers it, [`targeted`], [`storability`], [`freshness`],
+//! [`partial`] and [`mod@tags`] when the origin server does, and [`invalidation`] when the request has
+//! changed something.
 
 pub mod fields;
 
 pub mod connection;
 
+pub mod encoding;
 pub mod key;
 
 pub mod cache_control;
@@ -23,20 +25,30 @@ pub mod range;
 pub mod validation;
 
 pub mod freshness;
+pub mod partial;
 pub mod storability;
+pub mod tags;
+pub mod targeted;
 
 pub mod invalidation;
 
 pub use cache_control::CacheControl;
 pub use connection::hop_by_hop;
+pub use encoding::{Coding, choose, is_acceptable};
 pub use fields::Fields;
 pub use freshness::current_age;
 pub use invalidation::{invalidates, same_origin_target};
-pub use key::{cache_key, filter_query};
+pub use key::{KeyPolicy, cache_key, keyed_cookies, keyed_query, push_keyed};
+pub use partial::{ContentRange, Spans, combines, partial_storable};
 pub use range::{RangeOutcome, range};
-pub use reuse::{Reuse, reuse, variance};
-pub use storability::{NotStored, Policy, Storable, storable};
-pub use validation::{Precondition, confirms, precondition, update_stored};
+pub use reuse::{Reuse, remaining, request_control, reuse, variance};
+pub use storability::{Lifetimes, NotStored, Policy, SetCookie, Storable, storable};
+pub use tags::{TooManyTags, tags};
+pub use targeted::{Effective, Legacy, Source, effective_control};
+pub use validation::{
+    HeadUpdate, Precondition, conditions, confirms, head_confirms, precondition, select,
+    update_stored,
+};
 
 #[cfg(test)]
 mod fuzz;

@@ -1,16 +1,14 @@
 //! Ranges of a stored response (RFC 9110 §14.2, §13.1.5).
 
-use std::time::Duration;
-
 use http::Method;
-use http::header::{DATE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
+use http::header::{ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 
 use crate::fields::{Fields, members, with_single};
 use crate::freshness::{http_date, single_date};
-use crate::validation::EntityTag;
+use crate::validation::{EntityTag, is_strong_date};
 
 /// What part of a stored response a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RangeOutcome {
     /// All of it: no range, one that must be ignored, or an `If-Range` that does not hold.
     Whole,
@@ -23,9 +21,13 @@ pub enum RangeOutcome {
     },
     /// 416: no range lies within the content.
     Unsatisfiable,
-    /// More than one range: the caller serves the whole or hands the request over.
-    Several,
+    /// 206 with several parts, each from its first to its last byte, both included and both within
+    /// the content. They neither overlap nor touch, and stand in the order in which they were asked for.
+    Several(Vec<(u64, u64)>),
 }
+
+/// More ranges than this are not worth their overhead, and §14.2 lets us ignore them.
+pub const MAX_RANGES: usize = 16;
 
 /// Reads the range that a request wants of a stored, complete 200 response of `complete_length`
 /// bytes. Comes after [`crate::precondition`] (RFC 9110 §13.2.2).
@@ -71,41 +73,58 @@ fn if_range_holds(request: &dyn Fields, stored: &dyn Fields) -> bool {
     .unwrap_or(false)
 }
 
-/// Whether `Last-Modified` can be trusted to tell two versions apart (§8.8.2.2): the response was
-/// generated at least a second later.
-fn is_strong_date(stored: &dyn Fields) -> bool {
-    let (Some(modified), Some(date)) =
-        (single_date(stored, &LAST_MODIFIED), single_date(stored, &DATE))
-    else {
-        return false;
-    };
-    date.duration_since(modified).is_ok_and(|between| between >= Duration::from_secs(1))
-}
-
 /// Reads `Range`. One that is malformed, or in a unit other than bytes, is ignored (§14.2).
 fn parse(value: &[u8], complete_length: u64) -> RangeOutcome {
     let Some(set) = byte_ranges(value) else {
         return RangeOutcome::Whole;
     };
-    let mut satisfiable = None;
-    let mut several = false;
-    let mut any = false;
+    let mut parts: Vec<(u64, u64)> = Vec::new();
+    let (mut asked, mut sum) = (0_usize, 0_u64);
     for spec in members(set) {
         let Some(spec) = RangeSpec::parse(spec) else {
             return RangeOutcome::Whole;
         };
-        any = true;
-        if let Some(part) = spec.within(complete_length) {
-            several |= satisfiable.is_some();
-            satisfiable = Some(part);
+        asked += 1;
+        if asked > MAX_RANGES {
+            return RangeOutcome::Whole;
+        }
+        // A suffix of nothing is satisfiable, but no `Content-Range` can say so.
+        if complete_length == 0 && matches!(spec, RangeSpec::Suffix(1..)) {
+            return RangeOutcome::Whole;
+        }
+        if let Some((first, last)) = spec.within(complete_length) {
+            sum = sum.saturating_add(last - first + 1);
+            coalesce(&mut parts, (first, last));
         }
     }
-    match satisfiable {
-        _ if !any => RangeOutcome::Whole,
-        None => RangeOutcome::Unsatisfiable,
-        Some(_) if several => RangeOutcome::Several,
-        Some(part) => part,
+    match *parts {
+        _ if asked == 0 => RangeOutcome::Whole,
+        [] => RangeOutcome::Unsatisfiable,
+        // §14.2: who asks for more than there is wants to keep us busy.
+        _ if sum > complete_length => RangeOutcome::Whole,
+        [(first, last)] => RangeOutcome::Part { first, last },
+        _ => RangeOutcome::Several(parts),
     }
+}
+
+/// Adds a range to those before it. What overlaps or touches becomes one (§15.3.7.2), in the place of
+/// the earliest.
+fn coalesce(parts: &mut Vec<(u64, u64)>, (mut first, mut last): (u64, u64)) {
+    let mut place = parts.len();
+    let mut at = 0;
+    while let Some(&(known_first, known_last)) = parts.get(at) {
+        // Positions lie below the length of the content, so one more is still a number.
+        if known_first <= last + 1 && first <= known_last + 1 {
+            (first, last) = (first.min(known_first), last.max(known_last));
+            parts.remove(at);
+            place = place.min(at);
+            // It may now touch one that it did not touch before.
+            at = 0;
+        } else {
+            at += 1;
+        }
+    }
+    parts.insert(place.min(parts.len()), (first, last));
 }
 
 /// What follows `bytes=`. Unit names are case-insensitive (§14.1).
@@ -136,18 +155,14 @@ impl RangeSpec {
     }
 
     /// The bytes meant, if there are any.
-    fn within(&self, complete_length: u64) -> Option<RangeOutcome> {
+    fn within(&self, complete_length: u64) -> Option<(u64, u64)> {
         let (first, last) = match *self {
-            // A suffix of nothing is satisfiable, but no `Content-Range` can say so.
-            Self::Suffix(length) if length > 0 && complete_length == 0 => {
-                return Some(RangeOutcome::Whole);
-            }
             Self::Suffix(length) => (complete_length.saturating_sub(length), u64::MAX),
             Self::From(first) => (first, u64::MAX),
             Self::Between(first, last) => (first, last),
         };
         let end = complete_length.checked_sub(1)?;
-        (first <= end).then_some(RangeOutcome::Part { first, last: last.min(end) })
+        (first <= end).then_some((first, last.min(end)))
     }
 }
 

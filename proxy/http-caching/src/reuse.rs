@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use http::HeaderName;
-use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, COOKIE};
+use http::header::{
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, COOKIE, PRAGMA,
+};
 
 use crate::cache_control::CacheControl;
 use crate::fields::{Fields, members};
 use crate::freshness::is_fresh;
 use crate::key::push_length;
-use crate::storability::Storable;
+use crate::storability::Lifetimes;
 
 /// What a stored response is good for at this moment, for this request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,28 +28,72 @@ pub enum Reuse {
 
 /// Says what a stored response is good for at the age it has now.
 ///
+/// `purged_softly` is how long ago an operator marked it stale, if one did: it is stale since then at
+/// least, and answers for [`AFTER_PURGE`] or its own window while it is validated.
+///
 /// Request directives are advisory (RFC 9111 §5.2.1): hand over `CacheControl::default()` where they
-/// shall not count. `max-stale` has no effect, since how stale is acceptable is for the origin server
-/// and the operator to say; `only-if-cached` is the caller's business.
-pub fn reuse(stored: &Storable, age: Duration, request: &CacheControl) -> Reuse {
-    if stored.always_validate {
+/// shall not count. `max-stale` widens nothing that the origin server forbids, and what answers
+/// because of it is validated as well; `no-store` and `only-if-cached` are the caller's business.
+pub fn reuse(
+    lifetimes: &Lifetimes,
+    age: Duration,
+    purged_softly: Option<Duration>,
+    request: &CacheControl,
+) -> Reuse {
+    if lifetimes.always_validate {
         return Reuse::Validate;
     }
-    let lifetime = stored.lifetime;
     let young_enough = !request.no_cache && request.max_age.is_none_or(|max_age| age <= max_age);
-    if young_enough && is_fresh(lifetime, age.saturating_add(request.min_fresh.unwrap_or_default()))
-    {
+    let is_stale = purged_softly.is_some() || !is_fresh(lifetimes.lifetime, age);
+    let fresh_enough =
+        request.min_fresh.is_none_or(|more| lifetimes.lifetime >= age.saturating_add(more));
+    if !is_stale && young_enough && fresh_enough {
         return Reuse::Fresh;
     }
-    let within =
-        |window: Duration| !window.is_zero() && is_fresh(lifetime.saturating_add(window), age);
-    if young_enough && request.min_fresh.is_none() && within(stored.stale_while_revalidate) {
+    if !lifetimes.may_be_stale {
+        return Reuse::Validate;
+    }
+    let staleness = age.saturating_sub(lifetimes.lifetime).max(purged_softly.unwrap_or_default());
+    let mut window = lifetimes.stale_while_revalidate;
+    if purged_softly.is_some() {
+        window = window.max(AFTER_PURGE);
+    }
+    // §5.2.1.1: who limits the age wants nothing stale, unless `max-stale` says so.
+    let takes_stale = match request.max_stale {
+        Some(max_stale) => staleness <= max_stale,
+        None => request.max_age.is_none() && staleness < window,
+    };
+    if young_enough && request.min_fresh.is_none() && takes_stale {
         Reuse::WhileRevalidate
-    } else if within(stored.stale_if_error) {
+    } else if staleness < lifetimes.stale_if_error {
         Reuse::IfError
     } else {
         Reuse::Validate
     }
+}
+
+/// How long a response that an operator marked stale may answer while it is validated, where the
+/// origin server does not forbid it.
+pub const AFTER_PURGE: Duration = Duration::from_secs(60);
+
+/// How long a stored response stays fresh from now on; zero when it is stale.
+pub fn remaining(lifetimes: &Lifetimes, age: Duration) -> Duration {
+    lifetimes.lifetime.saturating_sub(age)
+}
+
+/// Reads the directives of a request. Without `Cache-Control`, `Pragma: no-cache` stands for
+/// `no-cache` (RFC 9111 §5.4).
+pub fn request_control(request: &dyn Fields) -> CacheControl {
+    let mut control = CacheControl::parse(request);
+    // Field names mean nothing in a request (§5.2.1.4).
+    control.no_cache |= !control.no_cache_fields.is_empty();
+    if !request.contains(&CACHE_CONTROL) {
+        request.for_each(&PRAGMA, &mut |value| {
+            control.no_cache |=
+                members(value).any(|member| member.eq_ignore_ascii_case(b"no-cache"));
+        });
+    }
+    control
 }
 
 /// Appends to `out` the request's values of the fields that a stored response varies on

@@ -2,23 +2,42 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{AUTHORIZATION, CONTENT_RANGE, SET_COOKIE, VARY};
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, SET_COOKIE, VARY,
+};
 use http::{HeaderName, Method, StatusCode};
 
 use crate::cache_control::CacheControl;
 use crate::fields::{Fields, members};
-use crate::freshness::{explicit_lifetime, initial_age, is_fresh};
+use crate::freshness::{initial_age, is_fresh};
+use crate::targeted::{Legacy, effective_control};
 use crate::validation::has_validator;
 
-/// What an operator adds where the origin server is silent.
+/// What an operator adds to what the origin server says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Freshness lifetime of a response that states none.
     pub ttl: Option<Duration>,
-    /// How long a stale response may answer while it is validated.
+    /// How long, at least, a stale response may answer while it is validated.
     pub stale_while_revalidate: Duration,
-    /// How long a stale response may answer while the upstream fails.
+    /// How long, at least, a stale response may answer while the upstream fails.
     pub stale_if_error: Duration,
+    /// What becomes of responses that set cookies.
+    pub set_cookie: SetCookie,
+    /// Which fields from before RFC 9213 are accepted.
+    pub legacy: Legacy,
+}
+
+/// What becomes of a response that sets a cookie (RFC 9111 §7.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SetCookie {
+    /// It is not stored, unless it says itself that the cookie alone is not to be shared.
+    #[default]
+    Refuse,
+    /// It is stored without the cookie.
+    Strip,
+    /// It is stored with the cookie, which every visitor will get.
+    Store,
 }
 
 /// Why a response is not stored.
@@ -28,7 +47,7 @@ pub enum NotStored {
     Method,
     /// The status is not final, or its meaning depends on more than the cache key.
     Status,
-    /// Part of a representation: 206, or a `Content-Range`.
+    /// Part of a representation, 206 or with a `Content-Range`, where it cannot be stored as a part.
     Partial,
     /// The client asked for no copy to be kept.
     RequestNoStore,
@@ -70,21 +89,35 @@ impl NotStored {
     }
 }
 
-/// How a response is to be stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Storable {
+/// How long a stored response may answer, and under which conditions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lifetimes {
     /// Freshness lifetime (RFC 9111 §4.2.1).
     pub lifetime: Duration,
-    /// Age when it was received, `corrected_initial_age` of §4.2.3.
-    pub age: Duration,
     /// How long after its lifetime it may answer while it is validated.
     pub stale_while_revalidate: Duration,
     /// How long after its lifetime it may answer while the upstream fails.
     pub stale_if_error: Duration,
     /// `no-cache`: never reused without validation.
     pub always_validate: bool,
+    /// Whether the origin server leaves it open to answer with a stale response (§4.2.4).
+    pub may_be_stale: bool,
+}
+
+/// How a response is to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storable {
+    /// How long it may answer.
+    pub lifetimes: Lifetimes,
+    /// Age when it was received, `corrected_initial_age` of §4.2.3.
+    pub age: Duration,
     /// The request fields it depends on: lower case, sorted, unique.
     pub vary: Vec<HeaderName>,
+    /// Fields that must not be stored with it, nor come in with an update: lower case, sorted,
+    /// unique. Those of one hop are not among them.
+    pub excluded: Vec<HeaderName>,
+    /// Whether the origin server lets it answer although the request had credentials (§3.5).
+    pub shared_with_credentials: bool,
 }
 
 /// More fields than this make variants that are never asked for twice.
@@ -103,32 +136,46 @@ pub fn storable(
     request_time: SystemTime,
     response_time: SystemTime,
 ) -> Result<Storable, NotStored> {
-    let control = CacheControl::parse(response);
     refuse_kind(method, status, response)?;
-    refuse_private(request, response, &control)?;
-    let vary = vary(response)?;
-
-    let lifetime = explicit_lifetime(&control, response, response_time)
-        // `no-cache` alone says when it is fresh: never.
-        .or_else(|| control.no_cache.then_some(Duration::ZERO))
-        .or_else(|| policy.ttl.filter(|_| is_heuristically_cacheable(status)))
-        .ok_or(NotStored::NoFreshness)?;
-    let (stale_while_revalidate, stale_if_error) = stale_windows(&control, policy);
-    let stored = Storable {
-        lifetime,
-        age: initial_age(response, request_time, response_time),
-        stale_while_revalidate,
-        stale_if_error,
-        always_validate: control.no_cache,
-        vary,
-    };
-    if !answers_without_validation(&stored) && !has_validator(response) {
-        return Err(NotStored::AlreadyStale);
-    }
-    Ok(stored)
+    judge(request, status, response, policy, request_time, response_time)
 }
 
-/// What kind of response is never stored, whatever its fields permit.
+/// Decides on a response of a kind that can be stored. A 206 has passed its own tests before.
+pub(crate) fn judge(
+    request: &dyn Fields,
+    status: StatusCode,
+    response: &dyn Fields,
+    policy: &Policy,
+    request_time: SystemTime,
+    response_time: SystemTime,
+) -> Result<Storable, NotStored> {
+    let effective = effective_control(response, policy.legacy, response_time);
+    let control = &effective.control;
+    if !is_understood(status) && (control.must_understand || !is_harmless(status)) {
+        return Err(NotStored::Status);
+    }
+    let shared_with_credentials = is_shared_with_credentials(control);
+    refuse_private(request, control, shared_with_credentials)?;
+    let excluded = excluded(response, control, policy.set_cookie)?;
+    let vary = vary(response)?;
+
+    let always_validate = control.no_cache || names_essential(&control.no_cache_fields);
+    let lifetime = effective
+        .lifetime(response, response_time)
+        // `no-cache` alone says when it is fresh: never.
+        .or_else(|| always_validate.then_some(Duration::ZERO))
+        .or_else(|| policy.ttl.filter(|_| is_heuristically_cacheable(status)))
+        .ok_or(NotStored::NoFreshness)?;
+    let lifetimes = with_stale_windows(lifetime, always_validate, control, policy);
+    let age = initial_age(response, request_time, response_time);
+    let kept = Without { fields: response, excluded: &excluded };
+    if !answers_without_validation(&lifetimes, age) && !has_validator(&kept) {
+        return Err(NotStored::AlreadyStale);
+    }
+    Ok(Storable { lifetimes, age, vary, excluded, shared_with_credentials })
+}
+
+/// What kind of response is never stored whole, whatever its fields permit.
 fn refuse_kind(
     method: &Method,
     status: StatusCode,
@@ -140,17 +187,14 @@ fn refuse_kind(
     if status == StatusCode::PARTIAL_CONTENT || response.contains(&CONTENT_RANGE) {
         return Err(NotStored::Partial);
     }
-    if !is_understood(status) {
-        return Err(NotStored::Status);
-    }
     Ok(())
 }
 
 /// What is meant for one visitor only.
 fn refuse_private(
     request: &dyn Fields,
-    response: &dyn Fields,
     control: &CacheControl,
+    shared_with_credentials: bool,
 ) -> Result<(), NotStored> {
     if CacheControl::parse(request).no_store {
         return Err(NotStored::RequestNoStore);
@@ -159,18 +203,63 @@ fn refuse_private(
     if control.no_store && !control.must_understand {
         return Err(NotStored::NoStore);
     }
-    if control.private {
+    if control.private || names_essential(&control.private_fields) {
         return Err(NotStored::Private);
     }
-    if response.contains(&SET_COOKIE) {
-        return Err(NotStored::SetCookie);
-    }
-    // §3.5
-    let shared_on_purpose = control.public || control.must_revalidate || control.s_maxage.is_some();
-    if request.contains(&AUTHORIZATION) && !shared_on_purpose {
+    if request.contains(&AUTHORIZATION) && !shared_with_credentials {
         return Err(NotStored::Authorization);
     }
     Ok(())
+}
+
+/// §3.5: the directives that let a response to a request with credentials answer others.
+fn is_shared_with_credentials(control: &CacheControl) -> bool {
+    control.public || control.must_revalidate || control.s_maxage.is_some()
+}
+
+/// Fields without which the stored content means something else, or goes to the wrong client. A
+/// directive that names one of these speaks of the whole response.
+const ESSENTIAL: [HeaderName; 4] = [CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, VARY];
+
+fn names_essential(names: &[HeaderName]) -> bool {
+    names.iter().any(|name| ESSENTIAL.contains(name))
+}
+
+/// The fields to leave out: those of the qualified `private` and `no-cache` (§5.2.2.4, §5.2.2.7), and
+/// the cookie where the policy says so.
+///
+/// A field under `no-cache` could be stored and shown after a validation; without it there is nothing
+/// to get wrong.
+fn excluded(
+    response: &dyn Fields,
+    control: &CacheControl,
+    set_cookie: SetCookie,
+) -> Result<Vec<HeaderName>, NotStored> {
+    let mut names = [&*control.private_fields, &*control.no_cache_fields].concat();
+    if response.contains(&SET_COOKIE) && !names.contains(&SET_COOKIE) {
+        match set_cookie {
+            SetCookie::Refuse => return Err(NotStored::SetCookie),
+            SetCookie::Strip => names.push(SET_COOKIE),
+            SetCookie::Store => {}
+        }
+    }
+    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    names.dedup();
+    Ok(names)
+}
+
+/// A response as it will be stored.
+pub(crate) struct Without<'a> {
+    pub(crate) fields: &'a dyn Fields,
+    pub(crate) excluded: &'a [HeaderName],
+}
+
+impl Fields for Without<'_> {
+    fn for_each(&self, name: &HeaderName, f: &mut dyn FnMut(&[u8])) {
+        if !self.excluded.contains(name) {
+            self.fields.for_each(name, f);
+        }
+    }
 }
 
 /// The statuses we know how to store (§3).
@@ -184,6 +273,7 @@ fn is_understood(status: StatusCode) -> bool {
         status.as_u16(),
         200 | 203
             | 204
+            | 206
             | 300
             | 301
             | 302
@@ -207,9 +297,16 @@ fn is_understood(status: StatusCode) -> bool {
     )
 }
 
-/// The statuses that may be kept without a stated lifetime (RFC 9110 §15.1), save 206.
+/// Statuses that nobody has registered, which stand for the first of their class (RFC 9110 §15). §3
+/// allows to store them where nothing asks us to understand them. Unknown 4xx are left out: they
+/// stand for 400.
+fn is_harmless(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 209..=225 | 227..=299 | 309..=399 | 512..=599)
+}
+
+/// The statuses that may be kept without a stated lifetime (RFC 9110 §15.1).
 fn is_heuristically_cacheable(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
 /// The fields named by `Vary` (RFC 9110 §12.5.5).
@@ -236,27 +333,40 @@ fn vary(response: &dyn Fields) -> Result<Vec<HeaderName>, NotStored> {
     Ok(names)
 }
 
-/// How long a stale response may answer while it is validated, and while the upstream fails.
-/// §4.2.4: the origin server's prohibition goes before its own permission and before the policy.
-fn stale_windows(control: &CacheControl, policy: &Policy) -> (Duration, Duration) {
+/// Adds how long a stale response may answer while it is validated, and while the upstream fails.
+/// §4.2.4: the origin server's prohibition goes before its own permission and before the policy; of
+/// these two the wider counts.
+fn with_stale_windows(
+    lifetime: Duration,
+    always_validate: bool,
+    control: &CacheControl,
+    policy: &Policy,
+) -> Lifetimes {
     // §5.2.2.10: `s-maxage` implies `proxy-revalidate`.
     let prohibited = control.must_revalidate
         || control.proxy_revalidate
-        || control.no_cache
+        || always_validate
         || control.s_maxage.is_some();
     if prohibited {
-        return (Duration::ZERO, Duration::ZERO);
+        return Lifetimes { lifetime, always_validate, ..Lifetimes::default() };
     }
-    (
-        control.stale_while_revalidate.unwrap_or(policy.stale_while_revalidate),
-        control.stale_if_error.unwrap_or(policy.stale_if_error),
-    )
+    let widest = |own: Option<Duration>, policy: Duration| own.unwrap_or_default().max(policy);
+    Lifetimes {
+        lifetime,
+        stale_while_revalidate: widest(
+            control.stale_while_revalidate,
+            policy.stale_while_revalidate,
+        ),
+        stale_if_error: widest(control.stale_if_error, policy.stale_if_error),
+        always_validate,
+        may_be_stale: true,
+    }
 }
 
 /// Whether there will be a moment when the response answers without being validated first.
-fn answers_without_validation(stored: &Storable) -> bool {
-    let window = stored.stale_while_revalidate.max(stored.stale_if_error);
-    !stored.always_validate && is_fresh(stored.lifetime.saturating_add(window), stored.age)
+fn answers_without_validation(lifetimes: &Lifetimes, age: Duration) -> bool {
+    let window = lifetimes.stale_while_revalidate.max(lifetimes.stale_if_error);
+    !lifetimes.always_validate && is_fresh(lifetimes.lifetime.saturating_add(window), age)
 }
 
 #[cfg(test)]

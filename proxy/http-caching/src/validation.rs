@@ -1,15 +1,17 @@
 //! Conditional requests (RFC 9110 §13) and what a 304 does to a stored response
 //! (RFC 9111 §3.2, §4.3).
 
+use std::time::Duration;
+
 use http::header::{
     AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED, SET_COOKIE,
 };
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::connection::hop_by_hop;
 use crate::fields::{Fields, trim, with_single};
-use crate::freshness::{http_date, single_date};
+use crate::freshness::{date, http_date, single_date};
 
 /// An entity tag (RFC 9110 §8.8.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +166,33 @@ fn not_modified_since(request: &dyn Fields, stored: &dyn Fields) -> bool {
     single_date(stored, modified).is_some_and(|modified| modified <= since)
 }
 
+/// Whether `Last-Modified` can be trusted to tell two versions apart (§8.8.2.2): the response was
+/// generated at least a second later.
+pub(crate) fn is_strong_date(stored: &dyn Fields) -> bool {
+    let (Some(modified), Some(date)) =
+        (single_date(stored, &LAST_MODIFIED), single_date(stored, &DATE))
+    else {
+        return false;
+    };
+    date.duration_since(modified).is_ok_and(|between| between >= Duration::from_secs(1))
+}
+
+/// The conditions by which the origin server can confirm a stored response (RFC 9111 §4.3.1): its
+/// entity tag in `If-None-Match`, its modification date in `If-Modified-Since`, both as they came.
+/// Empty where it has neither.
+pub fn conditions(stored: &dyn Fields) -> Vec<(HeaderName, HeaderValue)> {
+    let mut conditions = Vec::with_capacity(2);
+    let tag = with_single(stored, &ETAG, |value| {
+        EntityTag::parse(value).and_then(|_| HeaderValue::from_bytes(value).ok())
+    });
+    conditions.extend(tag.flatten().map(|value| (IF_NONE_MATCH, value)));
+    let modified = with_single(stored, &LAST_MODIFIED, |value| {
+        http_date(value).and_then(|_| HeaderValue::from_bytes(value).ok())
+    });
+    conditions.extend(modified.flatten().map(|value| (IF_MODIFIED_SINCE, value)));
+    conditions
+}
+
 /// Whether a response can be validated later: it has an entity tag or a modification date.
 pub fn has_validator(response: &dyn Fields) -> bool {
     with_single(response, &ETAG, |value| EntityTag::parse(value).is_some()).unwrap_or(false)
@@ -175,25 +204,93 @@ pub fn has_validator(response: &dyn Fields) -> bool {
 ///
 /// A 304 without validators is taken at its word: we asked about one stored response.
 pub fn confirms(stored: &dyn Fields, not_modified: &dyn Fields) -> bool {
-    let same_tag = with_single(not_modified, &ETAG, |new| {
+    if not_modified.count(&ETAG) == 1 && stored.contains(&ETAG) {
+        return same_tag(stored, not_modified) == Some(true);
+    }
+    same_date(stored, not_modified) != Some(false)
+}
+
+/// Whether a new entity tag is that of the stored response: a strong one by strong comparison, a weak
+/// one by weak (RFC 9111 §4.3.4). `None` where one of them has none, or several.
+fn same_tag(stored: &dyn Fields, new: &dyn Fields) -> Option<bool> {
+    with_single(new, &ETAG, |new| {
         with_single(stored, &ETAG, |old| match (EntityTag::parse(new), EntityTag::parse(old)) {
             (Some(new), Some(old)) if new.weak => new.weak_match(&old),
             (Some(new), Some(old)) => new.strong_match(&old),
             _ => new == old,
         })
-    });
-    match same_tag {
-        Some(Some(same)) => return same,
-        Some(None) if stored.contains(&ETAG) => return false,
-        _ => {}
-    }
-    let same_date = with_single(not_modified, &LAST_MODIFIED, |new| {
+    })
+    .flatten()
+}
+
+/// Whether a new modification date is that of the stored response. `None` where one of them has none,
+/// or several.
+fn same_date(stored: &dyn Fields, new: &dyn Fields) -> Option<bool> {
+    with_single(new, &LAST_MODIFIED, |new| {
         with_single(stored, &LAST_MODIFIED, |old| match (http_date(new), http_date(old)) {
             (Some(new), Some(old)) => new == old,
             _ => new == old,
         })
-    });
-    !matches!(same_date, Some(Some(false)))
+    })
+    .flatten()
+}
+
+/// Finds the stored response that a 304 speaks of (RFC 9111 §4.3.4), among those whose validators
+/// were sent. Of several the most recent counts.
+///
+/// A strong entity tag has to be matched by a strong one, a weak one by any, and only a 304 without
+/// tags goes by its `Last-Modified`. One without validators selects where there is no choice.
+pub fn select(stored: &[&dyn Fields], not_modified: &dyn Fields) -> Option<usize> {
+    let by_tag = not_modified.contains(&ETAG);
+    if !by_tag && !not_modified.contains(&LAST_MODIFIED) {
+        return (stored.len() == 1).then_some(0);
+    }
+    let matching = |stored: &dyn Fields| {
+        if by_tag { same_tag(stored, not_modified) } else { same_date(stored, not_modified) }
+    };
+    stored
+        .iter()
+        .enumerate()
+        .filter(|(_, stored)| matching(**stored) == Some(true))
+        .max_by_key(|(_, stored)| date(**stored))
+        .map(|(at, _)| at)
+}
+
+/// What the answer to a HEAD means for a stored response to GET.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadUpdate {
+    /// It is the same version: update its fields.
+    Updates,
+    /// It is another version: the stored response is stale.
+    Invalidates,
+    /// There is nothing to tell by.
+    Nothing,
+}
+
+/// Compares a 200 answer to HEAD with a stored response to GET that could have been chosen for the
+/// same request and has `stored_length` bytes (RFC 9111 §4.3.5).
+///
+/// An answer without validators would update by the letter of the RFC. Equal lengths alone prove
+/// little, so that it leaves the stored response as it is.
+pub fn head_confirms(stored: &dyn Fields, stored_length: u64, head: &dyn Fields) -> HeadUpdate {
+    let length = head
+        .contains(&CONTENT_LENGTH)
+        .then(|| with_single(head, &CONTENT_LENGTH, length).flatten() == Some(stored_length));
+    let tag = head.contains(&ETAG).then(|| same_tag(stored, head) == Some(true));
+    let date = head.contains(&LAST_MODIFIED).then(|| same_date(stored, head) == Some(true));
+    if [length, tag, date].contains(&Some(false)) {
+        HeadUpdate::Invalidates
+    } else if tag.or(date).is_some() {
+        HeadUpdate::Updates
+    } else {
+        HeadUpdate::Nothing
+    }
+}
+
+/// Digits alone, and no more than fit.
+fn length(value: &[u8]) -> Option<u64> {
+    value.iter().all(u8::is_ascii_digit).then_some(())?;
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// Replaces the fields of a stored response by those of the 304 that confirmed it (RFC 9111 §3.2).
