@@ -172,6 +172,17 @@ fn cookie_name(pair: &[u8]) -> Option<&[u8]> {
     Some(trim(&pair[..at]))
 }
 
+/// The parts of a cache key that stand behind their lengths: scheme, authority and path first.
+pub fn parts(mut key: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = key.split_first_chunk::<LENGTH>()?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+        let (part, rest) = rest.split_at_checked(length)?;
+        key = rest;
+        Some(part)
+    })
+}
+
 const LENGTH: usize = size_of::<u64>();
 
 /// Appends a length that stands before the bytes it counts.

@@ -1,44 +1,61 @@
-//! The store in memory, bounded by bytes.
+//! The memory tier, bounded by bytes.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use http::HeaderName;
 use http_caching::Fields;
 use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 
-use super::Stored;
-use crate::{config::model::Cache, random};
+use super::{Purges, Stored};
+use crate::config::model::Cache;
 
-type Key = Box<[u8]>;
+/// Fields that one URI may vary on, all its responses together.
+const MAX_VARY: usize = 32;
+/// How long a URI whose answers cannot be shared is remembered as such.
+const UNCACHEABLE: Duration = Duration::from_secs(30);
+/// How many of them.
+const MAX_UNCACHEABLE: u64 = 100_000;
 
 /// Stored responses by cache key, the least recently used leaving first. New responses are always
 /// admitted: at the opening of a sale the new pages are the ones that matter.
+///
+/// The map knows keys by a number; the response has the whole of it, so that two keys with one number
+/// cost a miss and nothing else.
 pub struct Store {
-    map: Moka<Key, Entry, ahash::RandomState>,
+    map: Moka<u64, Entry, ahash::RandomState>,
+    numbers: ahash::RandomState,
+    /// What was purged.
+    pub purges: Purges,
+    /// URIs whose last answer could not be shared.
+    uncacheable: Moka<u64, (), ahash::RandomState>,
     max_object: u64,
     /// Bytes of content that requests are fetching for the store.
     filling: AtomicU64,
     max_filling: u64,
+    evicted: Arc<AtomicU64>,
 }
 
-/// What stands under a key.
+/// What stands under a number.
 #[derive(Clone)]
 enum Entry {
-    /// A response; under a primary key one that does not vary.
+    /// A response.
     Response(Arc<Stored>),
     /// Responses to this URI vary and stand under longer keys (RFC 9111 §4.1).
     Varies(Arc<Variation>),
 }
 
 /// What the responses to a URI vary on.
-struct Variation {
-    fields: Vec<HeaderName>,
-    /// Part of the variants' keys: another one after the URI was removed, so that what stood under it
-    /// before is not found again.
-    generation: u64,
+pub struct Variation {
+    key: Box<[u8]>,
+    /// Sorted; all that any response has named.
+    pub fields: Vec<HeaderName>,
 }
 
 /// The outcome of a look-up.
@@ -53,28 +70,46 @@ pub enum Found {
 
 impl Store {
     /// An empty store.
-    pub fn new(config: &Cache) -> Self {
+    pub fn new(config: &Cache, purges: Purges) -> Self {
+        let evicted = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&evicted);
         let map = Moka::builder()
             .max_capacity(config.memory)
-            .weigher(|key: &Key, entry: &Entry| {
+            .weigher(|_: &u64, entry: &Entry| {
                 let weight = match entry {
                     Entry::Response(stored) => stored.weight(),
-                    Entry::Varies(variation) => 64 * variation.fields.len(),
+                    Entry::Varies(variation) => 512 + variation.key.len(),
                 };
-                u32::try_from(key.len() + weight + 128).unwrap_or(u32::MAX)
+                u32::try_from(weight).unwrap_or(u32::MAX)
             })
             .eviction_policy(EvictionPolicy::lru())
+            .eviction_listener(move |_, _, cause| {
+                if cause.was_evicted() {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+            })
             .build_with_hasher(ahash::RandomState::new());
         Self {
             map,
+            numbers: ahash::RandomState::new(),
+            purges,
+            uncacheable: Moka::builder()
+                .max_capacity(MAX_UNCACHEABLE)
+                .time_to_live(UNCACHEABLE)
+                .build_with_hasher(ahash::RandomState::new()),
             max_object: config.max_object.min(config.memory),
             filling: AtomicU64::new(0),
             max_filling: config.memory,
+            evicted,
         }
     }
 
+    fn number(&self, key: &[u8]) -> u64 {
+        self.numbers.hash_one(key)
+    }
+
     /// Takes room for content that is on its way into the store; `false` where all of it is taken.
-    pub(super) fn take_room(&self, bytes: u64) -> bool {
+    pub fn take_room(&self, bytes: u64) -> bool {
         let taken = self.filling.fetch_add(bytes, Ordering::Relaxed);
         if taken + bytes > self.max_filling {
             self.give_room_back(bytes);
@@ -84,70 +119,167 @@ impl Store {
     }
 
     /// Gives it back.
-    pub(super) fn give_room_back(&self, bytes: u64) {
+    pub fn give_room_back(&self, bytes: u64) {
         self.filling.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes of content beyond which a response is not stored.
+    /// Bytes of content beyond which a response is not kept in memory.
     pub fn max_object(&self) -> u64 {
         self.max_object
     }
 
     /// Looks for a response to a request with these fields.
     pub fn find(&self, key: &[u8], fields: &dyn Fields) -> Found {
-        match self.map.get(key) {
+        match self.map.get(&self.number(key)) {
             None => Found::Nothing,
-            Some(Entry::Response(stored)) => Found::Fit(stored),
-            Some(Entry::Varies(variation)) => match self.map.get(&*variation.key(key, fields)) {
-                Some(Entry::Response(stored)) => Found::Fit(stored),
-                _ => Found::OtherVariant,
+            Some(Entry::Response(stored)) => match self.standing(stored, key) {
+                Some(stored) => Found::Fit(stored),
+                None => Found::Nothing,
             },
+            Some(Entry::Varies(variation)) if *variation.key == *key => {
+                let variant = variation.variant(fields);
+                match self.get(&variant) {
+                    Some(stored) => Found::Fit(stored),
+                    None => Found::OtherVariant,
+                }
+            }
+            Some(Entry::Varies(_)) => Found::Nothing,
         }
     }
 
-    /// Stores a response under the primary key of its URI, in the place of what it replaces.
-    pub fn put(&self, key: &[u8], fields: &dyn Fields, stored: Stored) {
-        let stored = Arc::new(stored);
-        if stored.vary.is_empty() {
-            self.map.insert(key.into(), Entry::Response(stored));
-            return;
+    /// The response under this very key, that of its variant where it varies.
+    pub fn get(&self, key: &[u8]) -> Option<Arc<Stored>> {
+        match self.map.get(&self.number(key))? {
+            Entry::Response(stored) => self.standing(stored, key),
+            Entry::Varies(_) => None,
         }
-        let variation = match self.map.get(key) {
-            Some(Entry::Varies(known)) if known.fields == stored.vary => known,
-            _ => Arc::new(Variation {
-                fields: stored.vary.clone(),
-                generation: random::next(),
-            }),
-        };
-        let variant = variation.key(key, fields).into_boxed_slice();
-        self.map.insert(variant, Entry::Response(stored));
-        self.map.insert(key.into(), Entry::Varies(variation));
     }
 
-    /// Drops whatever is stored for a URI; says whether there was anything.
-    pub fn remove(&self, key: &[u8]) -> bool {
-        self.map.remove(key).is_some()
+    /// The response, unless it is another key's or purged.
+    fn standing(&self, stored: Arc<Stored>, key: &[u8]) -> Option<Arc<Stored>> {
+        if stored.key() != key {
+            return None;
+        }
+        if !self.purges.lets_stand(&stored) {
+            self.remove(&stored);
+            return None;
+        }
+        Some(stored)
     }
 
-    /// Responses and bytes; both lag a little behind.
+    /// What the responses under a primary key vary on, where it is known that they do.
+    pub fn variation(&self, key: &[u8]) -> Option<Arc<Variation>> {
+        match self.map.get(&self.number(key))? {
+            Entry::Varies(variation) if *variation.key == *key => Some(variation),
+            _ => None,
+        }
+    }
+
+    /// Learns that a response under a primary key varies on these fields too. Its responses are told
+    /// apart by all the fields that were ever named, which is never wrong. `None` where they are too many.
+    pub fn learn(&self, key: &[u8], fields: &[HeaderName]) -> Option<Arc<Variation>> {
+        let known = self.variation(key);
+        if let Some(known) = &known
+            && fields.iter().all(|name| known.fields.contains(name))
+        {
+            return Some(Arc::clone(known));
+        }
+        let mut all = known.map_or_else(Vec::new, |known| known.fields.clone());
+        for name in fields {
+            if !all.contains(name) {
+                all.push(name.clone());
+            }
+        }
+        if all.len() > MAX_VARY {
+            return None;
+        }
+        all.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        let variation = Arc::new(Variation {
+            key: key.into(),
+            fields: all,
+        });
+        self.map
+            .insert(self.number(key), Entry::Varies(Arc::clone(&variation)));
+        Some(variation)
+    }
+
+    /// Stores a response under its key, in the place of what it replaces.
+    pub fn put(&self, stored: Arc<Stored>) {
+        let number = self.number(stored.key());
+        self.map.insert(number, Entry::Response(stored));
+    }
+
+    /// Puts another form of a response in its place, unless something newer has taken it.
+    pub fn replace(&self, old: &Arc<Stored>, new: Arc<Stored>) -> bool {
+        let number = self.number(old.key());
+        match self.map.get(&number) {
+            Some(Entry::Response(there)) if Arc::ptr_eq(&there, old) => {
+                self.map.insert(number, Entry::Response(new));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Drops a response, unless something newer has taken its place.
+    pub fn remove(&self, stored: &Arc<Stored>) {
+        let number = self.number(stored.key());
+        if let Some(Entry::Response(there)) = self.map.get(&number)
+            && Arc::ptr_eq(&there, stored)
+        {
+            self.map.invalidate(&number);
+        }
+    }
+
+    /// Remembers for a while that the answers under a primary key cannot be shared.
+    pub fn note_uncacheable(&self, key: &[u8]) {
+        self.uncacheable.insert(self.number(key), ());
+    }
+
+    /// Whether that is so.
+    pub fn is_uncacheable(&self, key: &[u8]) -> bool {
+        self.uncacheable.contains_key(&self.number(key))
+    }
+
+    /// Drops everything that was purged; returns how many there were.
+    pub fn sweep(&self) -> u64 {
+        let mut swept = 0;
+        for (number, entry) in &self.map {
+            if let Entry::Response(stored) = entry
+                && !self.purges.lets_stand(&stored)
+            {
+                self.map.invalidate(&*number);
+                swept += 1;
+            }
+        }
+        swept
+    }
+
+    /// Entries and bytes; both lag a little behind.
     pub fn size(&self) -> (u64, u64) {
         (self.map.entry_count(), self.map.weighted_size())
+    }
+
+    /// Responses that had to leave for others.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
     }
 
     /// Lets evictions and counts catch up.
     pub fn tidy(&self) {
         self.map.run_pending_tasks();
+        self.uncacheable.run_pending_tasks();
     }
 }
 
 impl Variation {
-    /// The primary key and the request's values of the fields the response varies on. A primary key
-    /// never ends in this separator, because all its parts carry their lengths.
-    fn key(&self, primary: &[u8], fields: &dyn Fields) -> Vec<u8> {
-        let mut variant = Vec::with_capacity(primary.len() + 64);
-        variant.extend_from_slice(primary);
+    /// The key of the variant for a request with these fields: the primary key and the request's values
+    /// of the fields the responses vary on. A primary key never ends in this separator, because all its
+    /// parts carry their lengths.
+    pub fn variant(&self, fields: &dyn Fields) -> Vec<u8> {
+        let mut variant = Vec::with_capacity(self.key.len() + 64);
+        variant.extend_from_slice(&self.key);
         variant.push(0xff);
-        variant.extend_from_slice(&self.generation.to_be_bytes());
         http_caching::variance(&self.fields, fields, &mut variant);
         variant
     }

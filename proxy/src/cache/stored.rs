@@ -1,48 +1,63 @@
-//! A stored response, complete and ready to be sent.
+//! A stored response, in one piece of memory and ready to be sent.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, DATE, VIA},
+    header::{AGE, CONTENT_LENGTH, DATE, VIA},
 };
-use http_caching::{CacheControl, Storable};
+use http_caching::{Coding, Fields, Lifetimes, Storable};
 use pingora::http::ResponseHeader;
 
-use super::status::CACHE_STATUS;
+use super::{compress::Encoded, purge::Stamp};
 
 /// Our name in `Via`.
 pub const VIA_SELF: &str = "1.1 dhal";
 
-/// A response as it was stored, with the arithmetic of its freshness.
+/// What an entry costs in memory beyond its key, head and content: the struct, the map's books, the
+/// allocator's rounding. Measured by `benches/store`.
+const OVERHEAD: usize = 448;
+
+/// A response as it was stored, with the arithmetic of its freshness. Key, head and content lie behind
+/// each other in one allocation, because a million small responses should cost little beyond their bytes.
 pub struct Stored {
-    /// Status and fields, without those of the connection it came on.
-    pub header: ResponseHeader,
-    /// The same in HTTP/1.1's form, up to where the fields that differ from answer to answer begin.
-    pub head: Bytes,
-    /// The whole content.
-    pub body: Bytes,
-    /// When it arrived or was last validated.
-    pub response_time: SystemTime,
-    /// Its age at that moment.
-    pub initial_age: Duration,
-    /// Fresh until it is as old as this.
-    pub lifetime: Duration,
-    /// May be served this much longer while it is validated.
-    pub stale_while_revalidate: Duration,
-    /// May be served this much longer while the origin fails.
-    pub stale_if_error: Duration,
-    /// `no-cache`: never reused without validation.
-    pub always_validate: bool,
-    /// The origin allows it to answer requests with credentials (RFC 9111 §3.5).
-    pub shared_with_credentials: bool,
-    /// Fields it varies on, sorted; empty where it does not.
-    pub vary: Vec<HeaderName>,
+    data: Bytes,
+    key_len: u32,
+    head_len: u32,
+    content_length: u64,
+    status: u16,
+    flags: u8,
+    lifetime: u32,
+    stale_while_revalidate: u32,
+    stale_if_error: u32,
+    /// Milliseconds since 1970.
+    response_time: u64,
+    /// Milliseconds.
+    initial_age: u64,
+    /// What purges it.
+    pub stamp: Stamp,
+    /// The purge step up to which it is known to stand; see [`super::purge`].
+    pub(super) checked: AtomicU64,
+    /// Since when an operator calls it stale, in milliseconds since 1970; 0 where nobody does.
+    pub(super) soft_since: AtomicU64,
+    /// Answers it gave.
+    hits: AtomicU32,
+    /// No refresh before this moment, in milliseconds since 1970.
+    not_before: AtomicU64,
+    encoded: Option<Box<Encoded>>,
 }
 
-/// Fields that belong to one connection, or that each answer gets anew.
-const NOT_STORED: [&str; 14] = [
+const ALWAYS_VALIDATE: u8 = 1;
+const MAY_BE_STALE: u8 = 2;
+const SHARED_WITH_CREDENTIALS: u8 = 4;
+const ON_DISK: u8 = 8;
+
+/// Fields that belong to one connection, that each answer gets anew, or that speak to caches like us.
+const NOT_STORED: [&str; 19] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -57,121 +72,288 @@ const NOT_STORED: [&str; 14] = [
     "x-request-id",
     "ratelimit",
     "ratelimit-policy",
+    "surrogate-key",
+    "cache-tag",
+    "surrogate-control",
+    "x-accel-expires",
+    "dhal-cache-control",
 ];
 
+/// The judgement of the rules on a response, with what places it in the store.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// By `http-caching`.
+    pub rules: Storable,
+    /// When its head arrived.
+    pub response_time: SystemTime,
+    /// What purges it.
+    pub stamp: Stamp,
+}
+
 impl Stored {
-    /// Composes what is stored from a response and the judgement of the rules.
+    /// Composes what is stored. `header` comes from [`stored_header`]; `content` is `None` where it
+    /// lies on disk only.
     pub fn new(
+        key: &[u8],
         header: &ResponseHeader,
-        body: Bytes,
-        rules: &Storable,
-        response_time: SystemTime,
+        content: Option<&[u8]>,
+        content_length: u64,
+        judged: Judged,
     ) -> Self {
-        let mut header = stored_header(header, body.len());
-        if !header.headers.contains_key(DATE) {
-            // A recipient with a clock adds what the origin left out (RFC 9110 §6.6.1).
-            let _ = header.insert_header(DATE, httpdate::fmt_http_date(response_time));
-        }
-        let control = CacheControl::parse(&header.headers);
-        Self {
-            head: http1_head(&header),
-            shared_with_credentials: control.public
-                || control.s_maxage.is_some()
-                || control.must_revalidate,
-            header,
-            body,
+        let Judged {
+            rules,
             response_time,
-            initial_age: rules.age,
-            lifetime: rules.lifetime,
-            stale_while_revalidate: rules.stale_while_revalidate,
-            stale_if_error: rules.stale_if_error,
-            always_validate: rules.always_validate,
-            vary: rules.vary.clone(),
+            stamp,
+        } = judged;
+        let body = content.unwrap_or_default();
+        let mut head = BytesMut::with_capacity(512);
+        put_head(&mut head, header);
+        // Exactly as large as needed, so that what the weigher counts is what memory holds.
+        let mut data = Vec::with_capacity(key.len() + head.len() + body.len());
+        data.extend_from_slice(key);
+        data.extend_from_slice(&head);
+        data.extend_from_slice(body);
+        let mut flags = 0;
+        for (set, flag) in [
+            (rules.lifetimes.always_validate, ALWAYS_VALIDATE),
+            (rules.lifetimes.may_be_stale, MAY_BE_STALE),
+            (rules.shared_with_credentials, SHARED_WITH_CREDENTIALS),
+            (content.is_none(), ON_DISK),
+        ] {
+            if set {
+                flags |= flag;
+            }
+        }
+        Self {
+            data: Bytes::from(data.into_boxed_slice()),
+            key_len: clamp(key.len() as u64),
+            head_len: clamp(head.len() as u64),
+            content_length,
+            status: header.status.as_u16(),
+            flags,
+            lifetime: clamp(rules.lifetimes.lifetime.as_secs()),
+            stale_while_revalidate: clamp(rules.lifetimes.stale_while_revalidate.as_secs()),
+            stale_if_error: clamp(rules.lifetimes.stale_if_error.as_secs()),
+            response_time: millis(response_time),
+            initial_age: u64::try_from(rules.age.as_millis()).unwrap_or(u64::MAX),
+            checked: AtomicU64::new(stamp.seq),
+            stamp,
+            soft_since: AtomicU64::new(0),
+            hits: AtomicU32::new(0),
+            not_before: AtomicU64::new(0),
+            encoded: None,
         }
     }
 
-    /// The same content under fields that a `304` has brought up to date.
-    pub fn revalidated(
-        &self,
-        header: &ResponseHeader,
-        rules: &Storable,
-        response_time: SystemTime,
-    ) -> Self {
-        let mut stored = Self::new(header, self.body.clone(), rules, response_time);
-        // A 304 may leave `Vary` out; the key that it was found under stays true.
-        stored.vary.clone_from(&self.vary);
-        stored
+    /// The same response with compressed forms of its content.
+    pub fn with_encoded(&self, encoded: Encoded) -> Self {
+        Self {
+            data: self.data.clone(),
+            stamp: self.stamp.clone(),
+            checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
+            soft_since: AtomicU64::new(self.soft_since.load(Ordering::Relaxed)),
+            hits: AtomicU32::new(self.hits.load(Ordering::Relaxed)),
+            not_before: AtomicU64::new(self.not_before.load(Ordering::Relaxed)),
+            encoded: Some(Box::new(encoded)),
+            ..*self
+        }
+    }
+
+    /// The key it stands under, that of its variant where it varies.
+    pub fn key(&self) -> &[u8] {
+        self.data.get(..self.key_len as usize).unwrap_or_default()
+    }
+
+    /// Status line and fields in HTTP/1.1's form, up to where the fields that differ from answer to
+    /// answer begin.
+    pub fn head(&self) -> Bytes {
+        let start = self.key_len as usize;
+        self.data.slice(start..start + self.head_len as usize)
+    }
+
+    /// The content, where it lies in memory; else empty.
+    pub fn content(&self) -> Bytes {
+        self.data
+            .slice(self.key_len as usize + self.head_len as usize..)
+    }
+
+    /// Whether the content lies on disk only.
+    pub fn is_on_disk(&self) -> bool {
+        self.flags & ON_DISK != 0
+    }
+
+    /// Bytes of content, before any compression.
+    pub fn content_length(&self) -> u64 {
+        self.content_length
+    }
+
+    /// The compressed forms.
+    pub fn encoded(&self) -> Option<&Encoded> {
+        self.encoded.as_deref()
+    }
+
+    /// Head and content in this coding, as far as there is one.
+    pub fn form(&self, coding: Option<Coding>) -> (Bytes, Bytes) {
+        let encoded = coding.and_then(|coding| self.encoded()?.form(coding));
+        match encoded {
+            Some((head, content)) => (head.clone(), content.clone()),
+            None => (self.head(), self.content()),
+        }
     }
 
     /// Status code.
     pub fn status(&self) -> u16 {
-        self.header.status.as_u16()
+        self.status
     }
 
     /// Fields, for the rules.
-    pub fn fields(&self) -> &HeaderMap {
-        &self.header.headers
+    pub fn fields(&self) -> HeadFields<'_> {
+        let start = self.key_len as usize;
+        let head = self.data.get(start..start + self.head_len as usize);
+        HeadFields(head.unwrap_or_default())
+    }
+
+    /// When it arrived or was last validated.
+    pub fn response_time(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.response_time)
+    }
+
+    /// Its age when it arrived.
+    pub fn initial_age(&self) -> Duration {
+        Duration::from_millis(self.initial_age)
+    }
+
+    /// How long it is of use.
+    pub fn lifetimes(&self) -> Lifetimes {
+        Lifetimes {
+            lifetime: Duration::from_secs(u64::from(self.lifetime)),
+            stale_while_revalidate: Duration::from_secs(u64::from(self.stale_while_revalidate)),
+            stale_if_error: Duration::from_secs(u64::from(self.stale_if_error)),
+            always_validate: self.flags & ALWAYS_VALIDATE != 0,
+            may_be_stale: self.flags & MAY_BE_STALE != 0,
+        }
+    }
+
+    /// Whether the origin allows it to answer requests with credentials (RFC 9111 §3.5).
+    pub fn is_shared_with_credentials(&self) -> bool {
+        self.flags & SHARED_WITH_CREDENTIALS != 0
     }
 
     /// Current age (RFC 9111 §4.2.3). A clock that went back counts as no time passed.
     pub fn age(&self, now: SystemTime) -> Duration {
-        let resident = now.duration_since(self.response_time).unwrap_or_default();
-        http_caching::current_age(self.initial_age, resident)
+        let resident = millis(now).saturating_sub(self.response_time);
+        http_caching::current_age(self.initial_age(), Duration::from_millis(resident))
     }
 
-    /// Whether it may be reused without asking (RFC 9111 §4.2).
-    pub fn is_fresh(&self, now: SystemTime) -> bool {
-        self.age(now) < self.lifetime
+    /// Freshness that is left, in whole seconds; negative once it is stale (`ttl` of RFC 9211 §2.6).
+    pub fn ttl(&self, now: SystemTime) -> i64 {
+        let whole = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+        whole(u64::from(self.lifetime)).saturating_sub(whole(self.age(now).as_secs()))
     }
 
-    /// Whether it may be served while it is validated, for another second at least (RFC 5861 §3).
-    pub fn is_refreshable(&self, now: SystemTime) -> bool {
-        self.age(now) + Duration::from_secs(1) < self.lifetime + self.stale_while_revalidate
+    /// How long an operator has called it stale.
+    pub fn purged_softly(&self, now: SystemTime) -> Option<Duration> {
+        match self.soft_since.load(Ordering::Relaxed) {
+            0 => None,
+            since => Some(Duration::from_millis(millis(now).saturating_sub(since))),
+        }
     }
 
-    /// Bytes it takes in memory, roughly.
+    /// Counts an answer; returns how many there were.
+    pub fn count_hit(&self) -> u32 {
+        // Beyond a few nobody looks at the number, and a shared line that is not written costs nothing.
+        let hits = self.hits.load(Ordering::Relaxed);
+        if hits < POPULAR {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+        }
+        hits
+    }
+
+    /// Whether so many visitors asked for it that it is refreshed before it expires.
+    pub fn is_popular(&self) -> bool {
+        self.hits.load(Ordering::Relaxed) >= POPULAR
+    }
+
+    /// Whether a refresh has failed just now, or has been started.
+    pub fn rests(&self, now: SystemTime) -> bool {
+        self.not_before.load(Ordering::Relaxed) > millis(now)
+    }
+
+    /// No refresh for so long.
+    pub fn rest(&self, now: SystemTime, pause: Duration) {
+        self.not_before
+            .store(millis(now + pause), Ordering::Relaxed);
+    }
+
+    /// Bytes it takes in memory.
     pub fn weight(&self) -> usize {
-        // Names and values stand in the header map and once more in the prebuilt head.
-        self.body.len() + 3 * self.head.len() + 512
+        self.data.len() + self.encoded().map_or(0, Encoded::weight) + OVERHEAD
     }
 }
 
-fn stored_header(header: &ResponseHeader, body_len: usize) -> ResponseHeader {
+/// Visitors within one lifetime that make a response worth refreshing early.
+const POPULAR: u32 = 8;
+
+fn clamp(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// Milliseconds since 1970.
+pub fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The header of a response as it is stored: without what belongs to its connection or must not be
+/// kept (RFC 9111 §3.1), with its length and a date.
+pub fn stored_header(
+    header: &ResponseHeader,
+    content_length: Option<u64>,
+    excluded: &[HeaderName],
+    response_time: SystemTime,
+) -> ResponseHeader {
     let mut kept = header.clone();
+    kept.set_version(http::Version::HTTP_11);
     for name in http_caching::hop_by_hop(&header.headers) {
         kept.remove_header(&name);
     }
     for name in NOT_STORED {
         kept.remove_header(name);
     }
-    if header.status != StatusCode::NO_CONTENT {
+    for name in excluded {
+        kept.remove_header(name);
+    }
+    if let Some(length) = content_length
+        && header.status != StatusCode::NO_CONTENT
+    {
         // An integer is always a valid field value.
-        let _ = kept.insert_header(CONTENT_LENGTH, body_len);
+        let _ = kept.insert_header(CONTENT_LENGTH, length);
+    }
+    if !kept.headers.contains_key(DATE) {
+        // A recipient with a clock adds what the origin left out (RFC 9110 §6.6.1).
+        let _ = kept.insert_header(DATE, httpdate::fmt_http_date(response_time));
     }
     kept
 }
 
-/// The status line and all fields but `Age`, `Cache-Status` and the request's own ones.
-fn http1_head(header: &ResponseHeader) -> Bytes {
-    let mut out = BytesMut::with_capacity(512);
-    out.put_slice(b"HTTP/1.1 ");
-    out.put_slice(header.status.as_str().as_bytes());
-    out.put_u8(b' ');
-    out.put_slice(
-        header
-            .status
-            .canonical_reason()
-            .unwrap_or_default()
-            .as_bytes(),
-    );
-    out.put_slice(b"\r\n");
+/// Appends the status line and all fields but `Age`, `Cache-Status` and the request's own ones.
+pub fn put_head(out: &mut BytesMut, header: &ResponseHeader) {
+    put_status_line(out, header.status);
     for (name, value) in &header.headers {
         if *name != AGE {
-            put_field(&mut out, name.as_str(), value.as_bytes());
+            put_field(out, name.as_str(), value.as_bytes());
         }
     }
-    put_field(&mut out, VIA.as_str(), VIA_SELF.as_bytes());
-    out.freeze()
+    put_field(out, VIA.as_str(), VIA_SELF.as_bytes());
+}
+
+/// Appends the status line.
+pub fn put_status_line(out: &mut BytesMut, status: StatusCode) {
+    out.put_slice(b"HTTP/1.1 ");
+    out.put_slice(status.as_str().as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.put_slice(b"\r\n");
 }
 
 /// Appends a field line.
@@ -182,23 +364,82 @@ pub fn put_field(out: &mut impl BufMut, name: &str, value: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
+/// The fields of a stored head, read where they lie. Names are in lower case.
+#[derive(Clone, Copy)]
+pub struct HeadFields<'a>(pub &'a [u8]);
+
+impl<'a> HeadFields<'a> {
+    /// Name and value of each line.
+    pub fn lines(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let mut rest = self.0;
+        let mut first = true;
+        std::iter::from_fn(move || {
+            loop {
+                let end = memchr::memchr(b'\n', rest)?;
+                let line = &rest[..end.saturating_sub(1)];
+                rest = &rest[end + 1..];
+                if std::mem::take(&mut first) {
+                    continue;
+                }
+                let colon = memchr::memchr(b':', line)?;
+                return Some((&line[..colon], line.get(colon + 2..).unwrap_or_default()));
+            }
+        })
+    }
+}
+
+impl Fields for HeadFields<'_> {
+    fn for_each(&self, name: &HeaderName, f: &mut dyn FnMut(&[u8])) {
+        for (line, value) in self.lines() {
+            if line == name.as_str().as_bytes() {
+                f(value);
+            }
+        }
+    }
+}
+
+/// A stored head as Pingora's header, for doors that need one; values are shared, not copied.
+pub fn parse_head(head: &Bytes, status: u16) -> Option<ResponseHeader> {
+    let mut header = ResponseHeader::build_no_case(status, Some(16)).ok()?;
+    for (name, line) in HeadFields(head).lines() {
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(line)).ok()?;
+        let name = HeaderName::from_bytes(name).ok()?;
+        header.append_header(name, value).ok()?;
+    }
+    Some(header)
+}
+
+/// A copy of a stored response's fields.
+pub fn field_map(head: &Bytes) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(16);
+    for (name, line) in HeadFields(head).lines() {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name),
+            HeaderValue::from_maybe_shared(head.slice_ref(line)),
+        ) {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
 /// Fields that a `304` repeats (RFC 9110 §15.4.5), and those that say where the answer came from.
-pub fn goes_with_not_modified(name: &HeaderName) -> bool {
-    use http::header::{CONTENT_LOCATION, ETAG, EXPIRES, LAST_MODIFIED, VARY};
+pub fn goes_with_not_modified(name: &[u8]) -> bool {
     [
-        CACHE_CONTROL,
-        CONTENT_LOCATION,
-        DATE,
-        ETAG,
-        EXPIRES,
-        VARY,
-        LAST_MODIFIED,
-        AGE,
-        VIA,
+        &b"cache-control"[..],
+        b"content-location",
+        b"date",
+        b"etag",
+        b"expires",
+        b"vary",
+        b"last-modified",
+        b"age",
+        b"via",
+        b"cache-status",
+        b"cdn-cache-control",
+        b"x-request-id",
     ]
-    .contains(name)
-        || *name == CACHE_STATUS
-        || *name == HeaderName::from_static("x-request-id")
+    .contains(&name)
 }
 
 /// A field value from text that we composed; an impossible one becomes empty.

@@ -1,0 +1,343 @@
+//! The disk tier: what does not fit in memory, and what is to outlive the process.
+//!
+//! Objects are written behind the visitors' backs by one thread with a bounded queue; when it cannot
+//! keep up, responses live in memory only. Trouble with the disk is a miss, a number and one line in the
+//! log, never an answer to a visitor.
+
+use std::{
+
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use http::HeaderName;
+use http_caching::{Lifetimes, Storable};
+use object_files::{Files, Object, Options, Stats, Trouble, Writer};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Stored,
+    compress::{CODINGS, Encoded},
+    purge::Stamp,
+    stored::{Judged, millis},
+};
+use crate::config::model;
+
+/// The disk tier.
+pub struct Disk {
+    files: Files,
+    max_object: u64,
+    /// Trouble there was, besides damaged objects.
+    errors: AtomicU64,
+    /// The last attempt to write failed; said once until one succeeds.
+    troubled: AtomicBool,
+}
+
+/// What lies under a key.
+pub enum Loaded {
+    /// A response.
+    Response(Box<Stored>),
+    /// What the responses under this primary key vary on.
+    Variation(Vec<HeaderName>),
+}
+
+/// What stands before the head of a stored response.
+#[derive(Serialize, Deserialize)]
+struct Meta {
+    /// Absent for a variation.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(rename = "t", default)]
+    response_time: u64,
+    #[serde(rename = "i", default)]
+    initial_age: u64,
+    /// Lifetime and stale windows in seconds.
+    #[serde(rename = "l", default)]
+    lifetimes: [u64; 3],
+    #[serde(rename = "v", default)]
+    always_validate: bool,
+    #[serde(rename = "m", default)]
+    may_be_stale: bool,
+    #[serde(rename = "c", default)]
+    shared_with_credentials: bool,
+    #[serde(rename = "q", default)]
+    seq: u64,
+    #[serde(rename = "u", default)]
+    uri: u64,
+    #[serde(rename = "g", default, skip_serializing_if = "<[u64]>::is_empty")]
+    tags: Box<[u64]>,
+    /// Which of the codings have a section of their own, in their order.
+    #[serde(rename = "z", default, skip_serializing_if = "Vec::is_empty")]
+    codings: Vec<usize>,
+    /// Names of fields, for a variation.
+    #[serde(rename = "f", default, skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<String>,
+}
+
+/// A line of JSON, then the head as it is.
+fn encode(meta: &Meta, head: &[u8]) -> Vec<u8> {
+    // Numbers and names always serialise.
+    let mut out = serde_json::to_vec(meta).unwrap_or_default();
+    out.push(b'\n');
+    out.extend_from_slice(head);
+    out
+}
+
+fn decode(bytes: &[u8]) -> Option<(Meta, &[u8])> {
+    let line = memchr::memchr(b'\n', bytes)?;
+    let meta = serde_json::from_slice(&bytes[..line]).ok()?;
+    Some((meta, &bytes[line + 1..]))
+}
+
+fn meta_of(stored: &Stored) -> Vec<u8> {
+    let lifetimes = stored.lifetimes();
+    let encoded = stored.encoded();
+    let contents = encoded.map_or([None; CODINGS.len()], Encoded::contents);
+    let meta = Meta {
+        status: Some(stored.status()),
+        response_time: millis(stored.response_time()),
+        initial_age: u64::try_from(stored.initial_age().as_millis()).unwrap_or(u64::MAX),
+        lifetimes: [
+            lifetimes.lifetime,
+            lifetimes.stale_while_revalidate,
+            lifetimes.stale_if_error,
+        ]
+        .map(|window| window.as_secs()),
+        always_validate: lifetimes.always_validate,
+        may_be_stale: lifetimes.may_be_stale,
+        shared_with_credentials: stored.is_shared_with_credentials(),
+        seq: stored.stamp.seq,
+        uri: stored.stamp.uri,
+        tags: stored.stamp.tags.clone(),
+        codings: (0..CODINGS.len())
+            .filter(|at| contents[*at].is_some())
+            .collect(),
+        fields: Vec::new(),
+    };
+    encode(&meta, &stored.head())
+}
+
+impl Disk {
+    /// Opens the folder. What is in it can be used at once.
+    pub fn open(config: &model::Disk) -> std::io::Result<Self> {
+        Ok(Self {
+            files: Files::open(Options {
+                path: config.path.clone(),
+                capacity: config.size,
+                max_object: config.max_object,
+            })?,
+            max_object: config.max_object,
+            errors: AtomicU64::new(0),
+            troubled: AtomicBool::new(false),
+        })
+    }
+
+    /// Where the journal of purges is.
+    pub fn journal(config: &model::Disk) -> std::path::PathBuf {
+        config.path.join("purges")
+    }
+
+    /// Reads what is there, for the books. Look-ups do not wait for it. Blocks for long.
+    pub fn scan(&self) {
+        match self.files.scan() {
+            Ok((objects, bytes)) => tracing::info!(objects, bytes, "disk tier read"),
+            Err(why) => self.note("cannot be read", &Trouble::Io(why)),
+        }
+    }
+
+    /// Bytes of content that an object may have.
+    pub fn max_object(&self) -> u64 {
+        self.max_object
+    }
+
+    /// `false` only where there surely is nothing.
+    pub fn may_hold(&self, key: &[u8]) -> bool {
+        self.files.may_hold(key)
+    }
+
+    /// Objects, bytes, evictions, damage.
+    pub fn stats(&self) -> Stats {
+        self.files.stats()
+    }
+
+    /// Trouble there was, besides damaged objects.
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, what: &str, trouble: &Trouble) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        if !self.troubled.swap(true, Ordering::Relaxed) {
+            tracing::error!(%trouble, "the disk tier {what}; serving goes on without it");
+        }
+    }
+
+    fn noted<T>(&self, what: &str, result: Result<T, Trouble>) -> Option<T> {
+        match result {
+            Ok(done) => {
+                if self.troubled.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the disk tier works again");
+                }
+                Some(done)
+            }
+            Err(Trouble::TooLarge) => None,
+            Err(Trouble::Damaged(why)) => {
+                tracing::warn!(why, "a damaged object was removed from the disk tier");
+                None
+            }
+            Err(trouble) => {
+                self.note(what, &trouble);
+                None
+            }
+        }
+    }
+
+    /// What lies under a key. Content that is small enough comes along. Blocks.
+    pub fn load(&self, key: &[u8], max_in_memory: u64) -> Option<Loaded> {
+        let object = self.noted("cannot be read", self.files.get(key))??;
+        let loaded = self.decode(key, &object, max_in_memory);
+        if loaded.is_none() {
+            self.files.remove(key);
+        }
+        loaded
+    }
+
+    fn decode(&self, key: &[u8], object: &Object, max_in_memory: u64) -> Option<Loaded> {
+        let (meta, head) = decode(object.meta())?;
+        let Some(status) = meta.status else {
+            let names = meta.fields.iter();
+            let names = names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+            return Some(Loaded::Variation(names.collect()));
+        };
+        let lengths = object.section_lengths();
+        let length = *lengths.first()?;
+        let read = |section: usize, length: u64| {
+            let length = usize::try_from(length).ok()?;
+            self.noted("cannot be read", object.read_at(section, 0, length))
+        };
+        let fits = length <= max_in_memory;
+        let content = if fits { Some(read(0, length)?) } else { None };
+        let [lifetime, stale_while_revalidate, stale_if_error] =
+            meta.lifetimes.map(Duration::from_secs);
+        let judged = Judged {
+            rules: Storable {
+                lifetimes: Lifetimes {
+                    lifetime,
+                    stale_while_revalidate,
+                    stale_if_error,
+                    always_validate: meta.always_validate,
+                    may_be_stale: meta.may_be_stale,
+                },
+                age: Duration::from_millis(meta.initial_age),
+                vary: Vec::new(),
+                excluded: Vec::new(),
+                shared_with_credentials: meta.shared_with_credentials,
+            },
+            response_time: UNIX_EPOCH + Duration::from_millis(meta.response_time),
+            stamp: Stamp {
+                seq: meta.seq,
+                uri: meta.uri,
+                tags: meta.tags,
+            },
+        };
+        let head = Bytes::copy_from_slice(head);
+        let stored = Stored::from_head(key, &head, status, content.as_slice(), length, fits, judged);
+        let mut contents = [None, None, None];
+        for (section, at) in meta.codings.iter().enumerate() {
+            let slot = contents.get_mut(*at)?;
+            *slot = Some(read(section + 1, *lengths.get(section + 1)?)?);
+        }
+        let encoded = Encoded::of(&stored, contents);
+        Some(Loaded::Response(Box::new(match encoded {
+            Some(encoded) => stored.with_encoded(encoded),
+            None => stored,
+        })))
+    }
+
+    /// Writes a response down. Blocks.
+    pub fn save(&self, stored: &Stored) {
+        let content = stored.content();
+        let mut sections: Vec<&[u8]> = vec![&content];
+        if let Some(encoded) = stored.encoded() {
+            sections.extend(encoded.contents().into_iter().flatten().map(|c| &c[..]));
+        }
+        let put = self.files.put(stored.key(), &meta_of(stored), &sections);
+        self.noted("cannot be written", put);
+    }
+
+    /// Writes down what has changed of a response whose content is there already. Blocks.
+    pub fn save_meta(&self, stored: &Stored) {
+        let replaced = self.files.replace_meta(stored.key(), &meta_of(stored));
+        if self.noted("cannot be written", replaced) == Some(false) && !stored.is_on_disk() {
+            self.save(stored);
+        }
+    }
+
+    /// Writes down what the responses under a primary key vary on. Blocks.
+    pub fn save_variation(&self, key: &[u8], fields: &[HeaderName]) {
+        let meta = Meta {
+            status: None,
+            response_time: 0,
+            initial_age: 0,
+            lifetimes: [0; 3],
+            always_validate: false,
+            may_be_stale: false,
+            shared_with_credentials: false,
+            seq: 0,
+            uri: 0,
+            tags: Box::default(),
+            codings: Vec::new(),
+            fields: fields.iter().map(|name| name.as_str().to_owned()).collect(),
+        };
+        self.noted("cannot be written", self.files.put(key, &encode(&meta, &[]), &[]));
+    }
+
+    /// Begins a response whose content goes to the disk as it arrives. Blocks.
+    pub fn create(&self) -> Option<Writer> {
+        self.noted("cannot be written", self.files.create())
+    }
+
+    /// Completes it. Blocks.
+    pub fn finish(&self, writer: Writer, stored: &Stored) -> bool {
+        let finished = writer.finish(stored.key(), &meta_of(stored));
+        self.noted("cannot be written", finished).is_some()
+    }
+
+    /// Opens the content of a response. Blocks.
+    pub fn open_content(&self, stored: &Stored) -> Option<Object> {
+        let object = self.noted("cannot be read", self.files.get(stored.key()))??;
+        let same = decode(object.meta()).is_some_and(|(meta, _)| {
+            meta.response_time == millis(stored.response_time())
+                && object.section_lengths().first() == Some(&stored.content_length())
+        });
+        same.then_some(object)
+    }
+
+    /// Removes what lies under a key. Blocks.
+    pub fn remove(&self, key: &[u8]) {
+        self.files.remove(key);
+    }
+
+    /// Removes all that `stands` says no to; returns how many there were. Blocks for long.
+    pub fn sweep(&self, stands: &dyn Fn(&Stamp, &[u8]) -> bool) -> Option<u64> {
+        let swept = self.files.sweep(&mut |key, meta| match decode(meta) {
+            Some((meta, _)) if meta.status.is_some() => {
+                let stamp = Stamp {
+                    seq: meta.seq,
+                    uri: meta.uri,
+                    tags: meta.tags,
+                };
+                stands(&stamp, key)
+            }
+            Some(_) => true,
+            None => false,
+        });
+        self.noted("cannot be swept", swept.map_err(Trouble::Io))
+    }
+}
+
+

@@ -1,0 +1,244 @@
+//! Content on its way from the shop: to everyone who reads, and into the store.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use object_files::Writer;
+use pingora::http::ResponseHeader;
+
+use super::{
+    fetch::{Answer, Task},
+    flight::Broken,
+};
+use crate::{
+    cache::{
+        Stored,
+        store::Variation,
+        stored::{Judged, stored_header},
+    },
+    shared::Shared,
+};
+
+/// What goes to the disk at once.
+const BATCH: usize = 256 * 1024;
+
+/// What becomes of an answer that is to be stored.
+pub(super) struct Plan {
+    pub(super) header: ResponseHeader,
+    pub(super) key: Vec<u8>,
+    pub(super) variation: Option<Arc<Variation>>,
+    pub(super) judged: Judged,
+    pub(super) length: Option<u64>,
+    pub(super) compresses: bool,
+}
+
+/// Where the content is kept.
+enum Keep {
+    Memory,
+    File(Box<Spool>),
+    /// It is not.
+    Nowhere,
+}
+
+struct Spool {
+    writer: Writer,
+    batch: BytesMut,
+}
+
+/// Room taken of what all fetches may hold; given back when dropped.
+struct Room<'a> {
+    shared: &'a Shared,
+    taken: u64,
+}
+
+impl Room<'_> {
+    fn take(&mut self, bytes: u64) -> bool {
+        let taken = self.shared.store.take_room(bytes);
+        if taken {
+            self.taken += bytes;
+        }
+        taken
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.shared.store.give_room_back(self.taken);
+    }
+}
+
+/// Passes content on to those who read, who wait for each other; nothing is kept.
+pub(super) async fn pass(task: &Task, mut answer: Answer) {
+    let filler = &task.filler;
+    task.flight.pass();
+    loop {
+        match answer.piece().await {
+            Ok(Some(piece)) => {
+                if !task.flight.push(piece).await {
+                    return answer.discard(filler).await;
+                }
+            }
+            Ok(None) => {
+                task.flight.end(Ok(()));
+                return answer.release(filler).await;
+            }
+            Err(error) => {
+                task.flight.end(Err(Broken));
+                return answer.broke(filler, &error).await;
+            }
+        }
+    }
+}
+
+/// Passes content on and stores it when it is complete. What turns out too large for the store goes on
+/// to those who read it.
+pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
+    let filler = &task.filler;
+    let shared = filler.shared();
+    let mut room = Room { shared, taken: 0 };
+    let mut keep = Keep::Memory;
+    if plan.length.is_some_and(|l| l > shared.store.max_object()) {
+        keep = spool(task).await;
+    }
+    let mut arrived = 0;
+    loop {
+        let piece = match answer.piece().await {
+            Ok(Some(piece)) => piece,
+            Ok(None) => break,
+            Err(error) => {
+                task.flight.end(Err(Broken));
+                return answer.broke(filler, &error).await;
+            }
+        };
+        arrived += piece.len() as u64;
+        if matches!(keep, Keep::Memory)
+            && (arrived > shared.store.max_object() || !room.take(piece.len() as u64))
+        {
+            keep = spool(task).await;
+        }
+        keep = match keep {
+            Keep::Memory => {
+                task.flight.push(piece).await;
+                Keep::Memory
+            }
+            Keep::File(mut spool) => {
+                spool.batch.extend_from_slice(&piece);
+                if spool.batch.len() >= BATCH {
+                    write(task, spool, arrived).await
+                } else {
+                    Keep::File(spool)
+                }
+            }
+            Keep::Nowhere => {
+                if !task.flight.push(piece).await {
+                    return answer.discard(filler).await;
+                }
+                Keep::Nowhere
+            }
+        };
+        if let Keep::Nowhere = keep
+            && !task.flight.is_passing()
+        {
+            // Larger than the store takes: those who read go on, who comes now asks anew.
+            shared.store.note_uncacheable(&task.order.fetch.key);
+            shared.flights.retire(&task.flight);
+            task.flight.pass();
+        }
+    }
+    answer.release(filler).await;
+    match keep {
+        Keep::Memory => store(task, plan, arrived),
+        Keep::File(spool) => finish(task, spool, plan, arrived).await,
+        Keep::Nowhere => task.flight.end(Ok(())),
+    }
+}
+
+/// Complete, in memory.
+fn store(task: &Task, plan: Plan, arrived: u64) {
+    let shared = task.filler.shared();
+    let header = with_length(&plan, arrived);
+    let pieces = task.flight.pieces();
+    let stored = Stored::new(&plan.key, &header, Some(&pieces), arrived, plan.judged);
+    let stored = Arc::new(stored);
+    shared.store.put(Arc::clone(&stored));
+    task.flight.end(Ok(()));
+    shared.keep(&stored, plan.compresses, plan.variation);
+}
+
+/// From here on content goes to a file; what has arrived goes first.
+async fn spool(task: &Task) -> Keep {
+    let Some(disk) = task.filler.shared().disk.clone() else {
+        return Keep::Nowhere;
+    };
+    let pieces = task.flight.pieces();
+    let arrived: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+    let created = tokio::task::spawn_blocking(move || {
+        let mut writer = disk.create()?;
+        for piece in pieces {
+            writer.append(&piece).ok()?;
+        }
+        Some(writer)
+    });
+    match created.await {
+        Ok(Some(writer)) => {
+            task.flight.spool(writer.reader(), arrived);
+            Keep::File(Box::new(Spool {
+                writer,
+                batch: BytesMut::with_capacity(BATCH + 64 * 1024),
+            }))
+        }
+        _ => Keep::Nowhere,
+    }
+}
+
+/// Writes what has come together. What the disk does not take, or not any more, is passed on.
+async fn write(task: &Task, spool: Box<Spool>, arrived: u64) -> Keep {
+    let Spool { mut writer, mut batch } = *spool;
+    let bytes: Bytes = batch.split().freeze();
+    let again = bytes.clone();
+    let written = tokio::task::spawn_blocking(move || {
+        writer.append(&bytes).map(|()| writer)
+    });
+    match written.await {
+        Ok(Ok(writer)) => {
+            task.flight.spooled(arrived);
+            Keep::File(Box::new(Spool { writer, batch }))
+        }
+        _ => {
+            // Readers take what is in the file from there, and the rest from memory.
+            task.flight.push_now(again);
+            Keep::Nowhere
+        }
+    }
+}
+
+/// Complete, on the disk.
+async fn finish(task: &Task, spool: Box<Spool>, plan: Plan, arrived: u64) {
+    let Keep::File(spool) = write(task, spool, arrived).await else {
+        return task.flight.end(Ok(()));
+    };
+    let shared = Arc::clone(task.filler.shared());
+    let header = with_length(&plan, arrived);
+    let stored = Arc::new(Stored::new(&plan.key, &header, None, arrived, plan.judged));
+    let done = tokio::task::spawn_blocking({
+        let (shared, stored) = (Arc::clone(&shared), Arc::clone(&stored));
+        move || {
+            let Some(disk) = &shared.disk else { return false };
+            disk.finish(spool.writer, &stored)
+        }
+    });
+    if let Ok(true) = done.await {
+        shared.store.put(Arc::clone(&stored));
+        shared.keep_variation(plan.variation);
+    }
+    task.flight.end(Ok(()));
+}
+
+fn with_length(plan: &Plan, length: u64) -> ResponseHeader {
+    stored_header(
+        &plan.header,
+        Some(length),
+        &[],
+        plan.judged.response_time,
+    )
+}

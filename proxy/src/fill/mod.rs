@@ -1,0 +1,341 @@
+//! Fetching for the store: what the shop is asked on everyone's behalf.
+//!
+//! A request that the store cannot answer by itself comes here. It joins the fetch that is on its way
+//! for the same thing, or begins one, and is answered as soon as the head of an answer is here: from
+//! the store, or with content that is still arriving. Refreshes behind a visitor's back, and warming,
+//! are fetches that nobody waits for.
+
+pub mod fetch;
+pub mod flight;
+mod request;
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use http::{HeaderMap, Method};
+use http_caching::{CacheControl, Reuse};
+use pingora::{connectors::http::Connector, http::ResponseHeader};
+use tokio::{
+    sync::mpsc,
+    time::{Instant as Deadline, timeout_at},
+};
+
+use crate::{
+    cache::{Found, Stored, purge::Standing, status::Outcome},
+    edge::{Fetch, Scheme, decide::Now},
+    respond::failure::Failure,
+    shared::Shared,
+    snapshot::Snapshot,
+};
+use flight::{Asked, Flight, Head, Reader, Stage};
+
+/// Times that a request looks for an answer before it goes to the shop by itself: for the store's
+/// disk, for what the shop varies on, for a fetch that a purge overtook, and one for bad luck.
+const ROUNDS: usize = 6;
+/// Fetches that a request waits for in vain before it goes by itself.
+const PATIENCE: u32 = 2;
+
+/// A request for which something is to be fetched.
+pub struct Order {
+    /// What was decided.
+    pub fetch: Fetch,
+    /// The configuration it began under.
+    pub snapshot: Arc<Snapshot>,
+    /// GET or HEAD.
+    pub method: Method,
+    /// The visitor's fields.
+    pub fields: HeaderMap,
+    /// The visitor.
+    pub client: IpAddr,
+    /// The scheme it came by.
+    pub scheme: Scheme,
+    /// `X-Request-ID`.
+    pub request_id: String,
+    /// When its head was complete.
+    pub began: Now,
+}
+
+/// How a request is answered.
+pub enum Served {
+    /// From the store.
+    Stored(Arc<Stored>),
+    /// With content that is on its way.
+    Stream(Arc<Head>, Reader),
+    /// Not from here: the visitor's own request has to go to the shop.
+    Own,
+    /// There is no answer.
+    Failed(Failure),
+}
+
+/// The answer, and how it came about.
+pub struct Answered {
+    /// The answer.
+    pub served: Served,
+    /// The store's part.
+    pub outcome: Outcome,
+    /// Who was asked for it.
+    pub asked: Asked,
+}
+
+/// Fetches for the store; one per thread, with connections of its own.
+pub struct Filler {
+    shared: Arc<Shared>,
+    connector: Connector,
+    started: Instant,
+}
+
+impl Filler {
+    /// A filler without connections yet.
+    pub fn new(shared: &Arc<Shared>, started: Instant, pool: usize) -> Self {
+        let mut options = pingora::connectors::ConnectorOptions::new(pool);
+        options.offload_threadpool = None;
+        Self {
+            shared: Arc::clone(shared),
+            connector: Connector::new(Some(options)),
+            started,
+        }
+    }
+
+    /// Answers a request. Interim answers go to `interim` as they come.
+    pub async fn get(
+        self: &Arc<Self>,
+        order: &Arc<Order>,
+        interim: &mpsc::Sender<Arc<ResponseHeader>>,
+    ) -> Answered {
+        let store = &self.shared.store;
+        let key = &order.fetch.key;
+        let reason = order.fetch.own.reason;
+        // What was purged before this moment is no answer.
+        let seq = store.purges.seq();
+        let mut asked = Asked::default();
+        let mut in_vain = 0;
+        for round in 0..ROUNDS {
+            if (round > 0 || !order.fetch.validate)
+                && let Some(answered) = self.look(order, round > 0)
+            {
+                return answered;
+            }
+            if store.is_uncacheable(key) {
+                break;
+            }
+            let variation = store.variation(key);
+            let variant = variation.as_ref().map(|v| v.variant(&order.fields));
+            let full: &[u8] = variant.as_deref().unwrap_or(key);
+            let (flight, ours) = self.shared.flights.join(full, seq);
+            if ours {
+                self.begin(&flight, order, variation);
+            }
+            let limit = order.snapshot.config.cache.lock_timeout;
+            let limit = (!ours).then(|| Deadline::now() + limit);
+            // Held until a reader takes its place, or the fetch might end for want of anyone.
+            let stay = flight.stay();
+            let stage = self.wait(&flight, limit, interim).await;
+            asked = flight.asked();
+            let collapsed = !ours;
+            let fetched = |stored| Outcome::Forwarded {
+                reason,
+                stored,
+                collapsed,
+            };
+            match stage {
+                None => {
+                    // It takes too long. Who finds that first begins another, which the others join.
+                    self.shared.flights.retire(&flight);
+                    in_vain += 1;
+                    if in_vain == PATIENCE || limit.is_some_and(|_| self.collapsing_is_off(order)) {
+                        break;
+                    }
+                }
+                Some(Stage::Arriving(head)) => {
+                    if flight.seq < seq
+                        && store.purges.standing(&head.stamp, full) != Standing::Untouched
+                    {
+                        self.shared.flights.retire(&flight);
+                        continue;
+                    }
+                    if !request::fits(&head.vary, &flight.sent(), &order.fields) {
+                        continue;
+                    }
+                    let Some(reader) = Reader::new(&flight) else {
+                        continue;
+                    };
+                    let outcome = fetched(head.is_stored);
+                    return Answered {
+                        served: Served::Stream(head, reader),
+                        outcome,
+                        asked,
+                    };
+                }
+                Some(Stage::Solo(head)) if ours => {
+                    let Some(reader) = Reader::new(&flight) else {
+                        continue;
+                    };
+                    return Answered {
+                        served: Served::Stream(head, reader),
+                        outcome: fetched(false),
+                        asked,
+                    };
+                }
+                Some(Stage::Solo(_) | Stage::Refused) => break,
+                Some(Stage::Stored(stored, confirmed)) => {
+                    let outcome = match confirmed {
+                        true if ours => Outcome::Revalidated,
+                        _ => fetched(true),
+                    };
+                    return Answered {
+                        served: Served::Stored(stored),
+                        outcome,
+                        asked,
+                    };
+                }
+                Some(Stage::Asking | Stage::Again) => {}
+                Some(Stage::Failed(failure)) => return self.failed(order, failure, asked),
+            }
+            drop(stay);
+        }
+        Answered {
+            served: Served::Own,
+            outcome: Outcome::Forwarded {
+                reason,
+                stored: false,
+                collapsed: false,
+            },
+            asked,
+        }
+    }
+
+    fn collapsing_is_off(&self, order: &Order) -> bool {
+        order.snapshot.config.cache.lock_timeout.is_zero()
+    }
+
+    /// What the store has by now.
+    fn look(self: &Arc<Self>, order: &Arc<Order>, waited: bool) -> Option<Answered> {
+        let Found::Fit(stored) = self
+            .shared
+            .store
+            .find(&order.fetch.key, &order.fields)
+        else {
+            return None;
+        };
+        let now = SystemTime::now();
+        let outcome = match self.reuse(order, &stored, now) {
+            Reuse::Fresh => Outcome::Hit,
+            Reuse::WhileRevalidate => {
+                self.refresh(order, &stored, now);
+                Outcome::HitStale
+            }
+            // What has just come for this request answers it, however short its life is.
+            _ if waited && order.fetch.validate && stored.response_time() >= order.began.wall => {
+                Outcome::Hit
+            }
+            Reuse::IfError | Reuse::Validate => return None,
+        };
+        Some(Answered {
+            served: Served::Stored(stored),
+            outcome,
+            asked: Asked::default(),
+        })
+    }
+
+    fn reuse(&self, order: &Order, stored: &Stored, now: SystemTime) -> Reuse {
+        let policy = order.fetch.own.route.policy.as_ref();
+        let control = match policy {
+            Some(policy) if policy.honours_client => http_caching::request_control(&order.fields),
+            _ => CacheControl::default(),
+        };
+        http_caching::reuse(
+            &stored.lifetimes(),
+            stored.age(now),
+            stored.purged_softly(now),
+            &control,
+        )
+    }
+
+    /// What is stored may answer when the shop cannot (RFC 5861 §4).
+    fn failed(&self, order: &Order, failure: Failure, asked: Asked) -> Answered {
+        let now = SystemTime::now();
+        if let Found::Fit(stored) = self
+            .shared
+            .store
+            .find(&order.fetch.key, &order.fields)
+            && !matches!(self.reuse(order, &stored, now), Reuse::Validate)
+        {
+            return Answered {
+                served: Served::Stored(stored),
+                outcome: Outcome::HitStaleError,
+                asked,
+            };
+        }
+        Answered {
+            served: Served::Failed(failure),
+            outcome: Outcome::None,
+            asked,
+        }
+    }
+
+    /// Waits for what comes of a fetch; `None` where that takes too long.
+    async fn wait(
+        &self,
+        flight: &Arc<Flight>,
+        limit: Option<Deadline>,
+        interim: &mpsc::Sender<Arc<ResponseHeader>>,
+    ) -> Option<Stage> {
+        let mut changed = flight.watch();
+        let mut seen = 0;
+        loop {
+            changed.borrow_and_update();
+            for header in flight.interim(seen) {
+                seen += 1;
+                // A visitor who takes none of them still gets the answer.
+                let _ = interim.try_send(header);
+            }
+            match flight.stage() {
+                Stage::Asking => {}
+                stage => return Some(stage),
+            }
+            let told = match limit {
+                Some(limit) => timeout_at(limit, changed.changed()).await.ok()?,
+                None => changed.changed().await,
+            };
+            if told.is_err() {
+                return Some(flight.stage());
+            }
+        }
+    }
+
+    /// Fetches anew what is stale or soon will be, unless that is under way or has just failed.
+    pub fn refresh(self: &Arc<Self>, order: &Arc<Order>, stored: &Stored, now: SystemTime) {
+        if stored.rests(now) {
+            return;
+        }
+        let seq = self.shared.store.purges.seq();
+        let (flight, ours) = self.shared.flights.join(stored.key(), seq);
+        if ours {
+            self.shared.metrics.refreshes.inc();
+            let variation = self.shared.store.variation(&order.fetch.key);
+            self.begin(&flight, order, variation);
+        }
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        flight: &Arc<Flight>,
+        order: &Arc<Order>,
+        variation: Option<Arc<crate::cache::store::Variation>>,
+    ) {
+        let task = fetch::Task {
+            filler: Arc::clone(self),
+            flight: Arc::clone(flight),
+            order: Arc::clone(order),
+            variation,
+        };
+        tokio::spawn(task.run());
+    }
+
+    fn tick(&self) -> Duration {
+        self.started.elapsed()
+    }
+}

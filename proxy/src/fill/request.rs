@@ -1,0 +1,206 @@
+//! What the shop is asked when its answer is to be shared.
+//!
+//! What is not in the key must not shape what is stored. So this request is not the visitor's: it is
+//! composed here, from the key, from the fields that the policy or the shop's own `Vary` name, and from
+//! what we say of ourselves. Everything else of the visitor's request stays behind; if the answer then
+//! is none to be shared, the visitor's own request goes out whole.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{
+        ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, COOKIE, FORWARDED,
+        HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA,
+        RANGE, TE, UPGRADE_INSECURE_REQUESTS, USER_AGENT, VIA,
+    },
+};
+use pingora::{Result, http::RequestHeader};
+
+use super::Order;
+use crate::{
+    cache::{
+        Stored,
+        store::Variation,
+        stored::{VIA_SELF, value},
+    },
+    random,
+    respond::fields::{
+        NEVER_FORWARDED, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
+        X_REQUEST_ID,
+    },
+};
+
+/// What a shop that wants to know sees of us where no visitor's browser counts.
+const AGENT: &str = concat!("dhal/", env!("CARGO_PKG_VERSION"));
+
+/// Fields whose value follows from the key, or that never reach a shop with such a request, so that
+/// `Vary` may name them without consequence. Shops are asked for plain content: compressing is our part.
+const SETTLED: [HeaderName; 4] = [HOST, X_FORWARDED_PROTO, X_FORWARDED_HOST, ACCEPT_ENCODING];
+
+/// Fields of a visitor's request that say nothing about the page it wants.
+const HARMLESS: [HeaderName; 24] = [
+    HOST,
+    ACCEPT_ENCODING,
+    CACHE_CONTROL,
+    CONNECTION,
+    PRAGMA,
+    TE,
+    UPGRADE_INSECURE_REQUESTS,
+    USER_AGENT,
+    VIA,
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_MATCH,
+    IF_UNMODIFIED_SINCE,
+    FORWARDED,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PROTO,
+    X_REQUEST_ID,
+    TRACEPARENT,
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("dnt"),
+    HeaderName::from_static("priority"),
+    HeaderName::from_static("content-length"),
+];
+
+/// A request to fill the store with, and the fields that could shape its answer.
+pub(super) struct Composed {
+    pub(super) header: RequestHeader,
+    /// What it says of the visitor or of us, for comparing by `Vary`.
+    pub(super) sent: HeaderMap,
+}
+
+/// The fields of `Vary` that tell responses of one key apart; `None` where the shop names some that it
+/// is never asked with, so that nobody can say whom the answer is for.
+pub(super) fn significant(vary: &[HeaderName]) -> Option<Vec<HeaderName>> {
+    let never = |name: &HeaderName| {
+        NEVER_FORWARDED.contains(&name.as_str()) || *name == X_FORWARDED_FOR
+    };
+    if vary.iter().any(never) {
+        return None;
+    }
+    let kept = vary.iter().filter(|name| !SETTLED.contains(name));
+    Some(kept.cloned().collect())
+}
+
+/// Whether a response to a request with the fields `sent`, which varies on these, is one for `request`.
+pub(super) fn fits(vary: &[HeaderName], sent: &HeaderMap, request: &HeaderMap) -> bool {
+    let value = |fields: &HeaderMap, name: &HeaderName| {
+        let mut out = Vec::new();
+        http_caching::variance(std::slice::from_ref(name), fields, &mut out);
+        out
+    };
+    vary.iter().all(|name| value(sent, name) == value(request, name))
+}
+
+/// Whether the visitor's request says no more about the page it wants than the composed one does.
+pub(super) fn is_all_of(order: &Order, sent: &HeaderMap) -> bool {
+    let fields = &order.fields;
+    order.method == Method::GET
+        && !fields.contains_key(RANGE)
+        && !fields.contains_key(IF_RANGE)
+        && fields.iter().all(|(name, value)| {
+            let everything = *name == ACCEPT && value == "*/*";
+            everything
+                || HARMLESS.contains(name)
+                || name.as_str().starts_with("sec-fetch-")
+                || NEVER_FORWARDED.contains(&name.as_str())
+                || sent.get_all(name).iter().any(|there| there == value)
+        })
+}
+
+/// Composes the request. `stored` is validated where there is one.
+pub(super) fn compose(
+    order: &Order,
+    variation: Option<&Variation>,
+    stored: Option<&Stored>,
+) -> Result<Composed> {
+    let fetch = &order.fetch;
+    let mut sent = HeaderMap::new();
+    sent.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    sent.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    let policy = fetch.own.route.policy.as_ref();
+    let keyed = policy.map(|policy| &policy.key);
+    let named = keyed.map_or(&[][..], |key| &key.fields);
+    let varies = variation.map_or(&[][..], |variation| &variation.fields);
+    for name in named.iter().chain(varies) {
+        sent.remove(name);
+        for value in order.fields.get_all(name) {
+            sent.append(name.clone(), value.clone());
+        }
+    }
+    if let Some(key) = keyed
+        && !sent.contains_key(COOKIE)
+        && let Some(cookies) = http_caching::key::keyed_cookies(&order.fields, &key.cookies)
+        && let Ok(cookies) = HeaderValue::from_bytes(&cookies)
+    {
+        sent.insert(COOKIE, cookies);
+    }
+
+    let mut header = RequestHeader::build_no_case(Method::GET, fetch.target.as_bytes(), Some(24))?;
+    header.set_version(http::Version::HTTP_11);
+    header.insert_header(HOST, value(&fetch.own.authority))?;
+    for (name, value) in &sent {
+        header.append_header(name.clone(), value.clone())?;
+    }
+    header.insert_header(X_FORWARDED_FOR, value(&order.client.to_string()))?;
+    header.insert_header(X_FORWARDED_PROTO, order.scheme.as_str())?;
+    header.insert_header(X_FORWARDED_HOST, value(&fetch.own.authority))?;
+    header.insert_header(X_REQUEST_ID, value(&order.request_id))?;
+    let id = random::id();
+    let trace = String::from_utf8_lossy(&id);
+    header.insert_header(
+        TRACEPARENT,
+        value(&format!("00-{trace}-{}-00", &trace[8..24])),
+    )?;
+    header.insert_header(VIA, VIA_SELF)?;
+    if let Some(stored) = stored {
+        for (name, value) in http_caching::conditions(&stored.fields()) {
+            header.insert_header(name, value)?;
+        }
+    }
+    Ok(Composed { header, sent })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn vary_counts_as_far_as_a_visitor_can_shape_it() {
+        let names = |names: &[&'static str]| -> Vec<HeaderName> {
+            names.iter().copied().map(HeaderName::from_static).collect()
+        };
+        assert_eq!(
+            significant(&names(&["accept-encoding", "accept-language", "host"])),
+            Some(vec![ACCEPT_LANGUAGE])
+        );
+        assert_eq!(significant(&names(&["x-forwarded-for"])), None);
+        assert_eq!(significant(&names(&["forwarded", "accept"])), None);
+    }
+
+    #[test]
+    fn an_answer_fits_who_would_have_asked_the_same() {
+        let vary = [ACCEPT_LANGUAGE];
+        let none = map(&[]);
+        let bengali = map(&[("accept-language", "bn, en")]);
+        let spaced = map(&[("accept-language", "bn,en")]);
+        assert!(fits(&vary, &none, &none));
+        assert!(!fits(&vary, &none, &bengali));
+        assert!(fits(&vary, &bengali, &spaced));
+        assert!(fits(&[], &none, &bengali));
+    }
+}
