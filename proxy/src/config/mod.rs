@@ -10,6 +10,7 @@ mod context;
 mod diagnostic;
 mod env;
 mod file;
+mod key_header;
 mod listeners;
 pub mod model;
 mod pattern;
