@@ -12,12 +12,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     context::{Context, Value},
-    model::{Balance, HostPattern, LimitKey, LogFormat, PathPattern},
+    key_header::KeyHeader,
+    model::{Balance, HostPattern, LimitKey, LogFormat, PathPattern, SetCookie},
     pattern::HeaderHost,
     read::{self, Field, List, Named, OneOrMany, Read, Scalar, Setting, section},
     scalar::{
-        AdminEndpoint, CookieName, FilePath, LogPath, Network, QueryName, RequestPath,
-        ServerAddress,
+        AdminEndpoint, ClientControl, CookieName, FilePath, FolderPath, LogPath, Network,
+        QueryName, RequestPath, ServerAddress,
     },
     units::{Rate, Size, kib, mib, millis, secs},
 };
@@ -214,16 +215,30 @@ section! {
     Cache is "[cache]" {
         /// Memory for stored responses, heads and keys included.
         memory: Size = mib(256), mib(1)..=Size(1 << 40);
-        /// Larger responses are passed through without being stored. At most `memory`; the
-        /// default is less where `memory` is.
+        /// Larger responses are not kept in memory, and without `disk` passed through without being
+        /// stored. At most `memory`; the default is less where `memory` is.
         max_object: Size = mib(8), kib(1)..=mib(1024);
         /// How long a request waits for another that fetches the same response; 0s: not at all.
         lock_timeout: Duration = secs(5), secs(0)..=secs(300);
-        /// Reserved for the disk store; an error in this version.
-        disk: Reserved;
+        /// A second, larger store on disk that survives a restart. None where absent.
+        disk: Disk;
         /// Policies by name. `default` is built in: follow the origin's headers, store nothing
         /// without freshness information.
         policies: Named<Policy>;
+    }
+}
+
+section! {
+    /// `disk`
+    Disk is "`disk`" {
+        /// A folder that belongs to the store alone. Required.
+        path: FolderPath;
+        /// Room for stored responses, heads and keys included; 1 MiB to 64 TiB. Required.
+        size: Size;
+        /// Larger responses are passed through without being stored. At most a quarter of `size`,
+        /// so that one download cannot push out what everybody else reads; the default is less
+        /// where that is.
+        max_object: Size = mib(1024), kib(1)..=Size(16 << 40);
     }
 }
 
@@ -232,15 +247,43 @@ section! {
     Policy is "[cache.policies.NAME]" {
         /// Freshness where the origin gives none. Absent: such responses are not stored.
         ttl: Duration;
-        /// Serve stale while one request refreshes, where the origin does not say otherwise.
+        /// Serve stale for so long while one request refreshes. Where the origin says so too, the
+        /// larger counts; `must-revalidate`, `proxy-revalidate`, `no-cache` and `s-maxage` forbid it.
         stale_while_revalidate: Duration = secs(0), secs(0)..=YEAR;
-        /// Serve stale while the origin fails, where the origin does not say otherwise.
+        /// Serve stale for so long while the origin fails. Where the origin says so too, the larger
+        /// counts; the same directives forbid it.
         stale_if_error: Duration = secs(0), secs(0)..=YEAR;
         /// Query parameters left out of the cache key and of the request that fills it: names or
         /// `prefix*`. None where absent.
         ignore_query: List<QueryName>;
         /// A request with one of these cookies is not answered from the store. None where absent.
         bypass_cookies: List<CookieName>;
+        /// Request fields that tell variants of a page apart, such as `accept-language`; up to 16.
+        /// Their values become part of the key. Not `host`, `cookie`, `authorization`,
+        /// `accept-encoding`, conditions, ranges, and fields about the connection or of proxies.
+        /// None where absent.
+        key_headers: List<KeyHeader>;
+        /// Cookies that tell variants of a page apart, such as `currency`; up to 16, and none of
+        /// `bypass_cookies`. Their values become part of the key. None where absent.
+        key_cookies: List<CookieName>;
+        /// Put the parameters of the query in order before the key is made, so that `?a=1&b=2` and
+        /// `?b=2&a=1` share one response. False where absent: to some shops the order matters.
+        sort_query: bool;
+        /// What becomes of a response that sets a cookie: `"refuse"` (the default) does not store
+        /// it, `"strip"` stores it without its cookies, `"store"` gives its cookies to everyone.
+        set_cookie: SetCookie;
+        /// Whether a visitor's `Cache-Control` counts: `"ignore"` (the default), so that nobody can
+        /// make the edge ask the shop, or `"honour"`.
+        client_cache_control: ClientControl;
+        /// Whether `X-Accel-Expires`, which shops behind nginx send, sets the freshness. False
+        /// where absent.
+        accept_x_accel_expires: bool;
+        /// Whether `Surrogate-Control`, which is for caches of the shop's own and not for browsers,
+        /// goes before `Cache-Control`. False where absent.
+        accept_surrogate_control: bool;
+        /// Compress stored text once, as gzip, brotli and zstd, and answer each browser with what
+        /// it can read. True where absent.
+        compress: bool;
     }
 }
 
@@ -316,20 +359,6 @@ impl Read for BackendEntry {
             weight,
             backup: Field::Absent,
         }))
-    }
-}
-
-/// A key that is kept for later: its value is not looked at.
-#[derive(Debug)]
-pub(super) struct Reserved;
-
-impl Read for Reserved {
-    fn wanted() -> String {
-        "nothing".to_owned()
-    }
-
-    fn read(_: &Value<'_>, _: &mut Context<'_>) -> Option<Self> {
-        Some(Self)
     }
 }
 

@@ -4,11 +4,13 @@
 //! (references, contradictions, dangers) -> `model.rs`. Mistakes in the TOML itself are reported
 //! alone: what stands around them cannot be told for sure.
 
+mod cache;
 mod compile;
 mod context;
 mod diagnostic;
 mod env;
 mod file;
+mod key_header;
 mod listeners;
 pub mod model;
 mod pattern;

@@ -5,7 +5,8 @@ use std::{collections::HashMap, ops::Range};
 use toml::Spanned;
 
 use super::{
-    compile::{BUILT_IN_POLICY, index_of},
+    cache::BUILT_IN_POLICY,
+    compile::index_of,
     context::Context,
     diagnostic::{Complaint, Severity, shown},
     file::{self, File},

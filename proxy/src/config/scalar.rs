@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{
     diagnostic::{Complaint, shown},
-    model::{Balance, LimitKey, LogFormat},
+    model::{Balance, LimitKey, LogFormat, SetCookie},
     read::{Scalar, choice},
 };
 
@@ -33,6 +33,37 @@ impl Scalar for LimitKey {
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         choice(text, &[("client-ip", Self::ClientIp)])
+    }
+}
+
+impl Scalar for SetCookie {
+    const WANTED: &'static str = "what to do with `Set-Cookie`, such as \"refuse\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(
+            text,
+            &[
+                ("refuse", Self::Refuse),
+                ("strip", Self::Strip),
+                ("store", Self::Store),
+            ],
+        )
+    }
+}
+
+/// What a request's `Cache-Control` counts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClientControl {
+    Ignore,
+    Honour,
+}
+
+impl Scalar for ClientControl {
+    const WANTED: &'static str =
+        "what a visitor's `Cache-Control` counts for, \"ignore\" or \"honour\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(text, &[("ignore", Self::Ignore), ("honour", Self::Honour)])
     }
 }
 
@@ -68,14 +99,30 @@ impl Scalar for FilePath {
     const WANTED: &'static str = "the path of a file";
 
     fn parse(text: &str) -> Result<Self, Complaint> {
-        if text.is_empty() || text.contains('\0') {
-            return Err("expected the path of a file".into());
-        }
-        if text.starts_with("~/") {
-            return Err(Complaint::new("`~` is not expanded").help("write `${HOME}` instead"));
-        }
-        Ok(Self(text.to_owned()))
+        path(text, Self::WANTED).map(Self)
     }
+}
+
+/// A folder, as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FolderPath(pub(super) FilePath);
+
+impl Scalar for FolderPath {
+    const WANTED: &'static str = "the path of a folder";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        path(text, Self::WANTED).map(|path| Self(FilePath(path)))
+    }
+}
+
+fn path(text: &str, wanted: &str) -> Result<String, Complaint> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(format!("expected {wanted}").into());
+    }
+    if text.starts_with("~/") {
+        return Err(Complaint::new("`~` is not expanded").help("write `${HOME}` instead"));
+    }
+    Ok(text.to_owned())
 }
 
 /// Where the admin endpoint listens, the path of a socket as written.
@@ -320,6 +367,7 @@ mod tests {
     #[test]
     fn paths_and_names() {
         check::<FilePath>(&["/a", "../a b", "দোকান.pem"], &["", "~/a", "a\0"]);
+        check::<FolderPath>(&["/var/cache/dhal", "../store"], &["", "~/store", "a\0"]);
         check::<LogPath>(&["stdout", "/var/log/dhal.log"], &["", "stderr", "off"]);
         check::<RequestPath>(
             &["/", "/healthz?full=1"],

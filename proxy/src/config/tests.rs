@@ -122,6 +122,7 @@ fn minimal_means_the_defaults() {
     assert_eq!(config.cache.memory, 256 << 20);
     assert_eq!(config.cache.max_object, 8 << 20);
     assert_eq!(config.cache.lock_timeout, secs(5));
+    assert_eq!(config.cache.disk, None);
     let [policy] = &config.policies[..] else {
         panic!("{:?}", config.policies)
     };
@@ -130,6 +131,11 @@ fn minimal_means_the_defaults() {
     assert_eq!(policy.stale_while_revalidate, Duration::ZERO);
     assert_eq!(policy.stale_if_error, Duration::ZERO);
     assert!(policy.ignore_query.is_empty() && policy.bypass_cookies.is_empty());
+    assert!(policy.key_headers.is_empty() && policy.key_cookies.is_empty());
+    assert_eq!(policy.set_cookie, SetCookie::Refuse);
+    assert!(!policy.sort_query && !policy.honour_client);
+    assert!(!policy.x_accel_expires && !policy.surrogate_control);
+    assert!(policy.compress);
 
     let [route] = &config.routes[..] else {
         panic!("{:?}", config.routes)
@@ -189,6 +195,75 @@ fn sections_have_defaults_of_their_own() {
 }
 
 #[test]
+fn disks_are_resolved_and_bounded() {
+    let disk = |text: &str| {
+        valid(&format!("[cache]\ndisk = {{ {text} }}\n{MINIMAL}"))
+            .cache
+            .disk
+    };
+    for (text, path, size, object) in [
+        (
+            "path = '/var/cache/dhal', size = '10GiB'",
+            "/var/cache/dhal",
+            10 << 30,
+            1 << 30,
+        ),
+        (
+            "path = 'store', size = '1GiB'",
+            "/etc/dhal/store",
+            1 << 30,
+            256 << 20,
+        ),
+        (
+            "path = '../store', size = '8GiB', max_object = '2GiB'",
+            "/etc/dhal/../store",
+            8 << 30,
+            2 << 30,
+        ),
+    ] {
+        let wanted = Disk {
+            path: PathBuf::from(path),
+            size,
+            max_object: object,
+        };
+        assert_eq!(disk(text), Some(wanted), "{text}");
+    }
+}
+
+#[test]
+fn policies_say_what_is_keyed_and_what_counts() {
+    let loaded = parse(&format!(
+        "[cache.policies.pages]\n\
+         key_headers = ['Accept-Language', 'x-currency']\n\
+         key_cookies = ['currency']\n\
+         bypass_cookies = ['session']\n\
+         sort_query = true\n\
+         set_cookie = 'strip'\n\
+         client_cache_control = 'honour'\n\
+         accept_x_accel_expires = true\n\
+         accept_surrogate_control = true\n\
+         compress = false\n\
+         {MINIMAL}"
+    ))
+    .unwrap();
+    let policy = &loaded.config.policies[1];
+    assert_eq!(policy.key_headers, ["accept-language", "x-currency"]);
+    assert_eq!(policy.key_cookies, ["currency"]);
+    assert_eq!(policy.set_cookie, SetCookie::Strip);
+    assert!(policy.sort_query && policy.honour_client);
+    assert!(policy.x_accel_expires && policy.surrogate_control);
+    assert!(!policy.compress);
+    let plain = format!(
+        "[cache.policies.pages]\nset_cookie = 'refuse'\nclient_cache_control = 'ignore'\n\
+         accept_x_accel_expires = false\nsort_query = false\ncompress = true\n\
+         [[routes]]\npath = '/a'\nupstream = 'shop'\ncache = 'pages'\n{MINIMAL}"
+    );
+    let policy = &valid(&plain).policies[1];
+    assert!(policy.compress && !policy.honour_client && !policy.sort_query);
+    assert_eq!(policy.set_cookie, SetCookie::Refuse);
+}
+
+#[test]
 fn only_redirects_need_no_route() {
     let text =
         "[[listeners]]\naddress = '0.0.0.0:80'\nredirect_to_https = true\nhttps_port = 8443\n";
@@ -223,6 +298,8 @@ fn examples_are_valid() {
         production.certificates[0].key,
         PathBuf::from("/etc/dhal/certs/shop.key")
     );
+    let disk = production.cache.disk.as_ref().unwrap();
+    assert_eq!(disk.path, PathBuf::from("/var/cache/dhal"));
     let cached = |path: PathPattern| {
         let route = production
             .routes
@@ -236,6 +313,7 @@ fn examples_are_valid() {
     for (path, expected) in [
         (PathPattern::Exact("/".to_owned()), Some("pages")),
         (PathPattern::Prefix("/products/".to_owned()), Some("pages")),
+        (PathPattern::Exact("/search".to_owned()), Some("guarded")),
         (PathPattern::Prefix("/images/".to_owned()), Some("images")),
         (PathPattern::Exact("/cart".to_owned()), None),
         (PathPattern::Exact("/checkout".to_owned()), None),
@@ -245,9 +323,9 @@ fn examples_are_valid() {
     }
 }
 
-/// The full example of the design; what is not built yet is the only error.
+/// The full example of the design.
 #[test]
-fn full_example_lacks_only_the_disk() {
+fn full_example_is_valid() {
     let full = r#"
 [server]
 threads = 0
@@ -299,16 +377,8 @@ upstream = "shop"
 cache = "pages"
 limits = ["browse"]
 "#;
-    let expected = "\
-dhal.toml:31:8: error: the disk store is not part of this version
-    disk = { path = \"/var/cache/dhal\", size = \"10GiB\" }
-           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-help: remove `disk`
-
-1 error";
-    assert_eq!(reported(full), expected);
-
-    let config = valid(&full.replace("disk = ", "# disk = "));
+    let config = valid(full);
+    assert_eq!(config.cache.disk.map(|disk| disk.size), Some(10 << 30));
     assert_eq!(config.upstreams[0].servers[1].weight.get(), 2);
     assert!(config.upstreams[0].servers[2].backup);
     assert_eq!(config.limits[0].burst.get(), 100);
