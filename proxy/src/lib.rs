@@ -11,6 +11,7 @@ pub mod admit;
 pub mod cache;
 pub mod door;
 pub mod edge;
+pub mod fill;
 pub mod listen;
 pub mod observe;
 pub mod respond;

@@ -25,6 +25,7 @@ use crate::{
     admin,
     config::{self, model::Config},
     door::{Hall, forward::Forwarder},
+    fill::Filler,
     listen::{accept, socket, tls},
     observe::access_log::AccessLog,
     shared::{Current, Shared},
@@ -34,6 +35,9 @@ use crate::{
 
 /// How often clients that have been quiet are forgotten and the store catches up with itself.
 const TIDY: Duration = Duration::from_secs(1);
+
+/// Idle connections to upstreams that a thread keeps for fetches.
+const POOL: usize = 128;
 
 /// The hand on the running edge: what signals and the admin endpoint can do.
 pub struct Control {
@@ -58,7 +62,12 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         .map_err(|_| anyhow!("another TLS provider is installed already"))?;
     let started = Instant::now();
     raise_descriptor_limit(config.server.max_connections);
-    let shared = Arc::new(Shared::new(&config.cache, config.server.max_connections));
+    let (shared, work) = Shared::new(&config.cache, config.server.max_connections)
+        .context("the folder of cache.disk cannot be used")?;
+    let shared = Arc::new(shared);
+    work.begin(Arc::clone(&shared))
+        .context("cannot start a thread")?;
+    read_disk(&shared)?;
     let log = config
         .access_log
         .as_ref()
@@ -134,6 +143,17 @@ fn raise_descriptor_limit(max_connections: usize) {
             "open files may run out before max_connections is reached"
         );
     }
+}
+
+/// Reads what is on disk, for the books; look-ups do not wait for it.
+fn read_disk(shared: &Shared) -> anyhow::Result<()> {
+    if let Some(disk) = shared.disk.clone() {
+        thread::Builder::new()
+            .name("disk-scan".to_owned())
+            .spawn(move || disk.scan())
+            .context("cannot start a thread")?;
+    }
+    Ok(())
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
@@ -215,6 +235,7 @@ impl Worker {
                 current: Arc::clone(&self.current),
                 shared: Arc::clone(&self.shared),
                 forwarder: Arc::new(Forwarder::new(&self.shared, self.started)),
+                filler: Arc::new(Filler::new(&self.shared, self.started, POOL)),
                 started: self.started,
             });
             let mut loops = JoinSet::new();
@@ -256,7 +277,6 @@ impl Control {
             loop {
                 sleep(TIDY).await;
                 shared.tidy(started.elapsed());
-                shared.store.tidy();
             }
         });
         let mut reload = signal(SignalKind::hangup())?;
@@ -376,13 +396,10 @@ fn refuse_restarts(old: &Config, new: &Config) -> Result<(), BuildError> {
             old.server.pid_file != new.server.pid_file,
         ),
         ("cache.memory", old.cache.memory != new.cache.memory),
+        ("cache.disk", old.cache.disk != new.cache.disk),
         (
             "cache.max_object",
             old.cache.max_object != new.cache.max_object,
-        ),
-        (
-            "cache.lock_timeout",
-            old.cache.lock_timeout != new.cache.lock_timeout,
         ),
         (
             "admin",

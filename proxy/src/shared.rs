@@ -11,24 +11,34 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use pingora::cache::lock::{CacheKeyLockImpl, CacheLock};
+use http::HeaderMap;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
     admit::rate::RateLimit,
-    cache::Store,
+    cache::{
+        Disk, Purges, Store, Stored,
+        keeper::{Job, Keeper, Work},
+        purge::{self, Stamp},
+        store::Variation,
+    },
     config::model::{Cache, Limit},
+    edge::Fetch,
+    fill::flight::Flights,
     observe::{access_log::AccessLog, metrics::Metrics},
     snapshot::Snapshot,
     upstream::ServerState,
 };
 
-/// State of the process. The store and the lock are `'static` because Pingora asks for that.
+/// State of the process.
 pub struct Shared {
-    /// Stored responses.
-    pub store: &'static Store,
-    /// Collapses requests for the same response.
-    pub cache_lock: &'static CacheKeyLockImpl,
+    /// Stored responses in memory.
+    pub store: Store,
+    /// Stored responses on disk.
+    pub disk: Option<Arc<Disk>>,
+    /// What is being fetched for the store.
+    pub flights: Flights,
+    keeper: Keeper,
     /// All counters.
     pub metrics: Metrics,
     /// Where finished requests are written to.
@@ -47,12 +57,23 @@ pub struct Shared {
 pub type Current = Arc<ArcSwap<Snapshot>>;
 
 impl Shared {
-    /// Makes the state of a process that is about to start.
-    pub fn new(cache: &Cache, max_connections: usize) -> Self {
+    /// Makes the state of a process that is about to start; fails where the disk tier cannot be opened.
+    /// The work that comes along is for a thread.
+    pub fn new(cache: &Cache, max_connections: usize) -> std::io::Result<(Self, Work)> {
         let max_connections = u32::try_from(max_connections).unwrap_or(u32::MAX);
-        Self {
-            store: Box::leak(Box::new(Store::new(cache))),
-            cache_lock: Box::leak(CacheLock::new_boxed(cache.lock_timeout)),
+        let (disk, purges) = match &cache.disk {
+            None => (None, Purges::in_memory()),
+            Some(config) => (
+                Some(Arc::new(Disk::open(config)?)),
+                Purges::with_journal(&Disk::journal(config))?,
+            ),
+        };
+        let (keeper, work) = Keeper::new();
+        let shared = Self {
+            store: Store::new(cache, purges),
+            disk,
+            flights: Flights::default(),
+            keeper,
             metrics: Metrics::new(),
             access_log: ArcSwapOption::empty(),
             slots: Arc::new(Semaphore::new(max_connections as usize)),
@@ -62,7 +83,74 @@ impl Shared {
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
             stop: watch::Sender::new(false),
+        };
+        Ok((shared, work))
+    }
+
+    /// Bytes of content beyond which a response is not stored at all.
+    pub fn max_object(&self) -> u64 {
+        let on_disk = self.disk.as_ref().map_or(0, |disk| disk.max_object());
+        self.store.max_object().max(on_disk)
+    }
+
+    /// What a response to a fetch is purged by; `None` where it has more tags than anyone can mean.
+    pub fn stamp(&self, fetch: &Fetch, seq: u64, response: &HeaderMap) -> Option<Stamp> {
+        let mut tags = Vec::new();
+        http_caching::tags(response, &mut |tag| tags.push(purge::tag_number(tag))).ok()?;
+        let uri = fetch.key.get(..fetch.uri_length).unwrap_or(&fetch.key);
+        Some(Stamp {
+            seq,
+            uri: purge::uri_number(uri),
+            tags: tags.into_boxed_slice(),
+        })
+    }
+
+    /// What is to be done with a new response.
+    pub fn keep(&self, stored: &Arc<Stored>, compress: bool, variation: Option<Arc<Variation>>) {
+        if compress || self.disk.is_some() {
+            let stored = Arc::clone(stored);
+            self.keeper.hand(Job::New { stored, compress });
         }
+        self.keep_variation(variation);
+    }
+
+    /// What is to be done with a response whose fields have changed.
+    pub fn keep_meta(&self, stored: &Arc<Stored>) {
+        if self.disk.is_some() {
+            self.keeper.hand(Job::Meta(Arc::clone(stored)));
+        }
+    }
+
+    /// Keeps what responses vary on.
+    pub fn keep_variation(&self, variation: Option<Arc<Variation>>) {
+        if let Some(variation) = variation
+            && self.disk.is_some()
+        {
+            self.keeper.hand(Job::Variation(variation));
+        }
+    }
+
+    /// What lies on disk under a key is of no use any more.
+    pub fn forget_on_disk(&self, key: &[u8]) {
+        if self.disk.is_some() {
+            self.keeper.hand(Job::Forget(key.into()));
+        }
+    }
+
+    /// The way to the thread that keeps the store.
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// Sweeps out what was purged when the records of purges become many.
+    fn sweep_if_due(&self) {
+        if !self.store.purges.are_many() || self.keeper.waiting() > 0 {
+            return;
+        }
+        // A fetch that began before a purge is still to meet its record.
+        let oldest = self.flights.oldest_step();
+        let up_to = oldest.unwrap_or(u64::MAX).min(self.store.purges.seq());
+        self.keeper.hand(Job::Sweep(up_to));
     }
 
     /// The state of a server, the same across reloads.
@@ -108,6 +196,8 @@ impl Shared {
 
     /// Forgets clients that have been quiet, and what no configuration refers to any more.
     pub fn tidy(&self, now: Duration) {
+        self.store.tidy();
+        self.sweep_if_due();
         let limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, limiter) in limiters.values() {
             limiter.forget_idle(now);

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::{
     admit::rate::RateLimit,
-    config::model::{CachePolicy, Config},
+    config::model::{CachePolicy, Config, SetCookie},
     listen::tls::CertificateTable,
     observe::metrics::RouteMetrics,
     route::Router,
@@ -73,10 +73,16 @@ pub struct Policy {
     pub name: String,
     /// What RFC 9111 leaves to the operator.
     pub rules: http_caching::Policy,
-    /// Names or `prefix*`.
-    pub ignore_query: Vec<String>,
+    /// What the key is made of besides the URI.
+    pub key: http_caching::KeyPolicy,
+    /// `Authorization` is part of the key.
+    pub keys_credentials: bool,
     /// Names of cookies that keep the store out.
     pub bypass_cookies: Vec<String>,
+    /// A request's `Cache-Control` counts.
+    pub honours_client: bool,
+    /// Stored text is compressed.
+    pub compress: bool,
 }
 
 impl From<&CachePolicy> for Policy {
@@ -87,9 +93,26 @@ impl From<&CachePolicy> for Policy {
                 ttl: policy.ttl,
                 stale_while_revalidate: policy.stale_while_revalidate,
                 stale_if_error: policy.stale_if_error,
+                set_cookie: match policy.set_cookie {
+                    SetCookie::Refuse => http_caching::SetCookie::Refuse,
+                    SetCookie::Strip => http_caching::SetCookie::Strip,
+                    SetCookie::Store => http_caching::SetCookie::Store,
+                },
+                legacy: http_caching::Legacy {
+                    x_accel_expires: policy.x_accel_expires,
+                    surrogate_control: policy.surrogate_control,
+                },
             },
-            ignore_query: policy.ignore_query.clone(),
+            key: http_caching::KeyPolicy {
+                ignore_query: policy.ignore_query.clone(),
+                sort_query: policy.sort_query,
+                fields: policy.key_headers.clone(),
+                cookies: policy.key_cookies.clone(),
+            },
+            keys_credentials: policy.key_headers.contains(&http::header::AUTHORIZATION),
             bypass_cookies: policy.bypass_cookies.clone(),
+            honours_client: policy.honour_client,
+            compress: policy.compress,
         }
     }
 }

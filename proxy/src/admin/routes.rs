@@ -99,9 +99,7 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
             .with_label_values(&[&limit.name])
             .set(whole(tracked as u64));
     }
-    let (entries, bytes) = control.shared.store.size();
-    metrics.stored.set(whole(entries));
-    metrics.stored_bytes.set(whole(bytes));
+    metrics.cache.refresh(&control.shared);
     metrics
         .connections
         .set(whole(control.shared.open_connections() as u64));

@@ -60,10 +60,7 @@ impl Encoded {
         for ((form, content), coding) in forms.iter_mut().zip(contents).zip(CODINGS) {
             *form = content.map(|content| (head(stored, coding, content.len()), content));
         }
-        forms
-            .iter()
-            .any(Option::is_some)
-            .then_some(Self { forms })
+        forms.iter().any(Option::is_some).then_some(Self { forms })
     }
 }
 
@@ -159,11 +156,7 @@ fn head(stored: &Stored, coding: Coding, length: usize) -> Bytes {
     }
     put_field(&mut out, "content-encoding", coding.token().as_bytes());
     let mut digits = itoa::Buffer::new();
-    put_field(
-        &mut out,
-        "content-length",
-        digits.format(length).as_bytes(),
-    );
+    put_field(&mut out, "content-length", digits.format(length).as_bytes());
     out.freeze()
 }
 

@@ -5,11 +5,7 @@
 //! log, never an answer to a visitor.
 
 use std::{
-
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -245,7 +241,8 @@ impl Disk {
             },
         };
         let head = Bytes::copy_from_slice(head);
-        let stored = Stored::from_head(key, &head, status, content.as_slice(), length, fits, judged);
+        let content = content.as_ref().map(std::slice::from_ref);
+        let stored = Stored::from_head(key, &head, status, content, length, judged);
         let mut contents = [None, None, None];
         for (section, at) in meta.codings.iter().enumerate() {
             let slot = contents.get_mut(*at)?;
@@ -293,7 +290,10 @@ impl Disk {
             codings: Vec::new(),
             fields: fields.iter().map(|name| name.as_str().to_owned()).collect(),
         };
-        self.noted("cannot be written", self.files.put(key, &encode(&meta, &[]), &[]));
+        self.noted(
+            "cannot be written",
+            self.files.put(key, &encode(&meta, &[]), &[]),
+        );
     }
 
     /// Begins a response whose content goes to the disk as it arrives. Blocks.
@@ -339,5 +339,3 @@ impl Disk {
         self.noted("cannot be swept", swept.map_err(Trouble::Io))
     }
 }
-
-

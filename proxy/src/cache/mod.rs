@@ -1,12 +1,18 @@
-//! The store: what is kept, how it is found, and how Pingora's cache phases fill it.
+//! The store: what is kept, how it is found, and what drops it.
 //!
-//! Doors read it directly (`store.rs`); the forward path reads and fills it through Pingora's storage
-//! interface (`storage.rs`). The rules of what may be stored and reused are in `http-caching`.
+//! Doors read the memory tier (`store.rs`) directly; `fill/` brings responses into it, and the disk tier
+//! (`disk.rs`) holds what is to outlive the process or is too large for memory. The rules of what may be
+//! stored and reused are in `http-caching`.
 
+pub mod compress;
+pub mod disk;
+pub mod keeper;
+pub mod purge;
 pub mod status;
-pub mod storage;
 pub mod store;
 pub mod stored;
 
+pub use disk::Disk;
+pub use purge::Purges;
 pub use store::{Found, Store};
 pub use stored::Stored;

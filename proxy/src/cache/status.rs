@@ -1,6 +1,7 @@
 //! `Cache-Status` (RFC 9211): how the store took part in an answer.
 
-use http::HeaderName;
+use bytes::{BufMut, BytesMut};
+use http::{HeaderName, HeaderValue};
 
 use crate::edge::decision::ForwardReason;
 
@@ -12,7 +13,7 @@ pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub enum Outcome {
     /// From the store, fresh.
     Hit,
-    /// From the store, stale, while another request validates it.
+    /// From the store, stale, while it is fetched anew.
     HitStale,
     /// From the store, stale, because the upstream failed.
     HitStaleError,
@@ -22,9 +23,9 @@ pub enum Outcome {
     Forwarded {
         /// Why the store did not answer.
         reason: ForwardReason,
-        /// The response was stored.
+        /// The response is stored, or on its way into the store.
         stored: bool,
-        /// The request waited for another that fetched the response.
+        /// The request shared the answer to another one's fetch.
         collapsed: bool,
     },
     /// Neither: refused, redirected or failed here.
@@ -32,29 +33,57 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The value of `Cache-Status`; `None` where the store had no part.
-    pub fn field_value(self) -> Option<&'static str> {
-        use ForwardReason as Why;
-        Some(match self {
-            Self::Hit => "dhal; hit",
-            Self::HitStale => "dhal; hit; detail=stale-while-revalidate",
-            Self::HitStaleError => "dhal; hit; detail=stale-if-error",
-            Self::Revalidated => "dhal; fwd=stale; fwd-status=304; stored",
-            Self::None => return None,
+    /// Appends the value of `Cache-Status`; nothing where the store had no part. `ttl` is the freshness
+    /// left in seconds, where there is any to speak of; `key` is for operators only.
+    pub fn put(self, ttl: Option<i64>, key: Option<&str>, out: &mut BytesMut) {
+        match self {
+            Self::None => return,
+            Self::Hit | Self::HitStale | Self::HitStaleError => out.put_slice(b"dhal; hit"),
+            Self::Revalidated => out.put_slice(b"dhal; fwd=stale; fwd-status=304; stored"),
             Self::Forwarded {
-                collapsed: true, ..
-            } => "dhal; fwd=uri-miss; collapsed",
-            Self::Forwarded { reason, stored, .. } => match (reason, stored) {
-                (Why::Bypass, _) => "dhal; fwd=bypass",
-                (Why::Method, _) => "dhal; fwd=method",
-                (Why::UriMiss, true) => "dhal; fwd=uri-miss; stored",
-                (Why::UriMiss, false) => "dhal; fwd=uri-miss",
-                (Why::VaryMiss, true) => "dhal; fwd=vary-miss; stored",
-                (Why::VaryMiss, false) => "dhal; fwd=vary-miss",
-                (Why::Stale, true) => "dhal; fwd=stale; stored",
-                (Why::Stale, false) => "dhal; fwd=stale",
-            },
-        })
+                reason,
+                stored,
+                collapsed,
+            } => {
+                out.put_slice(b"dhal; fwd=");
+                out.put_slice(reason.as_str().as_bytes());
+                if stored {
+                    out.put_slice(b"; stored");
+                }
+                if collapsed {
+                    out.put_slice(b"; collapsed");
+                }
+            }
+        }
+        if let Some(ttl) = ttl {
+            out.put_slice(b"; ttl=");
+            out.put_slice(itoa::Buffer::new().format(ttl).as_bytes());
+        }
+        match self {
+            Self::HitStale => out.put_slice(b"; detail=stale-while-revalidate"),
+            Self::HitStaleError => out.put_slice(b"; detail=stale-if-error"),
+            _ => {}
+        }
+        if let Some(key) = key {
+            out.put_slice(b"; key=\"");
+            for byte in key.bytes() {
+                if matches!(byte, b'"' | b'\\') {
+                    out.put_u8(b'\\');
+                }
+                out.put_u8(byte);
+            }
+            out.put_slice(b"\"");
+        }
+    }
+
+    /// The value of `Cache-Status`; `None` where the store had no part.
+    pub fn field_value(self, ttl: Option<i64>, key: Option<&str>) -> Option<HeaderValue> {
+        let mut out = BytesMut::with_capacity(64);
+        self.put(ttl, key, &mut out);
+        if out.is_empty() {
+            return None;
+        }
+        HeaderValue::from_maybe_shared(out.freeze()).ok()
     }
 
     /// The label in logs and metrics.
@@ -95,4 +124,94 @@ impl Outcome {
         "miss",
         "expired",
     ];
+}
+
+/// A cache key as operators read it: its parts, and the names and values of chosen fields, with what is
+/// not printable escaped.
+pub fn readable(key: &[u8], uri_length: usize) -> String {
+    let (uri, rest) = key.split_at_checked(uri_length).unwrap_or((key, &[]));
+    let mut parts = http_caching::key::parts(uri).map(|part| part.escape_ascii().to_string());
+    let mut next = || parts.next().unwrap_or_default();
+    let mut text = format!("{}://{}{}", next(), next(), next());
+    let query = uri_query(uri);
+    if let Some(query) = query {
+        text.push('?');
+        text.push_str(&query.escape_ascii().to_string());
+    }
+    if !rest.is_empty() {
+        text.push(' ');
+        let printable = rest.iter().filter(|byte| byte.is_ascii_graphic());
+        text.extend(printable.map(|byte| char::from(*byte)));
+    }
+    text
+}
+
+/// The query behind the three parts that have their lengths before them.
+fn uri_query(uri: &[u8]) -> Option<&[u8]> {
+    let before: usize = http_caching::key::parts(uri)
+        .take(3)
+        .map(|part| part.len() + size_of::<u64>())
+        .sum();
+    let rest = uri.get(before..)?;
+    (rest.first() == Some(&1)).then(|| rest.get(1 + size_of::<u64>()..))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_follow_rfc_9211() {
+        let forwarded = |reason, stored, collapsed| Outcome::Forwarded {
+            reason,
+            stored,
+            collapsed,
+        };
+        let rows: [(Outcome, Option<i64>, Option<&str>); 7] = [
+            (Outcome::Hit, Some(30), Some("dhal; hit; ttl=30")),
+            (
+                Outcome::HitStale,
+                Some(-5),
+                Some("dhal; hit; ttl=-5; detail=stale-while-revalidate"),
+            ),
+            (
+                Outcome::Revalidated,
+                Some(60),
+                Some("dhal; fwd=stale; fwd-status=304; stored; ttl=60"),
+            ),
+            (
+                forwarded(ForwardReason::UriMiss, true, false),
+                Some(60),
+                Some("dhal; fwd=uri-miss; stored; ttl=60"),
+            ),
+            (
+                forwarded(ForwardReason::VaryMiss, true, true),
+                None,
+                Some("dhal; fwd=vary-miss; stored; collapsed"),
+            ),
+            (
+                forwarded(ForwardReason::Bypass, false, false),
+                None,
+                Some("dhal; fwd=bypass"),
+            ),
+            (Outcome::None, None, None),
+        ];
+        for (outcome, ttl, expected) in rows {
+            let value = outcome.field_value(ttl, None);
+            let value = value.as_ref().map(|v| v.to_str().expect("ASCII"));
+            assert_eq!(value, expected);
+        }
+        let value = Outcome::Hit.field_value(None, Some("a\"b"));
+        assert_eq!(
+            value.expect("a value").to_str().expect("ASCII"),
+            r#"dhal; hit; key="a\"b""#
+        );
+    }
+
+    #[test]
+    fn keys_can_be_read() {
+        let mut key = Vec::new();
+        http_caching::cache_key("https", "shop.example", "/a", Some("b=1"), &mut key);
+        assert_eq!(readable(&key, key.len()), "https://shop.example/a?b=1");
+    }
 }

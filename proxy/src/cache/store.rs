@@ -1,7 +1,6 @@
 //! The memory tier, bounded by bytes.
 
 use std::{
-    hash::BuildHasher,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -273,6 +272,11 @@ impl Store {
 }
 
 impl Variation {
+    /// The primary key.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
     /// The key of the variant for a request with these fields: the primary key and the request's values
     /// of the fields the responses vary on. A primary key never ends in this separator, because all its
     /// parts carry their lengths.

@@ -96,7 +96,28 @@ impl Stored {
     pub fn new(
         key: &[u8],
         header: &ResponseHeader,
-        content: Option<&[u8]>,
+        content: Option<&[Bytes]>,
+        content_length: u64,
+        judged: Judged,
+    ) -> Self {
+        let mut head = BytesMut::with_capacity(512);
+        put_head(&mut head, header);
+        Self::from_head(
+            key,
+            &head,
+            header.status.as_u16(),
+            content,
+            content_length,
+            judged,
+        )
+    }
+
+    /// The same with a head that is composed already.
+    pub fn from_head(
+        key: &[u8],
+        head: &[u8],
+        status: u16,
+        content: Option<&[Bytes]>,
         content_length: u64,
         judged: Judged,
     ) -> Self {
@@ -105,14 +126,15 @@ impl Stored {
             response_time,
             stamp,
         } = judged;
-        let body = content.unwrap_or_default();
-        let mut head = BytesMut::with_capacity(512);
-        put_head(&mut head, header);
+        let pieces = content.unwrap_or_default();
         // Exactly as large as needed, so that what the weigher counts is what memory holds.
-        let mut data = Vec::with_capacity(key.len() + head.len() + body.len());
+        let length: usize = pieces.iter().map(Bytes::len).sum();
+        let mut data = Vec::with_capacity(key.len() + head.len() + length);
         data.extend_from_slice(key);
-        data.extend_from_slice(&head);
-        data.extend_from_slice(body);
+        data.extend_from_slice(head);
+        for piece in pieces {
+            data.extend_from_slice(piece);
+        }
         let mut flags = 0;
         for (set, flag) in [
             (rules.lifetimes.always_validate, ALWAYS_VALIDATE),
@@ -129,7 +151,7 @@ impl Stored {
             key_len: clamp(key.len() as u64),
             head_len: clamp(head.len() as u64),
             content_length,
-            status: header.status.as_u16(),
+            status,
             flags,
             lifetime: clamp(rules.lifetimes.lifetime.as_secs()),
             stale_while_revalidate: clamp(rules.lifetimes.stale_while_revalidate.as_secs()),

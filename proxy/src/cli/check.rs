@@ -7,7 +7,7 @@ use nix::{
     unistd::{AccessFlags, access},
 };
 
-use crate::{admin, shared::Shared, snapshot::Snapshot};
+use crate::{admin, config::model::Cache, shared::Shared, snapshot::Snapshot};
 
 pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     let loaded = super::load(path)?;
@@ -31,7 +31,12 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
             why.desc()
         );
     }
-    let shared = Shared::new(&config.cache, config.server.max_connections);
+    // The folder is not touched by a check.
+    let in_memory = Cache {
+        disk: None,
+        ..config.cache.clone()
+    };
+    let (shared, _) = Shared::new(&in_memory, config.server.max_connections)?;
     let snapshot = Snapshot::build(config, 0, &shared)?;
     let config = &snapshot.config;
     println!(

@@ -4,10 +4,12 @@
 //! `h1` and `h2` answer hits, redirects and refusals themselves and hand the rest to `forward`, which
 //! is Pingora's proxy with our phases.
 
+mod fetched;
 pub mod forward;
 pub mod h1;
 pub mod h2;
 pub mod lent;
+mod outgoing;
 
 use std::{
     sync::Arc,
@@ -19,6 +21,7 @@ const STALLED: Duration = Duration::from_secs(30);
 
 use http_caching::Fields;
 
+use crate::fill::Filler;
 use crate::{
     edge::decide::Now,
     random,
@@ -35,6 +38,8 @@ pub struct Hall {
     pub shared: Arc<Shared>,
     /// The way to the upstreams; one per thread, so that pooled connections stay on their runtime.
     pub forwarder: Arc<Forwarder>,
+    /// Fetches for the store; one per thread, for the same reason.
+    pub filler: Arc<Filler>,
     /// When the process began.
     pub started: Instant,
 }

@@ -1,7 +1,7 @@
 //! The story of a request: normalise, admit, route, limit, look up.
 //!
-//! The one surprise: a stored response that is no longer fresh is *forwarded*, and it is the forward
-//! path that may still answer with it, while it is validated or when the upstream fails (RFC 5861).
+//! The one surprise: a stored response that is no longer fresh may be *fetched* anew and answer all the
+//! same, when the upstream fails (RFC 5861 §4).
 
 use std::{
     borrow::Cow,
@@ -10,18 +10,18 @@ use std::{
 };
 
 use http::{
-    Method,
-    header::{AUTHORIZATION, CONNECTION, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE},
+    HeaderName, Method,
+    header::{AUTHORIZATION, CONNECTION, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE},
 };
-use http_caching::{Precondition, RangeOutcome};
+use http_caching::{CacheControl, Coding, Fields, Lifetimes, Precondition, RangeOutcome, Reuse};
 
 use super::{
-    Answer, Body, CachePlan, Decision, Forward, Hit, Rejection, RequestView, authority,
+    Answer, Body, Decision, Fetch, Forward, Hit, Rejection, RequestView, Scheme, authority,
     decision::ForwardReason, path,
 };
 use crate::{
-    admit::rate::LimitState,
-    cache::{Found, Stored},
+    admit::{client, rate::LimitState},
+    cache::{Found, Stored, status::Outcome},
     shared::Shared,
     snapshot::{Policy, Route, Snapshot},
 };
@@ -90,76 +90,141 @@ pub fn decide(
     };
 
     // Look up.
-    let forward = |cache: Option<CachePlan>, reason: ForwardReason| Forward {
+    let forward = |reason: ForwardReason| Forward {
         route: Arc::clone(route),
         target: target.whole.clone().into_owned(),
         authority: authority.whole.clone().into_owned(),
-        cache,
         reason,
         limit: limit.clone(),
     };
     let Some(policy) = &route.policy else {
-        return Decision::Forward(forward(None, ForwardReason::Bypass));
+        return Decision::Forward(forward(ForwardReason::Bypass));
     };
     if request.method != Method::GET && request.method != Method::HEAD {
-        return Decision::Forward(forward(None, ForwardReason::Method));
+        return Decision::Forward(forward(ForwardReason::Method));
     }
-    if request.body != Body::None
-        || is_for_the_origin(request)
-        || has_bypass_cookie(policy, request)
-    {
-        return Decision::Forward(forward(None, ForwardReason::Bypass));
+    if is_for_the_origin(request) || has_bypass_cookie(policy, request) {
+        return Decision::Forward(forward(ForwardReason::Bypass));
     }
-    let query = target.query().and_then(|query| keyed_query(policy, query));
-    let key = cache_key(request, &authority.whole, target.path(), query.as_deref());
-    // What is not in the key must not reach the shop either, or it could shape what is stored.
-    let fill = |reason| {
-        let mut plan = forward(
-            Some(CachePlan {
-                key: key.as_slice().into(),
-            }),
-            reason,
-        );
-        if query.as_deref() != target.query() {
-            plan.target = [
-                target.path(),
-                query.as_deref().map_or("", |_| "?"),
-                query.as_deref().unwrap_or(""),
-            ]
-            .concat();
-        }
-        Decision::Forward(plan)
+    let control = if policy.honours_client {
+        http_caching::request_control(request.fields)
+    } else {
+        // A visitor who presses reload shall not send everyone's page to the shop.
+        CacheControl::default()
     };
-    match shared.store.find(&key, request.fields) {
-        Found::Fit(stored) if is_for_others(&stored, request) => {
-            Decision::Forward(forward(None, ForwardReason::Bypass))
-        }
-        Found::Fit(stored) => {
-            let age = stored.age(now.wall);
-            if stored.is_fresh(now.wall)
-                && !stored.always_validate
-                && let Some(answer) = answer(request, &stored)
-            {
-                return Decision::Respond(Hit {
-                    route: Arc::clone(route),
-                    stored,
-                    age: age.as_secs(),
-                    answer,
-                    limit,
-                });
-            }
-            // A HEAD can be answered with what is stale, but brings nothing to put in its place.
-            if request.method == Method::HEAD && !stored.is_refreshable(now.wall) {
-                return Decision::Forward(forward(None, ForwardReason::Stale));
-            }
-            fill(ForwardReason::Stale)
-        }
-        Found::OtherVariant | Found::Nothing if request.method == Method::HEAD => {
-            Decision::Forward(forward(None, ForwardReason::UriMiss))
-        }
-        Found::OtherVariant => fill(ForwardReason::VaryMiss),
-        Found::Nothing => fill(ForwardReason::UriMiss),
+    if control.no_store {
+        return Decision::Forward(forward(ForwardReason::Bypass));
     }
+    let keyed = KeyedTarget::new(policy, &target);
+    let key = keyed.key(policy, request, &authority.whole);
+    // What is not in the key does not reach the shop either, or it could shape what is stored.
+    let fetch = |reason: ForwardReason, validate: bool| Fetch {
+        own: forward(reason),
+        key: key.bytes.as_slice().into(),
+        uri_length: key.uri_length,
+        target: keyed.whole(),
+        validate,
+    };
+    let (stored, reason) = match shared.store.find(&key.bytes, request.fields) {
+        Found::Fit(stored) => (Some(stored), ForwardReason::Stale),
+        Found::OtherVariant => (None, ForwardReason::VaryMiss),
+        Found::Nothing => (None, ForwardReason::UriMiss),
+    };
+    let credentials = request.fields.contains(&AUTHORIZATION) && !policy.keys_credentials;
+    if credentials
+        && !stored
+            .as_ref()
+            .is_some_and(|s| s.is_shared_with_credentials())
+    {
+        // A response for those without credentials answers others only where the origin allowed to
+        // share it (RFC 9111 §3.5), and nothing is fetched for all with one visitor's credentials.
+        return Decision::Forward(forward(ForwardReason::Bypass));
+    }
+    let Some(stored) = stored else {
+        if control.only_if_cached {
+            return Decision::Reject(only_if_cached(route));
+        }
+        if shared.store.is_uncacheable(&key.bytes) {
+            return Decision::Forward(forward(reason));
+        }
+        return Decision::Fetch(fetch(reason, false));
+    };
+    let age = stored.age(now.wall);
+    let lifetimes = stored.lifetimes();
+    let softly = stored.purged_softly(now.wall);
+    let rests = stored.rests(now.wall);
+    let (outcome, refresh) = match http_caching::reuse(&lifetimes, age, softly, &control) {
+        Reuse::Fresh => {
+            stored.count_hit();
+            let early = stored.is_popular() && is_ending(&lifetimes, age) && !rests;
+            (Outcome::Hit, early)
+        }
+        Reuse::WhileRevalidate => (Outcome::HitStale, !rests),
+        // The shop has just failed: it is not tried again by every visitor.
+        Reuse::IfError if rests => (Outcome::HitStaleError, false),
+        Reuse::IfError | Reuse::Validate if control.only_if_cached => {
+            return Decision::Reject(only_if_cached(route));
+        }
+        Reuse::IfError | Reuse::Validate => {
+            return Decision::Fetch(fetch(ForwardReason::Stale, true));
+        }
+    };
+    if stored.is_on_disk() || shows_key(snapshot, request) {
+        return Decision::Fetch(fetch(reason, false));
+    }
+    Decision::Respond(Hit {
+        route: Arc::clone(route),
+        age: age.as_secs(),
+        ttl: stored.ttl(now.wall),
+        outcome,
+        answer: answer(
+            request.method,
+            request.fields,
+            stored.status(),
+            &stored.fields(),
+            stored.content_length(),
+        ),
+        coding: coding(request.fields, &stored),
+        refresh: refresh.then(|| Box::new(fetch(ForwardReason::Stale, true))),
+        stored,
+        limit,
+    })
+}
+
+/// Whether an operator wants to see the cache key: asked for by a peer that is trusted.
+pub(crate) fn shows_key(snapshot: &Snapshot, request: &RequestView<'_>) -> bool {
+    request.fields.contains(&DHAL_DEBUG)
+        && client::is_trusted(
+            request.connection.peer.ip(),
+            &snapshot.bounds.trusted_proxies,
+        )
+}
+
+/// Asks for the cache key in `Cache-Status`.
+pub(crate) const DHAL_DEBUG: HeaderName = HeaderName::from_static("dhal-debug");
+
+/// `only-if-cached` without anything to answer with (RFC 9111 §5.2.1.7).
+fn only_if_cached(route: &Arc<Route>) -> Rejection {
+    Rejection {
+        route: Some(Arc::clone(route)),
+        ..Rejection::new(504, "only-if-cached")
+    }
+}
+
+/// Whether a popular response is so near its end that it is fetched anew while it is still fresh: in
+/// the last tenth of its life, and at most ten seconds before.
+fn is_ending(lifetimes: &Lifetimes, age: Duration) -> bool {
+    let margin = (lifetimes.lifetime / 10).min(Duration::from_secs(10));
+    http_caching::remaining(lifetimes, age) < margin
+}
+
+/// The form of a stored response that suits the client best. Parts are parts of the plain one.
+pub(crate) fn coding(request: &dyn Fields, stored: &Stored) -> Option<Coding> {
+    let encoded = stored.encoded()?;
+    if request.contains(&RANGE) {
+        return None;
+    }
+    encoded.choose(request)
 }
 
 /// HTTP/1.0 may come without an authority; it can then only match routes for any host.
@@ -199,11 +264,15 @@ fn check_limits(
     Ok(tightest)
 }
 
-/// Requests that only the origin can answer: If-Match and If-Unmodified-Since are its to judge (RFC
-/// 9111 §4.3.2), and fields that `Connection` takes away before the shop sees them must not choose
-/// among stored responses.
+/// Requests that only the origin can answer: those with content, a change of protocol, If-Match and
+/// If-Unmodified-Since, which are its to judge (RFC 9111 §4.3.2), and those in which `Connection` takes
+/// fields away before the shop sees them: such a field must not choose among stored responses.
 fn is_for_the_origin(request: &RequestView<'_>) -> bool {
-    if request.fields.contains(&IF_MATCH) || request.fields.contains(&IF_UNMODIFIED_SINCE) {
+    if request.body != Body::None
+        || [IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE]
+            .iter()
+            .any(|name| request.fields.contains(name))
+    {
         return true;
     }
     let mut nominates = false;
@@ -251,58 +320,77 @@ fn has_bypass_cookie(policy: &Policy, request: &RequestView<'_>) -> bool {
     found
 }
 
-/// The query without the parameters that the policy ignores.
-pub(crate) fn keyed_query<'q>(policy: &Policy, query: &'q str) -> Option<Cow<'q, str>> {
-    match http_caching::filter_query(query, &policy.ignore_query) {
-        // Nothing left is the same page as no query at all.
-        Some(rest) if rest.is_empty() => None,
-        Some(rest) => Some(Cow::Owned(rest)),
-        None => Some(Cow::Borrowed(query)),
+/// A target as the key has it, and as the shop is asked for it.
+pub(crate) struct KeyedTarget<'a> {
+    path: &'a str,
+    query: Option<Cow<'a, str>>,
+}
+
+/// A cache key.
+pub(crate) struct Key {
+    /// All of it.
+    pub(crate) bytes: Vec<u8>,
+    /// Bytes of it that are the URI; chosen fields and cookies follow.
+    pub(crate) uri_length: usize,
+}
+
+impl<'a> KeyedTarget<'a> {
+    pub(crate) fn new(policy: &Policy, target: &'a path::Target<'_>) -> Self {
+        let query = target.query();
+        Self {
+            path: target.path(),
+            query: query.and_then(|query| http_caching::keyed_query(query, &policy.key)),
+        }
+    }
+
+    /// The URI's part of the key.
+    pub(crate) fn uri(&self, scheme: Scheme, authority: &str) -> Vec<u8> {
+        let mut key = Vec::with_capacity(160);
+        let query = self.query.as_deref();
+        http_caching::cache_key(scheme.as_str(), authority, self.path, query, &mut key);
+        key
+    }
+
+    fn key(&self, policy: &Policy, request: &RequestView<'_>, authority: &str) -> Key {
+        let mut bytes = self.uri(request.connection.scheme, authority);
+        let uri_length = bytes.len();
+        http_caching::push_keyed(&policy.key, request.fields, &mut bytes);
+        Key { bytes, uri_length }
+    }
+
+    /// `path[?query]`.
+    pub(crate) fn whole(&self) -> String {
+        match &self.query {
+            Some(query) => [self.path, "?", query].concat(),
+            None => self.path.to_owned(),
+        }
     }
 }
 
-fn cache_key(
-    request: &RequestView<'_>,
-    authority: &str,
-    path: &str,
-    query: Option<&str>,
-) -> Vec<u8> {
-    let mut key = Vec::with_capacity(authority.len() + path.len() + query.map_or(0, str::len) + 32);
-    http_caching::cache_key(
-        request.connection.scheme.as_str(),
-        authority,
-        path,
-        query,
-        &mut key,
-    );
-    key
-}
-
-/// A response that was stored for those without credentials answers a request with credentials only
-/// where the origin allowed to share it (RFC 9111 §3.5).
-fn is_for_others(stored: &Stored, request: &RequestView<'_>) -> bool {
-    request.fields.contains(&AUTHORIZATION) && !stored.shared_with_credentials
-}
-
-/// `None` where the forward path has to compose the answer.
-fn answer(request: &RequestView<'_>, stored: &Stored) -> Option<Answer> {
-    if stored.status() != 200 {
+/// How a response with these fields answers a request (RFC 9110 §13.2.2, §14.2).
+pub(crate) fn answer(
+    method: &Method,
+    request: &dyn Fields,
+    status: u16,
+    fields: &dyn Fields,
+    length: u64,
+) -> Answer {
+    if status != 200 {
         // Preconditions and ranges are about a 200 (RFC 9110 §13.2.1, §14.2).
-        return Some(Answer::Whole);
+        return Answer::Whole;
     }
-    match http_caching::precondition(request.method, request.fields, stored.fields()) {
-        Precondition::NotModified => return Some(Answer::NotModified),
+    match http_caching::precondition(method, request, fields) {
+        Precondition::NotModified => return Answer::NotModified,
         // Those conditions went to the origin.
         Precondition::Failed | Precondition::None => {}
     }
-    if request.method != Method::GET || !request.fields.contains(&RANGE) {
-        return Some(Answer::Whole);
+    if method != Method::GET || !request.contains(&RANGE) {
+        return Answer::Whole;
     }
-    let length = stored.body.len() as u64;
-    match http_caching::range(request.method, request.fields, stored.fields(), length) {
-        RangeOutcome::Whole => Some(Answer::Whole),
-        RangeOutcome::Part { first, last } => Some(Answer::Part { first, last }),
-        RangeOutcome::Unsatisfiable => Some(Answer::RangeNotSatisfiable),
-        RangeOutcome::Several => None,
+    match http_caching::range(method, request, fields, length) {
+        RangeOutcome::Whole => Answer::Whole,
+        RangeOutcome::Part { first, last } => Answer::Part { first, last },
+        RangeOutcome::Several(parts) => Answer::Parts(parts),
+        RangeOutcome::Unsatisfiable => Answer::RangeNotSatisfiable,
     }
 }

@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::{admit::rate::LimitState, cache::Stored, snapshot::Route};
+use http_caching::Coding;
+
+use crate::{
+    admit::rate::LimitState,
+    cache::{Stored, status::Outcome},
+    snapshot::Route,
+};
 
 /// The answer to a request.
 pub enum Decision {
@@ -17,7 +23,9 @@ pub enum Decision {
     },
     /// Not at all.
     Reject(Rejection),
-    /// By an upstream, perhaps with the store's help.
+    /// With what is fetched for the store, for this request or for all who ask the same.
+    Fetch(Fetch),
+    /// By an upstream, past the store.
     Forward(Forward),
 }
 
@@ -29,14 +37,22 @@ pub struct Hit {
     pub stored: Arc<Stored>,
     /// Its current age in seconds (RFC 9111 §4.2.3).
     pub age: u64,
+    /// Freshness left in seconds, negative when stale (RFC 9211 §2.6).
+    pub ttl: i64,
+    /// Fresh, or why it answers though it is not.
+    pub outcome: Outcome,
     /// Which part of it is asked for.
     pub answer: Answer,
+    /// The compressed form that the client likes best.
+    pub coding: Option<Coding>,
+    /// It is to be fetched anew behind the client's back.
+    pub refresh: Option<Box<Fetch>>,
     /// The strictest limit that was met.
     pub limit: Option<LimitState>,
 }
 
 /// How a stored response answers a request (RFC 9110 §13, §14).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// Head and body.
     Whole,
@@ -47,6 +63,8 @@ pub enum Answer {
         /// Last byte.
         last: u64,
     },
+    /// `206` with several parts, each from its first to its last byte.
+    Parts(Vec<(u64, u64)>),
     /// `304`.
     NotModified,
     /// `416`.
@@ -100,19 +118,25 @@ pub struct Forward {
     pub target: String,
     /// Normalised `host[:port]`.
     pub authority: String,
-    /// What the store has to do with it; `None` keeps the store out.
-    pub cache: Option<CachePlan>,
     /// Why the store did not answer, by RFC 9211 (`fwd=`).
     pub reason: ForwardReason,
     /// The strictest limit that was met.
     pub limit: Option<LimitState>,
 }
 
-/// The store's part in a forwarded request.
+/// What is to be fetched for the store.
 #[derive(Clone)]
-pub struct CachePlan {
+pub struct Fetch {
+    /// How the visitor's own request goes, should the answer be none to be shared.
+    pub own: Forward,
     /// Primary key (RFC 9111 §2).
     pub key: Arc<[u8]>,
+    /// Bytes of the key that are the URI.
+    pub uri_length: usize,
+    /// `path[?query]` that stands in the key.
+    pub target: String,
+    /// The client wants what is stored to be validated, and is heard.
+    pub validate: bool,
 }
 
 /// Why a request goes to the upstream (RFC 9211 §2.2).

@@ -11,5 +11,5 @@ pub mod request_view;
 mod tests;
 
 pub use decide::decide;
-pub use decision::{Answer, CachePlan, Decision, Forward, Hit, Rejection};
+pub use decision::{Answer, Decision, Fetch, Forward, Hit, Rejection};
 pub use request_view::{Body, Connection, RequestView, Scheme};

@@ -1,12 +1,21 @@
 //! The decision as a table.
 
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::http::ResponseHeader;
 
-use std::time::{Duration, SystemTime};
-
 use super::{decide::Now, *};
-use crate::{cache::Stored, config, shared::Shared, snapshot::Snapshot};
+use crate::{
+    cache::{Stored, purge::Stamp, stored::Judged},
+    config,
+    shared::Shared,
+    snapshot::Snapshot,
+};
 
 const CONFIG: &str = r#"
     [[listeners]]
@@ -50,7 +59,7 @@ impl World {
         let config = config::parse("test", CONFIG, &surroundings)
             .expect("valid")
             .config;
-        let shared = Shared::new(&config.cache, 1);
+        let (shared, _) = Shared::new(&config.cache, 1).expect("no disk");
         let snapshot = Snapshot::build(config, 1, &shared).expect("built");
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         Self {
@@ -92,8 +101,19 @@ impl World {
         .expect("storable");
         let mut key = Vec::new();
         http_caching::cache_key("http", "shop.example", path, None, &mut key);
-        let stored = Stored::new(&header, "0123456789".into(), &rules, self.start);
-        self.shared.store.put(&key, &request, stored);
+        let store = &self.shared.store;
+        if !rules.vary.is_empty() {
+            let variation = store.learn(&key, &rules.vary).expect("few fields");
+            key = variation.variant(&request);
+        }
+        let judged = Judged {
+            rules,
+            response_time: self.start,
+            stamp: Stamp::default(),
+        };
+        let content = [Bytes::from("0123456789")];
+        let stored = Stored::new(&key, &header, Some(&content), 10, judged);
+        store.put(Arc::new(stored));
     }
 
     fn ask(&self, seconds: u64, line: &str, fields: &[(&'static str, &'static str)]) -> String {
@@ -160,13 +180,11 @@ fn describe(decision: &Decision) -> String {
                 if rejection.close { " close" } else { "" }
             )
         }
+        Decision::Fetch(fetch) => {
+            format!("{} {} fetch", fetch.own.reason.as_str(), fetch.target)
+        }
         Decision::Forward(forward) => {
-            let keyed = if forward.cache.is_some() {
-                " keyed"
-            } else {
-                ""
-            };
-            format!("{} {}{keyed}", forward.reason.as_str(), forward.target)
+            format!("{} {}", forward.reason.as_str(), forward.target)
         }
     }
 }
@@ -232,30 +250,30 @@ fn the_store_answers_while_fresh() {
     for (seconds, line, fields, wanted) in [
         (0, "GET /pages/a", &[][..], "Whole age 0"),
         (59, "HEAD /pages/a", &[], "Whole age 59"),
-        (60, "GET /pages/a", &[], "stale /pages/a keyed"),
-        (1, "GET /pages/b", &[], "uri-miss /pages/b keyed"),
+        (60, "GET /pages/a", &[], "stale /pages/a fetch"),
+        (1, "GET /pages/b", &[], "uri-miss /pages/b fetch"),
         (1, "POST /pages/a", &[], "method /pages/a"),
         (1, "GET /pages/%61", &[], "Whole age 1"),
-        (1, "GET /pages/A", &[], "uri-miss /pages/A keyed"),
+        (1, "GET /pages/A", &[], "uri-miss /pages/A fetch"),
         (1, "GET /pages/a?utm_source=x", &[], "Whole age 1"),
         (
             1,
             "GET /pages/b?utm_source=x&q=1",
             &[],
-            "uri-miss /pages/b?q=1 keyed",
+            "uri-miss /pages/b?q=1 fetch",
         ),
         (
             1,
             "GET /pages/b?utm_source=x",
             &[],
-            "uri-miss /pages/b keyed",
+            "uri-miss /pages/b fetch",
         ),
-        (1, "GET /pages/a?", &[], "uri-miss /pages/a? keyed"),
+        (1, "GET /pages/a?", &[], "uri-miss /pages/a? fetch"),
         (
             1,
             "GET /pages/a",
             &[("host", "other.example")],
-            "uri-miss /pages/a keyed",
+            "uri-miss /pages/a fetch",
         ),
         (
             1,
@@ -310,10 +328,10 @@ fn the_store_answers_while_fresh() {
             1,
             "GET /pages/a",
             &[("range", "bytes=0-0,2-3")],
-            "stale /pages/a keyed",
+            "Parts([(0, 0), (2, 3)]) age 1",
         ),
-        (1, "HEAD /pages/b", &[], "uri-miss /pages/b"),
-        (61, "HEAD /pages/a", &[], "stale /pages/a"),
+        (1, "HEAD /pages/b", &[], "uri-miss /pages/b fetch"),
+        (61, "HEAD /pages/a", &[], "stale /pages/a fetch"),
         (
             1,
             "GET /pages/a",
@@ -354,8 +372,8 @@ fn variants_are_kept_apart() {
     for (fields, wanted) in [
         (&[("accept-language", "bn")][..], "Whole age 1"),
         (&[], "Whole age 1"),
-        (&[("accept-language", "en")], "vary-miss /pages/v keyed"),
-        (&[("accept-language", "")], "vary-miss /pages/v keyed"),
+        (&[("accept-language", "en")], "vary-miss /pages/v fetch"),
+        (&[("accept-language", "")], "vary-miss /pages/v fetch"),
         (
             &[("accept-language", "bn"), ("authorization", "Basic eA==")],
             "Whole age 1",
@@ -373,5 +391,5 @@ fn what_must_be_validated_is_not_reused() {
         &[("cache-control", "no-cache, max-age=60"), ("etag", "\"v\"")],
         &[],
     );
-    assert_eq!(world.ask(0, "GET /pages/n", &[]), "stale /pages/n keyed");
+    assert_eq!(world.ask(0, "GET /pages/n", &[]), "stale /pages/n fetch");
 }

@@ -193,12 +193,13 @@ async fn spool(task: &Task) -> Keep {
 
 /// Writes what has come together. What the disk does not take, or not any more, is passed on.
 async fn write(task: &Task, spool: Box<Spool>, arrived: u64) -> Keep {
-    let Spool { mut writer, mut batch } = *spool;
+    let Spool {
+        mut writer,
+        mut batch,
+    } = *spool;
     let bytes: Bytes = batch.split().freeze();
     let again = bytes.clone();
-    let written = tokio::task::spawn_blocking(move || {
-        writer.append(&bytes).map(|()| writer)
-    });
+    let written = tokio::task::spawn_blocking(move || writer.append(&bytes).map(|()| writer));
     match written.await {
         Ok(Ok(writer)) => {
             task.flight.spooled(arrived);
@@ -223,7 +224,9 @@ async fn finish(task: &Task, spool: Box<Spool>, plan: Plan, arrived: u64) {
     let done = tokio::task::spawn_blocking({
         let (shared, stored) = (Arc::clone(&shared), Arc::clone(&stored));
         move || {
-            let Some(disk) = &shared.disk else { return false };
+            let Some(disk) = &shared.disk else {
+                return false;
+            };
             disk.finish(spool.writer, &stored)
         }
     });
@@ -235,10 +238,5 @@ async fn finish(task: &Task, spool: Box<Spool>, plan: Plan, arrived: u64) {
 }
 
 fn with_length(plan: &Plan, length: u64) -> ResponseHeader {
-    stored_header(
-        &plan.header,
-        Some(length),
-        &[],
-        plan.judged.response_time,
-    )
+    stored_header(&plan.header, Some(length), &[], plan.judged.response_time)
 }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header::SET_COOKIE};
+use http::{
+    StatusCode,
+    header::{SET_COOKIE, VIA},
+};
 use http_caching::Reuse;
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
@@ -18,7 +21,8 @@ use tokio::time::timeout;
 
 use super::{
     Filler, Order,
-    flight::{Asked, Broken, Flight, Head, Stage},
+    body::{self, Plan},
+    flight::{Asked, Flight, Head, Stage},
     request::{self, Composed},
 };
 use crate::{
@@ -113,7 +117,8 @@ impl Task {
             return false;
         }
         let (disk, key) = (Arc::clone(disk), self.flight.key.clone());
-        let loaded = tokio::task::spawn_blocking(move || disk.load(&key)).await;
+        let most = store.max_object();
+        let loaded = tokio::task::spawn_blocking(move || disk.load(&key, most)).await;
         match loaded {
             Ok(Some(Loaded::Response(stored))) => {
                 let stored = Arc::new(*stored);
@@ -147,7 +152,7 @@ impl Task {
     }
 
     /// Asks one server after the other until one answers.
-    pub(super) async fn ask(&self, request: &RequestHeader) -> Result<Answer, Failure> {
+    async fn ask(&self, request: &RequestHeader) -> Result<Answer, Failure> {
         let upstream = self.upstream();
         upstream.budget.request();
         let mut tried = Vec::new();
@@ -302,7 +307,12 @@ impl Task {
         }
         let head = stored.head();
         let mut fields = field_map(&head);
-        fields.remove(http::header::VIA);
+        // The last one is ours, and is added anew.
+        let via: Vec<_> = fields.get_all(VIA).iter().cloned().collect();
+        fields.remove(VIA);
+        for value in via.split_last().map_or(&[][..], |(_, others)| others) {
+            fields.append(VIA, value.clone());
+        }
         http_caching::update_stored(&mut fields, &fresh);
         let mut header = match ResponseHeader::build_no_case(stored.status(), Some(fields.len())) {
             Ok(header) => header,
@@ -315,9 +325,11 @@ impl Task {
         let updated = match judged {
             Ok(judged) => {
                 let length = stored.content_length();
-                let header =
-                    stored_header(&header, Some(length), &judged.rules.excluded, now);
-                let content = stored.content();
+                let mut header = stored_header(&header, Some(length), &judged.rules.excluded, now);
+                if stored.encoded().is_some() {
+                    compress::vary_on_encoding(&mut header);
+                }
+                let content = [stored.content()];
                 let content = (!stored.is_on_disk()).then_some(&content[..]);
                 let mut new = Stored::new(stored.key(), &header, content, length, judged);
                 if let Some(encoded) = stored.encoded()
@@ -328,7 +340,7 @@ impl Task {
                 }
                 let new = Arc::new(new);
                 self.shared().store.put(Arc::clone(&new));
-                self.shared().keep(&new, true);
+                self.shared().keep_meta(&new);
                 new
             }
             Err(_) => {
@@ -456,7 +468,15 @@ impl Task {
             Some(variation) => variation.variant(&*self.flight.sent()),
             None => self.order.fetch.key.to_vec(),
         };
-        super::fetch_body::fill(self, answer, header, key, variation, judged, compresses).await;
+        let plan = Plan {
+            header,
+            key,
+            variation,
+            judged,
+            length,
+            compresses,
+        };
+        body::fill(self, answer, plan).await;
     }
 
     /// An answer that all who wait may have, and nobody after them.
@@ -471,7 +491,7 @@ impl Task {
             ttl: 0,
             age: 0,
         })));
-        super::fetch_body::pass(self, answer).await;
+        body::pass(self, answer).await;
     }
 
     /// An answer for the one who caused the fetch, provided that their own request would have been no
@@ -491,7 +511,7 @@ impl Task {
             ttl: 0,
             age: 0,
         })));
-        super::fetch_body::pass(self, answer).await;
+        body::pass(self, answer).await;
     }
 }
 
@@ -568,8 +588,6 @@ fn content_length(header: &ResponseHeader) -> Option<u64> {
 /// Whether the framing says where a response ends, rather than the end of the connection.
 fn has_known_end(header: &ResponseHeader) -> bool {
     content_length(header).is_some()
-        || header
-            .headers
-            .contains_key(http::header::TRANSFER_ENCODING)
+        || header.headers.contains_key(http::header::TRANSFER_ENCODING)
         || header.status == StatusCode::NOT_MODIFIED
 }

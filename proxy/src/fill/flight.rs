@@ -243,11 +243,25 @@ impl Flight {
         }
     }
 
-    /// Content goes to a file from here on; what is held in memory is in it already.
-    pub fn spool(&self, spool: WriterReader) {
+    /// The same without waiting for anyone.
+    pub fn push_now(&self, piece: Bytes) {
+        self.progress().push(piece);
+        self.tell();
+    }
+
+    /// Whether the answer only passes.
+    pub fn is_passing(&self) -> bool {
+        self.progress().passing
+    }
+
+    /// Content goes to a file from here on; the first `arrived` bytes are in it already.
+    pub fn spool(&self, spool: WriterReader, arrived: u64) {
         let mut progress = self.progress();
         progress.spool = Some(spool);
         progress.pieces.clear();
+        progress.arrived = arrived;
+        drop(progress);
+        self.tell();
     }
 
     /// More of the file can be read.
@@ -262,14 +276,24 @@ impl Flight {
         self.tell();
     }
 
-    /// Content so far, in one piece; for storing it.
-    pub fn gather(&self) -> Vec<u8> {
-        let progress = self.progress();
-        let mut all = Vec::with_capacity(usize::try_from(progress.arrived).unwrap_or_default());
-        for (_, piece) in &progress.pieces {
-            all.extend_from_slice(piece);
+    /// The same, unless it has ended already.
+    pub fn end_if_open(&self) {
+        let mut progress = self.progress();
+        if progress.end.is_none() {
+            progress.end = Some(Err(Broken));
+            drop(progress);
+            self.tell();
         }
-        all
+    }
+
+    /// Content so far; for storing it.
+    pub fn pieces(&self) -> Vec<Bytes> {
+        let progress = self.progress();
+        progress
+            .pieces
+            .iter()
+            .map(|(_, piece)| piece.clone())
+            .collect()
     }
 
     /// Whether somebody reads or waits.
@@ -464,7 +488,6 @@ impl Flights {
         &self,
         key: &[u8],
     ) -> MutexGuard<'_, HashMap<Box<[u8]>, Arc<Flight>, ahash::RandomState>> {
-        use std::hash::BuildHasher;
         let at = self.hasher.hash_one(key) as usize % self.shards.len();
         self.shards[at]
             .lock()

@@ -5,7 +5,9 @@
 //! the store, or with content that is still arriving. Refreshes behind a visitor's back, and warming,
 //! are fetches that nobody waits for.
 
-pub mod fetch;
+mod body;
+pub mod content;
+mod fetch;
 pub mod flight;
 mod request;
 
@@ -56,6 +58,8 @@ pub struct Order {
     pub request_id: String,
     /// When its head was complete.
     pub began: Now,
+    /// The cache key is told.
+    pub shows_key: bool,
 }
 
 /// How a request is answered.
@@ -213,11 +217,7 @@ impl Filler {
 
     /// What the store has by now.
     fn look(self: &Arc<Self>, order: &Arc<Order>, waited: bool) -> Option<Answered> {
-        let Found::Fit(stored) = self
-            .shared
-            .store
-            .find(&order.fetch.key, &order.fields)
-        else {
+        let Found::Fit(stored) = self.shared.store.find(&order.fetch.key, &order.fields) else {
             return None;
         };
         let now = SystemTime::now();
@@ -257,10 +257,7 @@ impl Filler {
     /// What is stored may answer when the shop cannot (RFC 5861 §4).
     fn failed(&self, order: &Order, failure: Failure, asked: Asked) -> Answered {
         let now = SystemTime::now();
-        if let Found::Fit(stored) = self
-            .shared
-            .store
-            .find(&order.fetch.key, &order.fields)
+        if let Found::Fit(stored) = self.shared.store.find(&order.fetch.key, &order.fields)
             && !matches!(self.reuse(order, &stored, now), Reuse::Validate)
         {
             return Answered {
@@ -314,7 +311,7 @@ impl Filler {
         let seq = self.shared.store.purges.seq();
         let (flight, ours) = self.shared.flights.join(stored.key(), seq);
         if ours {
-            self.shared.metrics.refreshes.inc();
+            self.shared.metrics.cache.refreshes.inc();
             let variation = self.shared.store.variation(&order.fetch.key);
             self.begin(&flight, order, variation);
         }
@@ -333,6 +330,10 @@ impl Filler {
             variation,
         };
         tokio::spawn(task.run());
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     fn tick(&self) -> Duration {

@@ -8,9 +8,9 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{
-        ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, COOKIE, FORWARDED,
-        HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA,
-        RANGE, TE, UPGRADE_INSECURE_REQUESTS, USER_AGENT, VIA,
+        ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, COOKIE, FORWARDED, HOST, IF_MATCH,
+        IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, TE,
+        UPGRADE_INSECURE_REQUESTS, USER_AGENT, VIA,
     },
 };
 use pingora::{Result, http::RequestHeader};
@@ -74,9 +74,8 @@ pub(super) struct Composed {
 /// The fields of `Vary` that tell responses of one key apart; `None` where the shop names some that it
 /// is never asked with, so that nobody can say whom the answer is for.
 pub(super) fn significant(vary: &[HeaderName]) -> Option<Vec<HeaderName>> {
-    let never = |name: &HeaderName| {
-        NEVER_FORWARDED.contains(&name.as_str()) || *name == X_FORWARDED_FOR
-    };
+    let never =
+        |name: &HeaderName| NEVER_FORWARDED.contains(&name.as_str()) || *name == X_FORWARDED_FOR;
     if vary.iter().any(never) {
         return None;
     }
@@ -91,7 +90,8 @@ pub(super) fn fits(vary: &[HeaderName], sent: &HeaderMap, request: &HeaderMap) -
         http_caching::variance(std::slice::from_ref(name), fields, &mut out);
         out
     };
-    vary.iter().all(|name| value(sent, name) == value(request, name))
+    vary.iter()
+        .all(|name| value(sent, name) == value(request, name))
 }
 
 /// Whether the visitor's request says no more about the page it wants than the composed one does.
@@ -165,6 +165,8 @@ pub(super) fn compose(
 
 #[cfg(test)]
 mod tests {
+    use http::header::ACCEPT_LANGUAGE;
+
     use super::*;
 
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -12,6 +12,7 @@ use prometheus::{
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
+use super::cache_metrics::CacheMetrics;
 use crate::cache::status::Outcome;
 
 /// Methods with a label of their own; all others share `other`, so that nobody can invent labels.
@@ -52,10 +53,8 @@ pub struct Metrics {
     pub accepted: IntCounter,
     /// Handshakes that failed or took too long.
     pub handshake_failures: IntCounter,
-    /// Responses in the store.
-    pub stored: IntGauge,
-    /// Bytes in the store.
-    pub stored_bytes: IntGauge,
+    /// The store.
+    pub cache: CacheMetrics,
     /// Clients that limits remember.
     pub tracked_clients: IntGaugeVec,
     /// Lines the access log could not take.
@@ -194,8 +193,7 @@ impl Metrics {
                 "tls_handshake_failures_total",
                 "TLS handshakes that failed or took too long.",
             ),
-            stored: gauge(&registry, "cache_stored_responses", "Entries in the store."),
-            stored_bytes: gauge(&registry, "cache_stored_bytes", "Bytes in the store."),
+            cache: CacheMetrics::new(&registry),
             tracked_clients: gauges(
                 &registry,
                 "ratelimit_tracked_clients",
@@ -276,25 +274,30 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheu
     made
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+pub(super) fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> IntCounterVec {
     register(
         registry,
         IntCounterVec::new(Opts::new(format!("dhal_{name}"), help), labels),
     )
 }
 
-fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+pub(super) fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
     register(registry, IntCounter::new(format!("dhal_{name}"), help))
 }
 
-fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+pub(super) fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     register(
         registry,
         IntGaugeVec::new(Opts::new(format!("dhal_{name}"), help), labels),
     )
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     register(registry, IntGauge::new(format!("dhal_{name}"), help))
 }
 

@@ -37,6 +37,24 @@ pub mod kind {
 }
 
 impl Failure {
+    /// No server may be asked.
+    pub fn unavailable() -> Self {
+        Self {
+            status: 503,
+            reason: kind::UNAVAILABLE,
+            side: Side::Upstream,
+        }
+    }
+
+    /// A server that answers with this status, which says that it is in trouble.
+    pub fn status(status: u16) -> Self {
+        Self {
+            status,
+            reason: "http_status",
+            side: Side::Upstream,
+        }
+    }
+
     /// Judges an error of the forward path.
     pub fn of(error: &Error) -> Self {
         let side = match error.esource() {

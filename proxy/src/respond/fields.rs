@@ -1,6 +1,6 @@
 //! Fields that Dhal adds to answers and requests, and those it takes off.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use http::HeaderName;
 
 use crate::{admit::rate::LimitState, cache::stored::put_field};
@@ -55,21 +55,9 @@ pub fn ratelimit(limit: &LimitState) -> String {
     format!("\"{}\";r={};t={}", limit.rule, limit.remaining, reset)
 }
 
-/// Appends the fields in which one answer from the store differs from the next.
-pub fn put_hit_fields(
-    out: &mut BytesMut,
-    age: u64,
-    cache_status: &str,
-    request_id: &[u8],
-    limit: Option<&LimitState>,
-) {
-    out.put_slice(b"age: ");
-    out.put_slice(itoa::Buffer::new().format(age).as_bytes());
-    out.put_slice(b"\r\ncache-status: ");
-    out.put_slice(cache_status.as_bytes());
-    out.put_slice(b"\r\nx-request-id: ");
-    out.put_slice(request_id);
-    out.put_slice(b"\r\n");
+/// Appends the fields of one request's answer.
+pub fn put_request_fields(out: &mut BytesMut, request_id: &[u8], limit: Option<&LimitState>) {
+    put_field(out, X_REQUEST_ID.as_str(), request_id);
     if let Some(limit) = limit {
         put_field(
             out,

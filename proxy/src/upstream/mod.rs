@@ -48,6 +48,36 @@ pub struct Server {
     pub state: Arc<ServerState>,
 }
 
+/// A server at work for a request; counts as in flight until dropped.
+pub struct Asked {
+    /// Which of the group.
+    pub index: usize,
+    /// When it was asked, since the process began.
+    pub since: Duration,
+    /// As written.
+    pub name: String,
+    state: Arc<ServerState>,
+}
+
+impl Asked {
+    /// Counts a request.
+    pub fn new(index: usize, server: &Server, since: Duration) -> Self {
+        server.state.begin();
+        Self {
+            index,
+            since,
+            name: server.name.clone(),
+            state: Arc::clone(&server.state),
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.state.end();
+    }
+}
+
 impl Upstream {
     /// Takes over the state of servers that are known already.
     pub fn new(config: &model::Upstream, shared: &Shared) -> Self {

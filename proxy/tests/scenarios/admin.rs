@@ -122,7 +122,7 @@ fn what_is_counted() {
         ("dhal_cache_requests_total{outcome=\"hit\"}", 1.0),
         ("dhal_cache_requests_total{outcome=\"miss\"}", 2.0),
         ("dhal_cache_requests_total{outcome=\"bypass\"}", 1.0),
-        ("dhal_cache_stored_responses", 1.0),
+        ("dhal_cache_stored_responses{tier=\"memory\"}", 1.0),
         ("dhal_connections_accepted_total", 2.0),
         ("dhal_config_last_reload_successful", 1.0),
     ] {
@@ -131,7 +131,7 @@ fn what_is_counted() {
     eventually("one connection is open", || {
         edge.metric("dhal_connections") == Some(1.0)
     });
-    assert!(edge.metric("dhal_cache_stored_bytes") > Some(100.0));
+    assert!(edge.metric("dhal_cache_stored_bytes{tier=\"memory\"}") > Some(100.0));
     let (_, text) = edge.admin("GET", "/metrics");
     for name in [
         "dhal_build_info",

@@ -77,7 +77,10 @@ fn answers_that_break_http_are_not_passed_on() {
         assert_eq!(error["error"]["status"], 502);
         assert_eq!(edge.ask("HEAD", path, &[]).status, 502, "{path}");
     }
-    assert_eq!(edge.metric("dhal_cache_stored_responses"), Some(0.0));
+    assert_eq!(
+        edge.metric("dhal_cache_stored_responses{tier=\"memory\"}"),
+        Some(0.0)
+    );
     assert_eq!(edge.get("/fine").status, 200);
 }
 
@@ -113,7 +116,10 @@ fn a_body_that_stops_coming_is_seen_to_be_cut() {
     conn.request("GET", "/", &[]);
     assert!(conn.try_response("GET").is_err());
     gate.open();
-    assert_eq!(edge.metric("dhal_cache_stored_responses"), Some(0.0));
+    assert_eq!(
+        edge.metric("dhal_cache_stored_responses{tier=\"memory\"}"),
+        Some(0.0)
+    );
 }
 
 #[test]

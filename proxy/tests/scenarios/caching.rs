@@ -441,7 +441,10 @@ fn too_large_to_store_passes_through_whole() {
             assert_eq!(shop.count(path), nth, "{path}");
         }
     }
-    assert_eq!(edge.metric("dhal_cache_stored_responses"), Some(0.0));
+    assert_eq!(
+        edge.metric("dhal_cache_stored_responses{tier=\"memory\"}"),
+        Some(0.0)
+    );
     let first = edge.get("/length-2");
     assert_eq!(
         first.cache(),
@@ -482,7 +485,7 @@ fn a_truncated_response_is_not_stored() {
         }
     }
     eventually("nothing is stored", || {
-        edge.metric("dhal_cache_stored_responses") == Some(0.0)
+        edge.metric("dhal_cache_stored_responses{tier=\"memory\"}") == Some(0.0)
     });
 }
 

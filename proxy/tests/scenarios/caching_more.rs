@@ -355,7 +355,7 @@ fn memory_is_bounded() {
         assert_eq!(conn.get(&format!("/{i}")).body.len(), 100_000);
     }
     eventually("the store is within its bound", || {
-        edge.metric("dhal_cache_stored_bytes") <= Some(1_048_576.0)
+        edge.metric("dhal_cache_stored_bytes{tier=\"memory\"}") <= Some(1_048_576.0)
     });
     assert!(conn.get("/49").is_hit(), "the newest is kept");
     assert!(!conn.get("/0").is_hit(), "the oldest is not");

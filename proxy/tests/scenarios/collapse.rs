@@ -103,7 +103,10 @@ fn nobody_gets_anothers_cookie() {
         assert_eq!((answer.status, answer.text()), (200, own.clone()));
         assert_eq!(answer.field("set-cookie"), Some(own.as_str()));
     }
-    assert_eq!(edge.metric("dhal_cache_stored_responses"), Some(0.0));
+    assert_eq!(
+        edge.metric("dhal_cache_stored_responses{tier=\"memory\"}"),
+        Some(0.0)
+    );
 }
 
 #[test]

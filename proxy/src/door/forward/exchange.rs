@@ -2,20 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::HeaderMap;
-
 use super::Handover;
-use crate::upstream::{Server, ServerState, Upstream};
+use crate::upstream::{Asked, Upstream};
 
 /// The context that Pingora carries from phase to phase.
 #[derive(Default)]
 pub(super) struct Exchange {
-    /// What the door handed over. A refresh in the background finds it in its first phase.
+    /// What the door handed over.
     pub(super) handover: Option<Arc<Handover>>,
-    /// What a refresh that this request starts will look for.
-    pub(super) refresh: Option<u64>,
-    /// No visitor waits for this one.
-    pub(super) background: bool,
     /// Servers that failed it.
     pub(super) tried: Vec<usize>,
     /// The server that is being asked.
@@ -28,40 +22,10 @@ pub(super) struct Exchange {
     pub(super) body_ended: bool,
     /// The server gave up waiting for it.
     pub(super) client_stalled: bool,
-    /// Fields of a `304` that updates a stored response.
-    pub(super) not_modified: Option<HeaderMap>,
-    /// Served stale because the upstream failed.
-    pub(super) stale_error: bool,
     /// Why it failed, for the log.
     pub(super) reason: Option<&'static str>,
     /// Name of the last server asked, and how long it took.
     pub(super) upstream: Option<(String, Duration)>,
-}
-
-/// A server at work for a request; counts as in flight until dropped.
-pub(super) struct Asked {
-    pub(super) index: usize,
-    pub(super) since: Duration,
-    name: String,
-    state: Arc<ServerState>,
-}
-
-impl Asked {
-    pub(super) fn new(index: usize, server: &Server, since: Duration) -> Self {
-        server.state.begin();
-        Self {
-            index,
-            since,
-            name: server.name.clone(),
-            state: Arc::clone(&server.state),
-        }
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        self.state.end();
-    }
 }
 
 impl Exchange {

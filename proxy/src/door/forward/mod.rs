@@ -4,10 +4,10 @@
 //! which Pingora calls it.
 
 mod exchange;
+mod invalidate;
 mod phases;
 mod request;
-mod response;
-mod storing;
+pub(crate) mod response;
 
 use std::{
     cell::RefCell,
@@ -20,7 +20,6 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{HeaderName, header::HOST};
 use pingora::{
     apps::HttpServerApp,
     protocols::{Stream, http::ServerSession},
@@ -32,19 +31,12 @@ use tokio::time::sleep;
 
 use self::phases::Phases;
 use crate::{
-    cache::{
-        status::Outcome,
-        stored::{put_field, value},
-    },
-    edge::{Forward, Scheme, decide::Now, decision::ForwardReason},
+    cache::status::Outcome,
+    edge::{Forward, Scheme, decide::Now},
     observe::{Protocol, Record},
     shared::Shared,
     snapshot::Snapshot,
 };
-
-/// Names a refresh in the background to its first phase. A visitor's own lines of this name stand
-/// behind ours, are read by nobody, and go no further.
-const REFRESH: HeaderName = HeaderName::from_static("dhal-refresh");
 
 /// Idle connections to upstreams that a thread keeps.
 const POOL: usize = 512;
@@ -113,7 +105,7 @@ impl Handover {
 
 tokio::task_local! {
     /// The way from the door into Pingora's phases, which begin without arguments.
-    static HANDOVER: RefCell<Option<(Arc<Handover>, Option<u64>)>>;
+    static HANDOVER: RefCell<Option<Arc<Handover>>>;
 }
 
 /// Takes requests to upstreams; one per thread.
@@ -122,7 +114,6 @@ pub struct Forwarder {
     shared: Arc<Shared>,
     shutdown: ShutdownWatch,
     started: Instant,
-    next_refresh: AtomicU64,
 }
 
 impl Forwarder {
@@ -139,7 +130,6 @@ impl Forwarder {
             shared: Arc::clone(shared),
             shutdown: shared.drain_signal(),
             started,
-            next_refresh: AtomicU64::new(0),
         }
     }
 
@@ -151,43 +141,23 @@ impl Forwarder {
         request: BytesMut,
         handover: Handover,
     ) -> Option<Stream> {
-        let (request, refresh) = match self.refresh_id(&handover) {
-            Some(id) => (with_refresh_id(&request, id), Some(id)),
-            None => (request, None),
-        };
         let mut session = ServerSession::new_http1(stream);
         session.set_pipelined_prefix(request);
-        let reused = self.run(session, Arc::new(handover), refresh).await?;
+        let reused = self.run(session, Arc::new(handover)).await?;
         Some(reused.consume().0)
     }
 
     /// Answers an HTTP/2 request.
-    pub async fn http2(&self, mut session: ServerSession, handover: Arc<Handover>) {
-        let refresh = self.refresh_id(&handover);
-        if let Some(id) = refresh {
-            // The head has to be one that can stand by itself as HTTP/1.1.
-            let head = session.req_header_mut();
-            head.set_version(http::Version::HTTP_11);
-            let _ = head.insert_header(HOST, value(&handover.forward.authority));
-            let _ = head.insert_header(REFRESH, id);
-        }
-        self.run(session, handover, refresh).await;
-    }
-
-    /// A request that finds something stale may start a refresh in the background. Pingora begins that
-    /// from a copy of the request's head, so the head has to name what was decided.
-    fn refresh_id(&self, handover: &Handover) -> Option<u64> {
-        let stale = handover.forward.reason == ForwardReason::Stale;
-        stale.then(|| self.next_refresh.fetch_add(1, Ordering::Relaxed))
+    pub async fn http2(&self, session: ServerSession, handover: Arc<Handover>) {
+        self.run(session, handover).await;
     }
 
     async fn run(
         &self,
         session: ServerSession,
         handover: Arc<Handover>,
-        refresh: Option<u64>,
     ) -> Option<pingora::apps::ReusedHttpStream> {
-        let slot = RefCell::new(Some((Arc::clone(&handover), refresh)));
+        let slot = RefCell::new(Some(Arc::clone(&handover)));
         HANDOVER
             .scope(slot, async {
                 let reused = self.proxy.process_new_http(session, &self.shutdown).await;
@@ -223,18 +193,4 @@ impl Forwarder {
             fields: None,
         });
     }
-}
-
-/// The same request with our line in front of all others.
-fn with_refresh_id(request: &[u8], id: u64) -> BytesMut {
-    let line_end = memchr::memchr(b'\n', request).map_or(0, |at| at + 1);
-    let mut out = BytesMut::with_capacity(request.len() + 48);
-    out.extend_from_slice(&request[..line_end]);
-    put_field(
-        &mut out,
-        REFRESH.as_str(),
-        itoa::Buffer::new().format(id).as_bytes(),
-    );
-    out.extend_from_slice(&request[line_end..]);
-    out
 }

@@ -1,8 +1,7 @@
 //! Pingora's phases, in the order in which a request meets them.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,23 +10,14 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header::TRANSFER_ENCODING};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
-    cache::{CacheKey, CacheOptionOverrides, RespCacheable},
     http::{RequestHeader, ResponseHeader},
-    proxy::{FailToProxy, ProxyHttp, RangeType, Session, range_header_filter},
+    proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
 };
 
-use super::{
-    super::STALLED,
-    HANDOVER, Handover, REFRESH,
-    exchange::{Asked, Exchange},
-    request, response, storing,
-};
+use super::{super::STALLED, HANDOVER, exchange::Exchange, invalidate, request, response};
 use crate::{
-    cache::{
-        status::Outcome,
-        storage::{self},
-    },
+    cache::status::Outcome,
     observe::{Protocol, Record},
     respond::{
         Reply,
@@ -35,30 +25,21 @@ use crate::{
         reply::{Asked as AskedBy, wants_json},
     },
     shared::Shared,
+    upstream::Asked,
 };
 
 /// How long a connection that changed its protocol may be silent.
 const TUNNEL_IDLE: Duration = Duration::from_secs(600);
-/// Refreshes of a thread that have not begun.
-const MAX_REFRESHES: usize = 1024;
-/// Parts of one answer.
-const MAX_RANGES: usize = 16;
 
 /// The phases and what they work with.
 pub(super) struct Phases {
     shared: Arc<Shared>,
     started: Instant,
-    /// Whose the refreshes are that have not begun, the oldest first.
-    refreshes: Mutex<BTreeMap<u64, Arc<Handover>>>,
 }
 
 impl Phases {
     pub(super) fn new(shared: Arc<Shared>, started: Instant) -> Self {
-        Self {
-            shared,
-            started,
-            refreshes: Mutex::default(),
-        }
+        Self { shared, started }
     }
 
     fn tick(&self) -> Duration {
@@ -94,31 +75,18 @@ impl ProxyHttp for Phases {
 
     fn new_ctx(&self) -> Exchange {
         let given = HANDOVER.try_with(|slot| slot.borrow_mut().take());
-        let (handover, refresh) = given.ok().flatten().unzip();
         Exchange {
-            handover,
-            refresh: refresh.flatten(),
+            handover: given.ok().flatten(),
             ..Exchange::default()
         }
     }
 
-    /// First: a refresh in the background looks up whose it is; connections get their time limits.
+    /// First: connections get their time limits.
     async fn early_request_filter(
         &self,
         session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        if session.subrequest_ctx.is_some() {
-            let id = session.req_header().headers.get(REFRESH);
-            let id = id.and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
-            let mut refreshes = self
-                .refreshes
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            exchange.handover = id.and_then(|id| refreshes.remove(&id));
-            exchange.background = true;
-            storing::ask_for_all(session.req_header_mut());
-        }
         let handover = exchange.handover.as_ref().ok_or_else(missing)?;
         let bounds = &handover.snapshot.bounds;
         let downstream = session.as_downstream_mut();
@@ -131,58 +99,6 @@ impl ProxyHttp for Phases {
         Ok(())
     }
 
-    /// Turns the store on where the decision planned for it.
-    fn request_cache_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-        let handover = exchange.handover.as_ref().ok_or_else(missing)?;
-        if handover.forward.cache.is_some() {
-            let mut overrides = CacheOptionOverrides::default();
-            overrides.wait_timeout = Some(handover.snapshot.config.cache.lock_timeout);
-            session.cache.enable(
-                self.shared.store,
-                None,
-                None,
-                Some(self.shared.cache_lock),
-                Some(overrides),
-            );
-        }
-        Ok(())
-    }
-
-    fn cache_key_callback(&self, session: &Session, exchange: &mut Exchange) -> Result<CacheKey> {
-        let handover = exchange.handover.as_ref().ok_or_else(missing)?;
-        let plan = handover.forward.cache.as_ref().ok_or_else(missing)?;
-        Ok(storage::cache_key(&plan.key, &session.req_header().headers))
-    }
-
-    /// Conditional requests answered from the store follow RFC 9110 §13.2.2.
-    fn cache_not_modified_filter(
-        &self,
-        session: &Session,
-        response: &ResponseHeader,
-        _exchange: &mut Exchange,
-    ) -> Result<bool> {
-        if storing::is_filling(session) {
-            return Ok(false);
-        }
-        let request = session.req_header();
-        let judged =
-            http_caching::precondition(&request.method, &request.headers, &response.headers);
-        Ok(response.status == StatusCode::OK && judged == http_caching::Precondition::NotModified)
-    }
-
-    /// Parts are served of what is stored; a response that is on its way into the store passes whole.
-    fn range_header_filter(
-        &self,
-        session: &mut Session,
-        response: &mut ResponseHeader,
-        _exchange: &mut Exchange,
-    ) -> RangeType {
-        if storing::is_filling(session) {
-            return RangeType::None;
-        }
-        range_header_filter(session.req_header(), response, Some(MAX_RANGES))
-    }
-
     /// Chooses a server; called again after each failure that may be retried.
     async fn upstream_peer(
         &self,
@@ -191,11 +107,7 @@ impl ProxyHttp for Phases {
     ) -> Result<Box<HttpPeer>> {
         let handover = Arc::clone(exchange.handover.as_ref().ok_or_else(missing)?);
         let upstream = &handover.forward.route.upstream;
-        let key = handover
-            .forward
-            .cache
-            .as_ref()
-            .map_or(handover.forward.target.as_bytes(), |plan| &plan.key);
+        let key = handover.forward.target.as_bytes();
         let tick = self.tick();
         exchange.release(tick);
         // A body that is sent again is counted again.
@@ -298,15 +210,12 @@ impl ProxyHttp for Phases {
             && http_caching::invalidates(&session.req_header().method, upstream_response.status)
         {
             // Before the client hears of it: its next request may be on its way at once.
-            storing::invalidate(self.shared.store, handover, upstream_response);
+            invalidate::invalidate(&self.shared, handover, upstream_response);
         }
         if upstream_response.status == StatusCode::SWITCHING_PROTOCOLS {
             session
                 .as_downstream_mut()
                 .set_read_timeout(Some(TUNNEL_IDLE));
-        }
-        if upstream_response.status == StatusCode::NOT_MODIFIED {
-            exchange.not_modified = Some(upstream_response.headers.clone());
         }
         if let Some((index, upstream)) = exchange
             .asked
@@ -323,23 +232,7 @@ impl ProxyHttp for Phases {
         Ok(())
     }
 
-    /// Whether it may be stored, by the rules of `http-caching`.
-    fn response_cache_filter(
-        &self,
-        session: &Session,
-        response: &ResponseHeader,
-        exchange: &mut Exchange,
-    ) -> Result<RespCacheable> {
-        let asked = exchange.asked.as_ref();
-        let waited = asked.map_or(Duration::ZERO, |a| self.tick().saturating_sub(a.since));
-        let judged = storing::judge(self.shared.store, session, response, exchange, waited)?;
-        Ok(match judged {
-            Ok(meta) => RespCacheable::Cacheable(meta),
-            Err(reason) => RespCacheable::Uncacheable(reason),
-        })
-    }
-
-    /// What the client gets: ours is added last, so that none of it is stored.
+    /// What the client gets.
     async fn response_filter(
         &self,
         session: &mut Session,
@@ -358,67 +251,7 @@ impl ProxyHttp for Phases {
             // HTTP/1.0 knows no chunks: the end of the connection is the end of the answer.
             session.set_keepalive(None);
         }
-        response::complete(upstream_response, session, exchange)
-    }
-
-    /// A HEAD that might fill the store is a GET to the shop; Pingora would pass its content on over
-    /// HTTP/2.
-    fn response_body_filter(
-        &self,
-        session: &mut Session,
-        body: &mut Option<Bytes>,
-        _end_of_stream: bool,
-        _exchange: &mut Exchange,
-    ) -> Result<Option<Duration>> {
-        if session.req_header().method == Method::HEAD {
-            *body = None;
-        }
-        Ok(None)
-    }
-
-    /// Stale responses answer while one request refreshes them (`None`), or when the upstream fails.
-    fn should_serve_stale(
-        &self,
-        session: &mut Session,
-        exchange: &mut Exchange,
-        error: Option<&Error>,
-    ) -> bool {
-        match error {
-            Some(error) => {
-                if let ErrorType::HTTPStatus(502..=504) = error.etype()
-                    && let Some((index, upstream)) = exchange
-                        .asked
-                        .as_ref()
-                        .map(|a| a.index)
-                        .zip(exchange.group())
-                {
-                    // The answer is hidden from the filter that counts these.
-                    upstream.failed(index, self.tick());
-                }
-                let serve = *error.esource() == ErrorSource::Upstream;
-                exchange.stale_error |= serve;
-                serve
-            }
-            None if exchange.background => false,
-            None => {
-                let (Some(handover), Some(id)) = (&exchange.handover, exchange.refresh) else {
-                    return false;
-                };
-                if session.cache.is_cache_lock_writer() {
-                    // Pingora starts the refresh right after this.
-                    let mut refreshes = self
-                        .refreshes
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner);
-                    refreshes.insert(id, Arc::clone(handover));
-                    if refreshes.len() > MAX_REFRESHES {
-                        // They begin at once; one that has not by now never will.
-                        refreshes.pop_first();
-                    }
-                }
-                true
-            }
-        }
+        response::complete(upstream_response, exchange)
     }
 
     /// The exchange broke after a server was reached.
@@ -483,7 +316,7 @@ impl ProxyHttp for Phases {
             };
         }
         exchange.reason = Some(failure.reason);
-        if failure.side != Side::Downstream && !exchange.background {
+        if failure.side != Side::Downstream {
             let id = exchange.handover.as_ref().map(|h| h.request_id.as_str());
             tracing::warn!(request_id = id, status = failure.status, reason = failure.reason, %error, "request failed");
         }
@@ -494,7 +327,7 @@ impl ProxyHttp for Phases {
         let Some(handover) = &exchange.handover else {
             return result;
         };
-        if failure.status == 0 || session.response_written().is_some() || exchange.background {
+        if failure.status == 0 || session.response_written().is_some() {
             return result;
         }
         session.set_keepalive(None);
@@ -528,17 +361,12 @@ impl ProxyHttp for Phases {
         };
         let status = session.response_written().map_or(0, |r| r.status.as_u16());
         let request = session.req_header();
-        if exchange.background {
-            return;
-        }
         if error.is_some() && exchange.reason.is_none() {
             exchange.reason = error.map(|e| Failure::of(e).reason);
         }
-        let failed_here = error.is_some() && !exchange.stale_error;
-        let outcome = if failed_here {
-            Outcome::None
-        } else {
-            response::outcome(session, exchange)
+        let outcome = match error {
+            Some(_) => Outcome::None,
+            None => response::outcome(&handover),
         };
         self.shared.finish(&Record {
             began: handover.began,

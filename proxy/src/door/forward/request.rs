@@ -6,7 +6,7 @@ use http::{
 };
 use pingora::{Result, http::RequestHeader};
 
-use super::{Handover, REFRESH};
+use super::Handover;
 use crate::{
     cache::stored::{VIA_SELF, value},
     random,
@@ -18,7 +18,6 @@ use crate::{
 
 /// Sets what we vouch for and drops what we do not.
 pub(super) fn prepare(request: &mut RequestHeader, handover: &Handover) -> Result<()> {
-    request.remove_header(&REFRESH);
     for name in NEVER_FORWARDED {
         request.remove_header(name);
     }

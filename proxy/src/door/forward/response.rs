@@ -4,9 +4,9 @@ use http::{
     StatusCode, Version,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING, VIA},
 };
-use pingora::{Error, ErrorType, Result, cache::CachePhase, http::ResponseHeader, proxy::Session};
+use pingora::{Error, ErrorType, Result, http::ResponseHeader};
 
-use super::exchange::Exchange;
+use super::{Handover, exchange::Exchange};
 use crate::{
     cache::{
         status::{CACHE_STATUS, Outcome},
@@ -20,7 +20,7 @@ use crate::{
 
 /// Refuses an answer whose end cannot be known for certain (RFC 9112 §6.3), and a change of protocol
 /// that the client did not ask for (RFC 9110 §7.8).
-pub(super) fn check(response: &ResponseHeader, upgrade_asked: bool) -> Result<()> {
+pub(crate) fn check(response: &ResponseHeader, upgrade_asked: bool) -> Result<()> {
     let lengths = response.headers.get_all(CONTENT_LENGTH).iter().count();
     let codings: Vec<_> = response.headers.get_all(TRANSFER_ENCODING).iter().collect();
     let wrong = if response.status == StatusCode::SWITCHING_PROTOCOLS && !upgrade_asked {
@@ -48,50 +48,17 @@ pub(super) fn check(response: &ResponseHeader, upgrade_asked: bool) -> Result<()
     }
 }
 
-/// How the store took part, from where Pingora's cache phases ended up.
-pub(super) fn outcome(session: &Session, exchange: &Exchange) -> Outcome {
-    let Some(handover) = &exchange.handover else {
-        return Outcome::None;
-    };
-    let reason = handover.forward.reason;
-    let waited = session.cache.lock_duration().is_some();
-    match session.cache.phase() {
-        CachePhase::Hit if waited => Outcome::Forwarded {
-            reason,
-            stored: false,
-            collapsed: true,
-        },
-        CachePhase::Hit => Outcome::Hit,
-        CachePhase::StaleUpdating => Outcome::HitStale,
-        CachePhase::Stale if exchange.stale_error => Outcome::HitStaleError,
-        CachePhase::Stale => Outcome::Forwarded {
-            reason,
-            stored: false,
-            collapsed: false,
-        },
-        CachePhase::Revalidated | CachePhase::RevalidatedNoCache(_) => Outcome::Revalidated,
-        CachePhase::Miss | CachePhase::Expired => Outcome::Forwarded {
-            reason,
-            stored: true,
-            collapsed: false,
-        },
-        CachePhase::Disabled(_)
-        | CachePhase::Bypass
-        | CachePhase::Uninit
-        | CachePhase::CacheKey => Outcome::Forwarded {
-            reason,
-            stored: false,
-            collapsed: false,
-        },
+/// How the store took part: it did not.
+pub(super) fn outcome(handover: &Handover) -> Outcome {
+    Outcome::Forwarded {
+        reason: handover.forward.reason,
+        stored: false,
+        collapsed: false,
     }
 }
 
 /// Adds what every answer carries.
-pub(super) fn complete(
-    response: &mut ResponseHeader,
-    session: &Session,
-    exchange: &Exchange,
-) -> Result<()> {
+pub(super) fn complete(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
     if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
@@ -110,10 +77,10 @@ pub(super) fn complete(
     response.set_version(Version::HTTP_11);
     response.append_header(VIA, VIA_SELF)?;
     response.insert_header(X_REQUEST_ID, value(&handover.request_id))?;
-    if handover.forward.route.policy.is_some()
-        && let Some(status) = outcome(session, exchange).field_value()
-    {
-        response.append_header(CACHE_STATUS, status)?;
+    if handover.forward.route.policy.is_some() {
+        if let Some(status) = outcome(handover).field_value(None, None) {
+            response.append_header(CACHE_STATUS, status)?;
+        }
     }
     if let Some(limit) = &handover.forward.limit {
         response.insert_header(RATELIMIT_POLICY, value(&ratelimit_policy(limit)))?;

@@ -5,6 +5,7 @@
 
 pub mod chunked;
 pub mod parse;
+mod stored;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     admit::client,
     cache::status::Outcome,
-    edge::{self, Body, Connection, Decision, Forward, Hit, Rejection, RequestView, decide::Now},
+    edge::{self, Body, Connection, Decision, Forward, Rejection, RequestView, decide::Now},
     observe::{Protocol, Record},
     respond::{Reply, reply::Asked, reply::wants_json},
     snapshot::Snapshot,
@@ -193,9 +194,10 @@ impl<'a> Session<'a> {
         let (host, noted, decision) = self.judge(&snapshot, &bytes, now);
         match decision {
             Decision::Respond(hit) => {
-                let next = self.respond(&bytes, &hit, &noted).await;
+                let next = self.respond(&snapshot, &bytes, &hit, &noted).await;
                 self.done(next)
             }
+            Decision::Fetch(fetch) => self.fetch(snapshot, bytes, host, fetch, noted).await,
             Decision::Redirect { status, location } => {
                 let reply = Reply::redirect(status, &location, &self.asked(&bytes, &noted));
                 let next = self.reply(&bytes, &reply, &noted, None).await;
@@ -276,40 +278,6 @@ impl<'a> Session<'a> {
             _ => false,
         };
         self.head.close || !body_is_here || self.hall.shared.is_draining()
-    }
-
-    /// Writes a stored response.
-    async fn respond(&mut self, bytes: &[u8], hit: &Hit, noted: &Noted) -> std::io::Result<Next> {
-        let close = self.closes();
-        let head_only = self.head.method == http::Method::HEAD;
-        let sent = write::hit(
-            &mut self.stream,
-            &mut self.out,
-            hit,
-            write::Manner {
-                head_only,
-                close,
-                is_http10: self.head.is_http10,
-                request_id: noted.request_id.as_bytes(),
-            },
-        )
-        .await;
-        let (status, written) = write::outline(hit, head_only);
-        self.tell(
-            bytes,
-            noted,
-            &Record {
-                status,
-                bytes: written,
-                route: Some(&hit.route),
-                outcome: Outcome::Hit,
-                limit: hit.limit.as_ref(),
-                reason: sent.as_ref().err().map(|_| "client_gone"),
-                ..self.blank(noted)
-            },
-        );
-        sent?;
-        Ok(if close { Next::Close } else { Next::Another })
     }
 
     /// Writes a response of our own.

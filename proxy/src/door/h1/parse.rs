@@ -3,7 +3,7 @@
 //! Where the RFC lets a recipient be lenient, this one refuses: a lenient reader and a strict one
 //! behind it, or the reverse, is how requests are smuggled.
 
-use http::{HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_caching::Fields;
 
 use crate::edge::Body;
@@ -109,6 +109,21 @@ impl Default for Head {
 pub struct RawFields<'a> {
     bytes: &'a [u8],
     fields: &'a [(Span, Span)],
+}
+
+impl RawFields<'_> {
+    /// A copy that outlasts the bytes.
+    pub fn to_map(&self) -> HeaderMap {
+        let mut map = HeaderMap::with_capacity(self.fields.len());
+        for (name, value) in self.fields {
+            let name = HeaderName::from_bytes(name.of(self.bytes));
+            let value = HeaderValue::from_bytes(value.of(self.bytes));
+            if let (Ok(name), Ok(value)) = (name, value) {
+                map.append(name, value);
+            }
+        }
+        map
+    }
 }
 
 impl Fields for RawFields<'_> {

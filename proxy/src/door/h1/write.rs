@@ -3,14 +3,16 @@
 use std::io::{self, IoSlice};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::StatusCode;
 use pingora::protocols::Stream;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
-use super::super::STALLED;
+use super::super::{STALLED, outgoing::Outgoing};
 use crate::{
-    cache::{status::Outcome, stored::goes_with_not_modified, stored::put_field},
-    edge::{Answer, Hit},
-    respond::fields::put_hit_fields,
+    cache::stored::{HeadFields, put_field, put_status_line},
+    edge::Answer,
+    fill::content::Content,
+    respond::fields::put_request_fields,
 };
 
 /// How an answer is to be written.
@@ -25,93 +27,120 @@ pub(super) struct Manner<'a> {
     pub(super) request_id: &'a [u8],
 }
 
-/// Status and content bytes of the answer that a hit becomes.
-pub(super) fn outline(hit: &Hit, head_only: bool) -> (u16, u64) {
-    let body = |n: u64| if head_only { 0 } else { n };
-    match hit.answer {
-        Answer::Whole => (hit.stored.status(), body(hit.stored.body.len() as u64)),
-        Answer::Part { first, last } => (206, body(last - first + 1)),
-        Answer::NotModified => (304, 0),
-        Answer::RangeNotSatisfiable => (416, 0),
-    }
-}
-
-/// Writes a stored response, or the part of it that was asked for.
+/// Writes an answer of the store that lies in memory: one vectored write.
 pub(super) async fn hit(
     stream: &mut Stream,
     out: &mut BytesMut,
-    hit: &Hit,
-    manner: Manner<'_>,
+    outgoing: &Outgoing<'_>,
+    manner: &Manner<'_>,
 ) -> io::Result<()> {
-    out.clear();
-    let stored = &hit.stored;
-    let (head, body) = match hit.answer {
-        Answer::Whole if manner.head_only => (stored.head.clone(), Bytes::new()),
-        Answer::Whole => (stored.head.clone(), stored.body.clone()),
-        other => {
-            put_special_head(out, hit, other);
-            (out.split().freeze(), special_body(hit, other))
-        }
+    let content = match &outgoing.content {
+        Content::Memory(content) if !manner.head_only => content.clone(),
+        _ => Bytes::new(),
     };
-    let status = Outcome::Hit.field_value().unwrap_or_default();
-    put_hit_fields(out, hit.age, status, manner.request_id, hit.limit.as_ref());
-    if manner.close {
+    let whole = matches!(outgoing.answer, Answer::Whole);
+    put_head(out, outgoing, manner, Framing::Known);
+    let head: &[u8] = if whole { &outgoing.head } else { b"" };
+    all(stream, [head, out, &content]).await
+}
+
+/// Writes an answer whose content comes piece by piece. Returns how many bytes of it went out. An error
+/// leaves the connection unusable, which tells the client that the content is not complete.
+pub(super) async fn stream(
+    stream: &mut Stream,
+    out: &mut BytesMut,
+    outgoing: &mut Outgoing<'_>,
+    manner: &Manner<'_>,
+) -> io::Result<u64> {
+    let framing = match outgoing.has_known_end() {
+        true => Framing::Known,
+        false if manner.is_http10 => Framing::Close,
+        false => Framing::Chunked,
+    };
+    put_head(out, outgoing, manner, framing);
+    let stored = match outgoing.answer {
+        Answer::Whole => outgoing.head.clone(),
+        _ => Bytes::new(),
+    };
+    // The head does not wait for the first piece of content.
+    all(stream, [&stored, out, b""]).await?;
+    if manner.head_only {
+        return Ok(0);
+    }
+    flush(stream).await?;
+    let broken = |_| io::Error::new(io::ErrorKind::UnexpectedEof, "content broke off");
+    let mut written = 0;
+    while let Some(piece) = outgoing.content.next().await.map_err(broken)? {
+        written += piece.len() as u64;
+        if framing == Framing::Chunked {
+            out.clear();
+            put_hex(out, piece.len());
+            out.put_slice(b"\r\n");
+            all(stream, [out, &piece, b"\r\n"]).await?;
+        } else {
+            all(stream, [b"", &piece, b""]).await?;
+        }
+        flush(stream).await?;
+    }
+    if framing == Framing::Chunked {
+        all(stream, [b"0\r\n\r\n", b"", b""]).await?;
+    }
+    Ok(written)
+}
+
+fn put_hex(out: &mut BytesMut, number: usize) {
+    use std::fmt::Write;
+    // Writing to memory does not fail.
+    let _ = write!(out, "{number:x}");
+}
+
+/// How the end of the content is told (RFC 9112 §6.3).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Known,
+    Chunked,
+    Close,
+}
+
+/// All of the head but the stored one, which goes in front where the whole is sent.
+fn put_head(out: &mut BytesMut, outgoing: &Outgoing<'_>, manner: &Manner<'_>, framing: Framing) {
+    out.clear();
+    if !matches!(outgoing.answer, Answer::Whole) {
+        put_special_head(out, outgoing);
+    }
+    out.put_slice(b"age: ");
+    out.put_slice(itoa::Buffer::new().format(outgoing.age).as_bytes());
+    out.put_slice(b"\r\ncache-status: ");
+    outgoing
+        .outcome
+        .put(outgoing.ttl, outgoing.key.as_deref(), out);
+    out.put_slice(b"\r\n");
+    put_request_fields(out, manner.request_id, outgoing.limit);
+    match framing {
+        Framing::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::Known | Framing::Close => {}
+    }
+    if manner.close || framing == Framing::Close {
         out.put_slice(b"connection: close\r\n");
     } else if manner.is_http10 {
         out.put_slice(b"connection: keep-alive\r\n");
     }
     out.put_slice(b"\r\n");
-    all(stream, [&head, out, &body]).await
 }
 
-/// Heads other than the prebuilt one: they share its fields, but say something else of the content.
-fn put_special_head(out: &mut BytesMut, hit: &Hit, answer: Answer) {
-    let fields = hit.stored.fields();
-    let length = hit.stored.body.len();
-    let line: &[u8] = match answer {
-        Answer::Whole | Answer::Part { .. } => b"HTTP/1.1 206 Partial Content\r\n",
-        Answer::NotModified => b"HTTP/1.1 304 Not Modified\r\n",
-        Answer::RangeNotSatisfiable => b"HTTP/1.1 416 Range Not Satisfiable\r\n",
-    };
-    out.put_slice(line);
-    let whole = matches!(answer, Answer::Part { .. } | Answer::Whole);
-    for (name, value) in fields {
-        let kept = if whole {
-            *name != http::header::CONTENT_LENGTH
-        } else {
-            goes_with_not_modified(name)
-        };
-        if kept {
-            put_field(out, name.as_str(), value.as_bytes());
+/// Heads other than the stored one: they share its fields, but say something else of the content.
+fn put_special_head(out: &mut BytesMut, outgoing: &Outgoing<'_>) {
+    put_status_line(
+        out,
+        StatusCode::from_u16(outgoing.status()).unwrap_or_default(),
+    );
+    for (name, value) in HeadFields(&outgoing.head).lines() {
+        if outgoing.keeps(name) {
+            put_field(out, std::str::from_utf8(name).unwrap_or_default(), value);
         }
     }
-    put_field(out, "via", crate::cache::stored::VIA_SELF.as_bytes());
-    match answer {
-        Answer::Part { first, last } => {
-            put_field(
-                out,
-                "content-range",
-                format!("bytes {first}-{last}/{length}").as_bytes(),
-            );
-            put_field(
-                out,
-                "content-length",
-                (last - first + 1).to_string().as_bytes(),
-            );
-        }
-        Answer::RangeNotSatisfiable => {
-            put_field(out, "content-range", format!("bytes */{length}").as_bytes());
-            put_field(out, "content-length", b"0");
-        }
-        Answer::NotModified | Answer::Whole => {}
-    }
-}
-
-fn special_body(hit: &Hit, answer: Answer) -> Bytes {
-    match answer {
-        // `decide` has checked the range against this very body.
-        Answer::Part { first, last } => hit.stored.body.slice(first as usize..=last as usize),
-        _ => Bytes::new(),
+    for (name, value) in outgoing.added() {
+        put_field(out, name, value.as_bytes());
     }
 }
 

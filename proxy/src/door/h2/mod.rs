@@ -1,5 +1,7 @@
 //! HTTP/2: streams of a connection, each decided for itself.
 
+mod stored;
+
 use std::{
     sync::{
         Arc,
@@ -9,14 +11,11 @@ use std::{
 };
 
 use http::Method;
-use pingora::{
-    http::ResponseHeader,
-    protocols::{
-        Digest, Stream,
-        http::{
-            ServerSession,
-            v2::server::{H2Accept, H2Options, HttpSession, default_h2_options, handshake},
-        },
+use pingora::protocols::{
+    Digest, Stream,
+    http::{
+        ServerSession,
+        v2::server::{H2Accept, H2Options, HttpSession, default_h2_options, handshake},
     },
 };
 use tokio::{sync::Notify, time::timeout};
@@ -27,17 +26,11 @@ use super::{
 };
 use crate::{
     admit::client,
-    cache::{
-        status::{CACHE_STATUS, Outcome},
-        stored::{VIA_SELF, goes_with_not_modified, value},
-    },
-    edge::{
-        self, Answer, Body, Connection, Decision, Forward, Hit, Rejection, RequestView, decide::Now,
-    },
+    cache::status::Outcome,
+    edge::{self, Body, Connection, Decision, Forward, Rejection, RequestView, decide::Now},
     observe::{Protocol, Record},
     respond::{
         Reply,
-        fields::{RATELIMIT, RATELIMIT_POLICY, X_REQUEST_ID, ratelimit, ratelimit_policy},
         reply::{Asked, wants_json},
     },
     snapshot::Snapshot,
@@ -184,7 +177,8 @@ async fn serve_stream(hall: &Hall, connection: &Connection, session: HttpSession
     };
     request.session.set_write_timeout(Some(STALLED));
     match request.decide(&snapshot) {
-        Decision::Respond(hit) => request.respond(&hit).await,
+        Decision::Respond(hit) => request.respond(&snapshot, &hit).await,
+        Decision::Fetch(fetch) => request.fetch(snapshot, fetch).await,
         Decision::Redirect { status, location } => {
             let reply = Reply::redirect(status, &location, &request.asked());
             request.reply(&reply, None).await;
@@ -249,44 +243,12 @@ impl Request<'_> {
         }
     }
 
-    /// Writes a stored response.
-    async fn respond(&mut self, hit: &Hit) {
-        let head_only = self.session.req_header().method == Method::HEAD;
-        let Some((header, body)) = hit_header(hit, &self.request_id) else {
-            return;
-        };
-        let status = header.status.as_u16();
-        let end = head_only || body.is_empty();
-        let length = if end { 0 } else { body.len() as u64 };
-        let mut sent = self.session.write_response_header(header, end);
-        if sent.is_ok() && !end {
-            sent = self.session.write_body(body, true).await;
-        }
-        self.tell(&Record {
-            status,
-            bytes: length,
-            route: Some(&hit.route),
-            outcome: Outcome::Hit,
-            limit: hit.limit.as_ref(),
-            reason: sent.err().map(|_| "client_gone"),
-            ..self.blank()
-        });
-    }
-
-    /// Writes a response of our own.
+    /// Writes a response of our own, and tells of it.
     async fn reply(&mut self, reply: &Reply, rejection: Option<&Rejection>) {
-        let head_only = self.session.req_header().method == Method::HEAD;
-        let Some(header) = reply.to_header() else {
-            return;
-        };
-        let end = head_only || reply.body.is_empty();
-        let mut sent = self.session.write_response_header(header, end);
-        if sent.is_ok() && !end {
-            sent = self.session.write_body(reply.body.clone(), true).await;
-        }
+        let (bytes, sent) = self.write_reply(reply).await;
         self.tell(&Record {
             status: reply.status,
-            bytes: if end { 0 } else { reply.body.len() as u64 },
+            bytes,
             route: rejection.and_then(|r| r.route.as_deref()),
             limit: rejection.and_then(|r| r.limit.as_ref()),
             reason: sent
@@ -295,6 +257,19 @@ impl Request<'_> {
                 .or_else(|| rejection.map(|r| r.reason)),
             ..self.blank()
         });
+    }
+
+    async fn write_reply(&mut self, reply: &Reply) -> (u64, pingora::Result<()>) {
+        let head_only = self.session.req_header().method == Method::HEAD;
+        let Some(header) = reply.to_header() else {
+            return (0, Ok(()));
+        };
+        let end = head_only || reply.body.is_empty();
+        let mut sent = self.session.write_response_header(header, end);
+        if sent.is_ok() && !end {
+            sent = self.session.write_body(reply.body.clone(), true).await;
+        }
+        (if end { 0 } else { reply.body.len() as u64 }, sent)
     }
 
     async fn hand_over(mut self, snapshot: Arc<Snapshot>, forward: Forward) {
@@ -363,58 +338,4 @@ impl Request<'_> {
     fn tell(&self, record: &Record<'_>) {
         self.hall.shared.finish(record);
     }
-}
-
-/// Head and content of the answer that a hit becomes.
-fn hit_header(hit: &Hit, request_id: &str) -> Option<(Box<ResponseHeader>, bytes::Bytes)> {
-    let stored = &hit.stored;
-    let length = stored.body.len();
-    let (mut header, body) = match hit.answer {
-        Answer::Whole => (Box::new(stored.header.clone()), stored.body.clone()),
-        Answer::Part { first, last } => {
-            let mut header = Box::new(stored.header.clone());
-            header.set_status(206).ok()?;
-            header
-                .insert_header("content-range", format!("bytes {first}-{last}/{length}"))
-                .ok()?;
-            header
-                .insert_header("content-length", last - first + 1)
-                .ok()?;
-            // `decide` has checked the range against this very body.
-            (header, stored.body.slice(first as usize..=last as usize))
-        }
-        Answer::NotModified => (bodyless(hit, 304)?, bytes::Bytes::new()),
-        Answer::RangeNotSatisfiable => {
-            let mut header = bodyless(hit, 416)?;
-            header
-                .insert_header("content-range", format!("bytes */{length}"))
-                .ok()?;
-            (header, bytes::Bytes::new())
-        }
-    };
-    header.append_header(http::header::VIA, VIA_SELF).ok()?;
-    header.insert_header(http::header::AGE, hit.age).ok()?;
-    header
-        .append_header(CACHE_STATUS, Outcome::Hit.field_value().unwrap_or_default())
-        .ok()?;
-    header.insert_header(X_REQUEST_ID, value(request_id)).ok()?;
-    if let Some(limit) = &hit.limit {
-        header
-            .insert_header(RATELIMIT_POLICY, value(&ratelimit_policy(limit)))
-            .ok()?;
-        header
-            .insert_header(RATELIMIT, value(&ratelimit(limit)))
-            .ok()?;
-    }
-    Some((header, body))
-}
-
-fn bodyless(hit: &Hit, status: u16) -> Option<Box<ResponseHeader>> {
-    let mut header = ResponseHeader::build(status, Some(8)).ok()?;
-    for (name, value) in hit.stored.fields() {
-        if goes_with_not_modified(name) {
-            header.append_header(name.clone(), value.clone()).ok()?;
-        }
-    }
-    Some(Box::new(header))
 }

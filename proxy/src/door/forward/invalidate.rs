@@ -1,0 +1,46 @@
+//! What of the store a successful unsafe request makes untrue.
+
+use std::time::SystemTime;
+
+use http::header::{CONTENT_LOCATION, LOCATION};
+use pingora::http::ResponseHeader;
+
+use super::Handover;
+use crate::{
+    cache::purge,
+    edge::{decide::KeyedTarget, path},
+    shared::Shared,
+};
+
+/// Drops what is stored for the target of such a request, and for what its answer points at within the
+/// same origin (RFC 9111 §4.4).
+pub(super) fn invalidate(shared: &Shared, handover: &Handover, response: &ResponseHeader) {
+    let Some(policy) = &handover.forward.route.policy else {
+        return;
+    };
+    let scheme = handover.scheme;
+    let authority = &handover.forward.authority;
+    let mut targets = vec![handover.forward.target.clone()];
+    for name in [LOCATION, CONTENT_LOCATION] {
+        let value = response.headers.get(name).and_then(|v| v.to_str().ok());
+        let named = value
+            .and_then(|at| http_caching::same_origin_target(scheme.as_str(), authority, at))
+            .map(|(path, query)| match query {
+                Some(query) => format!("{path}?{query}"),
+                None => path.to_owned(),
+            });
+        targets.extend(named);
+    }
+    let uris = targets.iter().filter_map(|target| {
+        let target = path::normalise(target).ok()?;
+        let uri = KeyedTarget::new(policy, &target).uri(scheme, authority);
+        Some(purge::uri_number(&uri))
+    });
+    if let Err(why) = shared
+        .store
+        .purges
+        .invalidate(uris.collect(), SystemTime::now())
+    {
+        tracing::warn!(%why, "an invalidation could not be written down");
+    }
+}

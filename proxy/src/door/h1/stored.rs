@@ -1,0 +1,207 @@
+//! Answers of the store over HTTP/1.1: what lies in memory, and what is fetched.
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::{BufMut, BytesMut};
+use pingora::http::ResponseHeader;
+use tokio::{io::AsyncWriteExt, sync::mpsc};
+
+use super::{Next, Noted, Session, write};
+use crate::{
+    cache::{
+        status::Outcome,
+        stored::{VIA_SELF, put_field},
+    },
+    door::{fetched::Fetched, outgoing::Outgoing},
+    edge::{Fetch, Hit, decide::DHAL_DEBUG},
+    fill::{Order, content::Content, flight::Asked},
+    observe::Record,
+    respond::Reply,
+    snapshot::Snapshot,
+};
+
+/// Interim answers that wait for a slow visitor.
+const INTERIM: usize = 4;
+
+impl Session<'_> {
+    /// Writes a stored response.
+    pub(super) async fn respond(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        bytes: &[u8],
+        hit: &Hit,
+        noted: &Noted,
+    ) -> std::io::Result<Next> {
+        if let Some(fetch) = &hit.refresh {
+            let order = self.order(snapshot, bytes, Fetch::clone(fetch), noted);
+            let filler = &self.hall.filler;
+            filler.refresh(&Arc::new(order), &hit.stored, SystemTime::now());
+        }
+        let mut outgoing = Outgoing::of_hit(hit);
+        outgoing.narrow();
+        let (sent, next) = self.send(&mut outgoing, noted).await;
+        self.tell(
+            bytes,
+            noted,
+            &Record {
+                status: outgoing.status(),
+                bytes: *sent.as_ref().unwrap_or(&0),
+                route: Some(&hit.route),
+                outcome: hit.outcome,
+                limit: hit.limit.as_ref(),
+                reason: sent.as_ref().err().map(|_| "client_gone"),
+                ..self.blank(noted)
+            },
+        );
+        sent.map(|_| next)
+    }
+
+    fn order(&self, snapshot: &Arc<Snapshot>, bytes: &[u8], fetch: Fetch, noted: &Noted) -> Order {
+        let fields = self.head.fields(bytes).to_map();
+        Order {
+            fetch,
+            snapshot: Arc::clone(snapshot),
+            method: self.head.method.clone(),
+            shows_key: noted.trusted && fields.contains_key(DHAL_DEBUG),
+            fields,
+            client: noted.client,
+            scheme: self.connection.scheme,
+            request_id: noted.request_id.clone(),
+            began: noted.now,
+        }
+    }
+
+    /// Answers with what is fetched, or hands the request over if that is none to be shared.
+    pub(super) async fn fetch(
+        mut self,
+        snapshot: Arc<Snapshot>,
+        bytes: BytesMut,
+        host: String,
+        fetch: Fetch,
+        noted: Noted,
+    ) -> Option<(Next, Self)> {
+        if write::flush(&mut self.stream).await.is_err() {
+            return None;
+        }
+        let order = Arc::new(self.order(&snapshot, &bytes, fetch, &noted));
+        let hall = self.hall;
+        let (interim, mut arriving) = mpsc::channel(INTERIM);
+        let mut fetching = std::pin::pin!(crate::door::fetched::fetch(hall, &order, &interim));
+        let (fetched, asked) = loop {
+            tokio::select! {
+                biased;
+                Some(header) = arriving.recv() => self.write_interim(&header).await.ok()?,
+                fetched = &mut fetching => break fetched,
+            }
+        };
+        match fetched {
+            Fetched::Own => {
+                let own = order.fetch.own.clone();
+                self.hand_over(snapshot, bytes, host, own, noted).await
+            }
+            Fetched::Failed(failure) => {
+                let mut reply = Reply::error(failure.status, &self.asked(&bytes, &noted));
+                if failure.status == 503 {
+                    reply.add(http::header::RETRY_AFTER, "5");
+                }
+                reply.limit(order.fetch.own.limit.as_ref());
+                let close = self.closes();
+                let head_only = self.head.method == http::Method::HEAD;
+                let sent = write::bytes(&mut self.stream, &reply.to_http1(head_only, close)).await;
+                let record = Record {
+                    status: reply.status,
+                    bytes: if head_only {
+                        0
+                    } else {
+                        reply.body.len() as u64
+                    },
+                    reason: Some(failure.reason),
+                    ..self.fetched(&noted, &order, &asked)
+                };
+                self.tell(&bytes, &noted, &record);
+                let next = if close { Next::Close } else { Next::Another };
+                self.done(sent.map(|()| next))
+            }
+            Fetched::Answer(mut outgoing) => {
+                let (sent, next) = self.send(&mut outgoing, &noted).await;
+                let record = Record {
+                    status: outgoing.status(),
+                    bytes: *sent.as_ref().unwrap_or(&0),
+                    outcome: outgoing.outcome,
+                    reason: sent.as_ref().err().map(|why| match why.kind() {
+                        std::io::ErrorKind::UnexpectedEof => "connection_terminated",
+                        _ => "client_gone",
+                    }),
+                    ..self.fetched(&noted, &order, &asked)
+                };
+                self.tell(&bytes, &noted, &record);
+                self.done(sent.map(|_| next))
+            }
+        }
+    }
+
+    fn fetched<'n>(&'n self, noted: &'n Noted, order: &'n Order, asked: &'n Asked) -> Record<'n> {
+        let server = asked.server.as_ref();
+        Record {
+            route: Some(&order.fetch.own.route),
+            outcome: Outcome::None,
+            limit: order.fetch.own.limit.as_ref(),
+            upstream: server.map(|(name, _)| name.as_str()),
+            upstream_time: server.map(|(_, time)| *time),
+            attempts: asked.attempts,
+            ..self.blank(noted)
+        }
+    }
+
+    /// Writes an answer; says how much content went out, and what becomes of the connection.
+    async fn send(
+        &mut self,
+        outgoing: &mut Outgoing<'_>,
+        noted: &Noted,
+    ) -> (std::io::Result<u64>, Next) {
+        let close = self.closes() || (self.head.is_http10 && !outgoing.has_known_end());
+        let manner = write::Manner {
+            head_only: self.head.method == http::Method::HEAD,
+            close,
+            is_http10: self.head.is_http10,
+            request_id: noted.request_id.as_bytes(),
+        };
+        let sent = if let Content::Memory(content) = &outgoing.content {
+            let length = if manner.head_only {
+                0
+            } else {
+                content.len() as u64
+            };
+            write::hit(&mut self.stream, &mut self.out, outgoing, &manner)
+                .await
+                .map(|()| length)
+        } else {
+            write::stream(&mut self.stream, &mut self.out, outgoing, &manner).await
+        };
+        (sent, if close { Next::Close } else { Next::Another })
+    }
+
+    /// Passes an interim answer on (RFC 9110 §15.2), to those who know such.
+    async fn write_interim(&mut self, header: &ResponseHeader) -> std::io::Result<()> {
+        if self.head.is_http10 {
+            return Ok(());
+        }
+        let mut out = BytesMut::with_capacity(256);
+        out.put_slice(b"HTTP/1.1 ");
+        out.put_slice(header.status.as_str().as_bytes());
+        out.put_u8(b' ');
+        let reason = header.status.canonical_reason().unwrap_or_default();
+        out.put_slice(reason.as_bytes());
+        out.put_slice(b"\r\n");
+        let hop_by_hop = http_caching::hop_by_hop(&header.headers);
+        for (name, value) in &header.headers {
+            if !hop_by_hop.contains(name) {
+                put_field(&mut out, name.as_str(), value.as_bytes());
+            }
+        }
+        put_field(&mut out, "via", VIA_SELF.as_bytes());
+        out.put_slice(b"\r\n");
+        write::bytes(&mut self.stream, &out).await?;
+        self.stream.flush().await
+    }
+}

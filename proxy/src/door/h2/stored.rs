@@ -1,0 +1,210 @@
+//! Answers of the store over HTTP/2: what lies in memory, and what is fetched.
+
+use std::{
+    io::{Error, ErrorKind},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use http::{
+    HeaderName, HeaderValue, Method,
+    header::{AGE, CONTENT_LENGTH},
+};
+use pingora::http::ResponseHeader;
+use tokio::sync::mpsc;
+
+use super::Request;
+use crate::{
+    cache::{
+        status::{CACHE_STATUS, Outcome},
+        stored::{HeadFields, parse_head, value},
+    },
+    door::{
+        fetched::{Fetched, fetch},
+        outgoing::Outgoing,
+    },
+    edge::{Answer, Fetch, Hit, decide::DHAL_DEBUG},
+    fill::{Order, content::Content, flight::Asked},
+    observe::Record,
+    respond::{
+        Reply,
+        fields::{RATELIMIT, RATELIMIT_POLICY, X_REQUEST_ID, ratelimit, ratelimit_policy},
+    },
+    snapshot::Snapshot,
+};
+
+impl Request<'_> {
+    /// Writes a stored response.
+    pub(super) async fn respond(&mut self, snapshot: &Arc<Snapshot>, hit: &Hit) {
+        if let Some(fetch) = &hit.refresh {
+            let order = self.order(snapshot, Fetch::clone(fetch));
+            let filler = &self.hall.filler;
+            filler.refresh(&Arc::new(order), &hit.stored, SystemTime::now());
+        }
+        let mut outgoing = Outgoing::of_hit(hit);
+        outgoing.narrow();
+        let sent = self.send(&mut outgoing).await;
+        self.tell(&Record {
+            status: outgoing.status(),
+            bytes: *sent.as_ref().unwrap_or(&0),
+            route: Some(&hit.route),
+            outcome: hit.outcome,
+            limit: hit.limit.as_ref(),
+            reason: sent.err().map(|_| "client_gone"),
+            ..self.blank()
+        });
+    }
+
+    fn order(&self, snapshot: &Arc<Snapshot>, fetch: Fetch) -> Order {
+        let head = self.session.req_header();
+        Order {
+            fetch,
+            snapshot: Arc::clone(snapshot),
+            method: head.method.clone(),
+            shows_key: self.trusted && head.headers.contains_key(DHAL_DEBUG),
+            fields: head.headers.clone(),
+            client: self.client,
+            scheme: self.connection.scheme,
+            request_id: self.request_id.clone(),
+            began: self.now,
+        }
+    }
+
+    /// Answers with what is fetched, or hands the request over if that is none to be shared.
+    pub(super) async fn fetch(mut self, snapshot: Arc<Snapshot>, plan: Fetch) {
+        let order = Arc::new(self.order(&snapshot, plan));
+        // Pingora's HTTP/2 session has no way to send interim answers.
+        let (interim, _) = mpsc::channel(1);
+        let (fetched, asked) = fetch(self.hall, &order, &interim).await;
+        match fetched {
+            Fetched::Own => {
+                let own = order.fetch.own.clone();
+                self.hand_over(snapshot, own).await;
+            }
+            Fetched::Failed(failure) => {
+                let mut reply = Reply::error(failure.status, &self.asked());
+                if failure.status == 503 {
+                    reply.add(http::header::RETRY_AFTER, "5");
+                }
+                reply.limit(order.fetch.own.limit.as_ref());
+                let (bytes, sent) = self.write_reply(&reply).await;
+                self.tell(&Record {
+                    status: reply.status,
+                    bytes,
+                    reason: sent
+                        .err()
+                        .map_or(Some(failure.reason), |_| Some("client_gone")),
+                    ..self.fetched(&order, &asked)
+                });
+            }
+            Fetched::Answer(mut outgoing) => {
+                let sent = self.send(&mut outgoing).await;
+                self.tell(&Record {
+                    status: outgoing.status(),
+                    bytes: *sent.as_ref().unwrap_or(&0),
+                    outcome: outgoing.outcome,
+                    reason: sent.err().map(|why| match why.kind() {
+                        ErrorKind::UnexpectedEof => "connection_terminated",
+                        _ => "client_gone",
+                    }),
+                    ..self.fetched(&order, &asked)
+                });
+            }
+        }
+    }
+
+    fn fetched<'n>(&'n self, order: &'n Order, asked: &'n Asked) -> Record<'n> {
+        let server = asked.server.as_ref();
+        Record {
+            route: Some(&order.fetch.own.route),
+            outcome: Outcome::None,
+            limit: order.fetch.own.limit.as_ref(),
+            upstream: server.map(|(name, _)| name.as_str()),
+            upstream_time: server.map(|(_, time)| *time),
+            attempts: asked.attempts,
+            ..self.blank()
+        }
+    }
+
+    /// Writes an answer; says how much content went out. A stream whose content breaks off is reset, so
+    /// that nobody takes it for complete.
+    async fn send(&mut self, outgoing: &mut Outgoing<'_>) -> Result<u64, Error> {
+        let gone = |_| Error::from(ErrorKind::BrokenPipe);
+        let header = self
+            .header(outgoing)
+            .ok_or_else(|| Error::from(ErrorKind::InvalidData))?;
+        let head_only = self.session.req_header().method == Method::HEAD;
+        let nothing = head_only
+            || matches!(&outgoing.content, Content::Memory(content) if content.is_empty());
+        self.session
+            .write_response_header(header, nothing)
+            .map_err(gone)?;
+        if nothing {
+            return Ok(0);
+        }
+        if let Content::Memory(content) = &mut outgoing.content {
+            let content = std::mem::take(content);
+            let length = content.len() as u64;
+            self.session.write_body(content, true).await.map_err(gone)?;
+            return Ok(length);
+        }
+        let mut written = 0;
+        loop {
+            match outgoing.content.next().await {
+                Ok(Some(piece)) => {
+                    written += piece.len() as u64;
+                    self.session.write_body(piece, false).await.map_err(gone)?;
+                }
+                Ok(None) => {
+                    self.session.finish().map_err(gone)?;
+                    return Ok(written);
+                }
+                Err(_) => {
+                    self.session.shutdown();
+                    return Err(Error::from(ErrorKind::UnexpectedEof));
+                }
+            }
+        }
+    }
+
+    fn header(&self, outgoing: &Outgoing<'_>) -> Option<Box<ResponseHeader>> {
+        let mut header = match outgoing.answer {
+            Answer::Whole => parse_head(&outgoing.head, outgoing.stored_status)?,
+            _ => {
+                let mut header = ResponseHeader::build_no_case(outgoing.status(), Some(16)).ok()?;
+                for (name, line) in HeadFields(&outgoing.head).lines() {
+                    if outgoing.keeps(name) {
+                        let name = HeaderName::from_bytes(name).ok()?;
+                        let value = outgoing.head.slice_ref(line);
+                        let value = HeaderValue::from_maybe_shared(value).ok()?;
+                        header.append_header(name, value).ok()?;
+                    }
+                }
+                for (name, text) in outgoing.added() {
+                    header.insert_header(name, text).ok()?;
+                }
+                header
+            }
+        };
+        if outgoing.status() == 304 {
+            header.remove_header(&CONTENT_LENGTH);
+        }
+        header.insert_header(AGE, outgoing.age).ok()?;
+        let status = outgoing.outcome;
+        if let Some(status) = status.field_value(outgoing.ttl, outgoing.key.as_deref()) {
+            header.append_header(CACHE_STATUS, status).ok()?;
+        }
+        header
+            .insert_header(X_REQUEST_ID, value(&self.request_id))
+            .ok()?;
+        if let Some(limit) = &outgoing.limit {
+            header
+                .insert_header(RATELIMIT_POLICY, value(&ratelimit_policy(limit)))
+                .ok()?;
+            header
+                .insert_header(RATELIMIT, value(&ratelimit(limit)))
+                .ok()?;
+        }
+        Some(Box::new(header))
+    }
+}

@@ -1,0 +1,239 @@
+//! An answer of the store on its way out of a door: which of the stored fields go along, what is added,
+//! and where the content comes from.
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http_caching::{Coding, Fields};
+
+use crate::{
+    admit::rate::LimitState,
+    cache::{
+        Stored,
+        status::Outcome,
+        stored::{HeadFields, goes_with_not_modified, put_field, put_head},
+    },
+    edge::{Answer, Hit},
+    fill::{content::Content, flight::Head},
+    random,
+};
+
+/// An answer of the store.
+pub(super) struct Outgoing<'a> {
+    /// Status line and stored fields in HTTP/1.1's form.
+    pub(super) head: Bytes,
+    /// The stored status.
+    pub(super) stored_status: u16,
+    /// Bytes of the whole content; not known before the end of some that are still arriving.
+    pub(super) length: Option<u64>,
+    /// Which part of it is asked for.
+    pub(super) answer: Answer,
+    /// Whole, whatever is asked for; see [`Outgoing::narrow`].
+    pub(super) content: Content,
+    pub(super) age: u64,
+    pub(super) ttl: Option<i64>,
+    pub(super) outcome: Outcome,
+    pub(super) limit: Option<&'a LimitState>,
+    /// The cache key, for operators.
+    pub(super) key: Option<String>,
+    boundary: Option<String>,
+}
+
+impl<'a> Outgoing<'a> {
+    /// From memory.
+    pub(super) fn of_hit(hit: &'a Hit) -> Self {
+        let (head, content) = hit.stored.form(hit.coding);
+        Self {
+            length: Some(content.len() as u64),
+            head,
+            stored_status: hit.stored.status(),
+            answer: hit.answer.clone(),
+            content: Content::Memory(content),
+            age: hit.age,
+            ttl: Some(hit.ttl),
+            outcome: hit.outcome,
+            limit: hit.limit.as_ref(),
+            key: None,
+            boundary: None,
+        }
+    }
+
+    /// Of what is stored, after a fetch.
+    pub(super) fn of_stored(
+        stored: &Stored,
+        coding: Option<Coding>,
+        content: Content,
+        answer: Answer,
+        outcome: Outcome,
+        limit: Option<&'a LimitState>,
+        now: SystemTime,
+    ) -> Self {
+        let length = match &content {
+            Content::Memory(content) if !stored.is_on_disk() => content.len() as u64,
+            _ => stored.content_length(),
+        };
+        Self {
+            head: stored.form(coding).0,
+            stored_status: stored.status(),
+            length: Some(length),
+            answer,
+            content,
+            age: stored.age(now).as_secs(),
+            ttl: Some(stored.ttl(now)),
+            outcome,
+            limit,
+            key: None,
+            boundary: None,
+        }
+    }
+
+    /// Of what is arriving.
+    pub(super) fn of_arriving(
+        head: &Head,
+        content: Content,
+        answer: Answer,
+        outcome: Outcome,
+        limit: Option<&'a LimitState>,
+    ) -> Self {
+        let mut bytes = BytesMut::with_capacity(512);
+        put_head(&mut bytes, &head.header);
+        Self {
+            head: bytes.freeze(),
+            stored_status: head.header.status.as_u16(),
+            length: head.length,
+            answer,
+            content,
+            age: head.age,
+            ttl: head.is_stored.then_some(head.ttl),
+            outcome,
+            limit,
+            key: None,
+            boundary: None,
+        }
+    }
+
+    /// Takes what is asked for out of the content, and settles what is said of it. Several parts are put
+    /// together where all of it lies in memory; else the whole is sent, which is always allowed.
+    pub(super) fn narrow(&mut self) {
+        if let Answer::Parts(parts) = &self.answer {
+            if let Content::Memory(content) = &self.content {
+                let boundary = format!("dhal{:016x}", random::next());
+                let content_type = content_type(&self.head);
+                let body = multipart(content, parts, &content_type, &boundary);
+                self.boundary = Some(boundary);
+                self.content = Content::Memory(body);
+                return;
+            }
+            self.answer = Answer::Whole;
+        }
+        match self.answer {
+            Answer::Part { first, last } => self.content.limit(first, last),
+            Answer::NotModified | Answer::RangeNotSatisfiable => self.content = Content::empty(),
+            Answer::Whole | Answer::Parts(_) => {}
+        }
+    }
+
+    /// Status code.
+    pub(super) fn status(&self) -> u16 {
+        match self.answer {
+            Answer::Whole => self.stored_status,
+            Answer::Part { .. } | Answer::Parts(_) => 206,
+            Answer::NotModified => 304,
+            Answer::RangeNotSatisfiable => 416,
+        }
+    }
+
+    /// Whether a stored field goes along.
+    pub(super) fn keeps(&self, name: &[u8]) -> bool {
+        match self.answer {
+            Answer::Whole => true,
+            Answer::Part { .. } => name != b"content-length",
+            Answer::Parts(_) => name != b"content-length" && name != b"content-type",
+            Answer::NotModified | Answer::RangeNotSatisfiable => goes_with_not_modified(name),
+        }
+    }
+
+    /// Fields that say which part of the content this is.
+    pub(super) fn added(&self) -> Vec<(&'static str, String)> {
+        let complete = self.length.unwrap_or_default();
+        match (&self.answer, &self.content) {
+            (Answer::Part { first, last }, _) => vec![
+                ("content-range", format!("bytes {first}-{last}/{complete}")),
+                ("content-length", (last - first + 1).to_string()),
+            ],
+            (Answer::Parts(_), Content::Memory(body)) => vec![
+                (
+                    "content-type",
+                    format!(
+                        "multipart/byteranges; boundary={}",
+                        self.boundary.as_deref().unwrap_or_default()
+                    ),
+                ),
+                ("content-length", body.len().to_string()),
+            ],
+            (Answer::RangeNotSatisfiable, _) => vec![
+                ("content-range", format!("bytes */{complete}")),
+                ("content-length", "0".to_owned()),
+            ],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether the end of the content is known beforehand.
+    pub(super) fn has_known_end(&self) -> bool {
+        self.length.is_some()
+            || matches!(self.stored_status, 204 | 304)
+            || !matches!(self.answer, Answer::Whole)
+    }
+}
+
+fn content_type(head: &Bytes) -> Vec<u8> {
+    let mut content_type = b"application/octet-stream".to_vec();
+    HeadFields(head).for_each(&http::header::CONTENT_TYPE, &mut |value| {
+        content_type = value.to_vec();
+    });
+    content_type
+}
+
+/// `multipart/byteranges` (RFC 9110 §14.6).
+fn multipart(content: &Bytes, parts: &[(u64, u64)], content_type: &[u8], boundary: &str) -> Bytes {
+    let sum: u64 = parts.iter().map(|(first, last)| last - first + 1).sum();
+    let mut out = BytesMut::with_capacity(usize::try_from(sum).unwrap_or(0) + parts.len() * 160);
+    for (first, last) in parts {
+        out.put_slice(b"\r\n--");
+        out.put_slice(boundary.as_bytes());
+        out.put_slice(b"\r\n");
+        put_field(&mut out, "content-type", content_type);
+        let range = format!("bytes {first}-{last}/{}", content.len());
+        put_field(&mut out, "content-range", range.as_bytes());
+        out.put_slice(b"\r\n");
+        let range = usize::try_from(*first).unwrap_or(usize::MAX)
+            ..usize::try_from(*last)
+                .unwrap_or(usize::MAX)
+                .saturating_add(1);
+        out.put_slice(content.get(range).unwrap_or_default());
+    }
+    out.put_slice(b"\r\n--");
+    out.put_slice(boundary.as_bytes());
+    out.put_slice(b"--\r\n");
+    out.freeze()
+}
+
+/// What an answer to this request of what is arriving is.
+pub(super) fn answer_of(method: &http::Method, request: &dyn Fields, head: &Arc<Head>) -> Answer {
+    let fields = &head.header.headers;
+    let status = head.header.status.as_u16();
+    let answer = crate::edge::decide::answer(
+        method,
+        request,
+        status,
+        fields,
+        // Without a length no range can be told to lie within it.
+        head.length.unwrap_or(u64::MAX),
+    );
+    match answer {
+        Answer::NotModified => Answer::NotModified,
+        other if head.length.is_some() => other,
+        _ => Answer::Whole,
+    }
+}
