@@ -79,7 +79,8 @@ fn parse(value: &[u8], complete_length: u64) -> RangeOutcome {
         return RangeOutcome::Whole;
     };
     let mut parts: Vec<(u64, u64)> = Vec::new();
-    let (mut asked, mut sum) = (0_usize, 0_u64);
+    // The sum of so few lengths fits in twice their width.
+    let (mut asked, mut sum) = (0_usize, 0_u128);
     for spec in members(set) {
         let Some(spec) = RangeSpec::parse(spec) else {
             return RangeOutcome::Whole;
@@ -93,7 +94,7 @@ fn parse(value: &[u8], complete_length: u64) -> RangeOutcome {
             return RangeOutcome::Whole;
         }
         if let Some((first, last)) = spec.within(complete_length) {
-            sum = sum.saturating_add(last - first + 1);
+            sum += u128::from(last - first) + 1;
             coalesce(&mut parts, (first, last));
         }
     }
@@ -101,7 +102,7 @@ fn parse(value: &[u8], complete_length: u64) -> RangeOutcome {
         _ if asked == 0 => RangeOutcome::Whole,
         [] => RangeOutcome::Unsatisfiable,
         // §14.2: who asks for more than there is wants to keep us busy.
-        _ if sum > complete_length => RangeOutcome::Whole,
+        _ if sum > u128::from(complete_length) => RangeOutcome::Whole,
         [(first, last)] => RangeOutcome::Part { first, last },
         _ => RangeOutcome::Several(parts),
     }
