@@ -53,4 +53,6 @@ pub use validation::{
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod testing;
