@@ -57,8 +57,11 @@ fn queries_are_sorted_by_name() {
         // Equal names keep their order, whatever their values.
         ("b&a=2&a=1&a", Some("a=2&a=1&a&b")),
         ("a=2&a=1", Some("a=2&a=1")),
-        // The name ends at the first `=`, and is compared as it stands.
-        ("a=&a-=1&a%3D=1&A", Some("A&a=&a%3D=1&a-=1")),
+        // The name ends at the first `=`, and is compared decoded: these may be one to the origin.
+        ("a=&a%3D=1&a-=1&A", Some("A&a=&a-=1&a%3D=1")),
+        ("b&a=1&%61=2", Some("a=1&%61=2&b")),
+        ("b&%61=2&a=1", Some("%61=2&a=1&b")),
+        ("%61=2&a=1", Some("%61=2&a=1")),
         ("b=a=0&a=b=1", Some("a=b=1&b=a=0")),
         // Empty parameters stay.
         ("b&&a&", Some("&&a&b")),

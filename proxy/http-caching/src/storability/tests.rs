@@ -96,6 +96,7 @@ fn refusals() {
         (&[], &["Cache-Control: private=\"\", max-age=60"], Some(Private)),
         (&[], &["Cache-Control: private=\"Content-Encoding\", max-age=60"], Some(Private)),
         (&[], &["Cache-Control: private=\"x, vary\", max-age=60"], Some(Private)),
+        (&[], &["Cache-Control: private=\"cache-control\", max-age=60"], Some(Private)),
         (&[], &["Cache-Control: public, private, s-maxage=60"], Some(Private)),
         (&[], &["Cache-Control: private; max-age=60"], Some(Private)),
         // §7.3: a cookie is for one visitor.
