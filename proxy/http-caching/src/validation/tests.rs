@@ -215,9 +215,15 @@ fn selection() {
         // A weak one by weak
         (all, &["ETag: W/\"a\""], Some(2)),
         (&[tagged], &["ETag: W/\"a\""], Some(0)),
-        // No match is no update, whatever the dates say.
-        (all, &["ETag: \"c\"", "Last-Modified: {-90}"], None),
-        (&[dated], &["ETag: \"a\"", "Last-Modified: {-90}"], None),
+        // No match is no update, whatever the dates of tagged ones say.
+        (all, &["ETag: \"c\"", "Last-Modified: {-60}"], None),
+        // A tag that the stored response lacks leaves it to a date that is strong.
+        (&[dated], &["ETag: \"a\"", "Last-Modified: {-90}"], Some(0)),
+        (&[dated, same_later], &["ETag: \"a\"", "Last-Modified: {-90}"], Some(1)),
+        (&[dated], &["ETag: \"a\"", "Last-Modified: {-89}"], None),
+        (&[dated], &["ETag: \"a\""], None),
+        (&[&["Last-Modified: {-90}"]], &["ETag: \"a\"", "Last-Modified: {-90}"], None),
+        (&[&["Last-Modified: {-90}"]], &["Last-Modified: {-90}"], Some(0)),
         (&[tagged], &["ETag: \"a\"", "ETag: \"b\""], None),
         // Without a tag the modification date
         (all, &["Last-Modified: {-90}"], Some(4)),
