@@ -298,6 +298,9 @@ proptest! {
         // The likelier half of the comparison: one target, two requests.
         let seen_alike = visible(&policy, &one) == visible(&policy, &two);
         prop_assert_eq!(key(&a, &policy, &one) == key(&a, &policy, &two), seen_alike);
+        // No key begins another, so that more may be appended to them.
+        let (first, second) = (key(&a, &policy, &one), key(&a, &policy, &two));
+        prop_assert!(first == second || !second.starts_with(&first));
         // Nor does a key with fields equal one without.
         if !policy.fields.is_empty() || !policy.cookies.is_empty() {
             prop_assert_ne!(key(&a, &policy, &one), key(&b, &KeyPolicy::default(), &two));

@@ -119,8 +119,7 @@ fn coalesce(parts: &mut Vec<(u64, u64)>, (mut first, mut last): (u64, u64)) {
             (first, last) = (first.min(known_first), last.max(known_last));
             parts.remove(at);
             place = place.min(at);
-            // It may now touch one that it did not touch before.
-            at = 0;
+            // Those passed over touch neither the one nor the other, and so not both together.
         } else {
             at += 1;
         }
