@@ -21,11 +21,11 @@ pub fn same_origin_target<'a>(
 ) -> Option<(&'a str, Option<&'a str>)> {
     let reference = reference.split('#').next().unwrap_or_default();
     let target = match reference.strip_prefix("//") {
-        Some(rest) => strip_authority(rest, authority)?,
+        Some(rest) => strip_authority(rest, scheme, authority)?,
         None if reference.starts_with('/') => reference,
         None => {
             let rest = strip_prefix_ignoring_case(reference, scheme)?;
-            strip_authority(rest.strip_prefix("://")?, authority)?
+            strip_authority(rest.strip_prefix("://")?, scheme, authority)?
         }
     };
     Some(match target.split_once('?') {
@@ -35,9 +35,16 @@ pub fn same_origin_target<'a>(
 }
 
 /// What follows the authority, if the reference has this one.
-fn strip_authority<'a>(rest: &'a str, authority: &str) -> Option<&'a str> {
-    let rest = strip_prefix_ignoring_case(rest, authority)?;
-    (rest.is_empty() || rest.starts_with(['/', '?'])).then_some(rest)
+fn strip_authority<'a>(rest: &'a str, scheme: &str, authority: &str) -> Option<&'a str> {
+    let (named, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let [named, authority] = [named, authority].map(|text| without_default_port(scheme, text));
+    named.eq_ignore_ascii_case(authority).then_some(rest)
+}
+
+/// The default port and an empty one mean the same as none (RFC 9110 §4.2.3).
+fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
+    let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    [port, ":"].iter().find_map(|port| authority.strip_suffix(port)).unwrap_or(authority)
 }
 
 fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {

@@ -22,9 +22,10 @@ pub struct KeyPolicy {
 }
 
 /// The query as it stands in the cache key: without ignored parameters and, where the policy says so,
-/// sorted by the bytes of the names before `=`.
+/// sorted by name.
 ///
-/// Parameters keep their bytes, and those of one name their order. `None` when nothing remains after
+/// Parameters keep their bytes, and those of one name their order. Names are compared decoded, for
+/// which of `a` and `%61` comes first can decide what the origin server answers. `None` when nothing remains after
 /// dropping; a query that was empty before stays empty.
 pub fn keyed_query<'q>(query: &'q str, policy: &KeyPolicy) -> Option<Cow<'q, str>> {
     if query.is_empty() {
@@ -32,20 +33,21 @@ pub fn keyed_query<'q>(query: &'q str, policy: &KeyPolicy) -> Option<Cow<'q, str
     }
     let ignore = &policy.ignore_query;
     let drops = !ignore.is_empty() && query.split('&').any(|parameter| ignored(parameter, ignore));
-    let sorts = policy.sort_query && !query.split('&').map(name).is_sorted();
+    let in_order = |a: &&str, b: &&str| decode(name(a)).cmp(decode(name(b)));
+    let sorts = policy.sort_query && !query.split('&').is_sorted_by(|a, b| in_order(a, b).is_le());
     if !drops && !sorts {
         return Some(Cow::Borrowed(query));
     }
     let mut kept: Vec<&str> =
         query.split('&').filter(|parameter| !drops || !ignored(parameter, ignore)).collect();
     if sorts {
-        kept.sort_by_key(|parameter| name(parameter));
+        kept.sort_by(in_order);
     }
     let kept = kept.join("&");
     (!kept.is_empty()).then_some(Cow::Owned(kept))
 }
 
-/// The name of a query parameter as it stands.
+/// The name of a query parameter, not decoded.
 fn name(parameter: &str) -> &[u8] {
     parameter.split('=').next().unwrap_or_default().as_bytes()
 }

@@ -1,5 +1,5 @@
-//! The rules of HTTP caching as pure functions: RFC 9111, with conditional requests and ranges of
-//! RFC 9110 §13 and §14 and the stale windows of RFC 5861.
+//! The rules of HTTP caching as pure functions: RFC 9111, with content codings, conditional requests
+//! and ranges of RFC 9110 §12 to §14, the stale windows of RFC 5861 and the targeted fields of RFC 9213.
 //!
 //! Nothing here does I/O, reads a clock or waits; every function takes the times it needs, and none
 //! panics, whatever bytes it is given. Where the RFC leaves a choice, the rules err on the side of
@@ -52,5 +52,7 @@ pub use validation::{
 
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod testing;

@@ -79,7 +79,8 @@ fn parse(value: &[u8], complete_length: u64) -> RangeOutcome {
         return RangeOutcome::Whole;
     };
     let mut parts: Vec<(u64, u64)> = Vec::new();
-    let (mut asked, mut sum) = (0_usize, 0_u64);
+    // The sum of so few lengths fits in twice their width.
+    let (mut asked, mut sum) = (0_usize, 0_u128);
     for spec in members(set) {
         let Some(spec) = RangeSpec::parse(spec) else {
             return RangeOutcome::Whole;
@@ -93,7 +94,7 @@ fn parse(value: &[u8], complete_length: u64) -> RangeOutcome {
             return RangeOutcome::Whole;
         }
         if let Some((first, last)) = spec.within(complete_length) {
-            sum = sum.saturating_add(last - first + 1);
+            sum += u128::from(last - first) + 1;
             coalesce(&mut parts, (first, last));
         }
     }
@@ -101,7 +102,7 @@ fn parse(value: &[u8], complete_length: u64) -> RangeOutcome {
         _ if asked == 0 => RangeOutcome::Whole,
         [] => RangeOutcome::Unsatisfiable,
         // §14.2: who asks for more than there is wants to keep us busy.
-        _ if sum > complete_length => RangeOutcome::Whole,
+        _ if sum > u128::from(complete_length) => RangeOutcome::Whole,
         [(first, last)] => RangeOutcome::Part { first, last },
         _ => RangeOutcome::Several(parts),
     }
@@ -118,8 +119,7 @@ fn coalesce(parts: &mut Vec<(u64, u64)>, (mut first, mut last): (u64, u64)) {
             (first, last) = (first.min(known_first), last.max(known_last));
             parts.remove(at);
             place = place.min(at);
-            // It may now touch one that it did not touch before.
-            at = 0;
+            // Those passed over touch neither the one nor the other, and so not both together.
         } else {
             at += 1;
         }

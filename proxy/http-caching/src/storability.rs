@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, SET_COOKIE, VARY,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, SET_COOKIE, VARY,
 };
 use http::{HeaderName, Method, StatusCode};
 
@@ -217,9 +217,10 @@ fn is_shared_with_credentials(control: &CacheControl) -> bool {
     control.public || control.must_revalidate || control.s_maxage.is_some()
 }
 
-/// Fields without which the stored content means something else, or goes to the wrong client. A
-/// directive that names one of these speaks of the whole response.
-const ESSENTIAL: [HeaderName; 4] = [CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, VARY];
+/// Fields without which the stored content means something else, or later caches send it to the wrong
+/// client. A directive that names one of these speaks of the whole response.
+const ESSENTIAL: [HeaderName; 5] =
+    [CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, VARY];
 
 fn names_essential(names: &[HeaderName]) -> bool {
     names.iter().any(|name| ESSENTIAL.contains(name))

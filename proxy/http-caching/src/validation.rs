@@ -238,22 +238,29 @@ fn same_date(stored: &dyn Fields, new: &dyn Fields) -> Option<bool> {
 /// Finds the stored response that a 304 speaks of (RFC 9111 §4.3.4), among those whose validators
 /// were sent. Of several the most recent counts.
 ///
-/// A strong entity tag has to be matched by a strong one, a weak one by any, and only a 304 without
-/// tags goes by its `Last-Modified`. One without validators selects where there is no choice.
+/// A strong entity tag has to be matched by a strong one, a weak one by any. Where one side has no tag
+/// `Last-Modified` decides, and a 304 with a tag goes by it only where it is strong (RFC 9110
+/// §8.8.2.2). A 304 without validators selects where there is no choice.
 pub fn select(stored: &[&dyn Fields], not_modified: &dyn Fields) -> Option<usize> {
-    let by_tag = not_modified.contains(&ETAG);
-    if !by_tag && !not_modified.contains(&LAST_MODIFIED) {
+    let tagged = not_modified.contains(&ETAG);
+    if !tagged && !not_modified.contains(&LAST_MODIFIED) {
         return (stored.len() == 1).then_some(0);
     }
-    let matching = |stored: &dyn Fields| {
-        if by_tag { same_tag(stored, not_modified) } else { same_date(stored, not_modified) }
-    };
+    let dated = |stored: &dyn Fields| same_date(stored, not_modified) == Some(true);
     stored
         .iter()
         .enumerate()
-        .filter(|(_, stored)| matching(**stored) == Some(true))
-        .max_by_key(|(_, stored)| date(**stored))
-        .map(|(at, _)| at)
+        .filter_map(|(at, stored)| {
+            let by_tag = tagged && stored.contains(&ETAG);
+            let matches = if by_tag {
+                same_tag(stored, not_modified) == Some(true)
+            } else {
+                dated(stored) && (!tagged || is_strong_date(stored))
+            };
+            matches.then(|| (by_tag, date(stored), at))
+        })
+        .max()
+        .map(|(_, _, at)| at)
 }
 
 /// What the answer to a HEAD means for a stored response to GET.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{fields, s};
+use crate::testing::{fields, names, s};
 
 fn parse(lines: &[&str]) -> CacheControl {
     CacheControl::parse_values(lines.iter().map(|line| line.as_bytes()))
@@ -59,10 +59,6 @@ fn directives() {
     for (line, expected) in [
         ("no-store", CacheControl { no_store: true, ..none.clone() }),
         ("No-Cache", CacheControl { no_cache: true, ..none.clone() }),
-        // §5.2.2.4, §5.2.2.7: with field names.
-        ("no-cache=\"Set-Cookie\"", CacheControl { no_cache: true, ..none.clone() }),
-        ("no-cache=Set-Cookie", CacheControl { no_cache: true, ..none.clone() }),
-        ("private=\"X-A, X-B\"", CacheControl { private: true, ..none.clone() }),
         ("private", CacheControl { private: true, ..none.clone() }),
         ("public", CacheControl { public: true, ..none.clone() }),
         ("must-revalidate", CacheControl { must_revalidate: true, ..none.clone() }),
@@ -100,6 +96,50 @@ fn directives() {
     ] {
         assert_eq!(parse(&[line]), expected, "{line}");
     }
+}
+
+/// RFC 9111 §5.2.2.4, §5.2.2.7: the qualified forms restrict the fields they name, and the whole
+/// response when we cannot tell which these are.
+#[test]
+fn qualified_forms() {
+    let many: Vec<String> = (0..=MAX_FIELDS).map(|at| format!("f{at}")).collect();
+    let (most, too_many) = (many[..MAX_FIELDS].join(","), many.join(","));
+    for (argument, whole, fields) in [
+        ("\"Set-Cookie\"", false, &["set-cookie"][..]),
+        // §5.2: a token stands for a quoted string of the same bytes.
+        ("Set-Cookie", false, &["set-cookie"]),
+        ("\"X-A, X-B\"", false, &["x-a", "x-b"]),
+        ("\" ,X-A,, x-a ,\"", false, &["x-a"]),
+        (r#""X\-A""#, false, &["x-a"]),
+        // Nothing, or something else: all of it
+        ("", true, &[]),
+        ("\"\"", true, &[]),
+        ("\" , \"", true, &[]),
+        ("\"X-A X-B\"", true, &[]),
+        ("\"X-A, @\"", true, &["x-a"]),
+        ("\"X-A", true, &[]),
+        ("\"X-A\"; foo", true, &[]),
+        (
+            &format!("\"{most}\""),
+            false,
+            &many[..MAX_FIELDS].iter().map(|name| &**name).collect::<Vec<_>>(),
+        ),
+    ] {
+        for directive in ["no-cache", "private"] {
+            let control = parse(&[&format!("{directive}={argument}")]);
+            let found = match directive {
+                "no-cache" => (control.no_cache, control.no_cache_fields),
+                _ => (control.private, control.private_fields),
+            };
+            assert_eq!(found, (whole, names(fields)), "{directive}={argument}");
+        }
+    }
+    assert!(parse(&[&format!("private=\"{too_many}\"")]).private);
+    // Several lines add up, and the form without names stands beside the one with.
+    let control = parse(&["private=\"a\", no-cache=\"c\"", "private=\"b, a\", private"]);
+    assert_eq!(control.private_fields, names(&["a", "b"]));
+    assert_eq!(control.no_cache_fields, names(&["c"]));
+    assert!(control.private && !control.no_cache);
 }
 
 /// Not well formed, but it restricts: the visitor whose page it is matters more than the grammar.

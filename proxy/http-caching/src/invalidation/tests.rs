@@ -41,6 +41,13 @@ fn targets_within_the_origin() {
         ("https://shop.example", Some(("/", None))),
         ("https://shop.example?a", Some(("/", Some("a")))),
         ("//shop.example/cart", Some(("/cart", None))),
+        // RFC 9110 §4.2.3: the default port, and an empty one
+        ("https://shop.example:443/cart", Some(("/cart", None))),
+        ("https://Shop.example:/cart", Some(("/cart", None))),
+        ("//shop.example:443?a", Some(("/", Some("a")))),
+        ("https://shop.example:80/cart", None),
+        ("https://shop.example:443:443/cart", None),
+        ("http://shop.example:443/cart", None),
         ("http://shop.example/cart", None),
         ("https://shop.example.evil/cart", None),
         ("https://shop.example:8443/cart", None),
@@ -56,4 +63,17 @@ fn targets_within_the_origin() {
     ] {
         assert_eq!(same_origin_target("https", "shop.example", reference), expected, "{reference}");
     }
+    // The port may stand on the request's side as well.
+    for (scheme, authority, reference) in [
+        ("http", "shop.example:80", "http://shop.example/"),
+        ("https", "shop.example:443", "https://shop.example/"),
+        ("http", "[::1]", "http://[::1]:80/"),
+    ] {
+        assert_eq!(
+            same_origin_target(scheme, authority, reference),
+            Some(("/", None)),
+            "{reference}"
+        );
+    }
+    assert_eq!(same_origin_target("http", "shop.example:443", "http://shop.example/"), None);
 }

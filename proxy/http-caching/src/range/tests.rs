@@ -2,6 +2,10 @@ use super::RangeOutcome::{Part, Several, Unsatisfiable, Whole};
 use super::*;
 use crate::testing::fields;
 
+fn several<const N: usize>(parts: [(u64, u64); N]) -> RangeOutcome {
+    Several(parts.to_vec())
+}
+
 fn part(first: u64, last: u64) -> RangeOutcome {
     Part { first, last }
 }
@@ -35,10 +39,25 @@ fn ranges() {
         ("bytes= 0-1", part(0, 1)),
         ("bytes=,0-1 ,,", part(0, 1)),
         // More than one; one alone within the content is one.
-        ("bytes=0-0,2-3", Several),
-        ("bytes=0-0, -1", Several),
-        ("bytes=0-5, 3-9", Several),
+        ("bytes=0-0,2-3", several([(0, 0), (2, 3)])),
+        ("bytes=0-0, -1", several([(0, 0), (9, 9)])),
+        ("bytes=-1, 0-0", several([(9, 9), (0, 0)])),
         ("bytes=0-0, 20-30", part(0, 0)),
+        ("bytes=0-0, 20-30, 4-5", several([(0, 0), (4, 5)])),
+        // §15.3.7.2: overlapping and adjacent ones become one, in the place of the earliest.
+        ("bytes=0-1, 2-3", part(0, 3)),
+        ("bytes=2-3, 0-1", part(0, 3)),
+        ("bytes=0-3, 2-5", part(0, 5)),
+        ("bytes=5-6, 0-1, 6-8", several([(5, 8), (0, 1)])),
+        ("bytes=0-0, 4-4, 2-2, 1-3", part(0, 4)),
+        ("bytes=8-8, 0-1, 4-5, 2-3", several([(8, 8), (0, 5)])),
+        ("bytes=0-4, 5-9", part(0, 9)),
+        ("bytes=3-3, 3-3", part(3, 3)),
+        // §14.2: more bytes than there are, however they are cut
+        ("bytes=0-5, 3-9", Whole),
+        ("bytes=0-, 0-", Whole),
+        ("bytes=0-8, -2", Whole),
+        ("bytes=0-8, -1", part(0, 9)),
         // §14.2: malformed is ignored, an end before the start too (§14.1.1).
         ("bytes=5-2", Whole),
         ("bytes=0-0, 5-2", Whole),
@@ -67,6 +86,20 @@ fn ranges() {
     }
 }
 
+/// RFC 9110 §14.2: many small ranges are for wearing a server out.
+#[test]
+fn too_many_ranges() {
+    for (count, expected) in [(MAX_RANGES, MAX_RANGES), (MAX_RANGES + 1, 0)] {
+        let set: Vec<String> = (0..count).map(|at| format!("{0}-{0}", at * 2)).collect();
+        let request = fields(&[&format!("Range: bytes={}", set.join(","))]);
+        let found = match range(&Method::GET, &request, &fields(&[]), 1000) {
+            Several(parts) => parts.len(),
+            _ => 0,
+        };
+        assert_eq!(found, expected, "{count}");
+    }
+}
+
 /// RFC 9110 §14.1.2: content of no bytes, and of more than there can be.
 #[test]
 fn extreme_lengths() {
@@ -75,6 +108,9 @@ fn extreme_lengths() {
         ("bytes=0-0", 0, Unsatisfiable),
         ("bytes=-0", 0, Unsatisfiable),
         ("bytes=-1", 0, Whole),
+        ("bytes=0-0, -1", 0, Whole),
+        ("bytes=0-0, -1", u64::MAX, several([(0, 0), (u64::MAX - 1, u64::MAX - 1)])),
+        ("bytes=0-, 0-", u64::MAX, Whole),
         ("bytes=0-", u64::MAX, part(0, u64::MAX - 1)),
         ("bytes=-1", u64::MAX, part(u64::MAX - 1, u64::MAX - 1)),
         ("bytes=18446744073709551615-", u64::MAX, Unsatisfiable),

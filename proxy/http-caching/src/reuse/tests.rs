@@ -58,46 +58,144 @@ fn differing_requests() {
     assert_eq!((out[0], &out[1..]), (7, &*bytes(&["x-a"], &["X-A: 1"])));
 }
 
-/// RFC 9111 §4.2, §4.2.4, §5.2.1; RFC 5861: of a response fresh for 60 seconds, 30 more while it is
-/// validated, 3600 more while the upstream fails.
+/// Fresh for 60 seconds, 30 more while it is validated, 3600 more while the upstream fails.
+const WIDE: Lifetimes = Lifetimes {
+    lifetime: s(60),
+    stale_while_revalidate: s(30),
+    stale_if_error: s(3600),
+    always_validate: false,
+    may_be_stale: true,
+};
+const BARE: Lifetimes = Lifetimes { stale_while_revalidate: s(0), stale_if_error: s(0), ..WIDE };
+const NEVER_STALE: Lifetimes = Lifetimes { may_be_stale: false, ..BARE };
+const NO_CACHE: Lifetimes = Lifetimes { always_validate: true, ..NEVER_STALE };
+
+/// RFC 9111 §4.2, §4.2.4, §5.2.1; RFC 5861.
 #[test]
 fn reuse_over_time() {
-    let wide = Storable {
-        lifetime: s(60),
-        age: s(0),
-        stale_while_revalidate: s(30),
-        stale_if_error: s(3600),
-        always_validate: false,
-        vary: Vec::new(),
-    };
-    let bare = Storable { stale_while_revalidate: s(0), stale_if_error: s(0), ..wide.clone() };
-    let no_cache = Storable { always_validate: true, ..bare.clone() };
-    for (stored, age, request, expected) in [
-        (&wide, 0, "", Reuse::Fresh),
-        (&wide, 59, "", Reuse::Fresh),
-        (&wide, 60, "", Reuse::WhileRevalidate),
-        (&wide, 89, "", Reuse::WhileRevalidate),
-        (&wide, 90, "", Reuse::IfError),
-        (&wide, 3659, "", Reuse::IfError),
-        (&wide, 3660, "", Reuse::Validate),
-        (&bare, 59, "", Reuse::Fresh),
-        (&bare, 60, "", Reuse::Validate),
+    use Reuse::{Fresh, IfError, Validate, WhileRevalidate};
+    for (lifetimes, age, request, expected) in [
+        (&WIDE, 0, "", Fresh),
+        (&WIDE, 59, "", Fresh),
+        (&WIDE, 60, "", WhileRevalidate),
+        (&WIDE, 89, "", WhileRevalidate),
+        (&WIDE, 90, "", IfError),
+        (&WIDE, 3659, "", IfError),
+        (&WIDE, 3660, "", Validate),
+        (&BARE, 59, "", Fresh),
+        (&BARE, 60, "", Validate),
+        (&NEVER_STALE, 59, "", Fresh),
+        (&NEVER_STALE, 60, "", Validate),
+        // §4.2.4: windows mean nothing where stale answers are forbidden.
+        (&Lifetimes { may_be_stale: false, ..WIDE }, 60, "", Validate),
         // §5.2.2.4
-        (&no_cache, 0, "", Reuse::Validate),
-        // §5.2.1.4 no-cache, §5.2.1.1 max-age, §5.2.1.3 min-fresh
-        (&wide, 0, "no-cache", Reuse::IfError),
-        (&bare, 0, "no-cache", Reuse::Validate),
-        (&wide, 5, "max-age=5", Reuse::Fresh),
-        (&wide, 6, "max-age=5", Reuse::IfError),
-        (&bare, 6, "max-age=5", Reuse::Validate),
-        (&wide, 70, "max-age=0", Reuse::IfError),
-        (&wide, 49, "min-fresh=10", Reuse::Fresh),
-        (&wide, 50, "min-fresh=10", Reuse::IfError),
-        // §5.2.1.2 max-stale widens nothing, §5.2.1.7 only-if-cached is for the caller.
-        (&bare, 60, "max-stale", Reuse::Validate),
-        (&bare, 60, "only-if-cached", Reuse::Validate),
+        (&NO_CACHE, 0, "", Validate),
+        (&NO_CACHE, 0, "max-stale", Validate),
+        // §5.2.1.4 no-cache
+        (&WIDE, 0, "no-cache", IfError),
+        (&BARE, 0, "no-cache", Validate),
+        (&WIDE, 60, "no-cache, max-stale", IfError),
+        // §5.2.1.1 max-age: no older, and without max-stale not stale
+        (&WIDE, 5, "max-age=5", Fresh),
+        (&WIDE, 6, "max-age=5", IfError),
+        (&BARE, 6, "max-age=5", Validate),
+        (&WIDE, 70, "max-age=0", IfError),
+        (&WIDE, 70, "max-age=100", IfError),
+        (&WIDE, 70, "max-age=100, max-stale=10", WhileRevalidate),
+        (&WIDE, 70, "max-age=69, max-stale=10", IfError),
+        // §5.2.1.3 min-fresh: fresh for at least that long
+        (&WIDE, 49, "min-fresh=10", Fresh),
+        (&WIDE, 50, "min-fresh=10", Fresh),
+        (&WIDE, 51, "min-fresh=10", IfError),
+        (&WIDE, 60, "min-fresh=0", IfError),
+        (&BARE, 51, "min-fresh=10", Validate),
+        // §5.2.1.2 max-stale: by no more than that, where the origin server does not forbid it
+        (&BARE, 60, "max-stale", WhileRevalidate),
+        (&BARE, 99_999_999, "max-stale", WhileRevalidate),
+        (&BARE, 65, "max-stale=5", WhileRevalidate),
+        (&BARE, 66, "max-stale=5", Validate),
+        (&BARE, 61, "max-stale=0", Validate),
+        (&NEVER_STALE, 60, "max-stale", Validate),
+        // It narrows the origin server's window as well.
+        (&WIDE, 70, "max-stale=5", IfError),
+        (&WIDE, 30, "max-stale=5", Fresh),
+        // §5.2.1.7, §5.2.1.5: for the caller
+        (&WIDE, 30, "only-if-cached, no-store", Fresh),
     ] {
-        let request = CacheControl::parse_values([request.as_bytes()].into_iter());
-        assert_eq!(reuse(stored, s(age), &request), expected, "{age} {request:?}");
+        let control = CacheControl::parse_values([request.as_bytes()].into_iter());
+        assert_eq!(
+            reuse(lifetimes, s(age), None, &control),
+            expected,
+            "{lifetimes:?} {age} {request}"
+        );
     }
+}
+
+/// RFC 9111 §4.2.4, §4.3.3: an operator's mark ends freshness and opens a window of its own.
+#[test]
+fn soft_purges() {
+    use Reuse::{IfError, Validate, WhileRevalidate};
+    let long = Lifetimes { stale_while_revalidate: s(600), ..WIDE };
+    for (lifetimes, age, purged, request, expected) in [
+        (&WIDE, 0, 0, "", WhileRevalidate),
+        // The wider of our own minute and the response's window
+        (&WIDE, 59, 59, "", WhileRevalidate),
+        (&WIDE, 59, 60, "", IfError),
+        (&BARE, 30, 59, "", WhileRevalidate),
+        (&BARE, 30, 60, "", Validate),
+        (&long, 30, 599, "", WhileRevalidate),
+        (&long, 30, 600, "", IfError),
+        // From the mark, or from the end of the lifetime, whichever is longer ago
+        (&WIDE, 119, 10, "", WhileRevalidate),
+        (&WIDE, 120, 10, "", IfError),
+        (&WIDE, 30, 3599, "", IfError),
+        (&WIDE, 30, 3600, "", Validate),
+        (&WIDE, 3660, 0, "", Validate),
+        // Forbidden stays forbidden.
+        (&NEVER_STALE, 0, 0, "", Validate),
+        (&NO_CACHE, 0, 0, "", Validate),
+        // Who wants nothing stale gets nothing stale.
+        (&WIDE, 0, 0, "no-cache", IfError),
+        (&WIDE, 0, 0, "max-age=10", IfError),
+        (&BARE, 0, 0, "min-fresh=1", Validate),
+        (&BARE, 0, 5, "max-stale=5", WhileRevalidate),
+        (&BARE, 0, 6, "max-stale=5", Validate),
+    ] {
+        let control = CacheControl::parse_values([request.as_bytes()].into_iter());
+        assert_eq!(
+            reuse(lifetimes, s(age), Some(s(purged)), &control),
+            expected,
+            "{lifetimes:?} {age} {purged} {request}"
+        );
+    }
+}
+
+/// RFC 9111 §5.2.1, §5.4: what a request says, and `Pragma` only where it says nothing.
+#[test]
+fn request_directives() {
+    for (lines, no_cache) in [
+        (&[][..], false),
+        (&["Cache-Control: no-cache"], true),
+        (&["Pragma: no-cache"], true),
+        (&["Pragma: x, No-Cache"], true),
+        (&["Pragma: x", "Pragma: no-cache"], true),
+        (&["Pragma: no-cache=x"], false),
+        (&["Pragma: no-store"], false),
+        (&["Pragma: no-cache", "Cache-Control: max-age=60"], false),
+        (&["Pragma: no-cache", "Cache-Control:"], false),
+        // §5.2.1.4 has no field names.
+        (&["Cache-Control: no-cache=\"x\""], true),
+    ] {
+        assert_eq!(request_control(&fields(lines)).no_cache, no_cache, "{lines:?}");
+    }
+    assert_eq!(request_control(&fields(&["Cache-Control: max-age=6"])).max_age, Some(s(6)));
+}
+
+/// RFC 9111 §4.2.
+#[test]
+fn remaining_freshness() {
+    for (age, expected) in [(0, 60), (59, 1), (60, 0), (61, 0)] {
+        assert_eq!(remaining(&WIDE, s(age)), s(expected), "{age}");
+    }
+    assert_eq!(remaining(&WIDE, Duration::MAX), s(0));
 }

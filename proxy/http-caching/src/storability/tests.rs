@@ -1,9 +1,15 @@
 use super::*;
 use crate::testing::{at, fields, names, now, s};
 
-const NONE: Policy = Policy { ttl: None, stale_while_revalidate: s(0), stale_if_error: s(0) };
+const NONE: Policy = Policy {
+    ttl: None,
+    stale_while_revalidate: s(0),
+    stale_if_error: s(0),
+    set_cookie: SetCookie::Refuse,
+    legacy: Legacy { x_accel_expires: false, surrogate_control: false },
+};
 const WIDE: Policy =
-    Policy { ttl: Some(s(60)), stale_while_revalidate: s(30), stale_if_error: s(3600) };
+    Policy { ttl: Some(s(60)), stale_while_revalidate: s(30), stale_if_error: s(3600), ..NONE };
 
 fn get(
     request: &[&str],
@@ -42,8 +48,13 @@ fn statuses() {
         (&[206], Some(Partial), Some(Partial)),
         // Not final.
         (&[100, 101, 103], Some(Status), Some(Status)),
-        // Not a response to store, or of unknown meaning.
-        (&[201, 202, 205, 299, 304, 305, 399, 418, 499, 599, 999], Some(Status), Some(Status)),
+        // RFC 9110 §15: unknown, so as the first of their class; §3 lets us.
+        (&[209, 299, 399, 512, 520, 599], None, Some(NoFreshness)),
+        // Not a response to store, or an unknown way of saying 400.
+        (&[201, 202, 205, 207, 208, 226, 304, 305, 306], Some(Status), Some(Status)),
+        (&[402, 418, 423, 424, 430, 440, 499, 600, 999], Some(Status), Some(Status)),
+        // The connection, or WebDAV
+        (&[505, 506, 507, 508, 510], Some(Status), Some(Status)),
         // Depends on the request or the connection beyond the cache key.
         (
             &[400, 401, 407, 408, 411, 412, 413, 415, 416, 417, 421, 425, 426],
@@ -81,16 +92,16 @@ fn refusals() {
         (&[], &["Cache-Control: no-store, must-understand, private, max-age=60"], Some(Private)),
         // §5.2.2.7, both forms, and against anything that permits
         (&[], &["Cache-Control: private, max-age=60"], Some(Private)),
-        (&[], &["Cache-Control: private=\"Set-Cookie\", max-age=60"], Some(Private)),
+        (&[], &["Cache-Control: private=\"Set-Cookie\", max-age=60"], None),
+        (&[], &["Cache-Control: private=\"\", max-age=60"], Some(Private)),
+        (&[], &["Cache-Control: private=\"Content-Encoding\", max-age=60"], Some(Private)),
+        (&[], &["Cache-Control: private=\"x, vary\", max-age=60"], Some(Private)),
+        (&[], &["Cache-Control: private=\"cache-control\", max-age=60"], Some(Private)),
         (&[], &["Cache-Control: public, private, s-maxage=60"], Some(Private)),
         (&[], &["Cache-Control: private; max-age=60"], Some(Private)),
         // §7.3: a cookie is for one visitor.
         (&[], &["Cache-Control: public, max-age=60", "Set-Cookie: a=b"], Some(SetCookie)),
-        (
-            &[],
-            &["Cache-Control: no-cache=\"Set-Cookie\", max-age=60", "Set-Cookie: a=b"],
-            Some(SetCookie),
-        ),
+        (&[], &["Cache-Control: no-cache=\"Set-Cookie\", max-age=60", "Set-Cookie: a=b"], None),
         (&[], &["Cache-Control: max-age=60", "Set-Cookie:"], Some(SetCookie)),
         // §5.2.1.5
         (&["Cache-Control: no-store"], &["Cache-Control: max-age=60"], Some(RequestNoStore)),
@@ -203,7 +214,7 @@ fn times() {
         (&["Expires: 0"], &WIDE, 0, 0, 30, 3600),
         (&["Cache-Control: max-age=5", "Age: 2"], &NONE, 5, 2, 0, 0),
         (&["Cache-Control: max-age=5", "Age: 2, 4"], &NONE, 5, 2, 0, 0),
-        // RFC 5861 §3, §4: the response overrides the policy either way.
+        // RFC 5861 §3, §4: the wider window of response and policy.
         (
             &["Cache-Control: max-age=5, stale-while-revalidate=7, stale-if-error=8"],
             &NONE,
@@ -213,15 +224,15 @@ fn times() {
             8,
         ),
         (
-            &["Cache-Control: max-age=5, stale-while-revalidate=7, stale-if-error=8"],
+            &["Cache-Control: max-age=5, stale-while-revalidate=31, stale-if-error=8"],
             &WIDE,
             5,
             0,
-            7,
-            8,
+            31,
+            3600,
         ),
-        (&["Cache-Control: stale-while-revalidate=0"], &WIDE, 60, 0, 0, 3600),
-        (&["Cache-Control: stale-if-error=junk"], &WIDE, 60, 0, 30, 0),
+        (&["Cache-Control: stale-while-revalidate=0"], &WIDE, 60, 0, 30, 3600),
+        (&["Cache-Control: stale-if-error=9999"], &WIDE, 60, 0, 30, 9999),
         // §4.2.4: forbidden whatever else is said, §5.2.2.2, §5.2.2.8, §5.2.2.10
         (&["Cache-Control: max-age=5, must-revalidate, stale-if-error=8"], &WIDE, 5, 0, 0, 0),
         (&["Cache-Control: max-age=5, proxy-revalidate"], &WIDE, 5, 0, 0, 0),
@@ -230,15 +241,48 @@ fn times() {
         // §1.2.2
         (&["Cache-Control: max-age=99999999999"], &NONE, 1 << 31, 0, 0, 0),
     ] {
-        let expected = Storable {
-            lifetime: s(lifetime),
-            age: s(age),
-            stale_while_revalidate: s(while_revalidate),
-            stale_if_error: s(if_error),
-            always_validate: false,
-            vary: Vec::new(),
-        };
-        assert_eq!(get(&[], 200, lines, policy), Ok(expected), "{lines:?}");
+        let stored = get(&[], 200, lines, policy).unwrap();
+        let found = stored.lifetimes;
+        assert_eq!((found.lifetime, stored.age), (s(lifetime), s(age)), "{lines:?}");
+        assert_eq!(
+            (found.stale_while_revalidate, found.stale_if_error),
+            (s(while_revalidate), s(if_error)),
+            "{lines:?}"
+        );
+        assert!(!found.always_validate, "{lines:?}");
+    }
+}
+
+/// RFC 9111 §4.2.4, §5.2.2.2, §5.2.2.4, §5.2.2.8, §5.2.2.10: who forbids stale answers.
+#[test]
+fn stale_answers() {
+    for (control, expected) in [
+        ("max-age=60", true),
+        ("max-age=60, must-understand", true),
+        ("max-age=60, no-cache=\"x-a\"", true),
+        ("max-age=60, must-revalidate", false),
+        ("max-age=60, proxy-revalidate", false),
+        ("max-age=60, s-maxage=60", false),
+        ("max-age=60, no-cache", false),
+    ] {
+        let response = [&format!("Cache-Control: {control}"), "ETag: \"a\""];
+        let stored = get(&[], 200, &response, &WIDE).unwrap();
+        assert_eq!(stored.lifetimes.may_be_stale, expected, "{control}");
+    }
+}
+
+/// RFC 9111 §3.5: which responses answer requests with credentials.
+#[test]
+fn sharing_with_credentials() {
+    for (control, expected) in [
+        ("max-age=60", false),
+        ("max-age=60, proxy-revalidate", false),
+        ("max-age=60, public", true),
+        ("max-age=60, must-revalidate", true),
+        ("s-maxage=60", true),
+    ] {
+        let stored = get(&[], 200, &[&format!("Cache-Control: {control}")], &NONE).unwrap();
+        assert_eq!(stored.shared_with_credentials, expected, "{control}");
     }
 }
 
@@ -247,21 +291,85 @@ fn times() {
 fn no_cache_is_always_validated() {
     for lines in [
         &["Cache-Control: no-cache, max-age=60", "ETag: \"a\""][..],
-        // The form with field names is held to the same rule.
-        &["Cache-Control: no-cache=\"Set-Cookie\", max-age=60", "ETag: \"a\""],
+        // Field names that cannot be read, or without which the content means something else
+        &["Cache-Control: no-cache=\"\", max-age=60", "ETag: \"a\""],
+        &["Cache-Control: no-cache=\"content-type\", max-age=60", "ETag: \"a\""],
         &["Cache-Control: no-cache, max-age=60, stale-if-error=60", "Last-Modified: {-60}"],
     ] {
-        let stored = get(&[], 200, lines, &WIDE).unwrap();
-        assert!(stored.always_validate, "{lines:?}");
-        assert_eq!(
-            (stored.stale_while_revalidate, stored.stale_if_error),
-            (s(0), s(0)),
-            "{lines:?}"
-        );
+        let stored = get(&[], 200, lines, &WIDE).unwrap().lifetimes;
+        let expected = Lifetimes { lifetime: s(60), always_validate: true, ..Lifetimes::default() };
+        assert_eq!(stored, expected, "{lines:?}");
     }
     // Alone it is a lifetime of nothing, not a gap for the policy to fill.
     let stored = get(&[], 200, &["Cache-Control: no-cache", "ETag: \"a\""], &WIDE).unwrap();
-    assert_eq!(stored.lifetime, s(0));
+    assert_eq!(stored.lifetimes.lifetime, s(0));
+}
+
+/// RFC 9111 §5.2.2.4, §5.2.2.7, §7.3: fields that stay out of the store.
+#[test]
+fn excluded_fields() {
+    use SetCookie::{Refuse, Store, Strip};
+    for (lines, set_cookie, expected) in [
+        (&[][..], Refuse, Ok(&[][..])),
+        (
+            &["Cache-Control: private=\"X-B, x-a\", no-cache=\"x-c, x-a\""],
+            Refuse,
+            Ok(&["x-a", "x-b", "x-c"]),
+        ),
+        (&["Set-Cookie: a=b"], Refuse, Err(NotStored::SetCookie)),
+        (&["Set-Cookie: a=b"], Strip, Ok(&["set-cookie"])),
+        (&["Set-Cookie: a=b"], Store, Ok(&[])),
+        // Named, so that the rest may be shared.
+        (
+            &["Set-Cookie: a=b", "Cache-Control: private=\"set-cookie\""],
+            Refuse,
+            Ok(&["set-cookie"]),
+        ),
+        (&["Set-Cookie: a=b", "Cache-Control: no-cache=set-cookie"], Store, Ok(&["set-cookie"])),
+        (&["Set-Cookie: a=b", "Cache-Control: private=\"x-a\""], Refuse, Err(NotStored::SetCookie)),
+        (&["Set-Cookie: a=b", "Cache-Control: private"], Strip, Err(NotStored::Private)),
+    ] {
+        let policy = Policy { set_cookie, ..WIDE };
+        let found = get(&[], 200, lines, &policy).map(|stored| stored.excluded);
+        assert_eq!(found, expected.map(names), "{lines:?} {set_cookie:?}");
+    }
+    // A validator that is not stored validates nothing (§4.3.1).
+    let response = ["Cache-Control: max-age=0, no-cache=\"etag\"", "ETag: \"a\""];
+    assert_eq!(get(&[], 200, &response, &NONE).err(), Some(NotStored::AlreadyStale));
+}
+
+/// RFC 9213 §2.2: the field for this cache decides, and the others do not count.
+#[test]
+fn targeted_fields() {
+    for (lines, expected) in [
+        (&["CDN-Cache-Control: max-age=60", "Cache-Control: no-store"][..], Ok(60)),
+        (&["CDN-Cache-Control: no-store", "Cache-Control: max-age=60"], Err(NotStored::NoStore)),
+        (&["CDN-Cache-Control: public", "Expires: {+60}"], Err(NotStored::NoFreshness)),
+        (
+            &["CDN-Cache-Control: max-age=\"60\"", "Cache-Control: max-age=9"],
+            Err(NotStored::NoFreshness),
+        ),
+        (&["CDN-Cache-Control: max-age=", "Cache-Control: max-age=9"], Ok(9)),
+        (&["CDN-Cache-Control: max-age=60", "Dhal-Cache-Control: max-age=9"], Ok(9)),
+    ] {
+        let found = get(&[], 200, lines, &NONE).map(|stored| stored.lifetimes.lifetime);
+        assert_eq!(found, expected.map(s), "{lines:?}");
+    }
+}
+
+/// RFC 9111 §5.2.2.3: who asks for understanding is not stored without it.
+#[test]
+fn must_understand() {
+    for (status, control, expected) in [
+        (200, "must-understand, no-store, max-age=60", None),
+        (299, "max-age=60", None),
+        (299, "must-understand, max-age=60", Some(NotStored::Status)),
+        (299, "must-understand, no-store, max-age=60", Some(NotStored::Status)),
+        (400, "must-understand, max-age=60", Some(NotStored::Status)),
+    ] {
+        let result = get(&[], status, &[&format!("Cache-Control: {control}")], &NONE);
+        assert_eq!(result.err(), expected, "{status} {control}");
+    }
 }
 
 /// RFC 9111 §4.2.3: time on the way counts as age.

@@ -172,6 +172,105 @@ fn confirmation() {
     }
 }
 
+/// RFC 9111 §4.3.1: both validators, as they came.
+#[test]
+fn conditions_for_validation() {
+    for (stored, expected) in [
+        (&["ETag: \"a\""][..], &["if-none-match:\"a\""][..]),
+        (&["ETag: W/\"a\""], &["if-none-match:W/\"a\""]),
+        (&["Last-Modified: {-60}"], &["if-modified-since:{-60}"]),
+        (
+            &["Last-Modified: {-60}", "ETag: \"a\"", "Date: {0}"],
+            &["if-none-match:\"a\"", "if-modified-since:{-60}"],
+        ),
+        // The obsolete form goes back as it came, for servers that compare bytes.
+        (
+            &["Last-Modified: Sunday, 06-Nov-94 08:49:37 GMT"],
+            &["if-modified-since:Sunday, 06-Nov-94 08:49:37 GMT"],
+        ),
+        (&["ETag: a", "Last-Modified: 0"], &[]),
+        (&["ETag: \"a\"", "ETag: \"b\""], &[]),
+        (&["Date: {0}"], &[]),
+    ] {
+        let found: HeaderMap = conditions(&fields(stored)).into_iter().collect();
+        assert_eq!(found, fields(expected), "{stored:?}");
+    }
+}
+
+/// RFC 9111 §4.3.4: which of several stored responses a 304 speaks of.
+#[test]
+fn selection() {
+    let tagged = &["ETag: \"a\"", "Last-Modified: {-60}", "Date: {-9}"][..];
+    let same_later = &["ETag: \"a\"", "Date: {-5}"][..];
+    let weak = &["ETag: W/\"a\"", "Last-Modified: {-30}", "Date: {-1}"][..];
+    let other = &["ETag: \"b\"", "Last-Modified: {-60}", "Date: {-7}"][..];
+    let dated = &["Last-Modified: {-90}", "Date: {-3}"][..];
+    let all = &[tagged, same_later, weak, other, dated][..];
+    for (stored, new, expected) in [
+        // A strong one by strong comparison; of those the most recent
+        (all, &["ETag: \"b\""][..], Some(3)),
+        (all, &["ETag: \"a\""], Some(1)),
+        (&[weak], &["ETag: \"a\""], None),
+        (&[tagged, weak], &["ETag: \"a\""], Some(0)),
+        // A weak one by weak
+        (all, &["ETag: W/\"a\""], Some(2)),
+        (&[tagged], &["ETag: W/\"a\""], Some(0)),
+        // No match is no update, whatever the dates of tagged ones say.
+        (all, &["ETag: \"c\"", "Last-Modified: {-60}"], None),
+        // A tag that the stored response lacks leaves it to a date that is strong.
+        (&[dated], &["ETag: \"a\"", "Last-Modified: {-90}"], Some(0)),
+        (&[dated, same_later], &["ETag: \"a\"", "Last-Modified: {-90}"], Some(1)),
+        (&[dated], &["ETag: \"a\"", "Last-Modified: {-89}"], None),
+        (&[dated], &["ETag: \"a\""], None),
+        (&[&["Last-Modified: {-90}"]], &["ETag: \"a\"", "Last-Modified: {-90}"], None),
+        (&[&["Last-Modified: {-90}"]], &["Last-Modified: {-90}"], Some(0)),
+        (&[tagged], &["ETag: \"a\"", "ETag: \"b\""], None),
+        // Without a tag the modification date
+        (all, &["Last-Modified: {-90}"], Some(4)),
+        (all, &["Last-Modified: {-60}"], Some(3)),
+        (all, &["Last-Modified: {-1}"], None),
+        // Without either, only where there is no choice
+        (&[tagged], &[], Some(0)),
+        (&[tagged, other], &[], None),
+        (&[], &[], None),
+        (&[], &["ETag: \"a\""], None),
+    ] {
+        let maps: Vec<HeaderMap> = stored.iter().map(|lines| fields(lines)).collect();
+        let maps: Vec<&dyn Fields> = maps.iter().map(|map| map as &dyn Fields).collect();
+        assert_eq!(select(&maps, &fields(new)), expected, "{stored:?} {new:?}");
+    }
+}
+
+/// RFC 9111 §4.3.5: what the answer to HEAD says of a stored response of 5 bytes.
+#[test]
+fn answers_to_head() {
+    use HeadUpdate::{Invalidates, Nothing, Updates};
+    for (head, expected) in [
+        (&["ETag: \"a\"", "Content-Length: 5"][..], Updates),
+        (&["ETag: \"a\"", "Last-Modified: {-60}"], Updates),
+        (&["ETag: \"a\""], Updates),
+        (&["ETag: W/\"a\""], Updates),
+        (&["Last-Modified: {-60}"], Updates),
+        // All that came has to match.
+        (&["ETag: \"b\""], Invalidates),
+        (&["ETag: \"a\"", "Last-Modified: {-59}"], Invalidates),
+        (&["ETag: \"a\"", "Content-Length: 6"], Invalidates),
+        (&["ETag: \"a\"", "Content-Length: five"], Invalidates),
+        (&["ETag: \"a\"", "Content-Length:"], Invalidates),
+        (&["ETag: \"a\"", "Content-Length: 5", "Content-Length: 5"], Invalidates),
+        (&["ETag: \"a\"", "ETag: \"a\""], Invalidates),
+        (&["Content-Length: 6"], Invalidates),
+        // Nothing to tell versions apart by
+        (&["Content-Length: 5"], Nothing),
+        (&[], Nothing),
+    ] {
+        assert_eq!(head_confirms(&fields(STRONG), 5, &fields(head)), expected, "{head:?}");
+    }
+    // A validator that the stored response lacks is one that does not match.
+    assert_eq!(head_confirms(&fields(&[]), 5, &fields(&["ETag: \"a\""])), Invalidates);
+    assert_eq!(head_confirms(&fields(WEAK), 5, &fields(&["ETag: \"a\""])), Invalidates);
+}
+
 /// RFC 9111 §3.2, §4.3.4.
 #[test]
 fn updates() {
