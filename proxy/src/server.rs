@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    admin,
+    admin::{self, PurgeOrder, PurgeUrl, Warmed},
     config::{self, model::Config},
     door::{Hall, forward::Forwarder},
     fill::Filler,
@@ -303,6 +303,21 @@ impl Control {
         Ok(())
     }
 
+    /// Takes pages out of the store, or makes them stale; returns the store's new generation.
+    pub async fn purge(&self, _order: PurgeOrder) -> Result<u64, String> {
+        Err("purging is not part of this version".to_owned())
+    }
+
+    /// Fetches a page into the store as a visitor's request would.
+    pub async fn warm(&self, _url: PurgeUrl) -> Result<Warmed, String> {
+        Err("warming is not part of this version".to_owned())
+    }
+
+    /// Fetches a text through the routes, bounded in size.
+    pub async fn fetch_text(&self, _url: PurgeUrl) -> Result<String, String> {
+        Err("warming is not part of this version".to_owned())
+    }
+
     /// Puts the file's present content in force, or nothing of it.
     pub async fn reload(&self) -> Result<String, String> {
         let mut checks = self.checks.lock().await;
@@ -401,6 +416,7 @@ fn refuse_restarts(old: &Config, new: &Config) -> Result<(), BuildError> {
             "cache.max_object",
             old.cache.max_object != new.cache.max_object,
         ),
+        ("cache.disk", old.cache.disk != new.cache.disk),
         (
             "admin",
             old.admin.as_ref().map(|a| (&a.addresses, &a.token_file))

@@ -1,7 +1,10 @@
-//! The admin endpoint: is it alive, is it ready, what has it counted, and reload.
+//! The admin endpoint: is it alive, is it ready, what has it counted; reload, purge and warm.
 
+mod purge;
 mod routes;
+mod sitemap;
 pub mod status;
+mod warm;
 
 use std::{
     io,
@@ -16,6 +19,9 @@ use std::{
 
 use anyhow::Context;
 use tokio::net::{TcpListener, UnixListener};
+
+pub use purge::{PurgeOrder, PurgeUrl, Purged};
+pub use warm::{Pages, Warmed};
 
 use crate::{
     config::model::{Admin, AdminAddress},

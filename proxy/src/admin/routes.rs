@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
+    extract::{DefaultBodyLimit, Request, State, rejection::BytesRejection},
     http::{
         Method, StatusCode,
         header::{AUTHORIZATION, CONTENT_TYPE},
@@ -14,8 +14,11 @@ use axum::{
     routing::{get, post},
 };
 
-use super::status::Status;
+use super::{purge, status::Status, warm};
 use crate::server::Control;
+
+/// Content of a request: ten thousand URLs of a hundred bytes.
+const BODY_MAX: usize = 1 << 20;
 
 /// What an address allows.
 #[derive(Clone)]
@@ -33,6 +36,9 @@ pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .route("/reload", post(reload))
+        .route("/purge", post(purge::purge))
+        .route("/warm", post(warm::warm))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn_with_state(access, guard))
         .with_state(control)
 }
@@ -64,6 +70,39 @@ async fn guard(State(access): State<Access>, request: Request, next: Next) -> Re
         next.run(request).await
     } else {
         (StatusCode::UNAUTHORIZED, "wrong or missing bearer token\n").into_response()
+    }
+}
+
+/// Why a change is not made.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    /// A sentence.
+    pub(super) why: String,
+}
+
+impl Refusal {
+    /// What was sent cannot be meant.
+    pub(super) fn unprocessable(why: String) -> Self {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self { status, why }
+    }
+}
+
+impl From<BytesRejection> for Refusal {
+    fn from(why: BytesRejection) -> Self {
+        let status = why.status();
+        let why = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => "the content exceeds 1 MiB".to_owned(),
+            _ => why.body_text(),
+        };
+        Self { status, why }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, format!("{}\n", self.why)).into_response()
     }
 }
 

@@ -1,9 +1,9 @@
 //! Talks to the admin endpoint of the running edge, as the configuration file names it.
 
-use std::{path::Path, time::Duration};
+use std::{future::Future, path::Path, time::Duration};
 
 use anyhow::{Context, bail};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -20,38 +20,91 @@ use crate::{
 /// An answer never takes longer, not even to a reload that resolves names.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Asks the first admin address that answers; unix sockets first, because they allow changes.
+/// What is asked.
+pub(super) struct Question<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    /// Sent along, as `application/json`.
+    pub(super) json: Option<String>,
+    /// How long the answer may take.
+    pub(super) patience: Duration,
+}
+
+impl<'a> Question<'a> {
+    /// Without content, and soon answered.
+    pub(super) fn new(method: Method, path: &'a str) -> Self {
+        Self {
+            method,
+            path,
+            json: None,
+            patience: PATIENCE,
+        }
+    }
+}
+
+/// Asks one question and waits for the answer.
 pub(super) fn ask(
     admin: &Admin,
     method: &Method,
     path: &str,
 ) -> anyhow::Result<(StatusCode, String)> {
-    let mut addresses: Vec<&AdminAddress> = admin.addresses.iter().collect();
-    addresses.sort_by_key(|address| matches!(address, AdminAddress::Tcp(_)));
-    let token = match &admin.token_file {
-        Some(file) if *method != Method::GET => read_token(file).ok(),
-        _ => None,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let client = Client::of(admin);
+    wait_for(client.ask(&Question::new(method.clone(), path)))
+}
+
+/// Runs a verb's exchange with the edge.
+pub(super) fn wait_for<T>(exchange: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    runtime.block_on(async {
+        .build()?
+        .block_on(exchange)
+}
+
+/// Knows where the running edge is to be asked.
+pub(super) struct Client {
+    /// Unix sockets first, because they allow changes.
+    addresses: Vec<AdminAddress>,
+    token: Option<String>,
+}
+
+impl Client {
+    pub(super) fn of(admin: &Admin) -> Self {
+        let mut addresses = admin.addresses.clone();
+        addresses.sort_by_key(|address| matches!(address, AdminAddress::Tcp(_)));
+        let token = admin.token_file.as_deref();
+        Self {
+            addresses,
+            token: token.and_then(|file| read_token(file).ok()),
+        }
+    }
+
+    /// Asks the first admin address that answers.
+    pub(super) async fn ask(
+        &self,
+        question: &Question<'_>,
+    ) -> anyhow::Result<(StatusCode, String)> {
+        let token = match question.method {
+            Method::GET => None,
+            _ => self.token.as_deref(),
+        };
         let mut last = None;
-        for address in addresses {
-            match timeout(PATIENCE, ask_at(address, method, path, token.as_deref())).await {
+        for address in &self.addresses {
+            match timeout(question.patience, ask_at(address, question, token)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(why)) => last = Some(why),
-                Err(_) => bail!("the admin endpoint does not answer within {PATIENCE:?}"),
+                Err(_) => bail!(
+                    "the admin endpoint does not answer within {:?}",
+                    question.patience
+                ),
             }
         }
         Err(last.unwrap_or_else(|| anyhow::anyhow!("no admin address is configured")))
-    })
+    }
 }
 
 async fn ask_at(
     address: &AdminAddress,
-    method: &Method,
-    path: &str,
+    question: &Question<'_>,
     token: Option<&str>,
 ) -> anyhow::Result<(StatusCode, String)> {
     match address {
@@ -59,13 +112,13 @@ async fn ask_at(
             let stream = TcpStream::connect(address)
                 .await
                 .with_context(|| not_running(address))?;
-            exchange(stream, method, path, token).await
+            exchange(stream, question, token).await
         }
         AdminAddress::Unix(socket) => {
             let stream = UnixStream::connect(socket)
                 .await
                 .with_context(|| not_running(&show(socket)))?;
-            exchange(stream, method, path, token).await
+            exchange(stream, question, token).await
         }
     }
 }
@@ -80,21 +133,24 @@ fn not_running(address: &dyn std::fmt::Display) -> String {
 
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    method: &Method,
-    path: &str,
+    question: &Question<'_>,
     token: Option<&str>,
 ) -> anyhow::Result<(StatusCode, String)> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let mut request = Request::builder()
-        .method(method)
-        .uri(path)
+        .method(&question.method)
+        .uri(question.path)
         .header("host", "admin");
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
+    if question.json.is_some() {
+        request = request.header("content-type", "application/json");
+    }
+    let content = Bytes::from(question.json.clone().unwrap_or_default());
     let response = sender
-        .send_request(request.body(Empty::<Bytes>::new())?)
+        .send_request(request.body(Full::new(content))?)
         .await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();

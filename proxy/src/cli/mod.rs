@@ -4,18 +4,21 @@ mod admin_client;
 mod check;
 mod demo;
 mod dev_cert;
+mod purge;
 mod reload;
 mod run;
 mod status;
+mod warm;
 
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::config;
+use crate::config::{self, model::Admin};
 
 /// Where the configuration is when nobody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/dhal/dhal.toml";
@@ -46,6 +49,10 @@ enum Verb {
     Reload,
     /// Show the state of the running edge; exit 0 while it is ready.
     Status(status::Options),
+    /// Take pages out of the running edge's store.
+    Purge(purge::Options),
+    /// Fetch pages into the running edge's store before visitors ask for them.
+    Warm(warm::Options),
     /// Make a certificate for development.
     DevCert(dev_cert::Options),
     /// Print the version.
@@ -63,21 +70,24 @@ pub fn main() -> ExitCode {
         Some(Verb::Demo(options)) => demo::demo(given, &options),
         Some(Verb::Reload) => reload::reload(file),
         Some(Verb::Status(options)) => status::status(file, &options),
+        Some(Verb::Purge(options)) => purge::purge(file, &options),
+        Some(Verb::Warm(options)) => warm::warm(file, &options),
         Some(Verb::DevCert(options)) => dev_cert::dev_cert(&options),
         Some(Verb::Version) => {
             println!("dhal {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
         None if cli.check => check::check(file),
-        None => {
-            eprintln!(
-                "dhal: say what to do, for example `dhal run -c dhal.toml`; `dhal --help` lists the verbs"
-            );
-            return ExitCode::from(2);
-        }
+        None => Err(anyhow::Error::new(WrongUsage(
+            "say what to do, for example `dhal run -c dhal.toml`; `dhal --help` lists the verbs",
+        ))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(why) if why.is::<WrongUsage>() => {
+            eprintln!("dhal: {why}");
+            ExitCode::from(2)
+        }
         Err(why) => {
             eprintln!("{why:#}");
             ExitCode::FAILURE
@@ -85,9 +95,20 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// A command line that says too little, with a sentence about what it lacks.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongUsage(&'static str);
+
 /// Reads a configuration with this process's environment.
 fn load(path: &Path) -> anyhow::Result<config::Loaded> {
     Ok(config::load(path, &|name| std::env::var(name).ok())?)
+}
+
+/// Where the running edge of a configuration is to be asked.
+fn admin(path: &Path) -> anyhow::Result<Admin> {
+    let admin = load(path)?.config.admin;
+    admin.with_context(|| format!("{} has no [admin] section to ask at", path.display()))
 }
 
 /// Shows what is legal, but probably not what was meant.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
 use hyper::{Method, StatusCode};
 
@@ -18,11 +18,8 @@ pub(super) struct Options {
 }
 
 pub(super) fn status(path: &Path, options: &Options) -> anyhow::Result<()> {
-    let config = super::load(path)?.config;
-    let Some(admin) = &config.admin else {
-        bail!("{} has no [admin] section to ask at", path.display());
-    };
-    let (code, text) = admin_client::ask(admin, &Method::GET, "/status")?;
+    let admin = super::admin(path)?;
+    let (code, text) = admin_client::ask(&admin, &Method::GET, "/status")?;
     ensure!(
         code == StatusCode::OK,
         "the admin endpoint answered {code}: {}",

@@ -109,8 +109,13 @@ fn status_of_a_running_edge() {
 fn nothing_runs() {
     let shop = shop();
     let site = Site::new(&smallest(&shop));
-    for verb in ["status", "reload"] {
-        let output = site.dhal(&[verb]);
+    for arguments in [
+        &["status"][..],
+        &["reload"],
+        &["purge", "--all"],
+        &["warm", "http://shop.example/"],
+    ] {
+        let output = site.dhal(arguments);
         assert_eq!(output.status.code(), Some(1));
         assert!(
             stderr(&output).contains("is it running?"),

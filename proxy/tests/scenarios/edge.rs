@@ -194,11 +194,23 @@ impl Edge {
 
     /// Asks the admin socket.
     pub(crate) fn admin(&self, method: &str, path: &str) -> (u16, String) {
+        self.admin_with(method, path, "")
+    }
+
+    /// Gives the admin socket an order.
+    pub(crate) fn admin_json(&self, path: &str, json: &str) -> (u16, String) {
+        self.admin_with("POST", path, json)
+    }
+
+    fn admin_with(&self, method: &str, path: &str, content: &str) -> (u16, String) {
         let mut stream = UnixStream::connect(self.site.path("admin.sock")).expect("admin socket");
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            content.len()
         );
         stream.write_all(request.as_bytes()).expect("sent");
+        // What is refused for its size is not read to its end.
+        let _ = stream.write_all(content.as_bytes());
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("answered");
         let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");

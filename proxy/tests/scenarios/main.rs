@@ -26,6 +26,7 @@ mod limits;
 mod reload;
 mod serving;
 mod sharing;
+mod steering;
 mod tls;
 mod upgrade;
 mod upstreams;
