@@ -130,6 +130,9 @@ for service in edge shop-1 shop-2; do
     if find "/proc/$pid/root" -xdev -type f -perm /6000 | grep -q .; then fail "$service has setuid files"; fi
     if [ -e "/proc/$pid/root/bin/sh" ]; then fail "$service has a shell"; fi
 done
+for service in shop-1 shop-2; do
+    [ -S "/proc/$(state "$service" '{{.State.Pid}}')/root/run/dhal/admin.sock" ] || fail "$service has no socket to purge by"
+done
 [ "$(stat --format %a "/proc/$(state edge '{{.State.Pid}}')/root/certs/dev.key")" = 600 ] || fail "others may read the key"
 if docker exec "$(container edge)" /usr/local/bin/dhal status -c /nonexistent >/dev/null 2>&1; then
     fail "the health check of the edge cannot fail"

@@ -9,6 +9,9 @@ use crate::error::Error;
 /// Products on one page of a list.
 pub const PAGE_SIZE: i64 = 24;
 
+/// The tag of everything that shows a product, whichever it is.
+pub const SHOP_TAG: &str = "shop";
+
 /// A search reads this many words and characters of what was typed.
 const SEARCH_WORDS_MAX: usize = 6;
 const SEARCH_CHARS_MAX: usize = 80;
@@ -110,6 +113,11 @@ pub struct Product {
     pub updated_at: i64,
 }
 
+/// The tag of everything that shows the product of that number.
+pub fn tag(id: i64) -> String {
+    format!("product-{id}")
+}
+
 /// One line of a data sheet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
@@ -147,7 +155,7 @@ impl Product {
 
     /// The tag under which a cache may drop everything that shows it.
     pub fn tag(&self) -> String {
-        format!("product-{}", self.id)
+        tag(self.id)
     }
 
     pub(crate) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {

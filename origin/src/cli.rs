@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::purge::Endpoints;
+
 /// The DhakaCart shop.
 #[derive(Parser)]
 #[command(
@@ -60,6 +62,28 @@ pub struct Serve {
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=10_000))]
     pub delay: u64,
 
+    /// Admin endpoints of the edges to tell when a price or a stock changes, separated by commas: unix:PATH or
+    /// http://HOST:PORT [default: none]
+    #[arg(
+        long,
+        value_name = "ENDPOINTS",
+        env = "DHAKACART_PURGE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub purge: Endpoints,
+
+    /// File that holds the edges' admin token, which endpoints over TCP ask for
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "DHAKACART_PURGE_TOKEN_FILE",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = path_or_empty
+    )]
+    pub purge_token_file: PathBuf,
+
     /// Secret that signs cookies and tokens, at least 32 bytes [default: generated, kept in the database]
     // Only from the environment: arguments are visible to every user of the host.
     #[arg(skip = secret_from_environment("DHAKACART_SECRET"))]
@@ -92,6 +116,11 @@ fn secret_from_environment(variable: &str) -> Option<String> {
     std::env::var(variable)
         .ok()
         .filter(|value| !value.is_empty())
+}
+
+/// An empty path is none, as an empty variable is an unset one.
+fn path_or_empty(path: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(path.into())
 }
 
 /// A name must be fit for a header field.

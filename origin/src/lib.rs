@@ -2,7 +2,8 @@
 //!
 //! In the order of a request: [`serve`] accepts it, [`app`] frames and routes it, [`csrf`] refuses what came from
 //! another site, [`web`] or [`api`] answers it with the help of [`catalog`], [`cart`] and [`orders`], and [`db`] keeps
-//! what must last. Public pages carry nothing of a session, so a cache in front may share them ([`web::caching`]).
+//! what must last. [`purge`] tells the edges which
+//! pages a committed change made old. Public pages carry nothing of a session, so a cache in front may share them ([`web::caching`]).
 
 pub mod api;
 pub mod app;
@@ -16,6 +17,7 @@ pub mod error;
 pub mod format;
 pub mod healthcheck;
 pub mod orders;
+pub mod purge;
 pub mod secret;
 pub mod seed;
 pub mod serve;

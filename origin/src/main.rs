@@ -10,7 +10,7 @@ use clap::Parser;
 use dhakacart_origin::app::{self, Shop};
 use dhakacart_origin::cli::{Cli, Command, Serve};
 use dhakacart_origin::secret::{self, Keys};
-use dhakacart_origin::{cart, db, format, healthcheck, serve};
+use dhakacart_origin::{cart, db, format, healthcheck, purge, serve};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -54,13 +54,15 @@ fn run(options: Serve) -> anyhow::Result<()> {
 async fn shop(options: Serve) -> anyhow::Result<()> {
     let stop = serve::stop_signal().context("cannot listen for signals")?;
     let configured = secret::configured(&options).map_err(anyhow::Error::msg)?;
+    let purge = purge::Settings::read(&options).map_err(anyhow::Error::msg)?;
     let listener = TcpListener::bind(options.listen)
         .await
         .with_context(|| format!("cannot listen on {}", options.listen))?;
     let address = listener.local_addr().context("cannot listen")?;
 
+    let (purges, messengers) = purge::start(purge);
     let path = options.database.clone();
-    let (database, kept) = tokio::task::spawn_blocking(move || db::open::open(&path))
+    let (database, kept) = tokio::task::spawn_blocking(move || db::open::open(&path, purges))
         .await
         .context("cannot start")??;
     let keys = Keys::derive(&configured.unwrap_or(kept));
@@ -75,6 +77,7 @@ async fn shop(options: Serve) -> anyhow::Result<()> {
         "dhakacart-origin listens on http://{address}"
     );
     serve::run(listener, app::router(shop), stop).await;
+    messengers.finish().await;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::app::Shop;
 use crate::catalog::{self, PAGE_SIZE, Product, Sort, Spec};
 use crate::error::Error;
-use crate::web::caching::{PAGE, Public};
+use crate::web::caching::{PAGE, Public, tags};
 
 /// Products on one page at most.
 const PER_PAGE_MAX: i64 = 100;
@@ -93,9 +93,7 @@ pub async fn list(
         "per_page": per_page,
         "total": listing.total,
     });
-    let tags = std::iter::once(tag)
-        .chain(listing.products.iter().map(Product::tag))
-        .collect();
+    let tags = tags(tag, &listing.products);
     Ok(shared(
         &headers,
         &body.to_string(),
@@ -120,7 +118,7 @@ pub async fn show(
         specs: &product.specs,
     };
     let body = serde_json::to_string(&full).map_err(|error| Error::Internal(error.to_string()))?;
-    let tags = vec![product.tag(), format!("category-{}", product.category)];
+    let tags = tags(format!("category-{}", product.category), [&product]);
     Ok(shared(&headers, &body, product.updated_at, tags))
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Reads come from a small pool and see one snapshot each. Writes go through a single connection per instance in
 //! `BEGIN IMMEDIATE` transactions, so that a transaction never fails halfway for want of the lock, and reach the disk
-//! before they are acknowledged (`synchronous=FULL`).
+//! before they are acknowledged (`synchronous=FULL`). Products that such a transaction has changed are told to the edges
+//! once it is committed, also when whoever asked for it has gone meanwhile.
 
+mod changes;
 pub mod health;
 pub mod open;
 pub mod schema;
@@ -13,7 +15,9 @@ use std::time::Duration;
 use deadpool_sqlite::{Object, Pool, PoolError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use self::changes::Changes;
 use crate::error::Error;
+use crate::purge::Purges;
 
 /// Connections for reading. SQLite reads are short and the host has two cores.
 const READERS: usize = 4;
@@ -30,6 +34,8 @@ pub struct Database {
     readers: Pool,
     writer: Pool,
     probe: health::Probe,
+    changes: Changes,
+    purges: Purges,
 }
 
 impl Database {
@@ -53,11 +59,15 @@ impl Database {
         F: FnOnce(&Transaction<'_>) -> Result<T, Error> + Send + 'static,
     {
         let connection = self.writer.get().await.map_err(unavailable)?;
+        let (changes, purges) = (self.changes.clone(), self.purges.clone());
         run(connection, move |connection| {
+            // Of a transaction before, which was rolled back.
+            drop(changes.take());
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = change(&transaction)?;
             transaction.commit()?;
+            purges.tell(changes.take());
             Ok(value)
         })
         .await

@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use deadpool_sqlite::{Config, Hook, HookError, Pool, Runtime};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use super::changes::Changes;
 use super::health::Probe;
 use super::{Database, LOCK_WAIT, READERS, WAIT, schema};
+use crate::catalog::SHOP_TAG;
+use crate::purge::Purges;
 use crate::{secret, seed};
 
 /// Why the database could not be opened.
@@ -48,7 +51,8 @@ pub enum OpenError {
 }
 
 /// Opens the database and returns it with the secret kept in it. Blocks for as long as another instance fills it.
-pub fn open(path: &Path) -> Result<(Database, Vec<u8>), OpenError> {
+/// Changes of products, from here on, are told to `purges`.
+pub fn open(path: &Path, purges: Purges) -> Result<(Database, Vec<u8>), OpenError> {
     let file = |cause| OpenError::File {
         path: path.to_owned(),
         cause,
@@ -57,18 +61,33 @@ pub fn open(path: &Path) -> Result<(Database, Vec<u8>), OpenError> {
     drop(create(path).map_err(file)?);
     // From an absolute path, connections made later do not depend on the working directory.
     let path = &path.canonicalize().map_err(file)?;
-    let secret = prepare(path)?;
+    let Filled { secret, anew } = prepare(path)?;
+    if anew {
+        // An edge may still keep the pages of a shop that was here before.
+        purges.tell([SHOP_TAG.to_owned()]);
+    }
+    let changes = Changes::default();
+    let watched = changes.clone();
+    let readers = pool(path, READERS, |connection| {
+        connection.execute_batch("PRAGMA query_only = ON;")
+    })?;
+    let writer = pool(path, 1, move |connection| watched.watch(connection))?;
+    let prober = pool(path, 1, |connection| {
+        connection.execute_batch("PRAGMA busy_timeout = 0;")
+    })?;
     let database = Database {
-        readers: pool(path, READERS, "PRAGMA query_only = ON;")?,
-        writer: pool(path, 1, "")?,
-        probe: Probe::new(path, pool(path, 1, "PRAGMA busy_timeout = 0;")?).map_err(file)?,
+        readers,
+        writer,
+        probe: Probe::new(path, prober).map_err(file)?,
+        changes,
+        purges,
     };
     Ok((database, secret))
 }
 
 /// Switches to WAL, migrates and seeds. Instances that start together take turns: the lock file makes the others wait
 /// until the first is done, and the kernel releases it should that one be killed.
-fn prepare(path: &Path) -> Result<Vec<u8>, OpenError> {
+fn prepare(path: &Path) -> Result<Filled, OpenError> {
     let lock_path = path.with_added_extension("lock");
     let lock = create(&lock_path)
         .and_then(|lock| lock.lock().map(|()| lock))
@@ -92,17 +111,25 @@ fn prepare(path: &Path) -> Result<Vec<u8>, OpenError> {
             cause,
         })?;
     let generated = secret::random_hex::<32>()?;
-    let secret = fill(&mut connection, &generated).map_err(sqlite)?;
+    let filled = fill(&mut connection, &generated).map_err(sqlite)?;
     drop(lock);
-    Ok(secret)
+    Ok(filled)
+}
+
+/// A database that has everything.
+struct Filled {
+    secret: Vec<u8>,
+    /// Whether the products are new.
+    anew: bool,
 }
 
 /// Adds the products and the secret unless they are there; all or nothing.
-fn fill(connection: &mut Connection, generated: &str) -> rusqlite::Result<Vec<u8>> {
+fn fill(connection: &mut Connection, generated: &str) -> rusqlite::Result<Filled> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let products: i64 =
         transaction.query_row("SELECT count(*) FROM products", [], |row| row.get(0))?;
-    if products == 0 {
+    let anew = products == 0;
+    if anew {
         seed::insert_products(&transaction)?;
     }
     let kept = transaction
@@ -123,7 +150,10 @@ fn fill(connection: &mut Connection, generated: &str) -> rusqlite::Result<Vec<u8
         }
     };
     transaction.commit()?;
-    Ok(secret.into_bytes())
+    Ok(Filled {
+        secret: secret.into_bytes(),
+        anew,
+    })
 }
 
 /// What every connection needs.
@@ -133,18 +163,23 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
 }
 
-fn pool(path: &Path, size: usize, pragmas: &'static str) -> Result<Pool, OpenError> {
+fn pool(
+    path: &Path,
+    size: usize,
+    prepare: impl Fn(&Connection) -> rusqlite::Result<()> + Clone + Send + Sync + 'static,
+) -> Result<Pool, OpenError> {
     let config = Config::new(path);
     let Ok(builder) = config.builder(Runtime::Tokio1);
     builder
         .max_size(size)
         .wait_timeout(Some(WAIT))
         .post_create(Hook::async_fn(move |connection, _| {
+            let prepare = prepare.clone();
             Box::pin(async move {
                 connection
                     .interact(move |connection| {
                         configure(connection)?;
-                        connection.execute_batch(pragmas)
+                        prepare(connection)
                     })
                     .await
                     .map_err(|error| HookError::message(error.to_string()))?

@@ -5,6 +5,8 @@ use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use crate::catalog::{Product, SHOP_TAG};
+
 /// Pages follow the stock, so a cache asks again after a minute; while it asks, or while the shop is away, the old
 /// page is better than none, because the checkout decides about stock anyway.
 pub const PAGE: &str = "public, max-age=60, stale-while-revalidate=30, stale-if-error=3600";
@@ -77,6 +79,16 @@ impl Public {
         }
         response
     }
+}
+
+/// The tags of what shows products: one that all such answers carry, the answer's own, and one for each product whose
+/// price or stock stands on it. At most a hundred products are on one page; the edge reads 256 tags.
+pub fn tags<'a>(own: String, products: impl IntoIterator<Item = &'a Product>) -> Vec<String> {
+    let mut tags: Vec<String> = products.into_iter().map(Product::tag).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags.splice(0..0, [SHOP_TAG.to_owned(), own]);
+    tags
 }
 
 /// A strong entity tag: equal content, equal tag, on every instance.

@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::caching::{PAGE, Public, SEARCH};
+use super::caching::{PAGE, Public, SEARCH, tags};
 use super::{HTML, Shell};
 use crate::app::Shop;
 use crate::cart::FREE_DELIVERY_FROM;
@@ -66,7 +66,7 @@ pub async fn home(State(shop): State<Shop>, headers: HeaderMap) -> Result<Respon
             ))
         })
         .await?;
-    let tags = tags("home", deals.iter().chain(&picks));
+    let tags = tags("home".to_owned(), deals.iter().chain(&picks));
     let template = Home {
         shell: Shell::default(),
         covers,
@@ -262,7 +262,7 @@ impl Shelf {
         if page > listing.pages {
             return Err(Error::NotFound("page"));
         }
-        let tags = tags(&self.tag, listing.products.iter());
+        let tags = tags(self.tag, &listing.products);
         let updated_at = listing.updated_at;
         let Self {
             shell,
@@ -309,7 +309,7 @@ pub async fn product(
         .await?;
     let shown = || std::iter::once(&product).chain(&related);
     let updated_at = shown().map(|product| product.updated_at).max().unwrap_or(0);
-    let tags = tags(&format!("category-{}", product.category), shown());
+    let tags = tags(format!("category-{}", product.category), shown());
     let active = catalog::category(&product.category).map_or("", |category| category.slug);
     let shell = Shell {
         title: product.name.clone(),
@@ -327,15 +327,6 @@ pub async fn product(
         updated_at,
         tags,
     )
-}
-
-/// One tag for the page itself and one for each product on it.
-fn tags<'a>(own: &str, products: impl Iterator<Item = &'a Product>) -> Vec<String> {
-    let mut tags: Vec<String> = products.map(Product::tag).collect();
-    tags.sort_unstable();
-    tags.dedup();
-    tags.insert(0, own.to_owned());
-    tags
 }
 
 fn shared(

@@ -1,5 +1,7 @@
 //! What a cache in front relies on.
 
+use std::collections::HashSet;
+
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -94,6 +96,68 @@ async fn public_answers_can_be_shared_and_validated() {
                 .expect("an answer");
             assert_eq!(since.status(), StatusCode::NOT_MODIFIED, "{path}");
         }
+    }
+}
+
+#[tokio::test]
+async fn whatever_shows_a_price_carries_the_tag_of_the_product() {
+    let place = Place::new();
+    let shop = Shop::start(&place.database);
+    let client = browser();
+    let slug = plentiful(&client, &shop, 20).await;
+    let sqlite = place.sqlite();
+    let tag = |slug: &str| {
+        let id: i64 = sqlite
+            .query_row("SELECT id FROM products WHERE slug = ?1", [slug], |row| {
+                row.get(0)
+            })
+            .expect("a product");
+        format!("product-{id}")
+    };
+    for (path, own, products) in [
+        ("/", "home", 12..=16),
+        ("/products", "products", 24..=24),
+        ("/products?page=3&sort=price-asc", "products", 24..=24),
+        ("/categories/routers", "category-routers", 24..=24),
+        ("/search?q=wireless", "search", 24..=24),
+        (&format!("/products/{slug}"), "category-", 5..=5),
+        ("/api/products?per_page=100", "products", 100..=100),
+        ("/api/products?category=phones", "category-phones", 24..=24),
+        (&format!("/api/products/{slug}"), "category-", 1..=1),
+    ] {
+        let answer = get(&client, &shop.at(path)).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let headers = answer.headers().clone();
+        let tags: HashSet<&str> = field(&headers, "surrogate-key").split(' ').collect();
+        assert!(tags.len() <= 256, "{path}: {tags:?}");
+        assert!(tags.contains("shop"), "{path}: {tags:?}");
+        assert!(
+            tags.iter().any(|tag| tag.starts_with(own)),
+            "{path}: {tags:?}"
+        );
+        let body = answer.text().await.expect("a body");
+        let shown: HashSet<String> = if path.starts_with("/api/") {
+            body.split("\"slug\":\"")
+                .skip(1)
+                .map(|rest| tag(rest.split('"').next().expect("a slug")))
+                .collect()
+        } else {
+            let cards = body
+                .split("<li class=\"card\">")
+                .skip(1)
+                .map(|rest| rest.split('"').nth(1).expect("an address"));
+            cards
+                .chain(path.starts_with("/products/").then_some(path))
+                .map(|path| tag(path.strip_prefix("/products/").expect("a product")))
+                .collect()
+        };
+        assert!(products.contains(&shown.len()), "{path}: {}", shown.len());
+        let tagged: HashSet<String> = tags
+            .iter()
+            .filter(|tag| tag.starts_with("product-"))
+            .map(|tag| (*tag).to_owned())
+            .collect();
+        assert_eq!(tagged, shown, "{path}");
     }
 }
 

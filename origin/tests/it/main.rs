@@ -11,5 +11,6 @@ mod checkout;
 mod crash;
 mod pages;
 mod process;
+mod purge;
 mod shop;
 mod stock;

@@ -124,6 +124,8 @@ fn bind_unix(path: &Path) -> io::Result<StdUnix> {
     let mut hidden = path.as_os_str().to_owned();
     hidden.push(format!(".{}", std::process::id()));
     let hidden = Path::new(&hidden);
+    // Left by an end in the middle of this: in a container every process has the same number.
+    let _ = std::fs::remove_file(hidden);
     let listener = StdUnix::bind(hidden)?;
     std::fs::set_permissions(hidden, std::fs::Permissions::from_mode(0o600))?;
     std::fs::rename(hidden, path)?;

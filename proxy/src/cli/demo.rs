@@ -18,6 +18,7 @@ use nix::{
 };
 
 use super::dev_cert;
+use crate::config::model::{Admin, AdminAddress};
 
 /// How long all three may take until they answer; the first start fills the shop's database.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -59,6 +60,8 @@ pub(super) fn demo(config: Option<&Path>, options: &Options) -> anyhow::Result<(
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         dev_cert::make(&cert, &key, &names)?;
     }
+    let config = config.unwrap_or_else(|| Path::new("config/demo.toml"));
+    let edge = super::load(config)?.config;
     let mut running = Running {
         dir: options.dir.clone(),
         children: Vec::new(),
@@ -76,13 +79,13 @@ pub(super) fn demo(config: Option<&Path>, options: &Options) -> anyhow::Result<(
         command
             .args(["--listen", address, "--name", &name, "--database"])
             .arg(&database);
+        if let Some(endpoint) = purge_endpoint(edge.admin.as_ref()) {
+            command.args(["--purge", &endpoint]);
+        }
         running.start(&name, command)?;
     }
     let mut command = Command::new(&own);
-    command
-        .arg("run")
-        .arg("-c")
-        .arg(config.unwrap_or_else(|| Path::new("config/demo.toml")));
+    command.arg("run").arg("-c").arg(config);
     running.start("edge", command)?;
     running.wait_until_up()?;
     announce(&options.dir, options.detach);
@@ -90,6 +93,14 @@ pub(super) fn demo(config: Option<&Path>, options: &Options) -> anyhow::Result<(
         running.wait();
     }
     Ok(())
+}
+
+/// Where the shops tell the edge what has changed: its socket, which asks for no token.
+fn purge_endpoint(admin: Option<&Admin>) -> Option<String> {
+    admin?.addresses.iter().find_map(|address| match address {
+        AdminAddress::Unix(path) => Some(format!("unix:{}", path.display())),
+        AdminAddress::Tcp(_) => None,
+    })
 }
 
 fn announce(dir: &Path, detached: bool) {
