@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    admin::{self, PurgeOrder, PurgeUrl, Warmed},
+    admin,
     config::{self, model::Config},
     door::{Hall, forward::Forwarder},
     fill::Filler,
@@ -47,6 +47,8 @@ pub struct Control {
     pub current: Current,
     /// State of the process.
     pub shared: Arc<Shared>,
+    /// Fetches that operators order.
+    pub filler: Arc<Filler>,
     /// When the process began.
     pub started: Instant,
     /// Checks of the configuration in force. Locked for the length of a reload, so that there is one
@@ -112,6 +114,7 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let control = Control {
         path: path.to_owned(),
         checks: Mutex::new(JoinSet::new()),
+        filler: Arc::new(Filler::new(&shared, started, POOL)),
         current,
         shared,
         started,
@@ -301,21 +304,6 @@ impl Control {
         }
         control.drain().await;
         Ok(())
-    }
-
-    /// Takes pages out of the store, or makes them stale; returns the store's new generation.
-    pub async fn purge(&self, _order: PurgeOrder) -> Result<u64, String> {
-        Err("purging is not part of this version".to_owned())
-    }
-
-    /// Fetches a page into the store as a visitor's request would.
-    pub async fn warm(&self, _url: PurgeUrl) -> Result<Warmed, String> {
-        Err("warming is not part of this version".to_owned())
-    }
-
-    /// Fetches a text through the routes, bounded in size.
-    pub async fn fetch_text(&self, _url: PurgeUrl) -> Result<String, String> {
-        Err("warming is not part of this version".to_owned())
     }
 
     /// Puts the file's present content in force, or nothing of it.

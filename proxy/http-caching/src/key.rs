@@ -174,15 +174,33 @@ fn cookie_name(pair: &[u8]) -> Option<&[u8]> {
     Some(trim(&pair[..at]))
 }
 
-/// The parts of a cache key that stand behind their lengths: scheme, authority and path first.
-pub fn parts(mut key: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
+/// The URI at the front of a cache key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyedUri<'a> {
+    /// Lower case.
+    pub scheme: &'a [u8],
+    /// Lower case.
+    pub authority: &'a [u8],
+    /// As it is.
+    pub path: &'a [u8],
+    /// As it is; the absent and the empty one differ.
+    pub query: Option<&'a [u8]>,
+}
+
+/// Reads the URI back out of what [`cache_key`] wrote.
+pub fn split(key: &[u8]) -> Option<KeyedUri<'_>> {
+    fn part(key: &[u8]) -> Option<(&[u8], &[u8])> {
         let (length, rest) = key.split_first_chunk::<LENGTH>()?;
-        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-        let (part, rest) = rest.split_at_checked(length)?;
-        key = rest;
-        Some(part)
-    })
+        rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
+    }
+    let (scheme, rest) = part(key)?;
+    let (authority, rest) = part(rest)?;
+    let (path, rest) = part(rest)?;
+    let query = match rest.split_first()? {
+        (0, _) => None,
+        (_, rest) => Some(part(rest)?.0),
+    };
+    Some(KeyedUri { scheme, authority, path, query })
 }
 
 const LENGTH: usize = size_of::<u64>();

@@ -4,6 +4,7 @@ mod purge;
 mod routes;
 mod sitemap;
 pub mod status;
+mod steering;
 mod warm;
 
 use std::{

@@ -63,7 +63,7 @@ pub struct Order {
     /// Numbers of tags and URIs.
     #[serde(default, rename = "n", skip_serializing_if = "Vec::is_empty")]
     pub numbers: Vec<u64>,
-    /// Targets whose path begins like this.
+    /// Targets that begin like this.
     #[serde(default, rename = "p", skip_serializing_if = "Vec::is_empty")]
     pub prefixes: Vec<Prefix>,
     /// Everything.
@@ -74,25 +74,32 @@ pub struct Order {
     pub soft: bool,
 }
 
-/// The targets of one origin whose path begins with some bytes.
+/// The targets of one origin that begin with some bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prefix {
     /// `http` or `https`.
     pub scheme: String,
     /// Normalised.
     pub authority: String,
-    /// Begins with `/`.
-    pub path: String,
+    /// How `path[?query]` begins.
+    pub target: String,
 }
 
 impl Prefix {
     fn covers(&self, key: &[u8]) -> bool {
-        let mut parts = http_caching::key::parts(key);
-        parts.next() == Some(self.scheme.as_bytes())
-            && parts.next() == Some(self.authority.as_bytes())
-            && parts
-                .next()
-                .is_some_and(|path| path.starts_with(self.path.as_bytes()))
+        let Some(uri) = http_caching::key::split(key) else {
+            return false;
+        };
+        if uri.scheme != self.scheme.as_bytes() || uri.authority != self.authority.as_bytes() {
+            return false;
+        }
+        match (self.target.split_once('?'), uri.query) {
+            (None, _) => uri.path.starts_with(self.target.as_bytes()),
+            (Some((path, begin)), Some(query)) => {
+                uri.path == path.as_bytes() && query.starts_with(begin.as_bytes())
+            }
+            (Some(_), None) => false,
+        }
     }
 }
 

@@ -129,31 +129,27 @@ impl Outcome {
 /// A cache key as operators read it: its parts, and the names and values of chosen fields, with what is
 /// not printable escaped.
 pub fn readable(key: &[u8], uri_length: usize) -> String {
-    let (uri, rest) = key.split_at_checked(uri_length).unwrap_or((key, &[]));
-    let mut parts = http_caching::key::parts(uri).map(|part| part.escape_ascii().to_string());
-    let mut next = || parts.next().unwrap_or_default();
-    let mut text = format!("{}://{}{}", next(), next(), next());
-    let query = uri_query(uri);
-    if let Some(query) = query {
-        text.push('?');
-        text.push_str(&query.escape_ascii().to_string());
+    let Some(uri) = http_caching::key::split(key) else {
+        return String::new();
+    };
+    let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+    let mut out = format!(
+        "{}://{}{}",
+        text(uri.scheme),
+        text(uri.authority),
+        text(uri.path)
+    );
+    if let Some(query) = uri.query {
+        out.push('?');
+        out.push_str(&text(query));
     }
-    if !rest.is_empty() {
-        text.push(' ');
-        let printable = rest.iter().filter(|byte| byte.is_ascii_graphic());
-        text.extend(printable.map(|byte| char::from(*byte)));
+    let chosen = key.get(uri_length..).unwrap_or_default();
+    if !chosen.is_empty() {
+        out.push(' ');
+        let printable = chosen.iter().filter(|byte| byte.is_ascii_graphic());
+        out.extend(printable.map(|byte| char::from(*byte)));
     }
-    text
-}
-
-/// The query behind the three parts that have their lengths before them.
-fn uri_query(uri: &[u8]) -> Option<&[u8]> {
-    let before: usize = http_caching::key::parts(uri)
-        .take(3)
-        .map(|part| part.len() + size_of::<u64>())
-        .sum();
-    let rest = uri.get(before..)?;
-    (rest.first() == Some(&1)).then(|| rest.get(1 + size_of::<u64>()..))?
+    out
 }
 
 #[cfg(test)]

@@ -42,6 +42,28 @@ pub fn decide(
     request: &RequestView<'_>,
     now: Now,
 ) -> Decision {
+    story(snapshot, shared, request, now, check_limits)
+}
+
+/// The same for operators, whom limits do not count.
+pub(crate) fn decide_without_limits(
+    snapshot: &Snapshot,
+    shared: &Shared,
+    request: &RequestView<'_>,
+    now: Now,
+) -> Decision {
+    story(snapshot, shared, request, now, |_, _, _| Ok(None))
+}
+
+type Limits = fn(&Route, &RequestView<'_>, Now) -> Result<Option<LimitState>, LimitState>;
+
+fn story(
+    snapshot: &Snapshot,
+    shared: &Shared,
+    request: &RequestView<'_>,
+    now: Now,
+    check_limits: Limits,
+) -> Decision {
     // Normalise: from here on there is one spelling of the target and of the authority.
     let target = match path::normalise(request.target) {
         Ok(target) => target,

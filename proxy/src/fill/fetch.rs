@@ -99,6 +99,24 @@ impl Task {
         drop(landing);
     }
 
+    /// Fetches for one who wants all of it, and nothing stored.
+    pub(super) async fn once(&self, most: usize) -> Result<(u16, Vec<u8>), String> {
+        let text = |why: Box<Error>| why.to_string();
+        let composed = request::compose(&self.order, None, None).map_err(text)?;
+        let answer = self.ask(&composed.header).await;
+        let mut answer = answer.map_err(|failure| failure.reason.to_owned())?;
+        let status = answer.header.status.as_u16();
+        let mut content = Vec::new();
+        while let Some(piece) = answer.piece().await.map_err(text)? {
+            content.extend_from_slice(&piece);
+            if content.len() > most {
+                return Err(format!("the answer is larger than {most} bytes"));
+            }
+        }
+        answer.release(&self.filler).await;
+        Ok((status, content))
+    }
+
     fn shared(&self) -> &Arc<crate::shared::Shared> {
         &self.filler.shared
     }

@@ -317,6 +317,24 @@ impl Filler {
         }
     }
 
+    /// Fetches something for an operator, past the store. An error is a sentence.
+    pub async fn fetch_once(
+        self: &Arc<Self>,
+        order: Arc<Order>,
+        most: usize,
+    ) -> Result<(u16, Vec<u8>), String> {
+        let task = fetch::Task {
+            filler: Arc::clone(self),
+            flight: Arc::new(Flight::new(
+                &order.fetch.key,
+                self.shared.store.purges.seq(),
+            )),
+            order,
+            variation: None,
+        };
+        task.once(most).await
+    }
+
     fn begin(
         self: &Arc<Self>,
         flight: &Arc<Flight>,

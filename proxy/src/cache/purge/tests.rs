@@ -57,7 +57,7 @@ fn prefix(authority: &str, path: &str) -> Order {
         prefixes: vec![Prefix {
             scheme: SCHEME.to_owned(),
             authority: authority.to_owned(),
-            path: path.to_owned(),
+            target: path.to_owned(),
         }],
         ..Order::default()
     }

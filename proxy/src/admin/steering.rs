@@ -1,0 +1,226 @@
+//! What operators do with the store of the running edge: purge it, and fill it.
+
+use std::{net::Ipv4Addr, sync::Arc, time::SystemTime};
+
+use http::{HeaderMap, Method};
+use tokio::sync::mpsc;
+
+use super::{PurgeOrder, PurgeUrl, Warmed};
+use crate::{
+    cache::{
+        purge::{self, Prefix},
+        status::Outcome,
+    },
+    edge::{
+        Body, Connection, Decision, Fetch, RequestView,
+        decide::{self, KeyedTarget, Now},
+        path,
+    },
+    fill::{Answered, Order, Served, content::Content},
+    random,
+    server::Control,
+};
+
+/// Bytes of a text that is fetched for an operator: a sitemap may have 50 MB.
+const TEXT_MAX: usize = 50 * 1024 * 1024;
+
+impl Control {
+    /// Takes responses out of the store, or makes them stale; returns the number of the step. It is
+    /// durable by then, and in force for every request that starts after it.
+    pub async fn purge(&self, order: PurgeOrder) -> Result<u64, String> {
+        let uris: Vec<u64> = order.urls.iter().flat_map(|url| self.uris(url)).collect();
+        let tags = order.tags.iter().map(|tag| tag.as_bytes());
+        let numbers = uris.into_iter().chain(tags.map(purge::tag_number));
+        let prefixes = order.prefixes.iter().map(|url| Prefix {
+            scheme: url.scheme.as_str().to_owned(),
+            authority: url.authority.clone(),
+            target: url.target.clone(),
+        });
+        let step = purge::Order {
+            numbers: numbers.collect(),
+            prefixes: prefixes.collect(),
+            all: order.all,
+            soft: order.soft,
+        };
+        let shared = Arc::clone(&self.shared);
+        let done =
+            tokio::task::spawn_blocking(move || shared.store.purges.purge(step, SystemTime::now()));
+        let seq = done.await.map_err(|why| why.to_string())?.map_err(|why| {
+            format!("the purge cannot be made durable, so it is not in force: {why}")
+        })?;
+        let mode = if order.soft { "soft" } else { "hard" };
+        let counted = [
+            ("url", order.urls.len()),
+            ("prefix", order.prefixes.len()),
+            ("tag", order.tags.len()),
+            ("all", usize::from(order.all)),
+        ];
+        for (by, count) in counted {
+            let counter = self
+                .shared
+                .metrics
+                .cache
+                .purges
+                .with_label_values(&[by, mode]);
+            counter.inc_by(count as u64);
+        }
+        tracing::info!(
+            step = seq,
+            mode,
+            urls = order.urls.len(),
+            prefixes = order.prefixes.len(),
+            tags = order.tags.len(),
+            all = order.all,
+            "purged"
+        );
+        Ok(seq)
+    }
+
+    /// The numbers of a URL, as the policies of the routes that it could take have it in their keys.
+    fn uris(&self, url: &PurgeUrl) -> Vec<u64> {
+        let Ok(target) = path::normalise(&url.target) else {
+            return Vec::new();
+        };
+        let snapshot = self.current.load();
+        let host = host(&url.authority);
+        let route = snapshot.router.find(host, target.path());
+        let number = |policy| {
+            let uri = KeyedTarget::new(policy, &target).uri(url.scheme, &url.authority);
+            purge::uri_number(&uri)
+        };
+        let own = route.and_then(|route| route.policy.as_deref()).map(number);
+        // Its spelling with every parameter as well, under which an earlier configuration may have kept it.
+        let plain = {
+            let mut key = Vec::new();
+            let (scheme, query) = (url.scheme.as_str(), target.query());
+            http_caching::cache_key(scheme, &url.authority, target.path(), query, &mut key);
+            purge::uri_number(&key)
+        };
+        own.into_iter().chain([plain]).collect()
+    }
+
+    /// Fetches a page into the store as a visitor's request would.
+    pub async fn warm(&self, url: PurgeUrl) -> Result<Warmed, String> {
+        let order = match self.decide(&url) {
+            Ok(order) => Arc::new(order),
+            Err(Some(warmed)) => return Ok(warmed),
+            Err(None) => return Err(format!("no route takes {url}")),
+        };
+        let (interim, _) = mpsc::channel(1);
+        let Answered {
+            served, outcome, ..
+        } = self.filler.get(&order, &interim).await;
+        let warmed = |status, outcome: &str, bytes| Warmed {
+            status,
+            outcome: outcome.to_owned(),
+            bytes,
+        };
+        Ok(match served {
+            Served::Own => warmed(0, "not-storable", 0),
+            Served::Failed(failure) => warmed(failure.status, "failed", 0),
+            Served::Stored(stored) => {
+                let known = match outcome {
+                    Outcome::Forwarded { .. } | Outcome::Revalidated => "stored",
+                    _ => "fresh",
+                };
+                warmed(stored.status(), known, stored.content_length())
+            }
+            Served::Stream(head, reader) => {
+                let mut content = Content::Arriving(reader);
+                let mut bytes = 0;
+                let status = head.header.status.as_u16();
+                loop {
+                    match content.next().await {
+                        Ok(Some(piece)) => bytes += piece.len() as u64,
+                        Ok(None) if status >= 500 => break warmed(status, "failed", bytes),
+                        Ok(None) if head.is_stored => break warmed(status, "stored", bytes),
+                        Ok(None) => break warmed(status, "not-storable", bytes),
+                        Err(_) => break warmed(status, "failed", bytes),
+                    }
+                }
+            }
+        })
+    }
+
+    /// Fetches a text through the routes, past the store, bounded in size.
+    pub async fn fetch_text(&self, url: PurgeUrl) -> Result<String, String> {
+        let order = match self.decide(&url) {
+            Ok(order) => order,
+            Err(_) => return Err(format!("no cached route takes {url}")),
+        };
+        let (status, content) = self
+            .filler
+            .fetch_once(Arc::new(order), TEXT_MAX)
+            .await
+            .map_err(|why| format!("{url}: {why}"))?;
+        if status != 200 {
+            return Err(format!("{url} is answered {status}"));
+        }
+        String::from_utf8(content).map_err(|_| format!("{url} is no text"))
+    }
+
+    /// What would be fetched for this URL. Limits do not count operators.
+    fn decide(&self, url: &PurgeUrl) -> Result<Order, Option<Warmed>> {
+        let snapshot = self.current.load_full();
+        let fields = HeaderMap::new();
+        let local = (Ipv4Addr::LOCALHOST, 0).into();
+        let connection = Connection {
+            peer: local,
+            local,
+            scheme: url.scheme,
+            redirect_to_https: None,
+            sni: None,
+        };
+        let now = Now {
+            wall: SystemTime::now(),
+            tick: self.started.elapsed(),
+        };
+        let view = RequestView {
+            method: &Method::GET,
+            authority: &url.authority,
+            target: &url.target,
+            fields: &fields,
+            body: Body::None,
+            client: local.ip(),
+            connection: &connection,
+        };
+        let fetch: Fetch = match decide::decide_without_limits(&snapshot, &self.shared, &view, now)
+        {
+            Decision::Fetch(fetch) => fetch,
+            Decision::Respond(hit) => {
+                return Err(Some(Warmed {
+                    status: hit.stored.status(),
+                    outcome: "fresh".to_owned(),
+                    bytes: hit.stored.content_length(),
+                }));
+            }
+            Decision::Forward(_) => {
+                return Err(Some(Warmed {
+                    status: 0,
+                    outcome: "not-storable".to_owned(),
+                    bytes: 0,
+                }));
+            }
+            Decision::Redirect { .. } | Decision::Reject(_) => return Err(None),
+        };
+        Ok(Order {
+            fetch,
+            snapshot,
+            method: Method::GET,
+            fields,
+            client: local.ip(),
+            scheme: url.scheme,
+            request_id: random::id().into_iter().map(char::from).collect(),
+            began: now,
+            shows_key: false,
+        })
+    }
+}
+
+/// The host of an authority, as routes match it.
+fn host(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
