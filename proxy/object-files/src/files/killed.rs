@@ -81,8 +81,14 @@ fn whole_or_absent() {
     let mut leftovers = 0;
     for round in 0..20u64 {
         // Two at once, as during an upgrade.
+        let tmp = || fs::metadata(path.join("tmp")).unwrap().modified().unwrap();
+        let before = tmp();
         let mut children = [start(), start()];
-        thread::sleep(Duration::from_millis(60 + round * 37 % 80));
+        // However long it takes them to begin.
+        (0..3000)
+            .take_while(|_| tmp() == before)
+            .for_each(|_| thread::sleep(Duration::from_millis(10)));
+        thread::sleep(Duration::from_millis(round * 37 % 80));
         for child in &mut children {
             assert!(child.try_wait().unwrap().is_none(), "it should go on until it is killed");
             child.kill().unwrap();

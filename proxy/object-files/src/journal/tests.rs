@@ -262,11 +262,12 @@ fn acknowledged() {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--ignored", "--exact", "--nocapture", "journal::tests::child"]);
         let mut child = child.env(KILLED, &path).stdout(Stdio::piped()).spawn().unwrap();
-        thread::sleep(Duration::from_millis(40 + round * 7));
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        assert!(said.any(|line| line.starts_with("durable ")));
+        thread::sleep(Duration::from_millis(round * 7));
         assert!(child.try_wait().unwrap().is_none(), "it should go on until it is killed");
         child.kill().unwrap();
         child.wait().unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let acknowledged =
             said.filter_map(|line| line.strip_prefix("durable ")?.parse().ok()).last();
         let (_, records) = open(&path);
