@@ -38,6 +38,9 @@ impl Files {
     /// Fills the index from the folder, in the order of use, removes what interrupted writes left
     /// behind more than a minute ago, and what is beyond the capacity. Says how many objects there
     /// are and how many bytes they take.
+    ///
+    /// Once is enough for a process that is alone. One that has relieved another does it again when
+    /// that has ended: what the other wrote last counts only then, unless it was looked up.
     pub fn scan(&self) -> io::Result<(u64, u64)> {
         scan::scan(&self.folder)
     }
@@ -118,7 +121,8 @@ impl Files {
         Ok(draft.publish(&id, Some(identity))?)
     }
 
-    /// Removes an object and says whether it was there.
+    /// Removes an object and says whether it did. On a read-only file system nothing can be removed:
+    /// what must not be served any more has to be remembered elsewhere.
     pub fn remove(&self, key: &[u8]) -> bool {
         self.folder.remove(&folder::id(key), None).unwrap_or(false)
     }
@@ -162,6 +166,11 @@ impl Files {
             damaged: self.folder.damaged.load(Relaxed),
             scanned: self.folder.scanned.load(Relaxed),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     /// Opens and verifies an object; a damaged one is removed.
@@ -211,5 +220,7 @@ fn copy_sections(mut from: &File, mut to: &File, content: u64) -> io::Result<()>
     Ok(())
 }
 
+#[cfg(test)]
+mod killed;
 #[cfg(test)]
 mod tests;

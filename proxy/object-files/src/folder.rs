@@ -347,3 +347,6 @@ fn hex(bytes: &[u8], text: &mut String) {
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
 }
+
+#[cfg(test)]
+mod tests;

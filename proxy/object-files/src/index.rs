@@ -198,3 +198,6 @@ impl Index {
 fn part(id: &Id) -> usize {
     usize::from(id[15]) % PARTS
 }
+
+#[cfg(test)]
+mod tests;

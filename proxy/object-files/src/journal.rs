@@ -130,9 +130,6 @@ impl Journal {
     /// Reads what follows the last good record we know and cuts off what is not one.
     fn catch_up(&mut self) -> io::Result<()> {
         let size = self.file.metadata()?.len();
-        if size == self.end {
-            return Ok(());
-        }
         if size < self.end {
             // Cut short by hand: there is no telling what is there now.
             self.end = 0;
@@ -140,7 +137,10 @@ impl Journal {
         if self.end == 0 {
             self.begin(size)?;
         }
-        let mut bytes = vec![0; size.saturating_sub(self.end) as usize];
+        if size <= self.end {
+            return Ok(());
+        }
+        let mut bytes = vec![0; (size - self.end) as usize];
         self.file.read_exact_at(&mut bytes, self.end)?;
         let mut rest = &bytes[..];
         while let Some((record, after)) = split(rest) {
@@ -258,3 +258,6 @@ impl Drop for Draft {
         let _ = fs::remove_file(&self.path);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,3 +76,6 @@ pub struct Stats {
     /// Whether the index is complete.
     pub scanned: bool,
 }
+
+#[cfg(test)]
+mod testing;

@@ -176,3 +176,6 @@ fn read(file: &File, offset: u64, len: usize) -> Result<Vec<u8>, Trouble> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

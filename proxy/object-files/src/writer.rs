@@ -118,3 +118,6 @@ impl WriterReader {
         Ok(bytes.into())
     }
 }
+
+#[cfg(test)]
+mod tests;
