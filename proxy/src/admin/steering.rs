@@ -101,20 +101,25 @@ impl Control {
 
     /// Fetches a page into the store as a visitor's request would.
     pub async fn warm(&self, url: PurgeUrl) -> Result<Warmed, String> {
-        let order = match self.decide(&url) {
-            Ok(order) => Arc::new(order),
-            Err(Some(warmed)) => return Ok(warmed),
-            Err(None) => return Err(format!("no route takes {url}")),
-        };
-        let (interim, _) = mpsc::channel(1);
-        let Answered {
-            served, outcome, ..
-        } = self.filler.get(&order, &interim).await;
         let warmed = |status, outcome: &str, bytes| Warmed {
             status,
             outcome: outcome.to_owned(),
             bytes,
         };
+        let fetch = match self.decide(&url) {
+            Decision::Fetch(fetch) => fetch,
+            Decision::Respond(hit) => {
+                let stored = &hit.stored;
+                return Ok(warmed(stored.status(), "fresh", stored.content_length()));
+            }
+            Decision::Forward(_) => return Ok(warmed(0, "not-storable", 0)),
+            Decision::Redirect { .. } | Decision::Reject(_) => return Err(no_route(&url)),
+        };
+        let order = Arc::new(self.order(&url, fetch));
+        let (interim, _) = mpsc::channel(1);
+        let Answered {
+            served, outcome, ..
+        } = self.filler.get(&order, &interim).await;
         Ok(match served {
             Served::Own => warmed(0, "not-storable", 0),
             Served::Failed(failure) => warmed(failure.status, "failed", 0),
@@ -144,25 +149,32 @@ impl Control {
 
     /// Fetches a text through the routes, past the store, bounded in size.
     pub async fn fetch_text(&self, url: PurgeUrl) -> Result<String, String> {
-        let order = match self.decide(&url) {
-            Ok(order) => order,
-            Err(_) => return Err(format!("no cached route takes {url}")),
+        let fetch = match self.decide(&url) {
+            Decision::Fetch(fetch) => fetch,
+            Decision::Forward(own) => Fetch {
+                key: url.target.as_bytes().into(),
+                uri_length: 0,
+                target: own.target.clone(),
+                own,
+                validate: false,
+            },
+            Decision::Respond(hit) => return text(&url, hit.stored.content().to_vec()),
+            Decision::Redirect { .. } | Decision::Reject(_) => return Err(no_route(&url)),
         };
+        let order = Arc::new(self.order(&url, fetch));
         let (status, content) = self
             .filler
-            .fetch_once(Arc::new(order), TEXT_MAX)
+            .fetch_once(order, TEXT_MAX)
             .await
             .map_err(|why| format!("{url}: {why}"))?;
         if status != 200 {
             return Err(format!("{url} is answered {status}"));
         }
-        String::from_utf8(content).map_err(|_| format!("{url} is no text"))
+        text(&url, content)
     }
 
-    /// What would be fetched for this URL. Limits do not count operators.
-    fn decide(&self, url: &PurgeUrl) -> Result<Order, Option<Warmed>> {
-        let snapshot = self.current.load_full();
-        let fields = HeaderMap::new();
+    /// What would become of a request for this URL. Limits do not count operators.
+    fn decide(&self, url: &PurgeUrl) -> Decision {
         let local = (Ipv4Addr::LOCALHOST, 0).into();
         let connection = Connection {
             peer: local,
@@ -171,50 +183,50 @@ impl Control {
             redirect_to_https: None,
             sni: None,
         };
-        let now = Now {
-            wall: SystemTime::now(),
-            tick: self.started.elapsed(),
-        };
         let view = RequestView {
             method: &Method::GET,
             authority: &url.authority,
             target: &url.target,
-            fields: &fields,
+            fields: &HeaderMap::new(),
             body: Body::None,
             client: local.ip(),
             connection: &connection,
         };
-        let fetch: Fetch = match decide::decide_without_limits(&snapshot, &self.shared, &view, now)
-        {
-            Decision::Fetch(fetch) => fetch,
-            Decision::Respond(hit) => {
-                return Err(Some(Warmed {
-                    status: hit.stored.status(),
-                    outcome: "fresh".to_owned(),
-                    bytes: hit.stored.content_length(),
-                }));
-            }
-            Decision::Forward(_) => {
-                return Err(Some(Warmed {
-                    status: 0,
-                    outcome: "not-storable".to_owned(),
-                    bytes: 0,
-                }));
-            }
-            Decision::Redirect { .. } | Decision::Reject(_) => return Err(None),
-        };
-        Ok(Order {
+        let snapshot = self.current.load();
+        decide::decide_without_limits(&snapshot, &self.shared, &view, self.now())
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            wall: SystemTime::now(),
+            tick: self.started.elapsed(),
+        }
+    }
+
+    fn order(&self, url: &PurgeUrl, fetch: Fetch) -> Order {
+        let local = Ipv4Addr::LOCALHOST.into();
+        Order {
             fetch,
-            snapshot,
+            snapshot: self.current.load_full(),
             method: Method::GET,
-            fields,
-            client: local.ip(),
+            fields: HeaderMap::new(),
+            client: local,
+            peer: local,
+            trusted: false,
             scheme: url.scheme,
             request_id: random::id().into_iter().map(char::from).collect(),
-            began: now,
+            began: self.now(),
             shows_key: false,
-        })
+        }
     }
+}
+
+fn no_route(url: &PurgeUrl) -> String {
+    format!("no route takes {url}")
+}
+
+fn text(url: &PurgeUrl, content: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(content).map_err(|_| format!("{url} is no text"))
 }
 
 /// The host of an authority, as routes match it.

@@ -55,14 +55,14 @@ impl Outcome {
                 }
             }
         }
-        if let Some(ttl) = ttl {
-            out.put_slice(b"; ttl=");
-            out.put_slice(itoa::Buffer::new().format(ttl).as_bytes());
-        }
         match self {
             Self::HitStale => out.put_slice(b"; detail=stale-while-revalidate"),
             Self::HitStaleError => out.put_slice(b"; detail=stale-if-error"),
             _ => {}
+        }
+        if let Some(ttl) = ttl {
+            out.put_slice(b"; ttl=");
+            out.put_slice(itoa::Buffer::new().format(ttl).as_bytes());
         }
         if let Some(key) = key {
             out.put_slice(b"; key=\"");
@@ -168,7 +168,7 @@ mod tests {
             (
                 Outcome::HitStale,
                 Some(-5),
-                Some("dhal; hit; ttl=-5; detail=stale-while-revalidate"),
+                Some("dhal; hit; detail=stale-while-revalidate; ttl=-5"),
             ),
             (
                 Outcome::Revalidated,

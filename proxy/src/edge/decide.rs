@@ -22,6 +22,7 @@ use super::{
 use crate::{
     admit::{client, rate::LimitState},
     cache::{Found, Stored, status::Outcome},
+    respond::fields::{X_FORWARDED_HOST, X_FORWARDED_PROTO},
     shared::Shared,
     snapshot::{Policy, Route, Snapshot},
 };
@@ -138,7 +139,7 @@ fn story(
         return Decision::Forward(forward(ForwardReason::Bypass));
     }
     let keyed = KeyedTarget::new(policy, &target);
-    let key = keyed.key(policy, request, &authority.whole);
+    let key = keyed.key(snapshot, policy, request, &authority.whole);
     // What is not in the key does not reach the shop either, or it could shape what is stored.
     let fetch = |reason: ForwardReason, validate: bool| Fetch {
         own: forward(reason),
@@ -215,11 +216,21 @@ fn story(
 
 /// Whether an operator wants to see the cache key: asked for by a peer that is trusted.
 pub(crate) fn shows_key(snapshot: &Snapshot, request: &RequestView<'_>) -> bool {
-    request.fields.contains(&DHAL_DEBUG)
-        && client::is_trusted(
-            request.connection.peer.ip(),
-            &snapshot.bounds.trusted_proxies,
-        )
+    request.fields.contains(&DHAL_DEBUG) && is_trusted(snapshot, request)
+}
+
+fn is_trusted(snapshot: &Snapshot, request: &RequestView<'_>) -> bool {
+    let peer = request.connection.peer.ip();
+    client::is_trusted(peer, &snapshot.bounds.trusted_proxies)
+}
+
+/// What a trusted proxy says of the URL that the visitor asked for.
+pub(crate) const FORWARDED_URL: [HeaderName; 2] = [X_FORWARDED_PROTO, X_FORWARDED_HOST];
+
+fn says_other_url(request: &RequestView<'_>) -> bool {
+    FORWARDED_URL
+        .iter()
+        .any(|name| request.fields.contains(name))
 }
 
 /// Asks for the cache key in `Cache-Status`.
@@ -234,10 +245,12 @@ fn only_if_cached(route: &Arc<Route>) -> Rejection {
 }
 
 /// Whether a popular response is so near its end that it is fetched anew while it is still fresh: in
-/// the last tenth of its life, and at most ten seconds before.
+/// the last tenth of its life, and at most ten seconds before. What lives for seconds only is asked for
+/// often enough.
 fn is_ending(lifetimes: &Lifetimes, age: Duration) -> bool {
-    let margin = (lifetimes.lifetime / 10).min(Duration::from_secs(10));
-    http_caching::remaining(lifetimes, age) < margin
+    let lifetime = lifetimes.lifetime;
+    let margin = (lifetime / 10).min(Duration::from_secs(10));
+    lifetime >= Duration::from_secs(10) && http_caching::remaining(lifetimes, age) < margin
 }
 
 /// The form of a stored response that suits the client best. Parts are parts of the plain one.
@@ -373,10 +386,20 @@ impl<'a> KeyedTarget<'a> {
         key
     }
 
-    fn key(&self, policy: &Policy, request: &RequestView<'_>, authority: &str) -> Key {
+    fn key(
+        &self,
+        snapshot: &Snapshot,
+        policy: &Policy,
+        request: &RequestView<'_>,
+        authority: &str,
+    ) -> Key {
         let mut bytes = self.uri(request.connection.scheme, authority);
         let uri_length = bytes.len();
         http_caching::push_keyed(&policy.key, request.fields, &mut bytes);
+        if says_other_url(request) && is_trusted(snapshot, request) {
+            // A trusted proxy may say that the visitor asked for another URL, and the shop hears of it.
+            http_caching::variance(&FORWARDED_URL, request.fields, &mut bytes);
+        }
         Key { bytes, uri_length }
     }
 

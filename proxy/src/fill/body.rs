@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use object_files::Writer;
 use pingora::http::ResponseHeader;
 
@@ -19,6 +20,8 @@ use crate::{
     shared::Shared,
 };
 
+/// Times that one answer is taken up again after it broke off.
+const MAX_RESUMED: u32 = 1;
 /// What goes to the disk at once.
 const BATCH: usize = 256 * 1024;
 
@@ -101,14 +104,23 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
         keep = spool(task).await;
     }
     let mut arrived = 0;
+    let mut resumed = 0;
     loop {
         let piece = match answer.piece().await {
             Ok(Some(piece)) => piece,
             Ok(None) => break,
-            Err(error) => {
-                task.flight.end(Err(Broken));
-                return answer.broke(filler, &error).await;
-            }
+            Err(error) => match resume(task, &answer, &keep, arrived, &mut resumed).await {
+                Some(again) => {
+                    std::mem::replace(&mut answer, again)
+                        .broke(filler, &error)
+                        .await;
+                    continue;
+                }
+                None => {
+                    task.flight.end(Err(Broken));
+                    return answer.broke(filler, &error).await;
+                }
+            },
         };
         arrived += piece.len() as u64;
         if matches!(keep, Keep::Memory)
@@ -151,6 +163,44 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
         Keep::File(spool) => finish(task, spool, plan, arrived).await,
         Keep::Nowhere => task.flight.end(Ok(())),
     }
+}
+
+/// Asks for the rest of an answer that broke off, so that neither those who read nor the store lose
+/// what is here (RFC 9111 §3.3). The rest is taken where the shop vouches for it with a strong validator
+/// (§3.4), or where it sends the whole anew and that begins with the very bytes that are here.
+async fn resume(
+    task: &Task,
+    broken: &Answer,
+    keep: &Keep,
+    arrived: u64,
+    resumed: &mut u32,
+) -> Option<Answer> {
+    if !matches!(keep, Keep::Memory) || *resumed == MAX_RESUMED {
+        return None;
+    }
+    *resumed += 1;
+    let mut again = task.ask_again(&broken.header, arrived).await?;
+    if again.header.status == StatusCode::PARTIAL_CONTENT {
+        return Some(again);
+    }
+    let mut place = 0;
+    while place < arrived {
+        let Ok(Some(mut piece)) = again.piece().await else {
+            break;
+        };
+        let known = usize::try_from(arrived - place).unwrap_or(usize::MAX);
+        let rest = piece.split_off(known.min(piece.len()));
+        if !task.flight.has(place, &piece) {
+            break;
+        }
+        place += piece.len() as u64;
+        again.put_back(rest);
+    }
+    if place < arrived {
+        again.discard(&task.filler).await;
+        return None;
+    }
+    Some(again)
 }
 
 /// Complete, in memory.

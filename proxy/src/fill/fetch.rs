@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use http::{
     StatusCode,
-    header::{SET_COOKIE, VIA},
+    header::{
+        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE,
+        LAST_MODIFIED, RANGE, SET_COOKIE, VIA,
+    },
 };
 use http_caching::Reuse;
 use pingora::{
@@ -71,6 +74,8 @@ pub(super) struct Answer {
     session: HttpSession,
     peer: HttpPeer,
     pub(super) header: ResponseHeader,
+    /// Content that was read already.
+    ahead: Bytes,
     at_work: AtWork,
     /// When it was asked.
     sent_at: SystemTime,
@@ -220,6 +225,47 @@ impl Task {
         }
     }
 
+    /// Asks for the content from a place on, of an answer that broke off there. `None` where what comes
+    /// is none of it.
+    pub(super) async fn ask_again(&self, broken: &ResponseHeader, from: u64) -> Option<Answer> {
+        let stored = None;
+        let composed = request::compose(&self.order, self.variation.as_deref(), stored);
+        let mut header = composed.ok()?.header;
+        let tag = broken.headers.get(ETAG);
+        if let Some(tag) = tag.filter(|tag| !tag.as_bytes().starts_with(b"W/")) {
+            header.insert_header(RANGE, format!("bytes={from}-")).ok()?;
+            header.insert_header(IF_RANGE, tag.clone()).ok()?;
+        }
+        let answer = self.ask(&header).await.ok()?;
+        let (old, new) = (&broken.headers, &answer.header.headers);
+        let same = if answer.header.status == StatusCode::PARTIAL_CONTENT {
+            let range = new.get(CONTENT_RANGE).map(|value| value.as_bytes());
+            let range = range.and_then(http_caching::ContentRange::parse);
+            let complete = content_length(broken);
+            http_caching::combines(old, new)
+                && range.is_some_and(|range| {
+                    range.first == from
+                        && complete.is_none_or(|c| range.complete == Some(c) && range.last + 1 == c)
+                        && range.complete == Some(range.last + 1)
+                })
+        } else {
+            let told = [
+                CONTENT_LENGTH,
+                CONTENT_TYPE,
+                CONTENT_ENCODING,
+                ETAG,
+                LAST_MODIFIED,
+            ];
+            answer.header.status == broken.status
+                && told.iter().all(|name| old.get(name) == new.get(name))
+        };
+        if !same {
+            answer.discard(&self.filler).await;
+            return None;
+        }
+        Some(answer)
+    }
+
     async fn ask_one(
         &self,
         index: usize,
@@ -273,6 +319,7 @@ impl Task {
                 session,
                 peer,
                 header,
+                ahead: Bytes::new(),
                 at_work,
                 sent_at,
                 upstream: Arc::clone(upstream),
@@ -545,7 +592,15 @@ enum Step {
 impl Answer {
     /// The next piece of content.
     pub(super) async fn piece(&mut self) -> Result<Option<Bytes>> {
-        self.session.read_response_body().await
+        match std::mem::take(&mut self.ahead) {
+            ahead if ahead.is_empty() => self.session.read_response_body().await,
+            ahead => Ok(Some(ahead)),
+        }
+    }
+
+    /// What was read beyond what was wanted.
+    pub(super) fn put_back(&mut self, ahead: Bytes) {
+        self.ahead = ahead;
     }
 
     /// The exchange is complete: the connection is for the next one.
@@ -599,7 +654,7 @@ fn content_length(header: &ResponseHeader) -> Option<u64> {
     if header.status == StatusCode::NO_CONTENT {
         return Some(0);
     }
-    let length = header.headers.get(http::header::CONTENT_LENGTH)?;
+    let length = header.headers.get(CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
 }
 

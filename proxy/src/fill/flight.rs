@@ -286,6 +286,23 @@ impl Flight {
         }
     }
 
+    /// Whether the content has these bytes at this place.
+    pub fn has(&self, mut place: u64, mut bytes: &[u8]) -> bool {
+        let progress = self.progress();
+        while !bytes.is_empty() {
+            let Some(piece) = progress.at(place) else {
+                return false;
+            };
+            let length = piece.len().min(bytes.len());
+            if piece[..length] != bytes[..length] {
+                return false;
+            }
+            place += length as u64;
+            bytes = &bytes[length..];
+        }
+        true
+    }
+
     /// Content so far; for storing it.
     pub fn pieces(&self) -> Vec<Bytes> {
         let progress = self.progress();

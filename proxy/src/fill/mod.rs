@@ -52,6 +52,10 @@ pub struct Order {
     pub fields: HeaderMap,
     /// The visitor.
     pub client: IpAddr,
+    /// The peer of the connection.
+    pub peer: IpAddr,
+    /// Whether the peer's forwarding fields are believed.
+    pub trusted: bool,
     /// The scheme it came by.
     pub scheme: Scheme,
     /// `X-Request-ID`.

@@ -22,6 +22,8 @@ use crate::{
         store::Variation,
         stored::{VIA_SELF, value},
     },
+    door::forward::request::forwarded_for,
+    edge::decide::FORWARDED_URL,
     random,
     respond::fields::{
         NEVER_FORWARDED, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
@@ -144,9 +146,18 @@ pub(super) fn compose(
     for (name, value) in &sent {
         header.append_header(name.clone(), value.clone())?;
     }
-    header.insert_header(X_FORWARDED_FOR, value(&order.client.to_string()))?;
+    let chain = forwarded_for(&order.fields, order.trusted, order.peer, order.client);
+    header.insert_header(X_FORWARDED_FOR, chain)?;
     header.insert_header(X_FORWARDED_PROTO, order.scheme.as_str())?;
     header.insert_header(X_FORWARDED_HOST, value(&fetch.own.authority))?;
+    if order.trusted {
+        // These stand in the key; see `decide`.
+        for name in FORWARDED_URL {
+            if let Some(said) = order.fields.get(&name) {
+                header.insert_header(name, said.clone())?;
+            }
+        }
+    }
     header.insert_header(X_REQUEST_ID, value(&order.request_id))?;
     let id = random::id();
     let trace = String::from_utf8_lossy(&id);

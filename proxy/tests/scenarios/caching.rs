@@ -157,10 +157,11 @@ fn variants_are_kept_apart() {
     for (language, status) in [
         (Some("bn"), "dhal; fwd=uri-miss; stored"),
         (Some("en"), "dhal; fwd=vary-miss; stored"),
-        (None, "dhal; fwd=vary-miss; stored"),
+        // Nobody knew of the languages when the first one asked, so none was told to the shop, and its
+        // answer is the one for those without.
+        (None, "dhal; hit"),
         (Some("bn"), "dhal; hit"),
         (Some("en"), "dhal; hit"),
-        (None, "dhal; hit"),
     ] {
         let answer = get(language);
         assert_eq!(answer.text(), language.unwrap_or("none"));
@@ -182,9 +183,13 @@ fn credentials_keep_a_response_from_others() {
         page(body).field("Cache-Control", control)
     });
     let edge = Edge::start(&smallest(&shop));
-    for who in [("Authorization", "Basic YTpi"), ("Cookie", "basket=7")] {
+    for (who, seen) in [
+        (("Authorization", "Basic YTpi"), "Basic YTpi"),
+        // The shop says that the page may be stored, so it is asked for the one that is for all.
+        (("Cookie", "basket=7"), "nobody"),
+    ] {
         let path = format!("/plain-{}", who.0);
-        assert_eq!(edge.ask("GET", &path, &[who]).text(), who.1);
+        assert_eq!(edge.ask("GET", &path, &[who]).text(), seen);
         let anonymous = edge.get(&path);
         assert_eq!(anonymous.text(), "nobody", "{}", who.0);
     }
@@ -338,7 +343,8 @@ fn stale_if_error() {
         "RFC 5861 §4: 503 is an error"
     );
     assert_eq!(answer.cache(), "dhal; hit; detail=stale-if-error");
-    assert_eq!(edge.get("/").text(), "new");
+    // A shop in trouble is left alone for a moment.
+    eventually("the shop is asked again", || edge.get("/").text() == "new");
 }
 
 #[test]
@@ -438,7 +444,8 @@ fn too_large_to_store_passes_through_whole() {
             assert_eq!(answer.body.len(), body.len(), "{path}");
             assert!(answer.body == body, "{path}");
             assert!(!answer.is_hit() && !answer.cache().contains("collapsed"));
-            assert_eq!(shop.count(path), nth, "{path}");
+            // Each time the shop is asked once more for the rest.
+            assert_eq!(shop.count(path), 2 * nth, "{path}");
         }
     }
     assert_eq!(

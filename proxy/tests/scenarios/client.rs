@@ -36,9 +36,16 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// `Cache-Status`, or nothing.
+    /// `Cache-Status` without its `ttl`, or nothing.
     pub(crate) fn cache(&self) -> &str {
-        self.field("cache-status").unwrap_or("")
+        let all = self.field("cache-status").unwrap_or("");
+        all.split_once("; ttl=").map_or(all, |(before, _)| before)
+    }
+
+    /// The freshness left, as `Cache-Status` tells it.
+    pub(crate) fn ttl(&self) -> Option<i64> {
+        let mut all = self.field("cache-status")?.split("; ");
+        all.find_map(|p| p.strip_prefix("ttl=")?.parse().ok())
     }
 
     pub(crate) fn is_hit(&self) -> bool {

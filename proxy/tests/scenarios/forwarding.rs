@@ -148,7 +148,8 @@ fn connections_to_the_shop_are_kept() {
     for _ in 0..30 {
         assert_eq!(edge.get("/").status, 200);
     }
-    assert!(shop.connections() <= 2, "{}", shop.connections());
+    // Each thread keeps one for fetches and one for visitors' own requests.
+    assert!(shop.connections() <= 4, "{}", shop.connections());
 }
 
 #[test]

@@ -6,7 +6,7 @@
 mod exchange;
 mod invalidate;
 mod phases;
-mod request;
+pub(crate) mod request;
 pub(crate) mod response;
 
 use std::{

@@ -1,7 +1,9 @@
 //! The request as a shop gets it: our own word on who asks, and nothing a visitor could pose with.
 
+use std::net::IpAddr;
+
 use http::{
-    HeaderName, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue,
     header::{HOST, VIA},
 };
 use pingora::{Result, http::RequestHeader};
@@ -31,19 +33,13 @@ pub(super) fn prepare(request: &mut RequestHeader, handover: &Handover) -> Resul
     for name in underscored {
         request.remove_header(&name);
     }
-    let forwarded_for = match request.headers.get(X_FORWARDED_FOR) {
-        Some(_) if handover.trusted => {
-            let mut chain: Vec<u8> = Vec::new();
-            for line in request.headers.get_all(X_FORWARDED_FOR) {
-                chain.extend_from_slice(line.as_bytes());
-                chain.extend_from_slice(b", ");
-            }
-            chain.extend_from_slice(handover.peer.to_canonical().to_string().as_bytes());
-            HeaderValue::from_bytes(&chain).unwrap_or_else(|_| value(&handover.client.to_string()))
-        }
-        _ => value(&handover.client.to_string()),
-    };
-    request.insert_header(X_FORWARDED_FOR, forwarded_for)?;
+    let chain = forwarded_for(
+        &request.headers,
+        handover.trusted,
+        handover.peer,
+        handover.client,
+    );
+    request.insert_header(X_FORWARDED_FOR, chain)?;
     if !(handover.trusted && request.headers.contains_key(X_FORWARDED_PROTO)) {
         request.insert_header(X_FORWARDED_PROTO, handover.scheme.as_str())?;
     }
@@ -64,4 +60,23 @@ pub(super) fn prepare(request: &mut RequestHeader, handover: &Handover) -> Resul
     }
     request.append_header(VIA, VIA_SELF)?;
     Ok(())
+}
+
+/// `X-Forwarded-For`: the visitor, or what a trusted proxy says and the proxy itself.
+pub(crate) fn forwarded_for(
+    fields: &HeaderMap,
+    trusted: bool,
+    peer: IpAddr,
+    client: IpAddr,
+) -> HeaderValue {
+    if !trusted || !fields.contains_key(X_FORWARDED_FOR) {
+        return value(&client.to_string());
+    }
+    let mut chain: Vec<u8> = Vec::new();
+    for line in fields.get_all(X_FORWARDED_FOR) {
+        chain.extend_from_slice(line.as_bytes());
+        chain.extend_from_slice(b", ");
+    }
+    chain.extend_from_slice(peer.to_canonical().to_string().as_bytes());
+    HeaderValue::from_bytes(&chain).unwrap_or_else(|_| value(&client.to_string()))
 }

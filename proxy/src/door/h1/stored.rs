@@ -65,6 +65,8 @@ impl Session<'_> {
             shows_key: noted.trusted && fields.contains_key(DHAL_DEBUG),
             fields,
             client: noted.client,
+            peer: self.connection.peer.ip(),
+            trusted: noted.trusted,
             scheme: self.connection.scheme,
             request_id: noted.request_id.clone(),
             began: noted.now,
@@ -94,6 +96,9 @@ impl Session<'_> {
                 fetched = &mut fetching => break fetched,
             }
         };
+        while let Ok(header) = arriving.try_recv() {
+            self.write_interim(&header).await.ok()?;
+        }
         match fetched {
             Fetched::Own => {
                 let own = order.fetch.own.clone();

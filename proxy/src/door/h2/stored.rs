@@ -64,6 +64,8 @@ impl Request<'_> {
             shows_key: self.trusted && head.headers.contains_key(DHAL_DEBUG),
             fields: head.headers.clone(),
             client: self.client,
+            peer: self.connection.peer.ip(),
+            trusted: self.trusted,
             scheme: self.connection.scheme,
             request_id: self.request_id.clone(),
             began: self.now,
