@@ -4,6 +4,7 @@ use http::{
     StatusCode, Version,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING, VIA},
 };
+use http_caching::targeted::DHAL_CACHE_CONTROL;
 use pingora::{Error, ErrorType, Result, http::ResponseHeader};
 
 use super::{Handover, exchange::Exchange};
@@ -73,6 +74,8 @@ pub(super) fn complete(response: &mut ResponseHeader, exchange: &Exchange) -> Re
             }
         }
     }
+    // It speaks to us alone, whether the answer is stored or not (RFC 9213 §2).
+    response.remove_header(&DHAL_CACHE_CONTROL);
     // Ours, whatever the shop speaks (RFC 9110 §2.5).
     response.set_version(Version::HTTP_11);
     response.append_header(VIA, VIA_SELF)?;
