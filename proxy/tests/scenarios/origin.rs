@@ -101,6 +101,18 @@ impl Answer {
         self
     }
 
+    /// In the place of a field that pages have.
+    pub(crate) fn instead(mut self, name: &str, value: impl fmt::Display) -> Self {
+        self.fields.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+        self.field(name, value)
+    }
+
+    /// Without a field that pages have.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.fields.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+        self
+    }
+
     /// Fresh for so many seconds.
     pub(crate) fn fresh(self, seconds: u32) -> Self {
         self.field("Cache-Control", format_args!("max-age={seconds}"))
