@@ -95,6 +95,8 @@ impl ProxyHttp for Phases {
         downstream.set_total_drain_timeout(Some(bounds.body_timeout));
         // A client may end its side and still wait for the answer (RFC 9112 §9.6).
         downstream.set_abort_on_close(false);
+        // HTTP/1.0 knows no interim answers (RFC 9110 §15.2).
+        downstream.set_ignore_info_resp(handover.protocol == Protocol::Http10);
         handover.forward.route.upstream.budget.request();
         Ok(())
     }

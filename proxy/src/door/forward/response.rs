@@ -60,12 +60,6 @@ pub(super) fn outcome(handover: &Handover) -> Outcome {
 
 /// Adds what every answer carries.
 pub(super) fn complete(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
-    if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(());
-    }
-    let Some(handover) = &exchange.handover else {
-        return Ok(());
-    };
     if response.status != StatusCode::SWITCHING_PROTOCOLS {
         // The framing towards the client is Pingora's to say.
         for name in http_caching::hop_by_hop(&response.headers) {
@@ -74,6 +68,12 @@ pub(super) fn complete(response: &mut ResponseHeader, exchange: &Exchange) -> Re
             }
         }
     }
+    if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(());
+    }
+    let Some(handover) = &exchange.handover else {
+        return Ok(());
+    };
     // It speaks to us alone, whether the answer is stored or not (RFC 9213 §2).
     response.remove_header(&DHAL_CACHE_CONTROL);
     // Ours, whatever the shop speaks (RFC 9110 §2.5).
