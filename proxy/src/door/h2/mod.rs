@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use http::Method;
+use http::{HeaderValue, Method, header::COOKIE};
 use pingora::protocols::{
     Digest, Stream,
     http::{
@@ -158,8 +158,9 @@ async fn idle(streams: &Streams, limit: Duration) {
     }
 }
 
-async fn serve_stream(hall: &Hall, connection: &Connection, session: HttpSession) {
+async fn serve_stream(hall: &Hall, connection: &Connection, mut session: HttpSession) {
     let snapshot = hall.current.load_full();
+    join_cookies(session.req_header_mut());
     let head = session.req_header();
     let trusted_proxies = &snapshot.bounds.trusted_proxies;
     let peer = connection.peer.ip();
@@ -188,6 +189,18 @@ async fn serve_stream(hall: &Hall, connection: &Connection, session: HttpSession
             request.reply(&reply, Some(&rejection)).await;
         }
         Decision::Forward(forward) => request.hand_over(snapshot, forward).await,
+    }
+}
+
+/// HTTP/2 may split a cookie into lines; whatever is behind this door knows one (RFC 9113 §8.2.3).
+fn join_cookies(head: &mut pingora::http::RequestHeader) {
+    let lines = head.headers.get_all(COOKIE).iter();
+    let lines: Vec<_> = lines.map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1 {
+        // Values, and a separator, are a value.
+        if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+            let _ = head.insert_header(COOKIE, joined);
+        }
     }
 }
 
