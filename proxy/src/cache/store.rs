@@ -1,14 +1,15 @@
 //! The memory tier, bounded by bytes.
 
 use std::{
+    collections::VecDeque,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use http::HeaderName;
+use http::{HeaderName, header::ETAG};
 use http_caching::Fields;
 use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 
@@ -17,6 +18,8 @@ use crate::config::model::Cache;
 
 /// Fields that one URI may vary on, all its responses together.
 const MAX_VARY: usize = 32;
+/// Responses to other field values that the shop is offered to choose from.
+const MAX_OFFERED: usize = 8;
 /// How long a URI whose answers cannot be shared is remembered as such.
 const UNCACHEABLE: Duration = Duration::from_secs(30);
 /// How many of them.
@@ -55,6 +58,8 @@ pub struct Variation {
     key: Box<[u8]>,
     /// Sorted; all that any response has named.
     pub fields: Vec<HeaderName>,
+    /// Some of the responses, by key, that another visitor may be told to take as well.
+    variants: Mutex<VecDeque<Box<[u8]>>>,
 }
 
 /// The outcome of a look-up.
@@ -196,6 +201,7 @@ impl Store {
         let variation = Arc::new(Variation {
             key: key.into(),
             fields: all,
+            variants: Mutex::default(),
         });
         self.map
             .insert(self.number(key), Entry::Varies(Arc::clone(&variation)));
@@ -275,6 +281,33 @@ impl Variation {
     /// The primary key.
     pub fn key(&self) -> &[u8] {
         &self.key
+    }
+
+    /// Notes that a response stands under this variation.
+    pub fn note(&self, stored: &Stored) {
+        let mut variants = self.variants.lock().unwrap_or_else(PoisonError::into_inner);
+        if variants.iter().any(|known| **known == *stored.key()) {
+            return;
+        }
+        if variants.len() == MAX_OFFERED {
+            variants.pop_front();
+        }
+        variants.push_back(stored.key().into());
+    }
+
+    /// Responses to other field values that the shop can be asked about by their entity tags.
+    pub fn variants(&self, store: &Store) -> Vec<Arc<Stored>> {
+        let variants = self.variants.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = variants.iter().filter_map(|key| store.get(key));
+        stored
+            .filter(|stored| {
+                // A weak tag may mean the same to a shop whatever the language.
+                let mut strong = false;
+                let fields = stored.fields();
+                fields.for_each(&ETAG, &mut |tag| strong = tag.starts_with(b"\""));
+                strong && !stored.is_on_disk()
+            })
+            .collect()
     }
 
     /// The key of the variant for a request with these fields: the primary key and the request's values

@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) header: ResponseHeader,
     pub(super) key: Vec<u8>,
     pub(super) variation: Option<Arc<Variation>>,
+    /// The variation is news.
+    pub(super) learned: bool,
     pub(super) judged: Judged,
     pub(super) length: Option<u64>,
     pub(super) compresses: bool,
@@ -212,7 +214,11 @@ fn store(task: &Task, plan: Plan, arrived: u64) {
     let stored = Arc::new(stored);
     shared.store.put(Arc::clone(&stored));
     task.flight.end(Ok(()));
-    shared.keep(&stored, plan.compresses, plan.variation);
+    if let Some(variation) = &plan.variation {
+        variation.note(&stored);
+    }
+    let news = plan.variation.filter(|_| plan.learned);
+    shared.keep(&stored, plan.compresses, news);
 }
 
 /// From here on content goes to a file; what has arrived goes first.
@@ -282,7 +288,7 @@ async fn finish(task: &Task, spool: Box<Spool>, plan: Plan, arrived: u64) {
     });
     if let Ok(true) = done.await {
         shared.store.put(Arc::clone(&stored));
-        shared.keep_variation(plan.variation);
+        shared.keep_variation(plan.variation.filter(|_| plan.learned));
     }
     task.flight.end(Ok(()));
 }

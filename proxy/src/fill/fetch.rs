@@ -13,7 +13,7 @@ use http::{
         LAST_MODIFIED, RANGE, SET_COOKIE, VIA,
     },
 };
-use http_caching::Reuse;
+use http_caching::{Fields, Reuse};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -92,14 +92,23 @@ impl Task {
             return;
         }
         let stored = shared.store.get(&self.flight.key);
-        let composed = request::compose(&self.order, self.variation.as_deref(), stored.as_deref());
+        // Those for other visitors may be what this one is to get, too (RFC 9111 §4.3.1).
+        let others = match (&stored, &self.variation) {
+            (None, Some(variation)) => variation.variants(&shared.store),
+            _ => Vec::new(),
+        };
+        let composed = {
+            let offered: Vec<_> = others.iter().map(|other| other.fields()).collect();
+            let stored = stored.as_ref().map(|stored| stored.fields());
+            request::compose(&self.order, self.variation.as_deref(), stored, &offered)
+        };
         let Ok(Composed { header, sent }) = composed else {
             return self.flight.set_stage(Stage::Refused);
         };
         self.flight.set_sent(sent);
         match self.ask(&header).await {
             Err(failure) => self.fail(stored.as_deref(), failure),
-            Ok(answer) => self.answered(answer, stored).await,
+            Ok(answer) => self.answered(answer, stored, &others).await,
         }
         drop(landing);
     }
@@ -107,7 +116,7 @@ impl Task {
     /// Fetches for one who wants all of it, and nothing stored.
     pub(super) async fn once(&self, most: usize) -> Result<(u16, Vec<u8>), String> {
         let text = |why: Box<Error>| why.to_string();
-        let composed = request::compose(&self.order, None, None).map_err(text)?;
+        let composed = request::compose(&self.order, None, None, &[]).map_err(text)?;
         let answer = self.ask(&composed.header).await;
         let mut answer = answer.map_err(|failure| failure.reason.to_owned())?;
         let status = answer.header.status.as_u16();
@@ -228,8 +237,7 @@ impl Task {
     /// Asks for the content from a place on, of an answer that broke off there. `None` where what comes
     /// is none of it.
     pub(super) async fn ask_again(&self, broken: &ResponseHeader, from: u64) -> Option<Answer> {
-        let stored = None;
-        let composed = request::compose(&self.order, self.variation.as_deref(), stored);
+        let composed = request::compose(&self.order, self.variation.as_deref(), None, &[]);
         let mut header = composed.ok()?.header;
         let tag = broken.headers.get(ETAG);
         if let Some(tag) = tag.filter(|tag| !tag.as_bytes().starts_with(b"W/")) {
@@ -332,7 +340,7 @@ impl Task {
     }
 
     /// The head of an answer is here.
-    async fn answered(&self, answer: Answer, stored: Option<Arc<Stored>>) {
+    async fn answered(&self, answer: Answer, stored: Option<Arc<Stored>>, others: &[Arc<Stored>]) {
         let now = SystemTime::now();
         let tick = self.filler.tick();
         let status = answer.header.status;
@@ -345,6 +353,19 @@ impl Task {
         match stored {
             Some(stored) if status == StatusCode::NOT_MODIFIED => {
                 self.confirmed(answer, &stored, now).await;
+            }
+            None if status == StatusCode::NOT_MODIFIED && !others.is_empty() => {
+                match selected(others, &answer.header) {
+                    Some(other) => self.confirmed(answer, other, now).await,
+                    None => {
+                        // It speaks of none of them; without them it has to say more.
+                        for other in others {
+                            self.shared().store.remove(other);
+                        }
+                        self.flight.set_stage(Stage::Again);
+                        answer.discard(&self.filler).await;
+                    }
+                }
             }
             Some(stored) if is_failure(status) && self.may_answer_instead(&stored, now) => {
                 stored.rest(now, REST);
@@ -396,7 +417,9 @@ impl Task {
                 }
                 let content = [stored.content()];
                 let content = (!stored.is_on_disk()).then_some(&content[..]);
-                let mut new = Stored::new(stored.key(), &header, content, length, judged);
+                // Under the key of this visitor's variant, even if another's was confirmed.
+                let key = &self.flight.key;
+                let mut new = Stored::new(key, &header, content, length, judged);
                 if let Some(encoded) = stored.encoded()
                     && let Some(encoded) =
                         compress::Encoded::of(&new, encoded.contents().map(|c| c.cloned()))
@@ -405,7 +428,14 @@ impl Task {
                 }
                 let new = Arc::new(new);
                 self.shared().store.put(Arc::clone(&new));
-                self.shared().keep_meta(&new);
+                if *stored.key() == *new.key() {
+                    self.shared().keep_meta(&new);
+                } else {
+                    self.shared().keep(&new, false, None);
+                }
+                if let Some(variation) = &self.variation {
+                    variation.note(&new);
+                }
                 new
             }
             Err(_) => {
@@ -533,10 +563,16 @@ impl Task {
             Some(variation) => variation.variant(&*self.flight.sent()),
             None => self.order.fetch.key.to_vec(),
         };
+        // One that was known already is written down already.
+        let learned = match (&self.variation, &variation) {
+            (Some(known), Some(new)) => !Arc::ptr_eq(known, new),
+            (_, new) => new.is_some(),
+        };
         let plan = Plan {
             header,
             key,
             variation,
+            learned,
             judged,
             length,
             compresses,
@@ -642,6 +678,13 @@ impl Answer {
             self.session.shutdown().await;
         }
     }
+}
+
+/// The stored response that a `304` is about (RFC 9111 §4.3.4).
+fn selected<'s>(others: &'s [Arc<Stored>], header: &ResponseHeader) -> Option<&'s Arc<Stored>> {
+    let fields: Vec<_> = others.iter().map(|other| other.fields()).collect();
+    let fields: Vec<&dyn Fields> = fields.iter().map(|f| f as &dyn Fields).collect();
+    others.get(http_caching::select(&fields, &header.headers)?)
 }
 
 /// Statuses of a shop in trouble (RFC 5861 §4).

@@ -126,7 +126,7 @@ impl Filler {
             {
                 return answered;
             }
-            if store.is_uncacheable(key) {
+            if store.is_uncacheable(key) || self.shared.flights.are_many() {
                 break;
             }
             let variation = store.variation(key);
@@ -309,7 +309,7 @@ impl Filler {
 
     /// Fetches anew what is stale or soon will be, unless that is under way or has just failed.
     pub fn refresh(self: &Arc<Self>, order: &Arc<Order>, stored: &Stored, now: SystemTime) {
-        if stored.rests(now) {
+        if stored.rests(now) || self.shared.flights.are_many() {
             return;
         }
         let seq = self.shared.store.purges.seq();
