@@ -13,7 +13,7 @@ use http::{HeaderName, header::ETAG};
 use http_caching::Fields;
 use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 
-use super::{Purges, Stored};
+use super::{Purges, Stored, parts::Parts};
 use crate::config::model::Cache;
 
 /// Fields that one URI may vary on, all its responses together.
@@ -35,8 +35,10 @@ pub struct Store {
     numbers: ahash::RandomState,
     /// What was purged.
     pub purges: Purges,
-    /// URIs whose last answer could not be shared.
-    uncacheable: Moka<u64, (), ahash::RandomState>,
+    /// Of responses that are not here as a whole.
+    pub parts: Parts,
+    /// URIs whose last answer could not be shared, and whether that was for its size.
+    uncacheable: Moka<u64, bool, ahash::RandomState>,
     max_object: u64,
     /// Bytes of content that requests are fetching for the store.
     filling: AtomicU64,
@@ -97,6 +99,7 @@ impl Store {
             map,
             numbers: ahash::RandomState::new(),
             purges,
+            parts: Parts::new(config.memory),
             uncacheable: Moka::builder()
                 .max_capacity(MAX_UNCACHEABLE)
                 .time_to_live(UNCACHEABLE)
@@ -236,14 +239,20 @@ impl Store {
         }
     }
 
-    /// Remembers for a while that the answers under a primary key cannot be shared.
-    pub fn note_uncacheable(&self, key: &[u8]) {
-        self.uncacheable.insert(self.number(key), ());
+    /// Remembers for a while that the answers under a primary key cannot be shared, or are too large to
+    /// be stored as a whole.
+    pub fn note_uncacheable(&self, key: &[u8], is_too_large: bool) {
+        self.uncacheable.insert(self.number(key), is_too_large);
     }
 
     /// Whether that is so.
     pub fn is_uncacheable(&self, key: &[u8]) -> bool {
         self.uncacheable.contains_key(&self.number(key))
+    }
+
+    /// Whether it is for their size alone that they cannot, so that parts of them can.
+    pub fn is_too_large(&self, key: &[u8]) -> bool {
+        self.uncacheable.get(&self.number(key)) == Some(true)
     }
 
     /// Drops everything that was purged; returns how many there were.
@@ -274,6 +283,7 @@ impl Store {
     pub fn tidy(&self) {
         self.map.run_pending_tasks();
         self.uncacheable.run_pending_tasks();
+        self.parts.tidy();
     }
 }
 

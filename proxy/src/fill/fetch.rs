@@ -26,6 +26,7 @@ use super::{
     Filler, Order,
     body::{self, Plan},
     flight::{Asked, Flight, Head, Stage},
+    part::{self, Wanted},
     request::{self, Composed},
 };
 use crate::{
@@ -45,6 +46,8 @@ const REST: Duration = Duration::from_secs(1);
 /// What is read of an answer that nobody wants, so that the connection can be used again.
 const DRAINED: u64 = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// Why a response is not stored that would be if it were smaller.
+const TOO_LARGE: &str = "too-large";
 /// Interim answers to one request.
 const MAX_INTERIM: usize = 16;
 
@@ -54,6 +57,8 @@ pub(super) struct Task {
     pub(super) flight: Arc<Flight>,
     pub(super) order: Arc<Order>,
     pub(super) variation: Option<Arc<Variation>>,
+    /// Only this part is wanted, of something that is too large as a whole.
+    pub(super) part: Option<Wanted>,
 }
 
 /// Ends a flight however its task ends.
@@ -78,7 +83,7 @@ pub(super) struct Answer {
     ahead: Bytes,
     at_work: AtWork,
     /// When it was asked.
-    sent_at: SystemTime,
+    pub(super) sent_at: SystemTime,
     upstream: Arc<Upstream>,
 }
 
@@ -87,7 +92,7 @@ impl Task {
     pub(super) async fn run(self) {
         let shared = Arc::clone(&self.filler.shared);
         let landing = Landing(Arc::clone(&self.flight), Arc::clone(&shared));
-        if self.load().await {
+        if self.part.is_none() && self.load().await {
             self.flight.set_stage(Stage::Again);
             return;
         }
@@ -102,9 +107,16 @@ impl Task {
             let stored = stored.as_ref().map(|stored| stored.fields());
             request::compose(&self.order, self.variation.as_deref(), stored, &offered)
         };
-        let Ok(Composed { header, sent }) = composed else {
+        let Ok(Composed { mut header, sent }) = composed else {
             return self.flight.set_stage(Stage::Refused);
         };
+        match &self.part {
+            Some(wanted) => wanted.ask(&mut header),
+            None if stored.is_none() && others.is_empty() => {
+                part::ask_for_rest(&shared.store, &self.flight.key, &mut header);
+            }
+            None => {}
+        }
         self.flight.set_sent(sent);
         match self.ask(&header).await {
             Err(failure) => self.fail(stored.as_deref(), failure),
@@ -131,7 +143,7 @@ impl Task {
         Ok((status, content))
     }
 
-    fn shared(&self) -> &Arc<crate::shared::Shared> {
+    pub(super) fn shared(&self) -> &Arc<crate::shared::Shared> {
         &self.filler.shared
     }
 
@@ -449,7 +461,7 @@ impl Task {
     }
 
     /// Whether an answer may be stored, and for how long.
-    fn judge(
+    pub(super) fn judge(
         &self,
         header: &ResponseHeader,
         sent_at: SystemTime,
@@ -486,12 +498,34 @@ impl Task {
     }
 
     /// An answer with content of its own.
-    async fn take(&self, answer: Answer, now: SystemTime) {
+    async fn take(&self, mut answer: Answer, now: SystemTime) {
+        let mut beginning = None;
+        if answer.header.status == StatusCode::PARTIAL_CONTENT {
+            match &self.part {
+                Some(wanted) => return part::take(self, answer, wanted, now).await,
+                None => match part::completes(self, &answer) {
+                    Some((header, known)) => {
+                        answer.header = header;
+                        beginning = Some(known);
+                    }
+                    None => {
+                        // It is not what was asked for: once more, for the whole.
+                        self.shared().store.parts.remove(&self.flight.key);
+                        self.flight.set_stage(Stage::Again);
+                        return answer.discard(&self.filler).await;
+                    }
+                },
+            }
+        } else if self.part.is_some() {
+            // The shop would rather not send parts: the visitor's own request has the choice.
+            self.flight.set_stage(Stage::Refused);
+            return answer.discard(&self.filler).await;
+        }
         let length = content_length(&answer.header);
         let judged = self.judge(&answer.header, answer.sent_at, now);
         let judged = judged.and_then(|judged| {
             if length.is_some_and(|length| length > self.shared().max_object()) {
-                return Err("too-large");
+                return Err(TOO_LARGE);
             }
             let vary = request::significant(&judged.rules.vary).ok_or("vary-forwarding")?;
             let variation = match vary.is_empty() && self.variation.is_none() {
@@ -506,7 +540,8 @@ impl Task {
         });
         match judged {
             Ok((judged, vary, variation)) => {
-                self.fill(answer, judged, vary, variation, length).await;
+                self.fill(answer, judged, vary, variation, length, beginning)
+                    .await;
             }
             Err(_) if is_failure(answer.header.status) => {
                 // A shop in trouble is not asked again by everyone who waits. The answer was shaped by
@@ -515,7 +550,8 @@ impl Task {
             }
             Err(why) => {
                 tracing::debug!(why, target = self.order.fetch.target, "not stored");
-                self.shared().store.note_uncacheable(&self.order.fetch.key);
+                let store = &self.shared().store;
+                store.note_uncacheable(&self.order.fetch.key, why == TOO_LARGE);
                 // Whoever comes from now on asks for themselves.
                 self.shared().flights.retire(&self.flight);
                 self.solo(answer, length, now).await;
@@ -531,6 +567,7 @@ impl Task {
         vary: Vec<http::HeaderName>,
         variation: Option<Arc<Variation>>,
         length: Option<u64>,
+        beginning: Option<Bytes>,
     ) {
         let route = &self.order.fetch.own.route;
         let mut header = stored_header(
@@ -575,6 +612,7 @@ impl Task {
             learned,
             judged,
             length,
+            beginning,
             compresses,
         };
         body::fill(self, answer, plan).await;
