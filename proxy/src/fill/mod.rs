@@ -203,6 +203,12 @@ impl Filler {
                 }
                 Some(Stage::Solo(_) | Stage::Refused) => break,
                 Some(Stage::Stored(stored, confirmed)) => {
+                    if flight.seq < seq
+                        && store.purges.standing(&stored.stamp, full) != Standing::Untouched
+                    {
+                        self.shared.flights.retire(&flight);
+                        continue;
+                    }
                     let outcome = match confirmed {
                         true if ours => Outcome::Revalidated(reason),
                         _ => fetched(true),
