@@ -508,12 +508,14 @@ impl Task {
                         answer.header = header;
                         beginning = Some(known);
                     }
-                    None => {
+                    None if self.shared().store.parts.get(&self.flight.key).is_some() => {
                         // It is not what was asked for: once more, for the whole.
                         self.shared().store.parts.remove(&self.flight.key);
                         self.flight.set_stage(Stage::Again);
                         return answer.discard(&self.filler).await;
                     }
+                    // Nobody asked for a part.
+                    None => {}
                 },
             }
         } else if self.part.is_some() {
