@@ -38,10 +38,25 @@ pub struct CacheStatus {
     pub bytes: u64,
     /// Bound on the bytes.
     pub capacity: u64,
+    /// The tier on disk, where there is one.
+    pub disk: Option<DiskStatus>,
     /// Requests answered from the store.
     pub hits: u64,
     /// Requests on cached routes.
     pub requests: u64,
+}
+
+/// The store's tier on disk.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// Objects.
+    pub objects: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Bound on the bytes.
+    pub capacity: u64,
+    /// Reads and writes that failed, and objects that were found damaged.
+    pub errors: u64,
 }
 
 /// An upstream.
@@ -101,6 +116,15 @@ impl Status {
                 responses,
                 bytes,
                 capacity: snapshot.config.cache.memory,
+                disk: shared.disk.as_ref().map(|disk| {
+                    let stats = disk.stats();
+                    DiskStatus {
+                        objects: stats.objects,
+                        bytes: stats.bytes,
+                        capacity: snapshot.config.cache.disk.as_ref().map_or(0, |d| d.size),
+                        errors: disk.errors() + stats.damaged,
+                    }
+                }),
                 hits,
                 requests,
             },
@@ -142,6 +166,16 @@ impl fmt::Display for Status {
             cache.hits,
             cache.requests,
         )?;
+        if let Some(disk) = &cache.disk {
+            writeln!(
+                f,
+                "disk      {} objects, {:.1} of {:.0} MiB, {} errors",
+                disk.objects,
+                disk.bytes as f64 / 1_048_576.0,
+                disk.capacity as f64 / 1_048_576.0,
+                disk.errors,
+            )?;
+        }
         for upstream in &self.upstreams {
             for server in &upstream.servers {
                 writeln!(

@@ -46,7 +46,9 @@ impl Control {
         let done =
             tokio::task::spawn_blocking(move || shared.store.purges.purge(step, SystemTime::now()));
         let seq = done.await.map_err(|why| why.to_string())?.map_err(|why| {
-            format!("the purge cannot be made durable, so it is not in force: {why}")
+            format!(
+                "the purge is in force, but not on disk, so that a restart would forget it: {why}"
+            )
         })?;
         let mode = if order.soft { "soft" } else { "hard" };
         let counted = [
@@ -123,9 +125,11 @@ impl Control {
         Ok(match served {
             Served::Own => warmed(0, "not-storable", 0),
             Served::Failed(failure) => warmed(failure.status, "failed", 0),
+            // Nobody has asked for a part.
+            Served::Part(..) => warmed(206, "not-storable", 0),
             Served::Stored(stored) => {
                 let known = match outcome {
-                    Outcome::Forwarded { .. } | Outcome::Revalidated => "stored",
+                    Outcome::Forwarded { .. } | Outcome::Revalidated(_) => "stored",
                     _ => "fresh",
                 };
                 warmed(stored.status(), known, stored.content_length())

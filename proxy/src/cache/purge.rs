@@ -217,7 +217,7 @@ impl Purges {
     }
 
     /// Purges; what it returns is the number of the step. With a journal it is durable by then. Blocks
-    /// for the disk.
+    /// for the disk. After an error it is in force all the same, but will not outlive the process.
     pub fn purge(&self, order: Order, now: SystemTime) -> std::io::Result<u64> {
         let mut journal = self.journal();
         let line = Line {
@@ -225,12 +225,12 @@ impl Purges {
             at: millis(now),
             order,
         };
-        if let Some(journal) = &mut *journal {
+        let written = journal.as_mut().map_or(Ok(()), |journal| {
             journal.append(&serde_json::to_vec(&line)?)?;
-            journal.sync()?;
-        }
+            journal.sync()
+        });
         self.mark(&line);
-        Ok(line.seq)
+        written.map(|()| line.seq)
     }
 
     /// Invalidates a URI after an unsafe request (RFC 9111 §4.4): in force at once and written down,
