@@ -149,9 +149,19 @@ impl Work {
 fn compress(stored: Arc<Stored>, shared: &Shared) {
     let mut stored = stored;
     if let Some(encoded) = compress::compress(&stored) {
-        let with_forms = Arc::new(stored.with_encoded(encoded));
-        if shared.store.replace(&stored, Arc::clone(&with_forms)) {
-            stored = with_forms;
+        let contents = encoded.contents().map(|content| content.cloned());
+        // Where a validation has put another response into its place meanwhile, they are its forms too.
+        while let Some(there) = shared.store.get(stored.key())
+            && there.encoded().is_none()
+            && there.content() == stored.content()
+            && compress::is_worthwhile(there.status(), &there.fields(), there.content_length())
+            && let Some(encoded) = compress::Encoded::of(&there, contents.clone())
+        {
+            let with_forms = Arc::new(there.with_encoded(encoded));
+            if shared.store.replace(&there, Arc::clone(&with_forms)) {
+                stored = with_forms;
+                break;
+            }
         }
     }
     if shared.disk.is_some() {

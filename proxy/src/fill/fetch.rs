@@ -424,7 +424,8 @@ impl Task {
             Ok(judged) => {
                 let length = stored.content_length();
                 let mut header = stored_header(&header, Some(length), &judged.rules.excluded, now);
-                if stored.encoded().is_some() {
+                let compresses = self.compresses(&header, Some(length));
+                if compresses {
                     compress::vary_on_encoding(&mut header);
                 }
                 let content = [stored.content()];
@@ -432,7 +433,8 @@ impl Task {
                 // Under the key of this visitor's variant, even if another's was confirmed.
                 let key = &self.flight.key;
                 let mut new = Stored::new(key, &header, content, length, judged);
-                if let Some(encoded) = stored.encoded()
+                if compresses
+                    && let Some(encoded) = stored.encoded()
                     && let Some(encoded) =
                         compress::Encoded::of(&new, encoded.contents().map(|c| c.cloned()))
                 {
@@ -561,6 +563,17 @@ impl Task {
         }
     }
 
+    /// Whether a response is served in compressed forms, as soon as there are any.
+    fn compresses(&self, header: &ResponseHeader, length: Option<u64>) -> bool {
+        let policy = self.order.fetch.own.route.policy.as_ref();
+        policy.is_some_and(|policy| policy.compress)
+            && compress::is_worthwhile(
+                header.status.as_u16(),
+                &header.headers,
+                length.unwrap_or(u64::from(u16::MAX)),
+            )
+    }
+
     /// Content on its way into the store.
     async fn fill(
         &self,
@@ -571,19 +584,13 @@ impl Task {
         length: Option<u64>,
         beginning: Option<Bytes>,
     ) {
-        let route = &self.order.fetch.own.route;
         let mut header = stored_header(
             &answer.header,
             length,
             &judged.rules.excluded,
             judged.response_time,
         );
-        let compresses = route.policy.as_ref().is_some_and(|policy| policy.compress)
-            && compress::is_worthwhile(
-                header.status.as_u16(),
-                &header.headers,
-                length.unwrap_or(u64::from(u16::MAX)),
-            );
+        let compresses = self.compresses(&header, length);
         if compresses {
             compress::vary_on_encoding(&mut header);
         }

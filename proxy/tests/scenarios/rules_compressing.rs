@@ -320,3 +320,32 @@ fn forms_outlive_a_validation() {
         assert_eq!(answer.field("etag"), Some(tag));
     }
 }
+
+/// A validation that comes while the forms are still being made does not take them away.
+#[test]
+fn forms_that_are_made_during_a_validation() {
+    for protocol in BOTH {
+        let mut scene = Scene::new(protocol, "", |r| {
+            let answer = page(text().repeat(12))
+                .field("ETag", "\"v1\"")
+                .field("Vary", "Origin");
+            match r.field("if-none-match") {
+                Some(_) => answer.status(304).fresh(600),
+                None => answer.fresh(10).field("Age", "20"),
+            }
+        });
+        scene.get("/");
+        let confirmed = scene.get("/");
+        assert_eq!(confirmed.cache(), "dhal; fwd=stale; fwd-status=304; stored");
+        let mut answer = confirmed;
+        eventually("it is compressed", || {
+            answer = scene.ask("GET", "/", &[("accept-encoding", "br")]);
+            assert!(answer.is_hit());
+            answer.field("content-encoding") == Some("br")
+        });
+        assert!(decoded(&answer) == text().repeat(12).into_bytes());
+        let lines = answer.fields.iter().filter(|(n, _)| n == "vary");
+        let vary: Vec<_> = lines.map(|(_, v)| v.as_str()).collect();
+        assert_eq!(vary, ["Origin", "accept-encoding"]);
+    }
+}
