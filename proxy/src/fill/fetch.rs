@@ -420,6 +420,14 @@ impl Task {
             let _ = header.append_header(name.clone(), value.clone());
         }
         let judged = self.judge(&header, sent_at, now);
+        if judged
+            .as_ref()
+            .is_ok_and(|j| !self.tells_apart(&j.rules.vary))
+        {
+            // It is not for all any more, and nobody knows whom it is for (RFC 9111 §4.1).
+            self.shared().store.remove(stored);
+            return self.flight.set_stage(Stage::Again);
+        }
         let updated = match judged {
             Ok(judged) => {
                 let length = stored.content_length();
@@ -460,6 +468,12 @@ impl Task {
             }
         };
         self.flight.set_stage(Stage::Stored(updated, true));
+    }
+
+    /// Whether the answers to such a fetch are told apart by all these fields.
+    fn tells_apart(&self, vary: &[http::HeaderName]) -> bool {
+        let known = self.variation.as_deref().map_or(&[][..], |v| &v.fields);
+        request::significant(vary).is_some_and(|vary| vary.iter().all(|name| known.contains(name)))
     }
 
     /// Whether an answer may be stored, and for how long.
