@@ -185,6 +185,41 @@ fn a_304_that_does_not_confirm() {
     }
 }
 
+/// RFC 9111 §3.2, §4.1: a 304 that names fields by which pages are told apart from now on. What it
+/// confirms was for those without such a field.
+#[test]
+fn a_304_that_varies() {
+    let bengali = [("accept-language", "bn")];
+    for protocol in BOTH {
+        let mut scene = Scene::new(protocol, "", |r| {
+            let language = r.field("accept-language").unwrap_or("none");
+            let answer = match r.nth {
+                1 => old(language),
+                _ => page(language).fresh(600).field("Vary", "Accept-Language"),
+            };
+            let confirmed = r.field("if-none-match").is_some() && language == "none";
+            let answer = answer.field("ETag", format!("\"{language}\""));
+            if confirmed {
+                answer.status(304)
+            } else {
+                answer
+            }
+        });
+        scene.get("/");
+        assert_eq!(scene.get("/").text(), "none");
+        for _ in 0..2 {
+            assert_eq!(scene.ask("GET", "/", &bengali).text(), "bn");
+            assert_eq!(scene.get("/").text(), "none");
+        }
+        assert!(scene.ask("GET", "/", &bengali).is_hit() && scene.get("/").is_hit());
+
+        // The same where it is told to one who has the field.
+        scene.get("/other");
+        assert_eq!(scene.ask("GET", "/other", &bengali).text(), "bn");
+        assert_eq!(scene.get("/other").text(), "none");
+    }
+}
+
 /// RFC 9111 §4.3.3: anything but a 304 or a failure replaces what is stored.
 #[test]
 fn other_answers_replace() {
