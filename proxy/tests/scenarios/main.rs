@@ -31,6 +31,7 @@ mod rules_compressing;
 mod rules_conditional;
 mod rules_invalidating;
 mod rules_keys;
+mod rules_matching;
 mod rules_stale;
 mod rules_storing;
 mod rules_targeted;
