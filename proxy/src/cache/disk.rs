@@ -5,8 +5,8 @@
 //! log, never an answer to a visitor.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::{Duration, UNIX_EPOCH},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -29,9 +29,12 @@ pub struct Disk {
     max_object: u64,
     /// Trouble there was, besides damaged objects.
     errors: AtomicU64,
-    /// The last attempt to write failed; said once until one succeeds.
-    troubled: AtomicBool,
+    /// When the last attempt failed, in milliseconds since 1970; 0 once that is over.
+    troubled: AtomicU64,
 }
+
+/// After so long without trouble it is over. A full file system takes every other write.
+const OVER: Duration = Duration::from_secs(5);
 
 /// What lies under a key.
 pub enum Loaded {
@@ -128,7 +131,7 @@ impl Disk {
             })?,
             max_object: config.max_object,
             errors: AtomicU64::new(0),
-            troubled: AtomicBool::new(false),
+            troubled: AtomicU64::new(0),
         })
     }
 
@@ -167,7 +170,8 @@ impl Disk {
 
     fn note(&self, what: &str, trouble: &Trouble) {
         self.errors.fetch_add(1, Ordering::Relaxed);
-        if !self.troubled.swap(true, Ordering::Relaxed) {
+        let now = millis(SystemTime::now()).max(1);
+        if self.troubled.swap(now, Ordering::Relaxed) == 0 {
             tracing::error!(%trouble, "the disk tier {what}; serving goes on without it");
         }
     }
@@ -175,7 +179,11 @@ impl Disk {
     fn noted<T>(&self, what: &str, result: Result<T, Trouble>) -> Option<T> {
         match result {
             Ok(done) => {
-                if self.troubled.swap(false, Ordering::Relaxed) {
+                let last = self.troubled.load(Ordering::Relaxed);
+                if last > 0
+                    && super::purge::since(last, SystemTime::now()) > OVER
+                    && self.troubled.swap(0, Ordering::Relaxed) > 0
+                {
                     tracing::info!("the disk tier works again");
                 }
                 Some(done)
