@@ -70,7 +70,8 @@ const DAMAGES: [Damage; 8] = [
         },
         DAMAGED,
     ),
-    ("empty", |file| fs::write(file, "").expect("written"), DAMAGED),
+    // Found and removed before anybody asks for it.
+    ("empty", |file| fs::write(file, "").expect("written"), ""),
     (
         "a folder",
         |file| {
@@ -109,13 +110,15 @@ fn damaged_objects_are_misses() {
             assert!(answer.body == content(path), "{what} {path}");
             assert!(!answer.is_hit(), "{what} {path}: {}", answer.cache());
         }
-        assert!(edge.metric(metric) >= Some(3.0), "{what}");
+        eventually("it is counted", || {
+            metric.is_empty() || edge.metric(metric) >= Some(3.0)
+        });
         for path in ["/text", "/picture"] {
             let answer = edge.get(path);
             assert!(answer.is_hit(), "{what} {path}");
             assert!(answer.body == content(path), "{what} {path}");
         }
-        if metric == DAMAGED {
+        if metric != ERRORS {
             kept(&edge, 3);
             edge.restart(Signal::SIGKILL);
             for path in PAGES {
@@ -196,8 +199,13 @@ fn what_cannot_be_written_is_served_all_the_same() {
     fs::remove_file(&tmp).expect("removed");
     fs::create_dir(&tmp).expect("a folder");
     edge.get("/after");
-    eventually("it is told", || said(&edge, "works again") == 1);
     kept(&edge, 2);
+    let mut more = 0;
+    eventually("it is told", || {
+        more += 1;
+        edge.get(&format!("/more{}", more));
+        said(&edge, "works again") == 1
+    });
     edge.restart(Signal::SIGKILL);
     for path in ["/before", "/after"] {
         assert!(edge.get(path).is_hit(), "{path}");
