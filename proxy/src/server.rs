@@ -36,6 +36,8 @@ use crate::{
 /// How often clients that have been quiet are forgotten and the store catches up with itself.
 const TIDY: Duration = Duration::from_secs(1);
 
+/// How long the disk tier may take at the end for what was handed to it.
+const FINISH: Duration = Duration::from_secs(2);
 /// Idle connections to upstreams that a thread keeps for fetches.
 const POOL: usize = 128;
 
@@ -67,8 +69,7 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let (shared, work) = Shared::new(&config.cache, config.server.max_connections)
         .context("the folder of cache.disk cannot be used")?;
     let shared = Arc::new(shared);
-    work.begin(Arc::clone(&shared))
-        .context("cannot start a thread")?;
+    work.begin(&shared).context("cannot start a thread")?;
     read_disk(&shared)?;
     let log = config
         .access_log
@@ -111,6 +112,7 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         })
         .collect::<Result<_, _>>()?;
 
+    let stored = Arc::clone(&shared);
     let control = Control {
         path: path.to_owned(),
         checks: Mutex::new(JoinSet::new()),
@@ -123,6 +125,8 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     for worker in workers {
         let _ = worker.join();
     }
+    // What was stored last is still on its way to the disk.
+    stored.keeper().finish(FINISH);
     // Lines that are still waiting are written when the last holder lets go.
     if let Some(path) = pid_file {
         let _ = std::fs::remove_file(path);

@@ -107,9 +107,9 @@ impl Shared {
 
     /// What is to be done with a new response.
     pub fn keep(&self, stored: &Arc<Stored>, compress: bool, variation: Option<Arc<Variation>>) {
-        if compress || self.disk.is_some() {
-            let stored = Arc::clone(stored);
-            self.keeper.hand(Job::New { stored, compress });
+        let compresses = compress && self.keeper.compress(stored);
+        if !compresses && self.disk.is_some() {
+            self.keeper.hand(Job::New(Arc::clone(stored)));
         }
         self.keep_variation(variation);
     }

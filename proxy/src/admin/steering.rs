@@ -123,9 +123,11 @@ impl Control {
         Ok(match served {
             Served::Own => warmed(0, "not-storable", 0),
             Served::Failed(failure) => warmed(failure.status, "failed", 0),
+            // Nobody has asked for a part.
+            Served::Part(..) => warmed(206, "not-storable", 0),
             Served::Stored(stored) => {
                 let known = match outcome {
-                    Outcome::Forwarded { .. } | Outcome::Revalidated => "stored",
+                    Outcome::Forwarded { .. } | Outcome::Revalidated(_) => "stored",
                     _ => "fresh",
                 };
                 warmed(stored.status(), known, stored.content_length())

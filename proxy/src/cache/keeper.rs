@@ -1,29 +1,32 @@
-//! What happens to a response after it was stored: it is compressed, and written to the disk. One
-//! thread does it, behind the visitors' backs.
+//! What happens to a response after it was stored: it is compressed, and written to the disk. Two
+//! threads do it, behind the visitors' backs; one passes on to the other.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
+    time::{Duration, Instant},
 };
 
-use super::{Disk, Store, Stored, compress, store::Variation};
+use super::{
+    Disk, Store, Stored, compress,
+    purge::{Stamp, Standing},
+    store::Variation,
+};
+use crate::shared::Shared;
 
-/// Jobs that may wait. They hold stored responses that memory has anyway.
-const QUEUE: usize = 4096;
+/// Responses that may wait to be compressed. Those beyond it are served as they are.
+const TO_COMPRESS: usize = 16 * 1024;
+/// Jobs that may wait for the disk. They hold what memory has anyway.
+const TO_WRITE: usize = 64 * 1024;
 
-/// Something to be done with a response.
+/// Something to be done on the disk.
 pub enum Job {
-    /// A new one: compress it where asked, and write it down.
-    New {
-        /// As it was put into memory.
-        stored: Arc<Stored>,
-        /// Its policy wants it compressed, and it pays.
-        compress: bool,
-    },
+    /// A new response.
+    New(Arc<Stored>),
     /// Its fields have changed.
     Meta(Arc<Stored>),
     /// What the responses under a primary key vary on.
@@ -34,105 +37,147 @@ pub enum Job {
     Sweep(u64),
 }
 
-/// The way to the thread.
+/// The way to the threads.
 pub struct Keeper {
+    to_compress: SyncSender<Arc<Stored>>,
     jobs: SyncSender<Job>,
     waiting: Arc<AtomicU64>,
-    dropped: AtomicU64,
+    left: AtomicU64,
 }
 
-/// The other end of it, until the thread begins.
-pub struct Work(Receiver<Job>, Arc<AtomicU64>);
+/// The other end of it, until the threads begin.
+pub struct Work {
+    to_compress: Receiver<Arc<Stored>>,
+    jobs: Receiver<Job>,
+    waiting: Arc<AtomicU64>,
+}
 
 impl Keeper {
-    /// A queue and its end.
+    /// Queues and their ends.
     pub fn new() -> (Self, Work) {
-        let (jobs, work) = sync_channel(QUEUE);
+        let (to_compress, compressing) = sync_channel(TO_COMPRESS);
+        let (jobs, writing) = sync_channel(TO_WRITE);
         let waiting = Arc::new(AtomicU64::new(0));
         let keeper = Self {
+            to_compress,
             jobs,
             waiting: Arc::clone(&waiting),
-            dropped: AtomicU64::new(0),
+            left: AtomicU64::new(0),
         };
-        (keeper, Work(work, waiting))
+        let work = Work {
+            to_compress: compressing,
+            jobs: writing,
+            waiting,
+        };
+        (keeper, work)
     }
 
-    /// Hands over a job. What does not fit is left: the response stays in memory as it is.
+    /// Hands over a response to be compressed, and then to be written down; `false` where too many wait.
+    pub fn compress(&self, stored: &Arc<Stored>) -> bool {
+        self.counted(self.to_compress.try_send(Arc::clone(stored)).is_ok())
+    }
+
+    /// Hands over a job for the disk. What does not fit is left: it stays in memory.
     pub fn hand(&self, job: Job) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.jobs.try_send(job)
-        {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.counted(self.jobs.try_send(job).is_ok());
+    }
+
+    fn counted(&self, handed: bool) -> bool {
+        if handed {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.left.fetch_add(1, Ordering::Relaxed);
         }
+        handed
     }
 
     /// Jobs that wait.
     pub fn waiting(&self) -> u64 {
-        self.waiting.load(Ordering::Relaxed)
+        // A job may be done before it is counted as handed over.
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        if waiting > u64::MAX / 2 { 0 } else { waiting }
     }
 
     /// Jobs that did not fit.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+    pub fn left(&self) -> u64 {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    /// Waits until what was handed over is done, but not for longer than this. Blocks.
+    pub fn finish(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        while self.waiting() > 0 && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
 impl Work {
     /// Does the work for as long as there is a process.
-    pub fn begin(self, shared: Arc<crate::shared::Shared>) -> std::io::Result<()> {
+    pub fn begin(self, shared: &Arc<Shared>) -> std::io::Result<()> {
+        let Self {
+            to_compress,
+            jobs,
+            waiting,
+        } = self;
+        let (compressing, done) = (Arc::clone(shared), Arc::clone(&waiting));
         thread::Builder::new()
-            .name("store".to_owned())
+            .name("compress".to_owned())
             .spawn(move || {
-                for job in self.0 {
-                    do_job(job, &shared);
-                    self.1.fetch_sub(1, Ordering::Relaxed);
+                for stored in to_compress {
+                    compress(stored, &compressing);
+                    done.fetch_sub(1, Ordering::Relaxed);
                 }
-            })
-            .map(drop)
+            })?;
+        let writing = Arc::clone(shared);
+        thread::Builder::new()
+            .name("disk".to_owned())
+            .spawn(move || {
+                for job in jobs {
+                    if let Some(disk) = &writing.disk {
+                        write(job, &writing.store, disk, &writing);
+                    } else if let Job::Sweep(up_to) = job {
+                        sweep(up_to, &writing);
+                    }
+                    waiting.fetch_sub(1, Ordering::Relaxed);
+                }
+            })?;
+        Ok(())
     }
 }
 
-fn do_job(job: Job, shared: &crate::shared::Shared) {
-    let store = &shared.store;
-    let disk = shared.disk.as_deref();
+fn compress(stored: Arc<Stored>, shared: &Shared) {
+    let mut stored = stored;
+    if let Some(encoded) = compress::compress(&stored) {
+        let with_forms = Arc::new(stored.with_encoded(encoded));
+        if shared.store.replace(&stored, Arc::clone(&with_forms)) {
+            stored = with_forms;
+        }
+    }
+    if shared.disk.is_some() {
+        shared.keeper().hand(Job::New(stored));
+    }
+}
+
+fn write(job: Job, store: &Store, disk: &Disk, shared: &Shared) {
     match job {
-        Job::New { stored, compress } => new(stored, compress, store, disk),
+        Job::New(stored) => {
+            if is_current(store, &stored) {
+                disk.save(&stored);
+            }
+        }
         Job::Meta(stored) => {
-            if let Some(disk) = disk
-                && is_current(store, &stored)
-            {
+            if is_current(store, &stored) {
                 disk.save_meta(&stored);
             }
         }
-        Job::Variation(variation) => {
-            if let Some(disk) = disk {
-                disk.save_variation(variation.key(), &variation.fields);
-            }
-        }
+        Job::Variation(variation) => disk.save_variation(variation.key(), &variation.fields),
         Job::Forget(key) => {
-            if let Some(disk) = disk
-                && store.get(&key).is_none()
-            {
+            if store.get(&key).is_none() {
                 disk.remove(&key);
             }
         }
         Job::Sweep(up_to) => sweep(up_to, shared),
-    }
-}
-
-fn new(stored: Arc<Stored>, compress: bool, store: &Store, disk: Option<&Disk>) {
-    let mut stored = stored;
-    if compress && let Some(encoded) = compress::compress(&stored) {
-        let with_forms = Arc::new(stored.with_encoded(encoded));
-        if store.replace(&stored, Arc::clone(&with_forms)) {
-            stored = with_forms;
-        }
-    }
-    if let Some(disk) = disk
-        && is_current(store, &stored)
-    {
-        disk.save(&stored);
     }
 }
 
@@ -145,13 +190,12 @@ fn is_current(store: &Store, stored: &Arc<Stored>) -> bool {
     }
 }
 
-fn sweep(up_to: u64, shared: &crate::shared::Shared) {
+fn sweep(up_to: u64, shared: &Shared) {
     let purges = &shared.store.purges;
     let mut swept = shared.store.sweep();
     if let Some(disk) = &shared.disk {
-        let untouched = |stamp: &super::purge::Stamp, key: &[u8]| {
-            purges.standing(stamp, key) == super::purge::Standing::Untouched
-        };
+        let untouched =
+            |stamp: &Stamp, key: &[u8]| purges.standing(stamp, key) == Standing::Untouched;
         match disk.sweep(&untouched) {
             Some(more) => swept += more,
             // What could not be looked at may still be there.

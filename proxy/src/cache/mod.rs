@@ -7,6 +7,7 @@
 pub mod compress;
 pub mod disk;
 pub mod keeper;
+pub mod parts;
 pub mod purge;
 pub mod status;
 pub mod store;

@@ -18,7 +18,7 @@ pub enum Outcome {
     /// From the store, stale, because the upstream failed.
     HitStaleError,
     /// From the store, after the upstream confirmed it.
-    Revalidated,
+    Revalidated(ForwardReason),
     /// By the upstream.
     Forwarded {
         /// Why the store did not answer.
@@ -39,7 +39,11 @@ impl Outcome {
         match self {
             Self::None => return,
             Self::Hit | Self::HitStale | Self::HitStaleError => out.put_slice(b"dhal; hit"),
-            Self::Revalidated => out.put_slice(b"dhal; fwd=stale; fwd-status=304; stored"),
+            Self::Revalidated(reason) => {
+                out.put_slice(b"dhal; fwd=");
+                out.put_slice(reason.as_str().as_bytes());
+                out.put_slice(b"; fwd-status=304; stored");
+            }
             Self::Forwarded {
                 reason,
                 stored,
@@ -93,7 +97,7 @@ impl Outcome {
             Self::Hit => "hit",
             Self::HitStale => "stale",
             Self::HitStaleError => "stale-error",
-            Self::Revalidated => "revalidated",
+            Self::Revalidated(_) => "revalidated",
             Self::None => "none",
             Self::Forwarded {
                 collapsed: true, ..
@@ -171,7 +175,7 @@ mod tests {
                 Some("dhal; hit; detail=stale-while-revalidate; ttl=-5"),
             ),
             (
-                Outcome::Revalidated,
+                Outcome::Revalidated(ForwardReason::Stale),
                 Some(60),
                 Some("dhal; fwd=stale; fwd-status=304; stored; ttl=60"),
             ),

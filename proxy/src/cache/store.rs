@@ -1,22 +1,25 @@
 //! The memory tier, bounded by bytes.
 
 use std::{
+    collections::VecDeque,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use http::HeaderName;
+use http::{HeaderName, header::ETAG};
 use http_caching::Fields;
 use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 
-use super::{Purges, Stored};
+use super::{Purges, Stored, parts::Parts};
 use crate::config::model::Cache;
 
 /// Fields that one URI may vary on, all its responses together.
 const MAX_VARY: usize = 32;
+/// Responses to other field values that the shop is offered to choose from.
+const MAX_OFFERED: usize = 8;
 /// How long a URI whose answers cannot be shared is remembered as such.
 const UNCACHEABLE: Duration = Duration::from_secs(30);
 /// How many of them.
@@ -32,8 +35,10 @@ pub struct Store {
     numbers: ahash::RandomState,
     /// What was purged.
     pub purges: Purges,
-    /// URIs whose last answer could not be shared.
-    uncacheable: Moka<u64, (), ahash::RandomState>,
+    /// Of responses that are not here as a whole.
+    pub parts: Parts,
+    /// URIs whose last answer could not be shared, and whether that was for its size.
+    uncacheable: Moka<u64, bool, ahash::RandomState>,
     max_object: u64,
     /// Bytes of content that requests are fetching for the store.
     filling: AtomicU64,
@@ -55,6 +60,8 @@ pub struct Variation {
     key: Box<[u8]>,
     /// Sorted; all that any response has named.
     pub fields: Vec<HeaderName>,
+    /// Some of the responses, by key, that another visitor may be told to take as well.
+    variants: Mutex<VecDeque<Box<[u8]>>>,
 }
 
 /// The outcome of a look-up.
@@ -92,6 +99,7 @@ impl Store {
             map,
             numbers: ahash::RandomState::new(),
             purges,
+            parts: Parts::new(config.memory),
             uncacheable: Moka::builder()
                 .max_capacity(MAX_UNCACHEABLE)
                 .time_to_live(UNCACHEABLE)
@@ -196,6 +204,7 @@ impl Store {
         let variation = Arc::new(Variation {
             key: key.into(),
             fields: all,
+            variants: Mutex::default(),
         });
         self.map
             .insert(self.number(key), Entry::Varies(Arc::clone(&variation)));
@@ -230,14 +239,20 @@ impl Store {
         }
     }
 
-    /// Remembers for a while that the answers under a primary key cannot be shared.
-    pub fn note_uncacheable(&self, key: &[u8]) {
-        self.uncacheable.insert(self.number(key), ());
+    /// Remembers for a while that the answers under a primary key cannot be shared, or are too large to
+    /// be stored as a whole.
+    pub fn note_uncacheable(&self, key: &[u8], is_too_large: bool) {
+        self.uncacheable.insert(self.number(key), is_too_large);
     }
 
     /// Whether that is so.
     pub fn is_uncacheable(&self, key: &[u8]) -> bool {
         self.uncacheable.contains_key(&self.number(key))
+    }
+
+    /// Whether it is for their size alone that they cannot, so that parts of them can.
+    pub fn is_too_large(&self, key: &[u8]) -> bool {
+        self.uncacheable.get(&self.number(key)) == Some(true)
     }
 
     /// Drops everything that was purged; returns how many there were.
@@ -268,6 +283,7 @@ impl Store {
     pub fn tidy(&self) {
         self.map.run_pending_tasks();
         self.uncacheable.run_pending_tasks();
+        self.parts.tidy();
     }
 }
 
@@ -275,6 +291,33 @@ impl Variation {
     /// The primary key.
     pub fn key(&self) -> &[u8] {
         &self.key
+    }
+
+    /// Notes that a response stands under this variation.
+    pub fn note(&self, stored: &Stored) {
+        let mut variants = self.variants.lock().unwrap_or_else(PoisonError::into_inner);
+        if variants.iter().any(|known| **known == *stored.key()) {
+            return;
+        }
+        if variants.len() == MAX_OFFERED {
+            variants.pop_front();
+        }
+        variants.push_back(stored.key().into());
+    }
+
+    /// Responses to other field values that the shop can be asked about by their entity tags.
+    pub fn variants(&self, store: &Store) -> Vec<Arc<Stored>> {
+        let variants = self.variants.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = variants.iter().filter_map(|key| store.get(key));
+        stored
+            .filter(|stored| {
+                // A weak tag may mean the same to a shop whatever the language.
+                let mut strong = false;
+                let fields = stored.fields();
+                fields.for_each(&ETAG, &mut |tag| strong = tag.starts_with(b"\""));
+                strong && !stored.is_on_disk()
+            })
+            .collect()
     }
 
     /// The key of the variant for a request with these fields: the primary key and the request's values

@@ -43,6 +43,19 @@ pub(super) async fn fetch<'a>(
         let mut outgoing = match served {
             Served::Own => return (Fetched::Own, asked),
             Served::Failed(failure) => return (Fetched::Failed(failure), asked),
+            Served::Part(partial, first, last) => {
+                let Some(bytes) = partial.bytes(first, last) else {
+                    continue;
+                };
+                let now = SystemTime::now();
+                let answer = Answer::Part { first, last };
+                let stored = &partial.stored;
+                let content = Content::Memory(bytes);
+                let mut outgoing =
+                    Outgoing::of_stored(stored, None, content, answer, outcome, limit, now);
+                outgoing.length = Some(partial.complete);
+                return (Fetched::Answer(Box::new(outgoing)), asked);
+            }
             Served::Stream(head, reader) => {
                 let answer = answer_of(&order.method, fields, &head);
                 let content = Content::Arriving(reader);

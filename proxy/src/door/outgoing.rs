@@ -30,7 +30,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) answer: Answer,
     /// Whole, whatever is asked for; see [`Outgoing::narrow`].
     pub(super) content: Content,
-    pub(super) age: u64,
+    /// Seconds; absent where the shop has answered this very request (RFC 9111 §5.1).
+    pub(super) age: Option<u64>,
     pub(super) ttl: Option<i64>,
     pub(super) outcome: Outcome,
     pub(super) limit: Option<&'a LimitState>,
@@ -49,7 +50,7 @@ impl<'a> Outgoing<'a> {
             stored_status: hit.stored.status(),
             answer: hit.answer.clone(),
             content: Content::Memory(content),
-            age: hit.age,
+            age: Some(hit.age),
             ttl: Some(hit.ttl),
             outcome: hit.outcome,
             limit: hit.limit.as_ref(),
@@ -78,7 +79,7 @@ impl<'a> Outgoing<'a> {
             length: Some(length),
             answer,
             content,
-            age: stored.age(now).as_secs(),
+            age: told_age(stored.age(now).as_secs(), outcome),
             ttl: Some(stored.ttl(now)),
             outcome,
             limit,
@@ -103,7 +104,7 @@ impl<'a> Outgoing<'a> {
             length: head.length,
             answer,
             content,
-            age: head.age,
+            age: told_age(head.age, outcome),
             ttl: head.is_stored.then_some(head.ttl),
             outcome,
             limit,
@@ -185,6 +186,19 @@ impl<'a> Outgoing<'a> {
             || matches!(self.stored_status, 204 | 304)
             || !matches!(self.answer, Answer::Whole)
     }
+}
+
+/// An answer that this request has brought about is as old as the shop said, if it said so.
+fn told_age(age: u64, outcome: Outcome) -> Option<u64> {
+    let own = matches!(
+        outcome,
+        Outcome::Revalidated(_)
+            | Outcome::Forwarded {
+                collapsed: false,
+                ..
+            }
+    );
+    (age > 0 || !own).then_some(age)
 }
 
 fn content_type(head: &Bytes) -> Vec<u8> {

@@ -167,7 +167,9 @@ fn story(
         if control.only_if_cached {
             return Decision::Reject(only_if_cached(route));
         }
-        if shared.store.is_uncacheable(&key.bytes) {
+        let store = &shared.store;
+        let may_be_part = || request.fields.contains(&RANGE) && store.is_too_large(&key.bytes);
+        if store.is_uncacheable(&key.bytes) && !may_be_part() {
             return Decision::Forward(forward(reason));
         }
         return Decision::Fetch(fetch(reason, false));

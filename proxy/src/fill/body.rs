@@ -10,6 +10,7 @@ use pingora::http::ResponseHeader;
 use super::{
     fetch::{Answer, Task},
     flight::Broken,
+    part,
 };
 use crate::{
     cache::{
@@ -30,8 +31,12 @@ pub(super) struct Plan {
     pub(super) header: ResponseHeader,
     pub(super) key: Vec<u8>,
     pub(super) variation: Option<Arc<Variation>>,
+    /// The variation is news.
+    pub(super) learned: bool,
     pub(super) judged: Judged,
     pub(super) length: Option<u64>,
+    /// Content that was here before; the answer is what follows it.
+    pub(super) beginning: Option<Bytes>,
     pub(super) compresses: bool,
 }
 
@@ -93,6 +98,35 @@ pub(super) async fn pass(task: &Task, mut answer: Answer) {
     }
 }
 
+/// Passes a part of some content on; returns it when all of it is here. The caller knows it to be small
+/// enough.
+pub(super) async fn collect(task: &Task, mut answer: Answer) -> Option<Bytes> {
+    let filler = &task.filler;
+    let shared = filler.shared();
+    let mut room = Room { shared, taken: 0 };
+    loop {
+        match answer.piece().await {
+            Ok(Some(piece)) if room.take(piece.len() as u64) => {
+                task.flight.push(piece).await;
+            }
+            Ok(None) => break,
+            Ok(Some(_)) => {
+                task.flight.end(Err(Broken));
+                answer.discard(filler).await;
+                return None;
+            }
+            Err(error) => {
+                task.flight.end(Err(Broken));
+                answer.broke(filler, &error).await;
+                return None;
+            }
+        }
+    }
+    task.flight.end(Ok(()));
+    answer.release(filler).await;
+    Some(Bytes::from(task.flight.pieces().concat()))
+}
+
 /// Passes content on and stores it when it is complete. What turns out too large for the store goes on
 /// to those who read it.
 pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
@@ -104,6 +138,15 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
         keep = spool(task).await;
     }
     let mut arrived = 0;
+    if let Some(beginning) = plan.beginning.clone() {
+        arrived += beginning.len() as u64;
+        if room.take(arrived) {
+            task.flight.push(beginning).await;
+        } else {
+            task.flight.end(Err(Broken));
+            return answer.discard(filler).await;
+        }
+    }
     let mut resumed = 0;
     loop {
         let piece = match answer.piece().await {
@@ -118,6 +161,9 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
                 }
                 None => {
                     task.flight.end(Err(Broken));
+                    if let Keep::Memory = keep {
+                        part::keep_beginning(task, &plan, arrived);
+                    }
                     return answer.broke(filler, &error).await;
                 }
             },
@@ -152,7 +198,7 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
             && !task.flight.is_passing()
         {
             // Larger than the store takes: those who read go on, who comes now asks anew.
-            shared.store.note_uncacheable(&task.order.fetch.key);
+            shared.store.note_uncacheable(&task.order.fetch.key, true);
             shared.flights.retire(&task.flight);
             task.flight.pass();
         }
@@ -211,8 +257,13 @@ fn store(task: &Task, plan: Plan, arrived: u64) {
     let stored = Stored::new(&plan.key, &header, Some(&pieces), arrived, plan.judged);
     let stored = Arc::new(stored);
     shared.store.put(Arc::clone(&stored));
+    shared.store.parts.remove(&plan.key);
     task.flight.end(Ok(()));
-    shared.keep(&stored, plan.compresses, plan.variation);
+    if let Some(variation) = &plan.variation {
+        variation.note(&stored);
+    }
+    let news = plan.variation.filter(|_| plan.learned);
+    shared.keep(&stored, plan.compresses, news);
 }
 
 /// From here on content goes to a file; what has arrived goes first.
@@ -282,7 +333,7 @@ async fn finish(task: &Task, spool: Box<Spool>, plan: Plan, arrived: u64) {
     });
     if let Ok(true) = done.await {
         shared.store.put(Arc::clone(&stored));
-        shared.keep_variation(plan.variation);
+        shared.keep_variation(plan.variation.filter(|_| plan.learned));
     }
     task.flight.end(Ok(()));
 }

@@ -13,7 +13,7 @@ use http::{
         LAST_MODIFIED, RANGE, SET_COOKIE, VIA,
     },
 };
-use http_caching::Reuse;
+use http_caching::{Fields, Reuse};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -26,6 +26,7 @@ use super::{
     Filler, Order,
     body::{self, Plan},
     flight::{Asked, Flight, Head, Stage},
+    part::{self, Wanted},
     request::{self, Composed},
 };
 use crate::{
@@ -45,6 +46,8 @@ const REST: Duration = Duration::from_secs(1);
 /// What is read of an answer that nobody wants, so that the connection can be used again.
 const DRAINED: u64 = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// Why a response is not stored that would be if it were smaller.
+const TOO_LARGE: &str = "too-large";
 /// Interim answers to one request.
 const MAX_INTERIM: usize = 16;
 
@@ -54,6 +57,8 @@ pub(super) struct Task {
     pub(super) flight: Arc<Flight>,
     pub(super) order: Arc<Order>,
     pub(super) variation: Option<Arc<Variation>>,
+    /// Only this part is wanted, of something that is too large as a whole.
+    pub(super) part: Option<Wanted>,
 }
 
 /// Ends a flight however its task ends.
@@ -78,7 +83,7 @@ pub(super) struct Answer {
     ahead: Bytes,
     at_work: AtWork,
     /// When it was asked.
-    sent_at: SystemTime,
+    pub(super) sent_at: SystemTime,
     upstream: Arc<Upstream>,
 }
 
@@ -87,19 +92,35 @@ impl Task {
     pub(super) async fn run(self) {
         let shared = Arc::clone(&self.filler.shared);
         let landing = Landing(Arc::clone(&self.flight), Arc::clone(&shared));
-        if self.load().await {
+        if self.part.is_none() && self.load().await {
             self.flight.set_stage(Stage::Again);
             return;
         }
         let stored = shared.store.get(&self.flight.key);
-        let composed = request::compose(&self.order, self.variation.as_deref(), stored.as_deref());
-        let Ok(Composed { header, sent }) = composed else {
+        // Those for other visitors may be what this one is to get, too (RFC 9111 §4.3.1).
+        let others = match (&stored, &self.variation) {
+            (None, Some(variation)) => variation.variants(&shared.store),
+            _ => Vec::new(),
+        };
+        let composed = {
+            let offered: Vec<_> = others.iter().map(|other| other.fields()).collect();
+            let stored = stored.as_ref().map(|stored| stored.fields());
+            request::compose(&self.order, self.variation.as_deref(), stored, &offered)
+        };
+        let Ok(Composed { mut header, sent }) = composed else {
             return self.flight.set_stage(Stage::Refused);
         };
+        match &self.part {
+            Some(wanted) => wanted.ask(&mut header),
+            None if stored.is_none() && others.is_empty() => {
+                part::ask_for_rest(&shared.store, &self.flight.key, &mut header);
+            }
+            None => {}
+        }
         self.flight.set_sent(sent);
         match self.ask(&header).await {
             Err(failure) => self.fail(stored.as_deref(), failure),
-            Ok(answer) => self.answered(answer, stored).await,
+            Ok(answer) => self.answered(answer, stored, &others).await,
         }
         drop(landing);
     }
@@ -107,7 +128,7 @@ impl Task {
     /// Fetches for one who wants all of it, and nothing stored.
     pub(super) async fn once(&self, most: usize) -> Result<(u16, Vec<u8>), String> {
         let text = |why: Box<Error>| why.to_string();
-        let composed = request::compose(&self.order, None, None).map_err(text)?;
+        let composed = request::compose(&self.order, None, None, &[]).map_err(text)?;
         let answer = self.ask(&composed.header).await;
         let mut answer = answer.map_err(|failure| failure.reason.to_owned())?;
         let status = answer.header.status.as_u16();
@@ -122,7 +143,7 @@ impl Task {
         Ok((status, content))
     }
 
-    fn shared(&self) -> &Arc<crate::shared::Shared> {
+    pub(super) fn shared(&self) -> &Arc<crate::shared::Shared> {
         &self.filler.shared
     }
 
@@ -228,8 +249,7 @@ impl Task {
     /// Asks for the content from a place on, of an answer that broke off there. `None` where what comes
     /// is none of it.
     pub(super) async fn ask_again(&self, broken: &ResponseHeader, from: u64) -> Option<Answer> {
-        let stored = None;
-        let composed = request::compose(&self.order, self.variation.as_deref(), stored);
+        let composed = request::compose(&self.order, self.variation.as_deref(), None, &[]);
         let mut header = composed.ok()?.header;
         let tag = broken.headers.get(ETAG);
         if let Some(tag) = tag.filter(|tag| !tag.as_bytes().starts_with(b"W/")) {
@@ -332,7 +352,7 @@ impl Task {
     }
 
     /// The head of an answer is here.
-    async fn answered(&self, answer: Answer, stored: Option<Arc<Stored>>) {
+    async fn answered(&self, answer: Answer, stored: Option<Arc<Stored>>, others: &[Arc<Stored>]) {
         let now = SystemTime::now();
         let tick = self.filler.tick();
         let status = answer.header.status;
@@ -345,6 +365,19 @@ impl Task {
         match stored {
             Some(stored) if status == StatusCode::NOT_MODIFIED => {
                 self.confirmed(answer, &stored, now).await;
+            }
+            None if status == StatusCode::NOT_MODIFIED && !others.is_empty() => {
+                match selected(others, &answer.header) {
+                    Some(other) => self.confirmed(answer, other, now).await,
+                    None => {
+                        // It speaks of none of them; without them it has to say more.
+                        for other in others {
+                            self.shared().store.remove(other);
+                        }
+                        self.flight.set_stage(Stage::Again);
+                        answer.discard(&self.filler).await;
+                    }
+                }
             }
             Some(stored) if is_failure(status) && self.may_answer_instead(&stored, now) => {
                 stored.rest(now, REST);
@@ -396,7 +429,9 @@ impl Task {
                 }
                 let content = [stored.content()];
                 let content = (!stored.is_on_disk()).then_some(&content[..]);
-                let mut new = Stored::new(stored.key(), &header, content, length, judged);
+                // Under the key of this visitor's variant, even if another's was confirmed.
+                let key = &self.flight.key;
+                let mut new = Stored::new(key, &header, content, length, judged);
                 if let Some(encoded) = stored.encoded()
                     && let Some(encoded) =
                         compress::Encoded::of(&new, encoded.contents().map(|c| c.cloned()))
@@ -405,7 +440,14 @@ impl Task {
                 }
                 let new = Arc::new(new);
                 self.shared().store.put(Arc::clone(&new));
-                self.shared().keep_meta(&new);
+                if *stored.key() == *new.key() {
+                    self.shared().keep_meta(&new);
+                } else {
+                    self.shared().keep(&new, false, None);
+                }
+                if let Some(variation) = &self.variation {
+                    variation.note(&new);
+                }
                 new
             }
             Err(_) => {
@@ -419,7 +461,7 @@ impl Task {
     }
 
     /// Whether an answer may be stored, and for how long.
-    fn judge(
+    pub(super) fn judge(
         &self,
         header: &ResponseHeader,
         sent_at: SystemTime,
@@ -456,12 +498,36 @@ impl Task {
     }
 
     /// An answer with content of its own.
-    async fn take(&self, answer: Answer, now: SystemTime) {
+    async fn take(&self, mut answer: Answer, now: SystemTime) {
+        let mut beginning = None;
+        if answer.header.status == StatusCode::PARTIAL_CONTENT {
+            match &self.part {
+                Some(wanted) => return part::take(self, answer, wanted, now).await,
+                None => match part::completes(self, &answer) {
+                    Some((header, known)) => {
+                        answer.header = header;
+                        beginning = Some(known);
+                    }
+                    None if self.shared().store.parts.get(&self.flight.key).is_some() => {
+                        // It is not what was asked for: once more, for the whole.
+                        self.shared().store.parts.remove(&self.flight.key);
+                        self.flight.set_stage(Stage::Again);
+                        return answer.discard(&self.filler).await;
+                    }
+                    // Nobody asked for a part.
+                    None => {}
+                },
+            }
+        } else if self.part.is_some() {
+            // The shop would rather not send parts: the visitor's own request has the choice.
+            self.flight.set_stage(Stage::Refused);
+            return answer.discard(&self.filler).await;
+        }
         let length = content_length(&answer.header);
         let judged = self.judge(&answer.header, answer.sent_at, now);
         let judged = judged.and_then(|judged| {
             if length.is_some_and(|length| length > self.shared().max_object()) {
-                return Err("too-large");
+                return Err(TOO_LARGE);
             }
             let vary = request::significant(&judged.rules.vary).ok_or("vary-forwarding")?;
             let variation = match vary.is_empty() && self.variation.is_none() {
@@ -476,7 +542,8 @@ impl Task {
         });
         match judged {
             Ok((judged, vary, variation)) => {
-                self.fill(answer, judged, vary, variation, length).await;
+                self.fill(answer, judged, vary, variation, length, beginning)
+                    .await;
             }
             Err(_) if is_failure(answer.header.status) => {
                 // A shop in trouble is not asked again by everyone who waits. The answer was shaped by
@@ -485,7 +552,8 @@ impl Task {
             }
             Err(why) => {
                 tracing::debug!(why, target = self.order.fetch.target, "not stored");
-                self.shared().store.note_uncacheable(&self.order.fetch.key);
+                let store = &self.shared().store;
+                store.note_uncacheable(&self.order.fetch.key, why == TOO_LARGE);
                 // Whoever comes from now on asks for themselves.
                 self.shared().flights.retire(&self.flight);
                 self.solo(answer, length, now).await;
@@ -501,6 +569,7 @@ impl Task {
         vary: Vec<http::HeaderName>,
         variation: Option<Arc<Variation>>,
         length: Option<u64>,
+        beginning: Option<Bytes>,
     ) {
         let route = &self.order.fetch.own.route;
         let mut header = stored_header(
@@ -533,12 +602,19 @@ impl Task {
             Some(variation) => variation.variant(&*self.flight.sent()),
             None => self.order.fetch.key.to_vec(),
         };
+        // One that was known already is written down already.
+        let learned = match (&self.variation, &variation) {
+            (Some(known), Some(new)) => !Arc::ptr_eq(known, new),
+            (_, new) => new.is_some(),
+        };
         let plan = Plan {
             header,
             key,
             variation,
+            learned,
             judged,
             length,
+            beginning,
             compresses,
         };
         body::fill(self, answer, plan).await;
@@ -642,6 +718,13 @@ impl Answer {
             self.session.shutdown().await;
         }
     }
+}
+
+/// The stored response that a `304` is about (RFC 9111 §4.3.4).
+fn selected<'s>(others: &'s [Arc<Stored>], header: &ResponseHeader) -> Option<&'s Arc<Stored>> {
+    let fields: Vec<_> = others.iter().map(|other| other.fields()).collect();
+    let fields: Vec<&dyn Fields> = fields.iter().map(|f| f as &dyn Fields).collect();
+    others.get(http_caching::select(&fields, &header.headers)?)
 }
 
 /// Statuses of a shop in trouble (RFC 5861 §4).

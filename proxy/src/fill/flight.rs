@@ -485,10 +485,14 @@ impl Drop for Reader {
     }
 }
 
+/// Fetches at once. Each may outlive the visitor who caused it.
+const MOST: usize = 8 * 1024;
+
 /// All fetches on their way, by key.
 pub struct Flights {
     shards: [Mutex<HashMap<Box<[u8]>, Arc<Flight>, ahash::RandomState>>; 16],
     hasher: ahash::RandomState,
+    count: AtomicUsize,
 }
 
 impl Default for Flights {
@@ -496,6 +500,7 @@ impl Default for Flights {
         Self {
             shards: Default::default(),
             hasher: ahash::RandomState::new(),
+            count: AtomicUsize::new(0),
         }
     }
 }
@@ -519,7 +524,13 @@ impl Flights {
         }
         let flight = Arc::new(Flight::new(key, seq));
         shard.insert(key.into(), Arc::clone(&flight));
+        self.count.fetch_add(1, Ordering::Relaxed);
         (flight, true)
+    }
+
+    /// Whether so many are on their way that no more begin.
+    pub fn are_many(&self) -> bool {
+        self.count.load(Ordering::Relaxed) >= MOST
     }
 
     /// Nobody joins this one any more.
@@ -530,6 +541,7 @@ impl Flights {
             .is_some_and(|known| Arc::ptr_eq(known, flight))
         {
             shard.remove(&flight.key);
+            self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

@@ -9,6 +9,7 @@ mod body;
 pub mod content;
 mod fetch;
 pub mod flight;
+mod part;
 mod request;
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, header::RANGE};
 use http_caching::{CacheControl, Reuse};
 use pingora::{connectors::http::Connector, http::ResponseHeader};
 use tokio::{
@@ -26,13 +27,17 @@ use tokio::{
 };
 
 use crate::{
-    cache::{Found, Stored, purge::Standing, status::Outcome},
-    edge::{Fetch, Scheme, decide::Now},
+    cache::{Found, Stored, parts::Partial, purge::Standing, status::Outcome, store::Variation},
+    edge::{
+        Answer, Fetch, Scheme,
+        decide::{Now, answer},
+    },
     respond::failure::Failure,
     shared::Shared,
     snapshot::Snapshot,
 };
 use flight::{Asked, Flight, Head, Reader, Stage};
+use part::Wanted;
 
 /// Times that a request looks for an answer before it goes to the shop by itself: for the store's
 /// disk, for what the shop varies on, for a fetch that a purge overtook, and one for bad luck.
@@ -70,6 +75,8 @@ pub struct Order {
 pub enum Served {
     /// From the store.
     Stored(Arc<Stored>),
+    /// From what is here of a response: the bytes from one position to another, both included.
+    Part(Arc<Partial>, u64, u64),
     /// With content that is on its way.
     Stream(Arc<Head>, Reader),
     /// Not from here: the visitor's own request has to go to the shop.
@@ -126,15 +133,22 @@ impl Filler {
             {
                 return answered;
             }
-            if store.is_uncacheable(key) {
+            let part = match store.is_too_large(key) {
+                true => Wanted::of(order, store.max_object()),
+                false => None,
+            };
+            if (store.is_uncacheable(key) && part.is_none()) || self.shared.flights.are_many() {
                 break;
             }
             let variation = store.variation(key);
-            let variant = variation.as_ref().map(|v| v.variant(&order.fields));
+            let variant = match part {
+                Some(wanted) => Some(wanted.key(key)),
+                None => variation.as_ref().map(|v| v.variant(&order.fields)),
+            };
             let full: &[u8] = variant.as_deref().unwrap_or(key);
             let (flight, ours) = self.shared.flights.join(full, seq);
             if ours {
-                self.begin(&flight, order, variation);
+                self.begin(&flight, order, variation, part);
             }
             let limit = order.snapshot.config.cache.lock_timeout;
             let limit = (!ours).then(|| Deadline::now() + limit);
@@ -189,8 +203,14 @@ impl Filler {
                 }
                 Some(Stage::Solo(_) | Stage::Refused) => break,
                 Some(Stage::Stored(stored, confirmed)) => {
+                    if flight.seq < seq
+                        && store.purges.standing(&stored.stamp, full) != Standing::Untouched
+                    {
+                        self.shared.flights.retire(&flight);
+                        continue;
+                    }
                     let outcome = match confirmed {
-                        true if ours => Outcome::Revalidated,
+                        true if ours => Outcome::Revalidated(reason),
                         _ => fetched(true),
                     };
                     return Answered {
@@ -222,7 +242,7 @@ impl Filler {
     /// What the store has by now.
     fn look(self: &Arc<Self>, order: &Arc<Order>, waited: bool) -> Option<Answered> {
         let Found::Fit(stored) = self.shared.store.find(&order.fetch.key, &order.fields) else {
-            return None;
+            return self.look_for_part(order);
         };
         let now = SystemTime::now();
         let outcome = match self.reuse(order, &stored, now) {
@@ -240,6 +260,32 @@ impl Filler {
         Some(Answered {
             served: Served::Stored(stored),
             outcome,
+            asked: Asked::default(),
+        })
+    }
+
+    /// A part that is here of a response that is not here as a whole.
+    fn look_for_part(&self, order: &Order) -> Option<Answered> {
+        if !order.fields.contains_key(RANGE) {
+            return None;
+        }
+        let store = &self.shared.store;
+        let variation = store.variation(&order.fetch.key);
+        let variant = variation.map(|variation| variation.variant(&order.fields));
+        let partial = store
+            .parts
+            .get(variant.as_deref().unwrap_or(&order.fetch.key))?;
+        let fields = partial.stored.fields();
+        let answer = answer(&order.method, &order.fields, 200, &fields, partial.complete);
+        let Answer::Part { first, last } = answer else {
+            return None;
+        };
+        let stands = store.purges.lets_stand(&partial.stored);
+        let reuse = self.reuse(order, &partial.stored, SystemTime::now());
+        let here = stands && reuse == Reuse::Fresh && partial.bytes(first, last).is_some();
+        here.then(|| Answered {
+            served: Served::Part(partial, first, last),
+            outcome: Outcome::Hit,
             asked: Asked::default(),
         })
     }
@@ -309,7 +355,7 @@ impl Filler {
 
     /// Fetches anew what is stale or soon will be, unless that is under way or has just failed.
     pub fn refresh(self: &Arc<Self>, order: &Arc<Order>, stored: &Stored, now: SystemTime) {
-        if stored.rests(now) {
+        if stored.rests(now) || self.shared.flights.are_many() {
             return;
         }
         let seq = self.shared.store.purges.seq();
@@ -317,7 +363,7 @@ impl Filler {
         if ours {
             self.shared.metrics.cache.refreshes.inc();
             let variation = self.shared.store.variation(&order.fetch.key);
-            self.begin(&flight, order, variation);
+            self.begin(&flight, order, variation, None);
         }
     }
 
@@ -335,6 +381,7 @@ impl Filler {
             )),
             order,
             variation: None,
+            part: None,
         };
         task.once(most).await
     }
@@ -343,13 +390,15 @@ impl Filler {
         self: &Arc<Self>,
         flight: &Arc<Flight>,
         order: &Arc<Order>,
-        variation: Option<Arc<crate::cache::store::Variation>>,
+        variation: Option<Arc<Variation>>,
+        part: Option<Wanted>,
     ) {
         let task = fetch::Task {
             filler: Arc::clone(self),
             flight: Arc::clone(flight),
             order: Arc::clone(order),
             variation,
+            part,
         };
         tokio::spawn(task.run());
     }

@@ -8,19 +8,19 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{
-        ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, COOKIE, FORWARDED, HOST, IF_MATCH,
-        IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, TE,
-        UPGRADE_INSECURE_REQUESTS, USER_AGENT, VIA,
+        ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, COOKIE, ETAG, FORWARDED, HOST,
+        IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
+        TE, UPGRADE_INSECURE_REQUESTS, USER_AGENT, VIA,
     },
 };
-use pingora::{Result, http::RequestHeader};
+use http_caching::Fields;
+use pingora::{ErrorType::InvalidHTTPHeader, OrErr, Result, http::RequestHeader};
 
 use super::Order;
 use crate::{
     cache::{
-        Stored,
         store::Variation,
-        stored::{VIA_SELF, value},
+        stored::{HeadFields, VIA_SELF, value},
     },
     door::forward::request::forwarded_for,
     edge::decide::FORWARDED_URL,
@@ -112,11 +112,13 @@ pub(super) fn is_all_of(order: &Order, sent: &HeaderMap) -> bool {
         })
 }
 
-/// Composes the request. `stored` is validated where there is one.
+/// Composes the request. The stored response is validated by all that it has for that; or others, which
+/// the shop may choose from, by their entity tags (RFC 9111 §4.3.1).
 pub(super) fn compose(
     order: &Order,
     variation: Option<&Variation>,
-    stored: Option<&Stored>,
+    stored: Option<HeadFields<'_>>,
+    others: &[HeadFields<'_>],
 ) -> Result<Composed> {
     let fetch = &order.fetch;
     let mut sent = HeaderMap::new();
@@ -167,9 +169,21 @@ pub(super) fn compose(
     )?;
     header.insert_header(VIA, VIA_SELF)?;
     if let Some(stored) = stored {
-        for (name, value) in http_caching::conditions(&stored.fields()) {
+        for (name, value) in http_caching::conditions(&stored) {
             header.insert_header(name, value)?;
         }
+    }
+    let mut tags: Vec<Vec<u8>> = Vec::new();
+    for fields in others {
+        fields.for_each(&ETAG, &mut |tag| tags.push(tag.to_vec()));
+    }
+    if !tags.is_empty() {
+        tags.dedup();
+        let list = HeaderValue::from_bytes(&tags.join(&b", "[..]));
+        header.insert_header(
+            IF_NONE_MATCH,
+            list.or_err(InvalidHTTPHeader, "entity tags")?,
+        )?;
     }
     Ok(Composed { header, sent })
 }

@@ -113,7 +113,7 @@ impl CacheMetrics {
         set(&self.evictions, "memory", store.evicted());
         self.purge_records.set(whole(store.purges.len() as u64));
         self.waiting.set(whole(shared.keeper().waiting()));
-        self.left.set(whole(shared.keeper().dropped()));
+        self.left.set(whole(shared.keeper().left()));
         let Some(disk) = &shared.disk else { return };
         let stats = disk.stats();
         set(&self.responses, "disk", stats.objects);

@@ -9,6 +9,7 @@ mod client;
 mod edge;
 mod h2;
 mod origin;
+mod parts;
 mod tools;
 
 mod admin;

@@ -48,6 +48,15 @@ pub(crate) fn check(response: &ResponseHeader, upgrade_asked: bool) -> Result<()
     }
 }
 
+/// What a shop tells caches like us, and visitors need not know.
+const FOR_CACHES: [&str; 5] = [
+    "surrogate-key",
+    "cache-tag",
+    "surrogate-control",
+    "x-accel-expires",
+    "dhal-cache-control",
+];
+
 /// How the store took part: it did not.
 pub(super) fn outcome(handover: &Handover) -> Outcome {
     Outcome::Forwarded {
@@ -78,6 +87,9 @@ pub(super) fn complete(response: &mut ResponseHeader, exchange: &Exchange) -> Re
     response.append_header(VIA, VIA_SELF)?;
     response.insert_header(X_REQUEST_ID, value(&handover.request_id))?;
     if handover.forward.route.policy.is_some() {
+        for name in FOR_CACHES {
+            response.remove_header(name);
+        }
         if let Some(status) = outcome(handover).field_value(None, None) {
             response.append_header(CACHE_STATUS, status)?;
         }

@@ -108,9 +108,12 @@ fn put_head(out: &mut BytesMut, outgoing: &Outgoing<'_>, manner: &Manner<'_>, fr
     if !matches!(outgoing.answer, Answer::Whole) {
         put_special_head(out, outgoing);
     }
-    out.put_slice(b"age: ");
-    out.put_slice(itoa::Buffer::new().format(outgoing.age).as_bytes());
-    out.put_slice(b"\r\ncache-status: ");
+    if let Some(age) = outgoing.age {
+        out.put_slice(b"age: ");
+        out.put_slice(itoa::Buffer::new().format(age).as_bytes());
+        out.put_slice(b"\r\n");
+    }
+    out.put_slice(b"cache-status: ");
     outgoing
         .outcome
         .put(outgoing.ttl, outgoing.key.as_deref(), out);

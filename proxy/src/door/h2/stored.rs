@@ -191,7 +191,9 @@ impl Request<'_> {
         if outgoing.status() == 304 {
             header.remove_header(&CONTENT_LENGTH);
         }
-        header.insert_header(AGE, outgoing.age).ok()?;
+        if let Some(age) = outgoing.age {
+            header.insert_header(AGE, age).ok()?;
+        }
         let status = outgoing.outcome;
         if let Some(status) = status.field_value(outgoing.ttl, outgoing.key.as_deref()) {
             header.append_header(CACHE_STATUS, status).ok()?;
