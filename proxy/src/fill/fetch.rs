@@ -431,7 +431,8 @@ impl Task {
                 let content = (!stored.is_on_disk()).then_some(&content[..]);
                 // Under the key of this visitor's variant, even if another's was confirmed.
                 let key = &self.flight.key;
-                let mut new = Stored::new(key, &header, content, length, judged);
+                let new = Stored::new(key, &header, content, length, judged);
+                let mut new = new.with_born(stored.born());
                 if let Some(encoded) = stored.encoded()
                     && let Some(encoded) =
                         compress::Encoded::of(&new, encoded.contents().map(|c| c.cloned()))
