@@ -267,12 +267,8 @@ fn what_expired_meanwhile_is_validated_and_what_changes_is_written_down() {
     passed(stored, Duration::from_millis(1_100));
     edge.restart(Signal::SIGKILL);
     let answer = edge.get("/");
-    assert_eq!(
-        answer.cache(),
-        "dhal; fwd=stale; fwd-status=304; stored",
-        "{:?}",
-        answer.fields
-    );
+    let status = answer.cache();
+    assert!(status.ends_with("; fwd-status=304; stored"), "{status}");
     assert!(answer.body == noise(20_000, 4));
     assert_eq!(answer.field("x-stock"), Some("6"));
     kept(&edge, 1);
@@ -285,6 +281,36 @@ fn what_expired_meanwhile_is_validated_and_what_changes_is_written_down() {
         assert_eq!(answer.count("via"), 1);
     }
     assert_eq!(shop.count("/"), 2);
+}
+
+#[test]
+fn a_confirmation_is_not_written_over_earlier_content() {
+    // The second page takes long to compress, and is confirmed meanwhile.
+    let digits = |byte: u8| [byte & 7, byte >> 3 & 7].map(|digit| digit + b'0');
+    let second: Vec<u8> = noise(2_000_000, 5).into_iter().flat_map(digits).collect();
+    let whole = second.clone();
+    let shop = Origin::start(move |r| {
+        let answer = match (r.nth, r.field("if-none-match")) {
+            (1, _) => page("first").field("ETag", "\"v1\""),
+            (_, Some("\"v2\"")) => page("").status(304).field("ETag", "\"v2\""),
+            _ => page(second.clone()).field("ETag", "\"v2\""),
+        };
+        answer.field("Cache-Control", "no-cache, max-age=600")
+    });
+    let mut edge = Edge::start(&with_disk(&shop, ""));
+    edge.get("/");
+    kept(&edge, 1);
+    assert!(edge.get("/").body == whole);
+    let confirmed = edge.ask("HEAD", "/", &[]);
+    assert!(confirmed.cache().contains("fwd-status=304"), "{confirmed:?}");
+    kept(&edge, 1);
+    for _ in 0..2 {
+        edge.restart(Signal::SIGKILL);
+        let answer = edge.get("/");
+        assert_eq!(answer.field("etag"), Some("\"v2\""));
+        assert!(answer.body == whole);
+        kept(&edge, 1);
+    }
 }
 
 #[test]
