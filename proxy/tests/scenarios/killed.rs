@@ -282,7 +282,7 @@ fn purge(play: &Play, socket: &Path, seed: u64) {
             }
             play.purges.fetch_add(1, SeqCst);
         }
-        thread::sleep(Duration::from_millis(3));
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
