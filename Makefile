@@ -1,13 +1,13 @@
 # The commands a person types. CI runs the same ones.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test bench bench-quick
+.PHONY: help deps demo demo-stop test bench bench-quick bench-store bench-store-quick
 
 # A target folder outside the checkout survives a fresh clone: set CARGO_TARGET_DIR.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## Show these commands
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
 
 deps: ## Install what the build lacks (by apt, as root)
 	@tools/deps.sh build
@@ -32,3 +32,13 @@ bench-quick: deps ## The same with short rounds; about two minutes
 	@tools/deps.sh bench
 	cargo build --release --locked -p dhal
 	python3 benches/run.py --quick --dhal $(TARGET)/release/dhal
+
+bench-store: deps ## What the store costs with up to a million responses; about eight minutes, 12 GiB
+	@tools/deps.sh bench
+	cargo build --release --locked -p dhal
+	python3 benches/store.py --dhal $(TARGET)/release/dhal --markdown benches/results/store.md
+
+bench-store-quick: deps ## The same with ten thousand; under a minute
+	@tools/deps.sh bench
+	cargo build --release --locked -p dhal
+	python3 benches/store.py --quick --dhal $(TARGET)/release/dhal

@@ -1,6 +1,7 @@
 """What a server used: CPU time and memory of all its processes and threads, as the kernel accounts them."""
 
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,3 +73,25 @@ class Spent:
 def core_ticks(core: int) -> tuple[int, int]:
     """Busy and stolen ticks of a core until now."""
     return parse_core_ticks((PROC / "stat").read_text(), core)
+
+
+def process_seconds(pid: int) -> float:
+    """CPU time of a process: what schedstat says of its threads, and of those that have ended."""
+    # The clock of another process, as clock_getcpuclockid makes it: its id inverted, and "scheduled time".
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def rss_bytes(pid: int) -> int:
+    """Resident memory of a process."""
+    found = re.search(r"^VmRSS:\s+(\d+) kB$", (PROC / str(pid) / "status").read_text(), re.MULTILINE)
+    if not found:
+        raise ValueError("a process without VmRSS")
+    return int(found[1]) * 1024
+
+
+def available_bytes() -> int:
+    """Memory that the machine could give without swapping."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", (PROC / "meminfo").read_text(), re.MULTILINE)
+    if not found:
+        raise ValueError("/proc/meminfo without MemAvailable")
+    return int(found[1]) * 1024

@@ -240,7 +240,8 @@ def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
 
 
 @contextmanager
-def _launched(commands: list[Command], core: int, output: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+def launched(commands: list[Command], core: int, output: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes pinned to a core, stopped at the end."""
     processes: list[subprocess.Popen[bytes]] = []
     try:
         with output.open("wb") as file:
@@ -261,7 +262,7 @@ def running(kind: str, site: Site, work: Work) -> Iterator[Server]:
         directory.mkdir()
         place = Place(site, directory, free_port(), free_port())
         output = directory / "output"
-        processes = stack.enter_context(_launched(KINDS[kind](place, work), site.server_core, output))
+        processes = stack.enter_context(launched(KINDS[kind](place, work), site.server_core, output))
         server = Server(kind, place, processes)
         deadline = time.monotonic() + START_SECONDS
         while wrong := server.check(work, expect_hit=False):
@@ -292,7 +293,7 @@ def origin(site: Site) -> Iterator[Origin]:
     """The origin, on the core of the load generator."""
     place = Place(site, site.directory, 0, 0)
     command = ["nginx", "-c", str(place.configure("origin.conf")), "-e", str(site.directory / "error.log")]
-    with _launched([command], site.load_core, site.directory / "output"):
+    with launched([command], site.load_core, site.directory / "output"):
         started = Origin(site.origin_port)
         deadline = time.monotonic() + START_SECONDS
         while True:

@@ -98,11 +98,21 @@ impl Files {
     /// Replaces the meta of an object and keeps its sections. False if there is no such object, or
     /// another one has taken its place meanwhile.
     pub fn replace_meta(&self, key: &[u8], meta: &[u8]) -> Result<bool, Trouble> {
+        self.replace_meta_if(key, meta, &|_| true)
+    }
+
+    /// The same, only if `fits` says yes to the meta that is there. False if it does not.
+    pub fn replace_meta_if(
+        &self,
+        key: &[u8],
+        meta: &[u8],
+        fits: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<bool, Trouble> {
         let id = folder::id(key);
         let Some(Found { file, identity, contents, .. }) = self.find(&id, true)? else {
             return Ok(false);
         };
-        if contents.key != key {
+        if contents.key != key || !fits(&contents.meta) {
             return Ok(false);
         }
         let frame = Frame::new(&id, key, meta, &contents.lengths, &contents.checksums)?;

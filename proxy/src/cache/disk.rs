@@ -5,8 +5,8 @@
 //! log, never an answer to a visitor.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::{Duration, UNIX_EPOCH},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -29,9 +29,12 @@ pub struct Disk {
     max_object: u64,
     /// Trouble there was, besides damaged objects.
     errors: AtomicU64,
-    /// The last attempt to write failed; said once until one succeeds.
-    troubled: AtomicBool,
+    /// When the last attempt failed, in milliseconds since 1970; 0 once that is over.
+    troubled: AtomicU64,
 }
+
+/// After so long without trouble it is over. A full file system takes every other write.
+const OVER: Duration = Duration::from_secs(5);
 
 /// What lies under a key.
 pub enum Loaded {
@@ -49,6 +52,9 @@ struct Meta {
     status: Option<u16>,
     #[serde(rename = "t", default)]
     response_time: u64,
+    /// When the content came.
+    #[serde(rename = "b", default)]
+    born: u64,
     #[serde(rename = "i", default)]
     initial_age: u64,
     /// Lifetime and stale windows in seconds.
@@ -96,6 +102,7 @@ fn meta_of(stored: &Stored) -> Vec<u8> {
     let meta = Meta {
         status: Some(stored.status()),
         response_time: millis(stored.response_time()),
+        born: stored.born(),
         initial_age: u64::try_from(stored.initial_age().as_millis()).unwrap_or(u64::MAX),
         lifetimes: [
             lifetimes.lifetime,
@@ -128,7 +135,7 @@ impl Disk {
             })?,
             max_object: config.max_object,
             errors: AtomicU64::new(0),
-            troubled: AtomicBool::new(false),
+            troubled: AtomicU64::new(0),
         })
     }
 
@@ -167,7 +174,8 @@ impl Disk {
 
     fn note(&self, what: &str, trouble: &Trouble) {
         self.errors.fetch_add(1, Ordering::Relaxed);
-        if !self.troubled.swap(true, Ordering::Relaxed) {
+        let now = millis(SystemTime::now()).max(1);
+        if self.troubled.swap(now, Ordering::Relaxed) == 0 {
             tracing::error!(%trouble, "the disk tier {what}; serving goes on without it");
         }
     }
@@ -175,7 +183,11 @@ impl Disk {
     fn noted<T>(&self, what: &str, result: Result<T, Trouble>) -> Option<T> {
         match result {
             Ok(done) => {
-                if self.troubled.swap(false, Ordering::Relaxed) {
+                let last = self.troubled.load(Ordering::Relaxed);
+                if last > 0
+                    && super::purge::since(last, SystemTime::now()) > OVER
+                    && self.troubled.swap(0, Ordering::Relaxed) > 0
+                {
                     tracing::info!("the disk tier works again");
                 }
                 Some(done)
@@ -243,6 +255,7 @@ impl Disk {
         let head = Bytes::copy_from_slice(head);
         let content = content.as_ref().map(std::slice::from_ref);
         let stored = Stored::from_head(key, &head, status, content, length, judged);
+        let stored = stored.with_born(meta.born);
         let mut contents = [None, None, None];
         for (section, at) in meta.codings.iter().enumerate() {
             let slot = contents.get_mut(*at)?;
@@ -268,7 +281,11 @@ impl Disk {
 
     /// Writes down what has changed of a response whose content is there already. Blocks.
     pub fn save_meta(&self, stored: &Stored) {
-        let replaced = self.files.replace_meta(stored.key(), &meta_of(stored));
+        // What lies there may be the content of an earlier one.
+        let fits =
+            |there: &[u8]| decode(there).is_some_and(|(meta, _)| meta.born == stored.born());
+        let meta = meta_of(stored);
+        let replaced = self.files.replace_meta_if(stored.key(), &meta, &fits);
         if self.noted("cannot be written", replaced) == Some(false) && !stored.is_on_disk() {
             self.save(stored);
         }
@@ -279,6 +296,7 @@ impl Disk {
         let meta = Meta {
             status: None,
             response_time: 0,
+            born: 0,
             initial_age: 0,
             lifetimes: [0; 3],
             always_validate: false,
@@ -311,7 +329,7 @@ impl Disk {
     pub fn open_content(&self, stored: &Stored) -> Option<Object> {
         let object = self.noted("cannot be read", self.files.get(stored.key()))??;
         let same = decode(object.meta()).is_some_and(|(meta, _)| {
-            meta.response_time == millis(stored.response_time())
+            meta.born == stored.born()
                 && object.section_lengths().first() == Some(&stored.content_length())
         });
         same.then_some(object)

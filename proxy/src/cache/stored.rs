@@ -36,6 +36,8 @@ pub struct Stored {
     stale_if_error: u32,
     /// Milliseconds since 1970.
     response_time: u64,
+    /// When its content came, in milliseconds since 1970, however often it was validated since.
+    born: u64,
     /// Milliseconds.
     initial_age: u64,
     /// What purges it.
@@ -157,6 +159,7 @@ impl Stored {
             stale_while_revalidate: clamp(rules.lifetimes.stale_while_revalidate.as_secs()),
             stale_if_error: clamp(rules.lifetimes.stale_if_error.as_secs()),
             response_time: millis(response_time),
+            born: millis(response_time),
             initial_age: u64::try_from(rules.age.as_millis()).unwrap_or(u64::MAX),
             checked: AtomicU64::new(stamp.seq),
             stamp,
@@ -179,6 +182,16 @@ impl Stored {
             encoded: Some(Box::new(encoded)),
             ..*self
         }
+    }
+
+    /// The same response with content that came earlier.
+    pub fn with_born(self, born: u64) -> Self {
+        Self { born, ..self }
+    }
+
+    /// When its content came, in milliseconds since 1970.
+    pub fn born(&self) -> u64 {
+        self.born
     }
 
     /// The key it stands under, that of its variant where it varies.

@@ -34,7 +34,7 @@ use crate::{
         Stored, compress,
         disk::Loaded,
         store::Variation,
-        stored::{Judged, field_map, stored_header},
+        stored::{Judged, field_map, millis, stored_header},
     },
     door::forward::response,
     respond::failure::Failure,
@@ -97,6 +97,9 @@ impl Task {
             return;
         }
         let stored = shared.store.get(&self.flight.key);
+        if self.part.is_none() && stored.as_deref().is_some_and(|s| self.came_meanwhile(s)) {
+            return self.flight.set_stage(Stage::Again);
+        }
         // Those for other visitors may be what this one is to get, too (RFC 9111 §4.3.1).
         let others = match (&stored, &self.variation) {
             (None, Some(variation)) => variation.variants(&shared.store),
@@ -179,6 +182,14 @@ impl Task {
             }
             Ok(None) | Err(_) => false,
         }
+    }
+
+    /// Whether another fetch has just brought what this one is for: it landed after this request had
+    /// looked into the store, and before it could be joined.
+    fn came_meanwhile(&self, stored: &Stored) -> bool {
+        let now = SystemTime::now();
+        millis(stored.response_time()) >= millis(self.order.began.wall)
+            && self.filler.reuse(&self.order, stored, now) == Reuse::Fresh
     }
 
     fn fail(&self, stored: Option<&Stored>, failure: Failure) {
@@ -440,7 +451,8 @@ impl Task {
                 let content = (!stored.is_on_disk()).then_some(&content[..]);
                 // Under the key of this visitor's variant, even if another's was confirmed.
                 let key = &self.flight.key;
-                let mut new = Stored::new(key, &header, content, length, judged);
+                let new = Stored::new(key, &header, content, length, judged);
+                let mut new = new.with_born(stored.born());
                 if compresses
                     && let Some(encoded) = stored.encoded()
                     && let Some(encoded) =

@@ -251,6 +251,8 @@ impl Filler {
                 self.refresh(order, &stored, now);
                 Outcome::HitStale
             }
+            // The shop has just failed; content on the disk comes this way.
+            Reuse::IfError if stored.rests(now) => Outcome::HitStaleError,
             // What has just come for this request answers it, however short its life is.
             _ if waited && order.fetch.validate && stored.response_time() >= order.began.wall => {
                 Outcome::Hit

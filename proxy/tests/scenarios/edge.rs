@@ -112,14 +112,17 @@ impl Site {
 
     /// Starts the edge without waiting for it.
     pub(crate) fn spawn(self) -> Edge {
+        let child = self.run();
+        Edge { site: self, child }
+    }
+
+    fn run(&self) -> Child {
         let file = |name| File::create(self.path(name)).expect("a log");
-        let child = self
-            .command(&["run"])
+        self.command(&["run"])
             .stdout(file("stdout"))
             .stderr(file("stderr"))
             .spawn()
-            .expect("dhal starts");
-        Edge { site: self, child }
+            .expect("dhal starts")
     }
 }
 
@@ -152,14 +155,26 @@ impl Edge {
 
     pub(crate) fn start_at(site: Site) -> Self {
         let mut edge = site.spawn();
+        edge.become_ready();
+        edge
+    }
+
+    fn become_ready(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        while !edge.stderr().contains("ready") {
-            let gone = edge.child.try_wait().expect("its state");
-            assert!(gone.is_none(), "the edge ended: {}", edge.stderr());
+        while !self.stderr().contains("ready") {
+            let gone = self.child.try_wait().expect("its state");
+            assert!(gone.is_none(), "the edge ended: {}", self.stderr());
             assert!(Instant::now() < deadline, "the edge is not ready in time");
             thread::sleep(Duration::from_millis(5));
         }
-        edge
+    }
+
+    /// Ends it with a signal, and starts it again in the same place.
+    pub(crate) fn restart(&mut self, signal: Signal) {
+        self.signal(signal);
+        self.wait();
+        self.child = self.site.run();
+        self.become_ready();
     }
 
     /// Its process.
