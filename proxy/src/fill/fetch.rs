@@ -43,13 +43,8 @@ use crate::{
 
 /// After a refresh that failed the stored response is served without another try for so long.
 const REST: Duration = Duration::from_secs(1);
-/// What is read of an answer that nobody wants, so that the connection can be used again.
-const DRAINED: u64 = 64 * 1024;
-const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// Why a response is not stored that would be if it were smaller.
 const TOO_LARGE: &str = "too-large";
-/// Interim answers to one request.
-const MAX_INTERIM: usize = 16;
 
 /// A fetch and all it needs.
 pub(super) struct Task {
@@ -72,19 +67,6 @@ impl Drop for Landing {
         }
         self.0.end_if_open();
     }
-}
-
-/// A server that answers.
-pub(super) struct Answer {
-    session: HttpSession,
-    peer: HttpPeer,
-    pub(super) header: ResponseHeader,
-    /// Content that was read already.
-    ahead: Bytes,
-    at_work: AtWork,
-    /// When it was asked.
-    pub(super) sent_at: SystemTime,
-    upstream: Arc<Upstream>,
 }
 
 impl Task {
@@ -206,162 +188,6 @@ impl Task {
         self.flight.set_stage(Stage::Failed(failure));
     }
 
-    /// Asks one server after the other until one answers.
-    async fn ask(&self, request: &RequestHeader) -> Result<Answer, Failure> {
-        let upstream = self.upstream();
-        upstream.budget.request();
-        let mut tried = Vec::new();
-        let mut asked = Asked::default();
-        loop {
-            let tick = self.filler.tick();
-            let key = &self.order.fetch.key;
-            let chosen = upstream
-                .choose(&tried, key, tick)
-                .or_else(|| upstream.choose(&[], key, tick));
-            let Some(index) = chosen else {
-                return Err(Failure::unavailable());
-            };
-            asked.attempts += 1;
-            let at_work = AtWork::new(index, &upstream.servers[index], tick);
-            let result = self.ask_one(index, at_work, request).await;
-            let now = self.filler.tick();
-            let name = upstream.servers[index].name.clone();
-            asked.server = Some((name, now.saturating_sub(tick)));
-            self.flight.set_asked(asked.clone());
-            let (error, stage) = match result {
-                Ok(answer) => return Ok(answer),
-                Err(failed) => failed,
-            };
-            let timed_out = matches!(
-                error.etype(),
-                ErrorType::ReadTimedout | ErrorType::WriteTimedout
-            );
-            // A pooled connection that the server closed at the moment of reuse is nobody's fault.
-            let pool_race = stage == Step::Reused && !timed_out;
-            if stage == Step::Connect {
-                upstream.servers[index].state.refused(now);
-            }
-            if !pool_race {
-                upstream.failed(index, now);
-                tried.push(index);
-            }
-            let free = stage == Step::Connect || pool_race;
-            let again = (stage == Step::Connect || !timed_out)
-                && asked.attempts <= upstream.retry.attempts
-                && (free || upstream.budget.take());
-            if !again {
-                return Err(Failure::of(&error));
-            }
-            let retries = &self.shared().metrics.retries;
-            retries.with_label_values(&[&upstream.name]).inc();
-        }
-    }
-
-    /// Asks for the content from a place on, of an answer that broke off there. `None` where what comes
-    /// is none of it.
-    pub(super) async fn ask_again(&self, broken: &ResponseHeader, from: u64) -> Option<Answer> {
-        let composed = request::compose(&self.order, self.variation.as_deref(), None, &[]);
-        let mut header = composed.ok()?.header;
-        let tag = broken.headers.get(ETAG);
-        if let Some(tag) = tag.filter(|tag| !tag.as_bytes().starts_with(b"W/")) {
-            header.insert_header(RANGE, format!("bytes={from}-")).ok()?;
-            header.insert_header(IF_RANGE, tag.clone()).ok()?;
-        }
-        let answer = self.ask(&header).await.ok()?;
-        let (old, new) = (&broken.headers, &answer.header.headers);
-        let same = if answer.header.status == StatusCode::PARTIAL_CONTENT {
-            let range = new.get(CONTENT_RANGE).map(|value| value.as_bytes());
-            let range = range.and_then(http_caching::ContentRange::parse);
-            let complete = content_length(broken);
-            http_caching::combines(old, new)
-                && range.is_some_and(|range| {
-                    range.first == from
-                        && complete.is_none_or(|c| range.complete == Some(c) && range.last + 1 == c)
-                        && range.complete == Some(range.last + 1)
-                })
-        } else {
-            let told = [
-                CONTENT_LENGTH,
-                CONTENT_TYPE,
-                CONTENT_ENCODING,
-                ETAG,
-                LAST_MODIFIED,
-            ];
-            answer.header.status == broken.status
-                && told.iter().all(|name| old.get(name) == new.get(name))
-        };
-        if !same {
-            answer.discard(&self.filler).await;
-            return None;
-        }
-        Some(answer)
-    }
-
-    async fn ask_one(
-        &self,
-        index: usize,
-        at_work: AtWork,
-        request: &RequestHeader,
-    ) -> std::result::Result<Answer, (Box<Error>, Step)> {
-        let upstream = self.upstream();
-        let timeouts = &upstream.timeouts;
-        let mut peer = HttpPeer::new(upstream.servers[index].address, false, String::new());
-        peer.options.connection_timeout = Some(timeouts.connect);
-        peer.options.total_connection_timeout = Some(timeouts.connect);
-        peer.options.idle_timeout = Some(timeouts.idle);
-        let by_server = |mut error: Box<Error>| {
-            error.esource = ErrorSource::Upstream;
-            error
-        };
-        let (mut session, reused) = self
-            .filler
-            .connector
-            .get_http_session(&peer)
-            .await
-            .map_err(|error| (by_server(error), Step::Connect))?;
-        let step = if reused { Step::Reused } else { Step::Exchange };
-        session.set_read_timeout(Some(timeouts.response));
-        session.set_write_timeout(Some(timeouts.response));
-        let sent_at = SystemTime::now();
-        let exchange = async {
-            session
-                .write_request_header(Box::new(request.clone()))
-                .await?;
-            session.finish_request_body().await?;
-            for _ in 0..MAX_INTERIM {
-                session.read_response_header().await?;
-                let Some(header) = session.response_header() else {
-                    break;
-                };
-                if !header.status.is_informational() {
-                    let header = header.clone();
-                    response::check(&header, false)?;
-                    return Ok(header);
-                }
-                if header.status == StatusCode::SWITCHING_PROTOCOLS {
-                    response::check(header, false)?;
-                }
-                self.flight.add_interim(header.clone());
-            }
-            Error::e_explain(ErrorType::InvalidHTTPHeader, "no final answer")
-        };
-        match exchange.await {
-            Ok(header) => Ok(Answer {
-                session,
-                peer,
-                header,
-                ahead: Bytes::new(),
-                at_work,
-                sent_at,
-                upstream: Arc::clone(upstream),
-            }),
-            Err(error) => {
-                session.shutdown().await;
-                Err((by_server(error), step))
-            }
-        }
-    }
-
     /// The head of an answer is here.
     async fn answered(&self, answer: Answer, stored: Option<Arc<Stored>>, others: &[Arc<Stored>]) {
         let now = SystemTime::now();
@@ -402,90 +228,6 @@ impl Task {
 
     fn may_answer_instead(&self, stored: &Stored, now: SystemTime) -> bool {
         !matches!(self.filler.reuse(&self.order, stored, now), Reuse::Validate)
-    }
-
-    /// A `304` to our own conditions (RFC 9111 §4.3.3).
-    async fn confirmed(&self, answer: Answer, stored: &Arc<Stored>, now: SystemTime) {
-        let fresh = answer.header.headers.clone();
-        let sent_at = answer.sent_at;
-        answer.release(&self.filler).await;
-        if !http_caching::confirms(&stored.fields(), &fresh) {
-            // It speaks of something else: once more, without conditions (§4.3.4).
-            self.shared().store.remove(stored);
-            return self.flight.set_stage(Stage::Again);
-        }
-        let head = stored.head();
-        let mut fields = field_map(&head);
-        // The last one is ours, and is added anew.
-        let via: Vec<_> = fields.get_all(VIA).iter().cloned().collect();
-        fields.remove(VIA);
-        for value in via.split_last().map_or(&[][..], |(_, others)| others) {
-            fields.append(VIA, value.clone());
-        }
-        http_caching::update_stored(&mut fields, &fresh);
-        let mut header = match ResponseHeader::build_no_case(stored.status(), Some(fields.len())) {
-            Ok(header) => header,
-            Err(_) => return,
-        };
-        for (name, value) in &fields {
-            let _ = header.append_header(name.clone(), value.clone());
-        }
-        let judged = self.judge(&header, sent_at, now);
-        if judged
-            .as_ref()
-            .is_ok_and(|j| !self.tells_apart(&j.rules.vary))
-        {
-            // It is not for all any more, and nobody knows whom it is for (RFC 9111 §4.1).
-            self.shared().store.remove(stored);
-            return self.flight.set_stage(Stage::Again);
-        }
-        let updated = match judged {
-            Ok(judged) => {
-                let length = stored.content_length();
-                let mut header = stored_header(&header, Some(length), &judged.rules.excluded, now);
-                let compresses = self.compresses(&header, Some(length));
-                if compresses {
-                    compress::vary_on_encoding(&mut header);
-                }
-                let content = [stored.content()];
-                let content = (!stored.is_on_disk()).then_some(&content[..]);
-                // Under the key of this visitor's variant, even if another's was confirmed.
-                let key = &self.flight.key;
-                let new = Stored::new(key, &header, content, length, judged);
-                let mut new = new.with_born(stored.born());
-                if compresses
-                    && let Some(encoded) = stored.encoded()
-                    && let Some(encoded) =
-                        compress::Encoded::of(&new, encoded.contents().map(|c| c.cloned()))
-                {
-                    new = new.with_encoded(encoded);
-                }
-                let new = Arc::new(new);
-                self.shared().store.put(Arc::clone(&new));
-                if *stored.key() == *new.key() {
-                    self.shared().keep_meta(&new);
-                } else {
-                    self.shared().keep(&new, false, None);
-                }
-                if let Some(variation) = &self.variation {
-                    variation.note(&new);
-                }
-                new
-            }
-            Err(_) => {
-                // What the shop confirms it may answer with now, but not again.
-                self.shared().store.remove(stored);
-                self.shared().forget_on_disk(stored.key());
-                Arc::clone(stored)
-            }
-        };
-        self.flight.set_stage(Stage::Stored(updated, true));
-    }
-
-    /// Whether the answers to such a fetch are told apart by all these fields.
-    fn tells_apart(&self, vary: &[http::HeaderName]) -> bool {
-        let known = self.variation.as_deref().map_or(&[][..], |v| &v.fields);
-        request::significant(vary).is_some_and(|vary| vary.iter().all(|name| known.contains(name)))
     }
 
     /// Whether an answer may be stored, and for how long.
@@ -689,89 +431,9 @@ impl Task {
     }
 }
 
-/// How far an exchange had come when it failed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Connect,
-    /// On a connection that had been used before.
-    Reused,
-    Exchange,
-}
-
-impl Answer {
-    /// The next piece of content.
-    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>> {
-        match std::mem::take(&mut self.ahead) {
-            ahead if ahead.is_empty() => self.session.read_response_body().await,
-            ahead => Ok(Some(ahead)),
-        }
-    }
-
-    /// What was read beyond what was wanted.
-    pub(super) fn put_back(&mut self, ahead: Bytes) {
-        self.ahead = ahead;
-    }
-
-    /// The exchange is complete: the connection is for the next one.
-    pub(super) async fn release(self, filler: &Filler) {
-        let idle = self.upstream.timeouts.idle;
-        filler
-            .connector
-            .release_http_session(self.session, &self.peer, Some(idle))
-            .await;
-    }
-
-    /// The exchange broke while content arrived.
-    pub(super) async fn broke(mut self, filler: &Filler, error: &Error) {
-        self.upstream.failed(self.at_work.index, filler.tick());
-        tracing::warn!(%error, server = self.upstream.servers[self.at_work.index].name, "answer broke off");
-        self.session.shutdown().await;
-    }
-
-    /// Nobody wants the content. What is little is read, so that the connection can be used again.
-    pub(super) async fn discard(mut self, filler: &Filler) {
-        let little = content_length(&self.header).is_some_and(|length| length <= DRAINED);
-        let mut left = DRAINED;
-        let drained = timeout(DRAIN_TIME, async {
-            while little {
-                match self.session.read_response_body().await {
-                    Ok(Some(piece)) => left = left.saturating_sub(piece.len() as u64),
-                    Ok(None) => return true,
-                    Err(_) => return false,
-                }
-                if left == 0 {
-                    return self.session.response_done();
-                }
-            }
-            false
-        });
-        if let Ok(true) = drained.await {
-            self.release(filler).await;
-        } else {
-            self.session.shutdown().await;
-        }
-    }
-}
-
-/// The stored response that a `304` is about (RFC 9111 §4.3.4).
-fn selected<'s>(others: &'s [Arc<Stored>], header: &ResponseHeader) -> Option<&'s Arc<Stored>> {
-    let fields: Vec<_> = others.iter().map(|other| other.fields()).collect();
-    let fields: Vec<&dyn Fields> = fields.iter().map(|f| f as &dyn Fields).collect();
-    others.get(http_caching::select(&fields, &header.headers)?)
-}
-
 /// Statuses of a shop in trouble (RFC 5861 §4).
 fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
-}
-
-/// `Content-Length`; Pingora has refused contradictory ones.
-fn content_length(header: &ResponseHeader) -> Option<u64> {
-    if header.status == StatusCode::NO_CONTENT {
-        return Some(0);
-    }
-    let length = header.headers.get(CONTENT_LENGTH)?;
-    length.to_str().ok()?.parse().ok()
 }
 
 /// Whether the framing says where a response ends, rather than the end of the connection.

@@ -174,7 +174,11 @@ fn a_folder_that_vanishes_is_missed_by_nobody() {
 #[test]
 fn what_cannot_be_written_is_served_all_the_same() {
     let shop = Origin::start(|r| {
-        let content = if r.target.starts_with("/film") { 1_500_000 } else { 5_000 };
+        let content = if r.target.starts_with("/film") {
+            1_500_000
+        } else {
+            5_000
+        };
         page(noise(content, 3)).fresh(600)
     });
     let mut edge = Edge::start(&with_disk(&shop, "max_object = \"1MiB\""));
@@ -286,9 +290,9 @@ fn a_full_disk_harms_nobody() {
         assert_eq!(visitor.head().expect("a head").0, 200);
     }
     gate.open();
-    let readers = visitors.into_iter().map(|mut visitor| {
-        std::thread::spawn(move || visitor.take(6_000_000).expect("all of it"))
-    });
+    let readers = visitors
+        .into_iter()
+        .map(|mut visitor| std::thread::spawn(move || visitor.take(6_000_000).expect("all of it")));
     let readers: Vec<_> = readers.collect();
     for reader in readers {
         assert!(reader.join().expect("read") == noise(6_000_000, 4));
