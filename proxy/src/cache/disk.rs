@@ -282,8 +282,7 @@ impl Disk {
     /// Writes down what has changed of a response whose content is there already. Blocks.
     pub fn save_meta(&self, stored: &Stored) {
         // What lies there may be the content of an earlier one.
-        let fits =
-            |there: &[u8]| decode(there).is_some_and(|(meta, _)| meta.born == stored.born());
+        let fits = |there: &[u8]| decode(there).is_some_and(|(meta, _)| meta.born == stored.born());
         let meta = meta_of(stored);
         let replaced = self.files.replace_meta_if(stored.key(), &meta, &fits);
         if self.noted("cannot be written", replaced) == Some(false) && !stored.is_on_disk() {

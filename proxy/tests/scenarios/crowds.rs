@@ -133,7 +133,11 @@ fn a_thousand_wait_for_one_revalidation() {
     let gate = Gate::default();
     let closed = gate.clone();
     let shop = Origin::start(move |r| match r.field("if-none-match") {
-        Some("\"v\"") => page("").status(304).field("ETag", "\"v\"").fresh(600).when(&closed),
+        Some("\"v\"") => page("")
+            .status(304)
+            .field("ETag", "\"v\"")
+            .fresh(600)
+            .when(&closed),
         _ => page("confirmed").field("ETag", "\"v\"").fresh(1),
     });
     let edge = Edge::start_tls(&patient(&shop));

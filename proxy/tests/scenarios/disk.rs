@@ -302,7 +302,10 @@ fn a_confirmation_is_not_written_over_earlier_content() {
     kept(&edge, 1);
     assert!(edge.get("/").body == whole);
     let confirmed = edge.ask("HEAD", "/", &[]);
-    assert!(confirmed.cache().contains("fwd-status=304"), "{confirmed:?}");
+    assert!(
+        confirmed.cache().contains("fwd-status=304"),
+        "{confirmed:?}"
+    );
     kept(&edge, 1);
     for _ in 0..2 {
         edge.restart(Signal::SIGKILL);
@@ -378,7 +381,10 @@ fn the_disk_is_bounded() {
     assert!(bytes <= Some(1_048_576.0), "{bytes:?}");
     assert!(edge.metric("dhal_cache_evictions{tier=\"disk\"}") >= Some(30.0));
     let files = objects(&edge);
-    let sum: u64 = files.iter().map(|f| f.metadata().map_or(0, |m| m.len())).sum();
+    let sum: u64 = files
+        .iter()
+        .map(|f| f.metadata().map_or(0, |m| m.len()))
+        .sum();
     assert!(sum <= 1_048_576, "{sum}");
     edge.restart(Signal::SIGKILL);
     assert!(edge.get("/49").is_hit(), "the newest is there");

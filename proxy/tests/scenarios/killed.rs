@@ -197,7 +197,11 @@ fn visit_streams(play: &Play, seed: u64) {
                 let asked: Vec<_> = (0..4).map(|_| dice.below(PAGES)).collect();
                 let floors: Vec<_> = asked.iter().map(|n| play.floors[*n].load(SeqCst)).collect();
                 let ask = |nth: &usize| {
-                    tokio::spawn(exchange(sender.clone(), request("GET", &path(*nth), &[]), None))
+                    tokio::spawn(exchange(
+                        sender.clone(),
+                        request("GET", &path(*nth), &[]),
+                        None,
+                    ))
                 };
                 let tasks: Vec<_> = asked.iter().map(ask).collect();
                 for ((task, nth), floor) in tasks.into_iter().zip(asked).zip(floors) {
@@ -266,8 +270,14 @@ fn purge(play: &Play, socket: &Path, seed: u64) {
                 ),
                 of(part).collect(),
             ),
-            4..=6 => (format!("{{\"tags\": [\"part-{part}\"]}}"), of(part).collect()),
-            7..=12 => (format!("{{\"tags\": [\"other\", \"page-{one}\"]}}"), vec![one]),
+            4..=6 => (
+                format!("{{\"tags\": [\"part-{part}\"]}}"),
+                of(part).collect(),
+            ),
+            7..=12 => (
+                format!("{{\"tags\": [\"other\", \"page-{one}\"]}}"),
+                vec![one],
+            ),
             13..=18 => (format!("{{\"urls\": [{}]}}", urls(one)), vec![one]),
             // What is made stale may answer once more: it sets no floor.
             _ => ("{\"all\": true, \"soft\": true}".to_owned(), Vec::new()),
@@ -289,15 +299,28 @@ fn purge(play: &Play, socket: &Path, seed: u64) {
 fn script(versions: &Arc<Vec<AtomicU64>>) -> impl Fn(&Seen) -> Answer + Send + Sync + use<> {
     let versions = Arc::clone(versions);
     move |r| {
-        let nth: usize = r.target.rsplit('/').next().and_then(|n| n.parse().ok()).expect("a page");
+        let nth: usize = r
+            .target
+            .rsplit('/')
+            .next()
+            .and_then(|n| n.parse().ok())
+            .expect("a page");
         // Read before the pause: what is answered may be old by then.
         let version = versions[nth].load(SeqCst);
         let answer = page(body(nth, version))
             .fresh(600)
             .field("ETag", format!("\"{nth}-{version}\""))
             .field("Surrogate-Key", format!("page-{nth} part-{}", nth % 4));
-        let answer = if nth % 5 == 0 { answer.chunked() } else { answer };
-        if nth % 3 == 0 { answer.after(SLOW) } else { answer }
+        let answer = if nth % 5 == 0 {
+            answer.chunked()
+        } else {
+            answer
+        };
+        if nth % 3 == 0 {
+            answer.after(SLOW)
+        } else {
+            answer
+        }
     }
 }
 

@@ -1,8 +1,7 @@
 //! Bodies larger than memory takes: to the disk while they stream, and back from it.
 
 use std::{
-    fs,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -69,7 +68,11 @@ fn a_film_is_stored_while_it_streams() {
         let first = conn.take(FILM / 4).expect("before the rest is there");
         assert!(first == film[..FILM / 4]);
     }
-    assert!(!edge.metric("dhal_cache_disk_hits_total").is_some_and(|n| n > 0.0));
+    assert!(
+        !edge
+            .metric("dhal_cache_disk_hits_total")
+            .is_some_and(|n| n > 0.0)
+    );
     gate.open();
     let others: Vec<_> = early
         .into_iter()
@@ -99,7 +102,11 @@ fn a_film_is_stored_while_it_streams() {
         assert_eq!(part.field("content-range"), Some(wanted.as_str()));
     }
     assert_eq!(edge.ask("HEAD", "/", &[]).status, 200);
-    assert_eq!(edge.ask("GET", "/", &[("If-None-Match", "\"film\"")]).status, 304);
+    assert_eq!(
+        edge.ask("GET", "/", &[("If-None-Match", "\"film\"")])
+            .status,
+        304
+    );
     assert!(slow.take(FILM).expect("all of it") == film);
     assert_eq!(shop.count("/"), 1);
     assert!(edge.metric("dhal_cache_disk_hits_total") >= Some(6.0));
@@ -120,7 +127,8 @@ fn a_film_over_http2() {
     let film = noise(4 * MIB, 2);
     let gate = Gate::default();
     let (closed, source) = (gate.clone(), film.clone());
-    let shop = Origin::start(move |_| begun(&source, 2 * MIB, "").then(&closed, &source[2 * MIB..]));
+    let shop =
+        Origin::start(move |_| begun(&source, 2 * MIB, "").then(&closed, &source[2 * MIB..]));
     let edge = Edge::start_tls(&plain_with_disk(&shop, SMALL_MEMORY));
     let mut h2 = H2::connect(edge.site.https);
     let asking = || exchange(h2.sender.clone(), request("GET", "/", &[]), None);
@@ -178,7 +186,10 @@ fn without_a_disk_it_passes() {
         }
         let again = edge.get("/");
         assert!(!again.is_hit() && again.body == noise(6 * MIB, 4));
-        assert_eq!(edge.metric("dhal_cache_stored_responses{tier=\"memory\"}"), Some(0.0));
+        assert_eq!(
+            edge.metric("dhal_cache_stored_responses{tier=\"memory\"}"),
+            Some(0.0)
+        );
         let part = edge.ask("GET", "/", &[("Range", "bytes=0-9")]);
         assert!(matches!(part.status, 200 | 206), "{}", part.status);
     }
@@ -188,7 +199,11 @@ fn without_a_disk_it_passes() {
 fn what_is_too_large_for_the_disk_passes() {
     let shop = Origin::start(|r| {
         let film = page(noise(3_000_000, 5)).fresh(600);
-        if r.target == "/chunked" { film.chunked() } else { film }
+        if r.target == "/chunked" {
+            film.chunked()
+        } else {
+            film
+        }
     });
     let config = with_disk(&shop, SMALL_MEMORY).replace("1GiB", "8MiB");
     let edge = Edge::start(&config);
@@ -199,7 +214,10 @@ fn what_is_too_large_for_the_disk_passes() {
     }
     kept(&edge, 0);
     assert_eq!(edge.metric("dhal_cache_disk_errors"), Some(0.0));
-    assert_eq!(edge.metric("dhal_cache_stored_responses{tier=\"disk\"}"), Some(0.0));
+    assert_eq!(
+        edge.metric("dhal_cache_stored_responses{tier=\"disk\"}"),
+        Some(0.0)
+    );
 }
 
 /// A film that is stale after a second, and what the shop says of it then.
@@ -304,4 +322,35 @@ fn a_kill_in_the_midst_leaves_nothing_behind() {
     assert!(!answer.is_hit() && answer.body == whole);
     kept(&edge, 1);
     assert!(edge.get("/").is_hit());
+}
+
+#[test]
+fn a_film_of_another_variant_is_told_apart() {
+    let shop = Origin::start(|r| match r.field("if-none-match") {
+        Some(_) => page("")
+            .status(304)
+            .fresh(600)
+            .field("ETag", "\"film\"")
+            .field("Vary", "Accept-Language"),
+        None => page(noise(3_000_000, 9))
+            .fresh(600)
+            .field("ETag", "\"film\"")
+            .field("Vary", "Accept-Language"),
+    });
+    let edge = Edge::start(&with_disk(&shop, SMALL_MEMORY));
+    let get = |language| edge.ask("GET", "/", &[("Accept-Language", language)]);
+    for language in ["bn", "en"] {
+        for _ in 0..2 {
+            let answer = get(language);
+            assert_eq!(answer.status, 200, "{language}");
+            assert!(answer.body == noise(3_000_000, 9), "{language}");
+        }
+        let asked = shop.count("/");
+        let answer = get(language);
+        assert!(
+            answer.is_hit() && answer.body == noise(3_000_000, 9),
+            "{language}"
+        );
+        assert_eq!(shop.count("/"), asked, "{language}");
+    }
 }

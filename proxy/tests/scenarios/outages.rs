@@ -60,7 +60,11 @@ fn a_shop_that_is_gone_leaves_its_kept_pages() {
     }
     for path in ["/strict", "/window-over", "/own", "/never-seen"] {
         for answer in [edge.get(path), h2.get(path)] {
-            assert!(matches!(answer.status, 502 | 503), "{path}: {}", answer.status);
+            assert!(
+                matches!(answer.status, 502 | 503),
+                "{path}: {}",
+                answer.status
+            );
             assert!(answer.field("x-request-id").is_some(), "{path}");
             assert!(answer.text().contains("<html"), "{path}: {}", answer.text());
         }
@@ -225,7 +229,11 @@ fn what_is_young_unpopular_or_short_lived_is_not() {
         for _ in 0..visits {
             assert!(edge.get("/").is_hit(), "{what}");
         }
-        assert_eq!(edge.metric("dhal_cache_refreshes_total"), Some(0.0), "{what}");
+        assert_eq!(
+            edge.metric("dhal_cache_refreshes_total"),
+            Some(0.0),
+            "{what}"
+        );
         assert_eq!(shop.count("/"), 1, "{what}");
     }
 }

@@ -95,7 +95,10 @@ fn a_url_is_purged_however_its_query_was_keyed() {
         assert!(!get(all[2].0, all[2].1).is_hit(), "{url}");
     }
     fill();
-    purge(&edge, r#"{"urls": ["http://shop.example/a", "http://shop.example/a?x=1"]}"#);
+    purge(
+        &edge,
+        r#"{"urls": ["http://shop.example/a", "http://shop.example/a?x=1"]}"#,
+    );
     for (target, currency) in all {
         assert!(get(target, currency).is_hit(), "another URL: {target}");
     }
@@ -115,9 +118,15 @@ fn both_doors_see_it() {
     ] {
         h2.get("/");
         kept_open.get("/");
-        assert!(h2.get("/").is_hit() && kept_open.get("/").is_hit(), "{order}");
+        assert!(
+            h2.get("/").is_hit() && kept_open.get("/").is_hit(),
+            "{order}"
+        );
         purge(&edge, order);
-        assert!(!h2.get("/").is_hit() && !kept_open.get("/").is_hit(), "{order}");
+        assert!(
+            !h2.get("/").is_hit() && !kept_open.get("/").is_hit(),
+            "{order}"
+        );
     }
 }
 
@@ -167,7 +176,10 @@ fn what_is_made_stale_answers_while_the_shop_fails() {
     edge.get("/soft");
     edge.get("/hard");
     shop.stop();
-    purge(&edge, r#"{"urls": ["http://shop.example/soft"], "soft": true}"#);
+    purge(
+        &edge,
+        r#"{"urls": ["http://shop.example/soft"], "soft": true}"#,
+    );
     purge(&edge, r#"{"urls": ["http://shop.example/hard"]}"#);
     for _ in 0..5 {
         let answer = edge.get("/soft");
@@ -192,7 +204,11 @@ fn a_purge_holds_for_what_is_on_its_way() {
         let shop = Origin::start(move |r| {
             let answer = page(format!("{}", r.nth)).fresh(600);
             let answer = answer.field("Cache-Tag", "tag, more");
-            if r.nth == 1 { answer.when(&opened) } else { answer }
+            if r.nth == 1 {
+                answer.when(&opened)
+            } else {
+                answer
+            }
         });
         let edge = Edge::start(&smallest(&shop));
         let before: Vec<_> = (0..5)
@@ -218,7 +234,11 @@ fn a_purge_holds_for_what_is_on_its_way() {
         }
         assert_eq!(during, if gone { "2" } else { "1" }, "{order}");
         for _ in 0..3 {
-            assert_eq!(edge.get("/").text(), if gone { "2" } else { "1" }, "{order}");
+            assert_eq!(
+                edge.get("/").text(),
+                if gone { "2" } else { "1" },
+                "{order}"
+            );
         }
     }
 }
@@ -239,7 +259,11 @@ fn a_purge_during_the_content_holds_for_those_who_come_after() {
     before.request("GET", "/", &[]);
     assert_eq!(before.head().expect("a head").0, 200);
     purge(&edge, r#"{"all": true}"#);
-    assert_eq!(edge.get("/").text(), "new", "without waiting for the old one");
+    assert_eq!(
+        edge.get("/").text(),
+        "new",
+        "without waiting for the old one"
+    );
     gate.open();
     assert_eq!(before.take(6).expect("whole"), b"oldold");
     for _ in 0..3 {
@@ -273,7 +297,10 @@ fn purges_survive_a_kill() {
             for path in ["/a", "/b"] {
                 let answer = edge.get(path);
                 assert_eq!(answer.text(), format!("{path} 2"), "{order}");
-                assert!(answer.is_hit(), "{order}: the purge is over for what came after");
+                assert!(
+                    answer.is_hit(),
+                    "{order}: the purge is over for what came after"
+                );
             }
         }
     }
@@ -316,7 +343,10 @@ fn purges_are_counted() {
         &edge,
         r#"{"tags": ["a", "b"], "urls": ["http://shop.example/"], "soft": true}"#,
     );
-    purge(&edge, r#"{"prefixes": ["http://shop.example/a", "http://shop.example/b"]}"#);
+    purge(
+        &edge,
+        r#"{"prefixes": ["http://shop.example/a", "http://shop.example/b"]}"#,
+    );
     purge(&edge, r#"{"all": true}"#);
     edge.admin_json("/purge", r#"{"tags": ["a b"]}"#);
     for (by, mode, wanted) in [
@@ -399,14 +429,14 @@ fn a_reload_keeps_what_is_stored_and_what_is_purged() {
         let output = edge.reload(&changed);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("cache.disk") && said.contains("restart"), "{said}");
+        assert!(
+            said.contains("cache.disk") && said.contains("restart"),
+            "{said}"
+        );
         assert!(edge.get("/kept").is_hit());
     }
     assert!(!edge.site.path("elsewhere").exists());
-    assert_eq!(
-        edge.metric("dhal_config_last_reload_successful"),
-        Some(0.0)
-    );
+    assert_eq!(edge.metric("dhal_config_last_reload_successful"), Some(0.0));
     let output = edge.reload(&config);
     assert!(output.status.success(), "{output:?}");
 }
