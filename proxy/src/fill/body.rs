@@ -1,6 +1,6 @@
 //! Content on its way from the shop: to everyone who reads, and into the store.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
@@ -16,7 +16,7 @@ use crate::{
     cache::{
         Stored,
         store::Variation,
-        stored::{Judged, stored_header},
+        stored::{Judged, millis, stored_header},
     },
     shared::Shared,
 };
@@ -131,6 +131,7 @@ pub(super) async fn collect(task: &Task, mut answer: Answer) -> Option<Bytes> {
 /// to those who read it.
 pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
     let filler = &task.filler;
+    let sent_at = answer.sent_at;
     let shared = filler.shared();
     let mut room = Room { shared, taken: 0 };
     let mut keep = Keep::Memory;
@@ -204,11 +205,26 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
         }
     }
     answer.release(filler).await;
+    let keep = match keep {
+        keep if !is_overtaken(task, &plan, sent_at) => keep,
+        Keep::File(spool) => {
+            drop(write(task, spool, arrived).await);
+            Keep::Nowhere
+        }
+        _ => Keep::Nowhere,
+    };
     match keep {
         Keep::Memory => store(task, plan, arrived),
         Keep::File(spool) => finish(task, spool, plan, arrived).await,
         Keep::Nowhere => task.flight.end(Ok(())),
     }
+}
+
+/// Whether others, who would not wait any longer, have been answered with something newer meanwhile.
+fn is_overtaken(task: &Task, plan: &Plan, sent_at: SystemTime) -> bool {
+    let shared = task.filler.shared();
+    let newer = |there: Arc<Stored>| millis(there.response_time()) >= millis(sent_at);
+    !shared.flights.is_current(&task.flight) && shared.store.get(&plan.key).is_some_and(newer)
 }
 
 /// Asks for the rest of an answer that broke off, so that neither those who read nor the store lose

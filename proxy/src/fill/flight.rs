@@ -545,6 +545,13 @@ impl Flights {
         }
     }
 
+    /// Whether those who come join this one.
+    pub fn is_current(&self, flight: &Arc<Flight>) -> bool {
+        let shard = self.shard(&flight.key);
+        let known = shard.get(&flight.key);
+        known.is_some_and(|known| Arc::ptr_eq(known, flight))
+    }
+
     /// The step of the oldest one that is on its way.
     pub fn oldest_step(&self) -> Option<u64> {
         let shards = self.shards.iter();

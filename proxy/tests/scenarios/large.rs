@@ -323,3 +323,34 @@ fn a_kill_in_the_midst_leaves_nothing_behind() {
     kept(&edge, 1);
     assert!(edge.get("/").is_hit());
 }
+
+#[test]
+fn a_film_of_another_variant_is_told_apart() {
+    let shop = Origin::start(|r| match r.field("if-none-match") {
+        Some(_) => page("")
+            .status(304)
+            .fresh(600)
+            .field("ETag", "\"film\"")
+            .field("Vary", "Accept-Language"),
+        None => page(noise(3_000_000, 9))
+            .fresh(600)
+            .field("ETag", "\"film\"")
+            .field("Vary", "Accept-Language"),
+    });
+    let edge = Edge::start(&with_disk(&shop, SMALL_MEMORY));
+    let get = |language| edge.ask("GET", "/", &[("Accept-Language", language)]);
+    for language in ["bn", "en"] {
+        for _ in 0..2 {
+            let answer = get(language);
+            assert_eq!(answer.status, 200, "{language}");
+            assert!(answer.body == noise(3_000_000, 9), "{language}");
+        }
+        let asked = shop.count("/");
+        let answer = get(language);
+        assert!(
+            answer.is_hit() && answer.body == noise(3_000_000, 9),
+            "{language}"
+        );
+        assert_eq!(shop.count("/"), asked, "{language}");
+    }
+}
