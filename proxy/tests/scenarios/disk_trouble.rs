@@ -349,10 +349,12 @@ fn a_missing_folder_is_made() {
     assert!(edge.site.path("var/cache/store").is_dir());
 }
 
+type Unusable = (&'static str, fn(&Site));
+
 #[test]
 fn an_unusable_folder_is_a_clear_error() {
     let shop = shop();
-    let cases: [(&str, fn(&Site)); 3] = [
+    let cases: [Unusable; 3] = [
         ("a file", |site| {
             fs::write(site.path("store"), "").expect("a file");
         }),
