@@ -247,6 +247,10 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        // The folder around it could not go before.
+        if let Some(around) = self.0.parent() {
+            let _ = fs::remove_dir_all(around);
+        }
     }
 }
 
