@@ -20,13 +20,12 @@ const CONNECTIONS: usize = 4;
 const STREAMS: usize = 100;
 const EVERYONE: usize = LINES + CONNECTIONS * STREAMS;
 
+type Asked = tokio::task::JoinHandle<Result<Response, h2::Error>>;
+
 /// A thousand requests on their way.
 struct Crowd {
     lines: Vec<Conn>,
-    streams: Vec<(
-        H2,
-        Vec<tokio::task::JoinHandle<Result<Response, h2::Error>>>,
-    )>,
+    streams: Vec<(H2, Vec<Asked>)>,
 }
 
 impl Crowd {

@@ -247,6 +247,10 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        // The folder around it could not go before.
+        if let Some(around) = self.0.parent() {
+            let _ = fs::remove_dir_all(around);
+        }
     }
 }
 
@@ -349,10 +353,12 @@ fn a_missing_folder_is_made() {
     assert!(edge.site.path("var/cache/store").is_dir());
 }
 
+type Unusable = (&'static str, fn(&Site));
+
 #[test]
 fn an_unusable_folder_is_a_clear_error() {
     let shop = shop();
-    let cases: [(&str, fn(&Site)); 3] = [
+    let cases: [Unusable; 3] = [
         ("a file", |site| {
             fs::write(site.path("store"), "").expect("a file");
         }),

@@ -108,7 +108,7 @@ impl Play {
 
     /// Whether the edge was up all the time since then.
     fn was_up(&self, since: usize) -> bool {
-        since % 2 == 0 && self.epoch.load(SeqCst) == since
+        since.is_multiple_of(2) && self.epoch.load(SeqCst) == since
     }
 
     fn judge(&self, nth: usize, floor: u64, answer: &Response) {
@@ -311,12 +311,12 @@ fn script(versions: &Arc<Vec<AtomicU64>>) -> impl Fn(&Seen) -> Answer + Send + S
             .fresh(600)
             .field("ETag", format!("\"{nth}-{version}\""))
             .field("Surrogate-Key", format!("page-{nth} part-{}", nth % 4));
-        let answer = if nth % 5 == 0 {
+        let answer = if nth.is_multiple_of(5) {
             answer.chunked()
         } else {
             answer
         };
-        if nth % 3 == 0 {
+        if nth.is_multiple_of(3) {
             answer.after(SLOW)
         } else {
             answer
