@@ -66,6 +66,8 @@ struct Meta {
     may_be_stale: bool,
     #[serde(rename = "c", default)]
     shared_with_credentials: bool,
+    #[serde(rename = "a", default)]
+    is_told_aside: bool,
     #[serde(rename = "q", default)]
     seq: u64,
     #[serde(rename = "u", default)]
@@ -113,6 +115,7 @@ fn meta_of(stored: &Stored) -> Vec<u8> {
         always_validate: lifetimes.always_validate,
         may_be_stale: lifetimes.may_be_stale,
         shared_with_credentials: stored.is_shared_with_credentials(),
+        is_told_aside: stored.is_told_aside(),
         seq: stored.stamp.seq,
         uri: stored.stamp.uri,
         tags: stored.stamp.tags.clone(),
@@ -251,6 +254,7 @@ impl Disk {
                 uri: meta.uri,
                 tags: meta.tags,
             },
+            is_told_aside: meta.is_told_aside,
         };
         let head = Bytes::copy_from_slice(head);
         let content = content.as_ref().map(std::slice::from_ref);
@@ -301,6 +305,7 @@ impl Disk {
             always_validate: false,
             may_be_stale: false,
             shared_with_credentials: false,
+            is_told_aside: false,
             seq: 0,
             uri: 0,
             tags: Box::default(),

@@ -57,6 +57,7 @@ const ALWAYS_VALIDATE: u8 = 1;
 const MAY_BE_STALE: u8 = 2;
 const SHARED_WITH_CREDENTIALS: u8 = 4;
 const ON_DISK: u8 = 8;
+const TOLD_ASIDE: u8 = 16;
 
 /// Fields that belong to one connection, that each answer gets anew, or that speak to caches like us.
 const NOT_STORED: [&str; 19] = [
@@ -90,6 +91,8 @@ pub struct Judged {
     pub response_time: SystemTime,
     /// What purges it.
     pub stamp: Stamp,
+    /// Its lifetimes come from a field that is not stored.
+    pub is_told_aside: bool,
 }
 
 impl Stored {
@@ -127,6 +130,7 @@ impl Stored {
             rules,
             response_time,
             stamp,
+            is_told_aside,
         } = judged;
         let pieces = content.unwrap_or_default();
         // Exactly as large as needed, so that what the weigher counts is what memory holds.
@@ -143,6 +147,7 @@ impl Stored {
             (rules.lifetimes.may_be_stale, MAY_BE_STALE),
             (rules.shared_with_credentials, SHARED_WITH_CREDENTIALS),
             (content.is_none(), ON_DISK),
+            (is_told_aside, TOLD_ASIDE),
         ] {
             if set {
                 flags |= flag;
@@ -215,6 +220,11 @@ impl Stored {
     /// Whether the content lies on disk only.
     pub fn is_on_disk(&self) -> bool {
         self.flags & ON_DISK != 0
+    }
+
+    /// Whether its lifetimes come from a field that is not stored, because it is for caches like us.
+    pub fn is_told_aside(&self) -> bool {
+        self.flags & TOLD_ASIDE != 0
     }
 
     /// Bytes of content, before any compression.

@@ -110,6 +110,7 @@ impl World {
             rules,
             response_time: self.start,
             stamp: Stamp::default(),
+            is_told_aside: false,
         };
         let content = [Bytes::from("0123456789")];
         let stored = Stored::new(&key, &header, Some(&content), 10, judged);

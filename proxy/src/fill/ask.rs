@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::{
     StatusCode,
     header::{
-        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED,
-        RANGE,
+        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE,
+        LAST_MODIFIED, RANGE, SET_COOKIE, VARY,
     },
 };
 use pingora::{
@@ -21,7 +21,9 @@ use pingora::{
 };
 use tokio::time::timeout;
 
-use super::{Filler, fetch::Task, flight::Asked, request};
+use http_caching::CacheControl;
+
+use super::{Filler, fetch::Task, flight::Asked, part, request};
 use crate::{
     door::forward::response,
     respond::failure::Failure,
@@ -49,14 +51,15 @@ pub(super) struct Answer {
 
 impl Task {
     /// Asks one server after the other until one answers.
-    async fn ask(&self, request: &RequestHeader) -> Result<Answer, Failure> {
+    pub(super) async fn ask(&self, request: &RequestHeader) -> Result<Answer, Failure> {
         let upstream = self.upstream();
         upstream.budget.request();
         let mut tried = Vec::new();
         let mut asked = Asked::default();
         loop {
             let tick = self.filler.tick();
-            let key = &self.order.fetch.key;
+            // As visitors' own requests choose, so that a page stays with its server.
+            let key = self.order.fetch.target.as_bytes();
             let chosen = upstream
                 .choose(&tried, key, tick)
                 .or_else(|| upstream.choose(&[], key, tick));
@@ -111,13 +114,20 @@ impl Task {
         }
         let answer = self.ask(&header).await.ok()?;
         let (old, new) = (&broken.headers, &answer.header.headers);
-        let same = if answer.header.status == StatusCode::PARTIAL_CONTENT {
+        let control = CacheControl::parse(new);
+        let may_go_on = !(control.private || control.no_store || new.contains_key(SET_COOKIE))
+            && old.get(VARY) == new.get(VARY);
+        let same = if !may_go_on {
+            // What began as everyone's is not any more.
+            false
+        } else if answer.header.status == StatusCode::PARTIAL_CONTENT {
             let range = new.get(CONTENT_RANGE).map(|value| value.as_bytes());
             let range = range.and_then(http_caching::ContentRange::parse);
             let complete = content_length(broken);
             http_caching::combines(old, new)
                 && range.is_some_and(|range| {
                     range.first == from
+                        && part::has_length(&answer.header, &range)
                         && complete.is_none_or(|c| range.complete == Some(c) && range.last + 1 == c)
                         && range.complete == Some(range.last + 1)
                 })
@@ -215,6 +225,21 @@ enum Step {
 }
 
 impl Answer {
+    /// Who was asked.
+    pub(super) fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// Notes what its status says of the server; those of a gateway count against it.
+    pub(super) fn note_server(&self, tick: Duration) {
+        if matches!(self.header.status.as_u16(), 502..=504) {
+            self.upstream.failed(self.at_work.index, tick);
+        } else {
+            let server = &self.upstream.servers[self.at_work.index];
+            server.state.succeeded(tick);
+        }
+    }
+
     /// The next piece of content.
     pub(super) async fn piece(&mut self) -> Result<Option<Bytes>> {
         match std::mem::take(&mut self.ahead) {
@@ -277,4 +302,3 @@ pub(super) fn content_length(header: &ResponseHeader) -> Option<u64> {
     let length = header.headers.get(CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
 }
-

@@ -7,11 +7,7 @@ use http::StatusCode;
 use object_files::Writer;
 use pingora::http::ResponseHeader;
 
-use super::{
-    fetch::{Answer, Task},
-    flight::Broken,
-    part,
-};
+use super::{ask::Answer, fetch::Task, flight::Broken, part};
 use crate::{
     cache::{
         Stored,
@@ -21,6 +17,8 @@ use crate::{
     shared::Shared,
 };
 
+/// What is fetched of something large that nobody waits for.
+const ABANDONED: u64 = 16 * 1024 * 1024;
 /// Times that one answer is taken up again after it broke off.
 const MAX_RESUMED: u32 = 1;
 /// What goes to the disk at once.
@@ -51,6 +49,8 @@ enum Keep {
 struct Spool {
     writer: Writer,
     batch: BytesMut,
+    /// Where it began.
+    since: u64,
 }
 
 /// Room taken of what all fetches may hold; given back when dropped.
@@ -69,9 +69,16 @@ impl Room<'_> {
     }
 }
 
+impl Room<'_> {
+    fn give_back(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        self.shared.store.give_room_back(taken);
+    }
+}
+
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        self.shared.store.give_room_back(self.taken);
+        self.give_back();
     }
 }
 
@@ -100,16 +107,25 @@ pub(super) async fn pass(task: &Task, mut answer: Answer) {
 
 /// Passes a part of some content on; returns it when all of it is here. The caller knows it to be small
 /// enough.
-pub(super) async fn collect(task: &Task, mut answer: Answer) -> Option<Bytes> {
+pub(super) async fn collect(task: &Task, mut answer: Answer, length: u64) -> Option<Bytes> {
     let filler = &task.filler;
     let shared = filler.shared();
     let mut room = Room { shared, taken: 0 };
+    let mut arrived = 0;
     loop {
         match answer.piece().await {
-            Ok(Some(piece)) if room.take(piece.len() as u64) => {
+            Ok(Some(piece))
+                if arrived + piece.len() as u64 <= length && room.take(piece.len() as u64) =>
+            {
+                arrived += piece.len() as u64;
                 task.flight.push(piece).await;
             }
-            Ok(None) => break,
+            Ok(None) if arrived == length => break,
+            Ok(None) => {
+                task.flight.end(Err(Broken));
+                answer.release(filler).await;
+                return None;
+            }
             Ok(Some(_)) => {
                 task.flight.end(Err(Broken));
                 answer.discard(filler).await;
@@ -170,10 +186,16 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
             },
         };
         arrived += piece.len() as u64;
+        if plan.length.is_some_and(|length| arrived > length) {
+            // More than was said before: none of it can be trusted.
+            task.flight.end(Err(Broken));
+            return answer.discard(filler).await;
+        }
         if matches!(keep, Keep::Memory)
             && (arrived > shared.store.max_object() || !room.take(piece.len() as u64))
         {
             keep = spool(task).await;
+            room.give_back();
         }
         keep = match keep {
             Keep::Memory => {
@@ -181,6 +203,11 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
                 Keep::Memory
             }
             Keep::File(mut spool) => {
+                if !task.flight.is_wanted() && arrived - spool.since > ABANDONED {
+                    // Those who wanted it are gone, and it is not worth that much to the next ones.
+                    task.flight.end(Err(Broken));
+                    return answer.discard(filler).await;
+                }
                 spool.batch.extend_from_slice(&piece);
                 if spool.batch.len() >= BATCH {
                     write(task, spool, arrived).await
@@ -199,10 +226,16 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
             && !task.flight.is_passing()
         {
             // Larger than the store takes: those who read go on, who comes now asks anew.
-            shared.store.note_uncacheable(&task.order.fetch.key, true);
+            if arrived > shared.max_object() {
+                shared.store.note_uncacheable(&task.flight.key, true);
+            }
             shared.flights.retire(&task.flight);
             task.flight.pass();
         }
+    }
+    if plan.length.is_some_and(|length| arrived != length) {
+        task.flight.end(Err(Broken));
+        return answer.discard(filler).await;
     }
     answer.release(filler).await;
     let keep = match keep {
@@ -241,6 +274,9 @@ async fn resume(
         return None;
     }
     *resumed += 1;
+    if !broken.upstream().budget.take() {
+        return None;
+    }
     let mut again = task.ask_again(&broken.header, arrived).await?;
     if again.header.status == StatusCode::PARTIAL_CONTENT {
         return Some(again);
@@ -302,6 +338,7 @@ async fn spool(task: &Task) -> Keep {
             Keep::File(Box::new(Spool {
                 writer,
                 batch: BytesMut::with_capacity(BATCH + 64 * 1024),
+                since: arrived,
             }))
         }
         _ => Keep::Nowhere,
@@ -313,6 +350,7 @@ async fn write(task: &Task, spool: Box<Spool>, arrived: u64) -> Keep {
     let Spool {
         mut writer,
         mut batch,
+        since,
     } = *spool;
     let bytes: Bytes = batch.split().freeze();
     let again = bytes.clone();
@@ -320,7 +358,11 @@ async fn write(task: &Task, spool: Box<Spool>, arrived: u64) -> Keep {
     match written.await {
         Ok(Ok(writer)) => {
             task.flight.spooled(arrived);
-            Keep::File(Box::new(Spool { writer, batch }))
+            Keep::File(Box::new(Spool {
+                writer,
+                batch,
+                since,
+            }))
         }
         _ => {
             // Readers take what is in the file from there, and the rest from memory.

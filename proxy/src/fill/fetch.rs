@@ -1,44 +1,36 @@
 //! Asking the shop: the task behind a fetch.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use http::{
-    StatusCode,
-    header::{
-        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE,
-        LAST_MODIFIED, RANGE, SET_COOKIE, VIA,
-    },
+use http::{StatusCode, header::SET_COOKIE};
+use http_caching::{
+    CacheControl, Reuse, Source,
+    tags::{CACHE_TAG, SURROGATE_KEY},
 };
-use http_caching::{Fields, Reuse};
-use pingora::{
-    Error, ErrorSource, ErrorType, Result,
-    http::{RequestHeader, ResponseHeader},
-    protocols::http::client::HttpSession,
-    upstreams::peer::HttpPeer,
-};
-use tokio::time::timeout;
+use pingora::{Error, http::ResponseHeader};
 
 use super::{
     Filler, Order,
+    ask::{Answer, content_length},
     body::{self, Plan},
-    flight::{Asked, Flight, Head, Stage},
+    flight::{Flight, Head, Stage},
     part::{self, Wanted},
     request::{self, Composed},
+    validate::selected,
 };
 use crate::{
     cache::{
         Stored, compress,
         disk::Loaded,
         store::Variation,
-        stored::{Judged, field_map, millis, stored_header},
+        stored::{Judged, millis, stored_header},
     },
-    door::forward::response,
     respond::failure::Failure,
-    upstream::{Asked as AtWork, Upstream},
+    upstream::Upstream,
 };
 
 /// After a refresh that failed the stored response is served without another try for so long.
@@ -57,11 +49,12 @@ pub(super) struct Task {
 }
 
 /// Ends a flight however its task ends.
-struct Landing(Arc<Flight>, Arc<crate::shared::Shared>);
+struct Landing(Arc<Flight>, Arc<Filler>);
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        self.1.flights.retire(&self.0);
+        self.1.running.fetch_sub(1, Ordering::Relaxed);
+        self.1.shared.flights.retire(&self.0);
         if matches!(self.0.stage(), Stage::Asking) {
             self.0.set_stage(Stage::Again);
         }
@@ -73,14 +66,14 @@ impl Task {
     /// Fetches, and tells everyone.
     pub(super) async fn run(self) {
         let shared = Arc::clone(&self.filler.shared);
-        let landing = Landing(Arc::clone(&self.flight), Arc::clone(&shared));
+        let landing = Landing(Arc::clone(&self.flight), Arc::clone(&self.filler));
         if self.part.is_none() && self.load().await {
-            self.flight.set_stage(Stage::Again);
+            self.land(Stage::Again);
             return;
         }
         let stored = shared.store.get(&self.flight.key);
         if self.part.is_none() && stored.as_deref().is_some_and(|s| self.came_meanwhile(s)) {
-            return self.flight.set_stage(Stage::Again);
+            return self.land(Stage::Again);
         }
         // Those for other visitors may be what this one is to get, too (RFC 9111 §4.3.1).
         let others = match (&stored, &self.variation) {
@@ -93,7 +86,7 @@ impl Task {
             request::compose(&self.order, self.variation.as_deref(), stored, &offered)
         };
         let Ok(Composed { mut header, sent }) = composed else {
-            return self.flight.set_stage(Stage::Refused);
+            return self.land(Stage::Refused);
         };
         match &self.part {
             Some(wanted) => wanted.ask(&mut header),
@@ -108,6 +101,31 @@ impl Task {
             Ok(answer) => self.answered(answer, stored, &others).await,
         }
         drop(landing);
+    }
+
+    /// Says what has come of it. Nobody joins any more: whoever comes from now on looks anew.
+    pub(super) fn land(&self, stage: Stage) {
+        self.shared().flights.retire(&self.flight);
+        self.flight.set_stage(stage);
+    }
+
+    /// Asks once more, without the conditions that led nowhere.
+    pub(super) async fn start_over(&self) {
+        let variation = self.variation.as_deref();
+        let composed = request::compose(&self.order, variation, None, &[]);
+        let Ok(Composed { header, sent }) = composed else {
+            return self.land(Stage::Refused);
+        };
+        self.flight.set_sent(sent);
+        match self.ask(&header).await {
+            Err(failure) => self.fail(None, failure),
+            Ok(answer) if answer.header.status == StatusCode::NOT_MODIFIED => {
+                // Nobody asked for that.
+                self.land(Stage::Refused);
+                answer.discard(&self.filler).await;
+            }
+            Ok(answer) => self.take(answer, SystemTime::now()).await,
+        }
     }
 
     /// Fetches for one who wants all of it, and nothing stored.
@@ -132,7 +150,7 @@ impl Task {
         &self.filler.shared
     }
 
-    fn upstream(&self) -> &Arc<Upstream> {
+    pub(super) fn upstream(&self) -> &Arc<Upstream> {
         &self.order.fetch.own.route.upstream
     }
 
@@ -185,20 +203,14 @@ impl Task {
             target = self.order.fetch.target,
             "fetch failed"
         );
-        self.flight.set_stage(Stage::Failed(failure));
+        self.land(Stage::Failed(failure));
     }
 
     /// The head of an answer is here.
     async fn answered(&self, answer: Answer, stored: Option<Arc<Stored>>, others: &[Arc<Stored>]) {
         let now = SystemTime::now();
-        let tick = self.filler.tick();
         let status = answer.header.status;
-        if matches!(status.as_u16(), 502..=504) {
-            answer.upstream.failed(answer.at_work.index, tick);
-        } else {
-            let server = &answer.upstream.servers[answer.at_work.index];
-            server.state.succeeded(tick);
-        }
+        answer.note_server(self.filler.tick());
         match stored {
             Some(stored) if status == StatusCode::NOT_MODIFIED => {
                 self.confirmed(answer, &stored, now).await;
@@ -208,18 +220,15 @@ impl Task {
                     Some(other) => self.confirmed(answer, other, now).await,
                     None => {
                         // It speaks of none of them; without them it has to say more.
-                        for other in others {
-                            self.shared().store.remove(other);
-                        }
-                        self.flight.set_stage(Stage::Again);
                         answer.discard(&self.filler).await;
+                        self.start_over().await;
                     }
                 }
             }
             Some(stored) if is_failure(status) && self.may_answer_instead(&stored, now) => {
                 stored.rest(now, REST);
                 let failure = Failure::status(status.as_u16());
-                self.flight.set_stage(Stage::Failed(failure));
+                self.land(Stage::Failed(failure));
                 answer.discard(&self.filler).await;
             }
             _ => self.take(answer, now).await,
@@ -231,9 +240,12 @@ impl Task {
     }
 
     /// Whether an answer may be stored, and for how long.
+    /// `before` is what it brings up to date: tags and directives for caches like us, which are not among
+    /// the stored fields, hold on where the answer has none (RFC 9110 §15.4.5).
     pub(super) fn judge(
         &self,
         header: &ResponseHeader,
+        before: Option<&Stored>,
         sent_at: SystemTime,
         now: SystemTime,
     ) -> Result<Judged, &'static str> {
@@ -246,7 +258,7 @@ impl Task {
             return Err("unknown-length");
         }
         let sent = self.flight.sent();
-        let rules = http_caching::storable(
+        let mut rules = http_caching::storable(
             &http::Method::GET,
             &*sent,
             header.status,
@@ -256,33 +268,52 @@ impl Task {
             now,
         )
         .map_err(|why| why.as_str())?;
-        let stamp = self
+        let mut stamp = self
             .shared()
             .stamp(&self.order.fetch, self.flight.seq, &header.headers)
             .ok_or("too-many-tags")?;
+        let legacy = policy.rules.legacy;
+        let source = http_caching::effective_control(&header.headers, legacy, now).source;
+        let mut is_told_aside = matches!(
+            source,
+            Source::Dhal | Source::SurrogateControl | Source::XAccelExpires
+        );
+        if let Some(before) = before {
+            let tagged = [SURROGATE_KEY, CACHE_TAG];
+            if !tagged.iter().any(|name| header.headers.contains_key(name)) {
+                stamp.tags.clone_from(&before.stamp.tags);
+            }
+            if before.is_told_aside() && !is_told_aside {
+                rules.lifetimes = before.lifetimes();
+                is_told_aside = true;
+            }
+        }
         Ok(Judged {
             rules,
             response_time: now,
             stamp,
+            is_told_aside,
         })
     }
 
     /// An answer with content of its own.
     async fn take(&self, mut answer: Answer, now: SystemTime) {
         let mut beginning = None;
+        let mut before = None;
         if answer.header.status == StatusCode::PARTIAL_CONTENT {
             match &self.part {
                 Some(wanted) => return part::take(self, answer, wanted, now).await,
                 None => match part::completes(self, &answer) {
-                    Some((header, known)) => {
+                    Some((header, known, partial)) => {
                         answer.header = header;
                         beginning = Some(known);
+                        before = Some(partial);
                     }
                     None if self.shared().store.parts.get(&self.flight.key).is_some() => {
                         // It is not what was asked for: once more, for the whole.
                         self.shared().store.parts.remove(&self.flight.key);
-                        self.flight.set_stage(Stage::Again);
-                        return answer.discard(&self.filler).await;
+                        answer.discard(&self.filler).await;
+                        return Box::pin(self.start_over()).await;
                     }
                     // Nobody asked for a part.
                     None => {}
@@ -290,11 +321,12 @@ impl Task {
             }
         } else if self.part.is_some() {
             // The shop would rather not send parts: the visitor's own request has the choice.
-            self.flight.set_stage(Stage::Refused);
+            self.land(Stage::Refused);
             return answer.discard(&self.filler).await;
         }
         let length = content_length(&answer.header);
-        let judged = self.judge(&answer.header, answer.sent_at, now);
+        let before = before.as_deref().map(|partial| &partial.stored);
+        let judged = self.judge(&answer.header, before, answer.sent_at, now);
         let judged = judged.and_then(|judged| {
             if length.is_some_and(|length| length > self.shared().max_object()) {
                 return Err(TOO_LARGE);
@@ -323,16 +355,19 @@ impl Task {
             Err(why) => {
                 tracing::debug!(why, target = self.order.fetch.target, "not stored");
                 let store = &self.shared().store;
-                store.note_uncacheable(&self.order.fetch.key, why == TOO_LARGE);
-                // Whoever comes from now on asks for themselves.
-                self.shared().flights.retire(&self.flight);
+                if let Some(stored) = store.get(&self.flight.key) {
+                    // The shop has replaced it by something else (RFC 9111 §4.3.3).
+                    store.remove(&stored);
+                    self.shared().forget_on_disk(&self.flight.key);
+                }
+                store.note_uncacheable(&self.flight.key, why == TOO_LARGE);
                 self.solo(answer, length, now).await;
             }
         }
     }
 
     /// Whether a response is served in compressed forms, as soon as there are any.
-    fn compresses(&self, header: &ResponseHeader, length: Option<u64>) -> bool {
+    pub(super) fn compresses(&self, header: &ResponseHeader, length: Option<u64>) -> bool {
         let policy = self.order.fetch.own.route.policy.as_ref();
         policy.is_some_and(|policy| policy.compress)
             && compress::is_worthwhile(
@@ -395,10 +430,20 @@ impl Task {
         body::fill(self, answer, plan).await;
     }
 
-    /// An answer that all who wait may have, and nobody after them.
-    async fn share(&self, mut answer: Answer, length: Option<u64>, now: SystemTime) {
-        answer.header.remove_header(&SET_COOKIE);
-        self.flight.set_stage(Stage::Arriving(Arc::new(Head {
+    /// An answer of a shop in trouble, which all who wait may have, and nobody after them. One that is
+    /// not for all goes to the one who caused the fetch; others get a page of ours.
+    async fn share(&self, answer: Answer, length: Option<u64>, now: SystemTime) {
+        let fields = &answer.header.headers;
+        let control = CacheControl::parse(fields);
+        let named = !control.private_fields.is_empty();
+        if control.private || control.no_store || named || fields.contains_key(SET_COOKIE) {
+            self.land(Stage::Failed(Failure::status(
+                answer.header.status.as_u16(),
+            )));
+            return answer.discard(&self.filler).await;
+        }
+        // It is read by those who are here; who comes now asks anew.
+        self.land(Stage::Arriving(Arc::new(Head {
             header: stored_header(&answer.header, length, &[], now),
             length,
             vary: Vec::new(),
@@ -410,15 +455,23 @@ impl Task {
         body::pass(self, answer).await;
     }
 
+    /// Whether the one who caused the fetch, and is still here, would have got this answer in person.
+    fn is_for_who_asked(&self, answer: &Answer) -> bool {
+        let sent = self.flight.sent();
+        let vary = request::named_by_vary(&answer.header.headers);
+        request::is_all_of(&self.order, &sent)
+            && request::fits(&vary, &sent, &self.order.fields)
+            && self.flight.is_wanted()
+    }
+
     /// An answer for the one who caused the fetch, provided that their own request would have been no
     /// other.
     async fn solo(&self, answer: Answer, length: Option<u64>, now: SystemTime) {
-        let whole = request::is_all_of(&self.order, &self.flight.sent());
-        if !whole || !self.flight.is_wanted() {
-            self.flight.set_stage(Stage::Refused);
+        if !self.is_for_who_asked(&answer) {
+            self.land(Stage::Refused);
             return answer.discard(&self.filler).await;
         }
-        self.flight.set_stage(Stage::Solo(Arc::new(Head {
+        self.land(Stage::Solo(Arc::new(Head {
             header: stored_header(&answer.header, length, &[], now),
             length,
             vary: Vec::new(),

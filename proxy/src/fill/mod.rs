@@ -5,16 +5,21 @@
 //! the store, or with content that is still arriving. Refreshes behind a visitor's back, and warming,
 //! are fetches that nobody waits for.
 
+mod ask;
 mod body;
 pub mod content;
 mod fetch;
 pub mod flight;
 mod part;
 mod request;
+mod validate;
 
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -42,6 +47,8 @@ use part::Wanted;
 /// Times that a request looks for an answer before it goes to the shop by itself: for the store's
 /// disk, for what the shop varies on, for a fetch that a purge overtook, and one for bad luck.
 const ROUNDS: usize = 6;
+/// Fetches of a thread at once.
+const MOST: usize = 4 * 1024;
 /// Fetches that a request waits for in vain before it goes by itself.
 const PATIENCE: u32 = 2;
 
@@ -100,6 +107,8 @@ pub struct Filler {
     shared: Arc<Shared>,
     connector: Connector,
     started: Instant,
+    /// Fetches that have begun and not ended.
+    running: AtomicUsize,
 }
 
 impl Filler {
@@ -111,6 +120,7 @@ impl Filler {
             shared: Arc::clone(shared),
             connector: Connector::new(Some(options)),
             started,
+            running: AtomicUsize::new(0),
         }
     }
 
@@ -133,20 +143,27 @@ impl Filler {
             {
                 return answered;
             }
-            let part = match store.is_too_large(key) {
+            let variation = store.variation(key);
+            let variant = variation.as_ref().map(|v| v.variant(&order.fields));
+            let mut full: &[u8] = variant.as_deref().unwrap_or(key);
+            // Parts of what varies would have to be told apart as well; they are not kept.
+            let part = match variation.is_none() && store.is_too_large(key) {
                 true => Wanted::of(order, store.max_object()),
                 false => None,
             };
-            if (store.is_uncacheable(key) && part.is_none()) || self.shared.flights.are_many() {
+            if store.is_uncacheable(full) && part.is_none() && store.get(full).is_none() {
                 break;
             }
-            let variation = store.variation(key);
-            let variant = match part {
-                Some(wanted) => Some(wanted.key(key)),
-                None => variation.as_ref().map(|v| v.variant(&order.fields)),
-            };
-            let full: &[u8] = variant.as_deref().unwrap_or(key);
-            let (flight, ours) = self.shared.flights.join(full, seq);
+            let part_key = part.map(|wanted| wanted.key(key));
+            if let Some(part_key) = &part_key {
+                full = part_key;
+            }
+            let (flight, ours) = self.shared.flights.join(full, store.purges.seq());
+            if ours && self.is_busy() {
+                self.shared.flights.retire(&flight);
+                flight.set_stage(Stage::Refused);
+                break;
+            }
             if ours {
                 self.begin(&flight, order, variation, part);
             }
@@ -200,6 +217,11 @@ impl Filler {
                         outcome: fetched(false),
                         asked,
                     };
+                }
+                Some(Stage::Solo(head)) if head.header.status.is_server_error() => {
+                    // A shop in trouble is not asked by everyone in person.
+                    let failure = Failure::status(head.header.status.as_u16());
+                    return self.failed(order, failure, asked);
                 }
                 Some(Stage::Solo(_) | Stage::Refused) => break,
                 Some(Stage::Stored(stored, confirmed)) => {
@@ -357,7 +379,7 @@ impl Filler {
 
     /// Fetches anew what is stale or soon will be, unless that is under way or has just failed.
     pub fn refresh(self: &Arc<Self>, order: &Arc<Order>, stored: &Stored, now: SystemTime) {
-        if stored.rests(now) || self.shared.flights.are_many() {
+        if stored.rests(now) || self.is_busy() {
             return;
         }
         let seq = self.shared.store.purges.seq();
@@ -388,6 +410,11 @@ impl Filler {
         task.once(most).await
     }
 
+    /// Whether so many fetches run that no more begin. Each may outlive the visitor who caused it.
+    fn is_busy(&self) -> bool {
+        self.running.load(Ordering::Relaxed) >= MOST
+    }
+
     fn begin(
         self: &Arc<Self>,
         flight: &Arc<Flight>,
@@ -402,6 +429,7 @@ impl Filler {
             variation,
             part,
         };
+        self.running.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(task.run());
     }
 

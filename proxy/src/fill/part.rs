@@ -7,22 +7,24 @@ use std::{sync::Arc, time::SystemTime};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE},
+    header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE, VIA},
 };
 use http_caching::{ContentRange, Fields, RangeOutcome};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::{
-    Order, body,
+    Order,
+    ask::{Answer, content_length},
+    body,
     body::Plan,
-    fetch::{Answer, Task},
+    fetch::Task,
     flight::{Head, Stage},
     request,
 };
 use crate::cache::{
     Store, Stored,
     parts::Partial,
-    stored::{Judged, stored_header},
+    stored::{Judged, field_map, stored_header},
 };
 
 /// A part that a visitor wants, both positions included.
@@ -40,7 +42,10 @@ impl Wanted {
             return None;
         }
         match http_caching::range(&Method::GET, fields, fields, u64::MAX) {
-            RangeOutcome::Part { first, last } if last - first < most => Some(Self { first, last }),
+            // The last bytes of something whose length nobody knows lie beyond all others.
+            RangeOutcome::Part { first, last } if last - first < most && last < u64::MAX / 2 => {
+                Some(Self { first, last })
+            }
             _ => None,
         }
     }
@@ -93,7 +98,10 @@ fn validator(fields: &dyn Fields) -> Option<HeaderValue> {
 }
 
 /// Whether an answer is the rest of what is here; then the header of the whole and its beginning.
-pub(super) fn completes(task: &Task, answer: &Answer) -> Option<(ResponseHeader, Bytes)> {
+pub(super) fn completes(
+    task: &Task,
+    answer: &Answer,
+) -> Option<(ResponseHeader, Bytes, Arc<Partial>)> {
     let partial = task.shared().store.parts.get(&task.flight.key)?;
     let beginning = partial.beginning()?;
     let header = &answer.header;
@@ -101,8 +109,26 @@ pub(super) fn completes(task: &Task, answer: &Answer) -> Option<(ResponseHeader,
     let fits = range.first == beginning.len() as u64
         && range.complete == Some(partial.complete)
         && range.last + 1 == partial.complete
+        && has_length(header, &range)
+        && task.shared().store.purges.lets_stand(&partial.stored)
         && http_caching::combines(&partial.stored.fields(), &header.headers);
-    fits.then(|| (of_whole(header, partial.complete), beginning))
+    if !fits {
+        return None;
+    }
+    // The stored fields, brought up to date by those of the part (RFC 9111 §3.4).
+    let mut fields = field_map(&partial.stored.head());
+    fields.remove(VIA);
+    http_caching::update_stored(&mut fields, &header.headers);
+    let mut whole = ResponseHeader::build_no_case(StatusCode::OK, Some(fields.len())).ok()?;
+    for (name, value) in &fields {
+        whole.append_header(name.clone(), value.clone()).ok()?;
+    }
+    Some((of_whole(&whole, partial.complete), beginning, partial))
+}
+
+/// Whether a part's own length, where it tells one, is that of its range.
+pub(super) fn has_length(part: &ResponseHeader, range: &ContentRange) -> bool {
+    content_length(part).is_none_or(|length| length == range.last - range.first + 1)
 }
 
 /// The header of the whole response that a 206 is a part of.
@@ -147,7 +173,7 @@ pub(super) fn keep_beginning(task: &Task, plan: &Plan, arrived: u64) {
 /// A part that a visitor wanted has come.
 pub(super) async fn take(task: &Task, answer: Answer, wanted: &Wanted, now: SystemTime) {
     let refuse = async |answer: Answer| {
-        task.flight.set_stage(Stage::Refused);
+        task.land(Stage::Refused);
         answer.discard(&task.filler).await;
     };
     let header = &answer.header;
@@ -159,14 +185,13 @@ pub(super) async fn take(task: &Task, answer: Answer, wanted: &Wanted, now: Syst
     let whole = of_whole(header, complete);
     // What decides whether the whole may be stored decides it for its parts; and the parts have to be
     // told from those of another version.
-    let judged = task
-        .judge(&whole, answer.sent_at, now)
-        .ok()
-        .filter(|judged| {
-            request::significant(&judged.rules.vary).is_some_and(|vary| vary.is_empty())
-                && http_caching::combines(&whole.headers, &whole.headers)
-        });
-    let asked_for = range.first == wanted.first && range.last <= wanted.last;
+    let judged = task.judge(&whole, None, answer.sent_at, now);
+    let judged = judged.ok().filter(|judged| {
+        request::significant(&judged.rules.vary).is_some_and(|vary| vary.is_empty())
+            && http_caching::combines(&whole.headers, &whole.headers)
+    });
+    let asked_for =
+        range.first == wanted.first && range.last <= wanted.last && has_length(header, &range);
     let (Some(judged), true) = (judged, asked_for) else {
         return refuse(answer).await;
     };
@@ -188,7 +213,8 @@ pub(super) async fn take(task: &Task, answer: Answer, wanted: &Wanted, now: Syst
         age,
     })));
     let stored = head_of(&task.order.fetch.key, &whole, complete, judged);
-    if let Some(bytes) = body::collect(task, answer).await {
+    let length = range.last - range.first + 1;
+    if let Some(bytes) = body::collect(task, answer, length).await {
         let parts = &task.shared().store.parts;
         parts.put(Partial::new(stored, complete, range.first, bytes));
     }

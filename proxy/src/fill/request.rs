@@ -10,7 +10,7 @@ use http::{
     header::{
         ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, COOKIE, ETAG, FORWARDED, HOST,
         IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
-        TE, UPGRADE_INSECURE_REQUESTS, USER_AGENT, VIA,
+        TE, UPGRADE_INSECURE_REQUESTS, USER_AGENT, VARY, VIA,
     },
 };
 use http_caching::Fields;
@@ -37,6 +37,28 @@ const AGENT: &str = concat!("dhal/", env!("CARGO_PKG_VERSION"));
 /// Fields whose value follows from the key, or that never reach a shop with such a request, so that
 /// `Vary` may name them without consequence. Shops are asked for plain content: compressing is our part.
 const SETTLED: [HeaderName; 4] = [HOST, X_FORWARDED_PROTO, X_FORWARDED_HOST, ACCEPT_ENCODING];
+
+/// Fields that are never a visitor's: those of one hop, of conditions and parts, and what is ours to say.
+const UNTOLD: [HeaderName; 18] = [
+    X_FORWARDED_FOR,
+    X_REQUEST_ID,
+    TRACEPARENT,
+    HeaderName::from_static("tracestate"),
+    VIA,
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("upgrade"),
+    HeaderName::from_static("expect"),
+    HeaderName::from_static("transfer-encoding"),
+    HeaderName::from_static("content-length"),
+    TE,
+    RANGE,
+    IF_RANGE,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_UNMODIFIED_SINCE,
+];
 
 /// Fields of a visitor's request that say nothing about the page it wants.
 const HARMLESS: [HeaderName; 24] = [
@@ -77,7 +99,7 @@ pub(super) struct Composed {
 /// is never asked with, so that nobody can say whom the answer is for.
 pub(super) fn significant(vary: &[HeaderName]) -> Option<Vec<HeaderName>> {
     let never =
-        |name: &HeaderName| NEVER_FORWARDED.contains(&name.as_str()) || *name == X_FORWARDED_FOR;
+        |name: &HeaderName| NEVER_FORWARDED.contains(&name.as_str()) || UNTOLD.contains(name);
     if vary.iter().any(never) {
         return None;
     }
@@ -94,6 +116,21 @@ pub(super) fn fits(vary: &[HeaderName], sent: &HeaderMap, request: &HeaderMap) -
     };
     vary.iter()
         .all(|name| value(sent, name) == value(request, name))
+}
+
+/// The fields that an answer names in `Vary`.
+pub(super) fn named_by_vary(response: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for line in response.get_all(VARY) {
+        for name in line.as_bytes().split(|byte| *byte == b',') {
+            match name.trim_ascii() {
+                b"" | b"*" => {}
+                name => names.extend(HeaderName::from_bytes(name)),
+            }
+        }
+    }
+    names.retain(|name| !SETTLED.contains(name));
+    names
 }
 
 /// Whether the visitor's request says no more about the page it wants than the composed one does.

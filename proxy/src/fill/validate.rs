@@ -6,12 +6,7 @@ use http::header::VIA;
 use http_caching::Fields;
 use pingora::http::ResponseHeader;
 
-use super::{
-    ask::Answer,
-    fetch::Task,
-    flight::Stage,
-    request,
-};
+use super::{ask::Answer, fetch::Task, flight::Stage, request};
 use crate::cache::{
     Stored, compress,
     stored::{field_map, stored_header},
@@ -19,14 +14,13 @@ use crate::cache::{
 
 impl Task {
     /// A `304` to our own conditions (RFC 9111 §4.3.3).
-    async fn confirmed(&self, answer: Answer, stored: &Arc<Stored>, now: SystemTime) {
+    pub(super) async fn confirmed(&self, answer: Answer, stored: &Arc<Stored>, now: SystemTime) {
         let fresh = answer.header.headers.clone();
         let sent_at = answer.sent_at;
         answer.release(&self.filler).await;
         if !http_caching::confirms(&stored.fields(), &fresh) {
             // It speaks of something else: once more, without conditions (§4.3.4).
-            self.shared().store.remove(stored);
-            return self.flight.set_stage(Stage::Again);
+            return self.start_over().await;
         }
         let head = stored.head();
         let mut fields = field_map(&head);
@@ -44,14 +38,14 @@ impl Task {
         for (name, value) in &fields {
             let _ = header.append_header(name.clone(), value.clone());
         }
-        let judged = self.judge(&header, sent_at, now);
+        let judged = self.judge(&header, Some(&**stored), sent_at, now);
         if judged
             .as_ref()
             .is_ok_and(|j| !self.tells_apart(&j.rules.vary))
         {
             // It is not for all any more, and nobody knows whom it is for (RFC 9111 §4.1).
             self.shared().store.remove(stored);
-            return self.flight.set_stage(Stage::Again);
+            return self.start_over().await;
         }
         let updated = match judged {
             Ok(judged) => {
@@ -93,20 +87,22 @@ impl Task {
                 Arc::clone(stored)
             }
         };
-        self.flight.set_stage(Stage::Stored(updated, true));
+        self.land(Stage::Stored(updated, true));
     }
 
     /// Whether the answers to such a fetch are told apart by all these fields.
-    fn tells_apart(&self, vary: &[http::HeaderName]) -> bool {
+    pub(super) fn tells_apart(&self, vary: &[http::HeaderName]) -> bool {
         let known = self.variation.as_deref().map_or(&[][..], |v| &v.fields);
         request::significant(vary).is_some_and(|vary| vary.iter().all(|name| known.contains(name)))
     }
 }
 
 /// The stored response that a `304` is about (RFC 9111 §4.3.4).
-fn selected<'s>(others: &'s [Arc<Stored>], header: &ResponseHeader) -> Option<&'s Arc<Stored>> {
+pub(super) fn selected<'s>(
+    others: &'s [Arc<Stored>],
+    header: &ResponseHeader,
+) -> Option<&'s Arc<Stored>> {
     let fields: Vec<_> = others.iter().map(|other| other.fields()).collect();
     let fields: Vec<&dyn Fields> = fields.iter().map(|f| f as &dyn Fields).collect();
     others.get(http_caching::select(&fields, &header.headers)?)
 }
-

@@ -39,6 +39,7 @@ fn stored(purges: &Purges, path: &str, tags: &[&str]) -> Stored {
         },
         response_time: at(0),
         stamp: stamp(purges, &key, tags),
+        is_told_aside: false,
     };
     let header = ResponseHeader::build(200, None).expect("a header");
     Stored::new(&key, &header, Some(&[]), 0, judged)
