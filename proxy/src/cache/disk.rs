@@ -10,8 +10,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderName;
-use http_caching::{Lifetimes, Storable};
+use http::{HeaderName, header::CONTENT_LENGTH};
+use http_caching::{Fields, Lifetimes, Storable};
 use object_files::{Files, Object, Options, Stats, Trouble, Writer};
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ use super::{
     Stored,
     compress::{CODINGS, Encoded},
     purge::Stamp,
-    stored::{Judged, millis},
+    stored::{HeadFields, Judged, millis},
 };
 use crate::config::model;
 
@@ -52,7 +52,7 @@ struct Meta {
     status: Option<u16>,
     #[serde(rename = "t", default)]
     response_time: u64,
-    /// When the content came.
+    /// Which content it is, see [`Stored::born`].
     #[serde(rename = "b", default)]
     born: u64,
     #[serde(rename = "i", default)]
@@ -256,6 +256,14 @@ impl Disk {
             },
             is_told_aside: meta.is_told_aside,
         };
+        let mut declared = true;
+        HeadFields(head).for_each(&CONTENT_LENGTH, &mut |value| {
+            declared = value == length.to_string().as_bytes();
+        });
+        if !declared {
+            // A head that speaks of other content would break the framing of every answer.
+            return None;
+        }
         let head = Bytes::copy_from_slice(head);
         let content = content.as_ref().map(std::slice::from_ref);
         let stored = Stored::from_head(key, &head, status, content, length, judged);
@@ -283,15 +291,20 @@ impl Disk {
         self.noted("cannot be written", put);
     }
 
-    /// Writes down what has changed of a response whose content is there already. Blocks.
-    pub fn save_meta(&self, stored: &Stored) {
-        // What lies there may be the content of an earlier one.
+    /// Writes down what has changed of a response whose content is there already. `false`: its content
+    /// was to be there, and is not. Blocks.
+    pub fn save_meta(&self, stored: &Stored) -> bool {
+        // What lies there may be the content of an earlier one, whose successor never got here.
         let fits = |there: &[u8]| decode(there).is_some_and(|(meta, _)| meta.born == stored.born());
         let meta = meta_of(stored);
         let replaced = self.files.replace_meta_if(stored.key(), &meta, &fits);
-        if self.noted("cannot be written", replaced) == Some(false) && !stored.is_on_disk() {
+        if self.noted("cannot be written", replaced) != Some(false) {
+            return true;
+        }
+        if !stored.is_on_disk() {
             self.save(stored);
         }
+        !stored.is_on_disk()
     }
 
     /// Writes down what the responses under a primary key vary on. Blocks.
@@ -359,5 +372,77 @@ impl Disk {
             None => false,
         });
         self.noted("cannot be swept", swept.map_err(Trouble::Io))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(content: &'static str, declared: usize) -> Stored {
+        let judged = Judged {
+            rules: Storable {
+                lifetimes: Lifetimes::default(),
+                age: Duration::ZERO,
+                vary: Vec::new(),
+                excluded: Vec::new(),
+                shared_with_credentials: false,
+            },
+            response_time: UNIX_EPOCH,
+            stamp: Stamp::default(),
+        };
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {declared}\r\n");
+        let content = Bytes::from_static(content.as_bytes());
+        let length = content.len() as u64;
+        Stored::from_head(
+            b"key",
+            head.as_bytes(),
+            200,
+            Some(&[content]),
+            length,
+            judged,
+        )
+    }
+
+    fn with_disk(test: impl FnOnce(&Disk)) {
+        let path = std::env::temp_dir().join(format!("dhal-disk-{}", crate::random::next()));
+        let disk = Disk::open(&model::Disk {
+            path: path.clone(),
+            size: 1 << 20,
+            max_object: 1 << 20,
+        })
+        .expect("a folder");
+        test(&disk);
+        std::fs::remove_dir_all(&path).expect("removed");
+    }
+
+    fn content(disk: &Disk) -> Option<Bytes> {
+        match disk.load(b"key", 1 << 20)? {
+            Loaded::Response(stored) => Some(stored.content()),
+            Loaded::Variation(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_new_head_never_joins_the_content_of_another_version() {
+        with_disk(|disk| {
+            disk.save(&version("old", 3));
+            // Of the same moment and length, and never written down before it was validated.
+            let new = version("new", 3);
+            assert!(disk.open_content(&new).is_none());
+            let validated = version("new", 3).with_born(new.born());
+            assert!(disk.save_meta(&validated));
+            assert_eq!(content(disk).as_deref(), Some(&b"new"[..]));
+            assert!(disk.open_content(&new).is_some());
+        });
+    }
+
+    #[test]
+    fn a_head_that_declares_another_length_is_a_miss() {
+        with_disk(|disk| {
+            disk.save(&version("content", 6));
+            assert!(content(disk).is_none());
+            assert!(!disk.may_hold(b"key") || disk.load(b"key", 1 << 20).is_none());
+        });
     }
 }

@@ -177,8 +177,9 @@ fn write(job: Job, store: &Store, disk: &Disk, shared: &Shared) {
             }
         }
         Job::Meta(stored) => {
-            if is_current(store, &stored) {
-                disk.save_meta(&stored);
+            if is_current(store, &stored) && !disk.save_meta(&stored) {
+                // A head without content answers nobody.
+                store.remove(&stored);
             }
         }
         Job::Variation(variation) => disk.save_variation(variation.key(), &variation.fields),

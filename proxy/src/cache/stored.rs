@@ -36,7 +36,7 @@ pub struct Stored {
     stale_if_error: u32,
     /// Milliseconds since 1970.
     response_time: u64,
-    /// When its content came, in milliseconds since 1970, however often it was validated since.
+    /// Which content it is: a number drawn when that came, which validations do not change.
     born: u64,
     /// Milliseconds.
     initial_age: u64,
@@ -164,7 +164,7 @@ impl Stored {
             stale_while_revalidate: clamp(rules.lifetimes.stale_while_revalidate.as_secs()),
             stale_if_error: clamp(rules.lifetimes.stale_if_error.as_secs()),
             response_time: millis(response_time),
-            born: millis(response_time),
+            born: crate::random::next(),
             initial_age: u64::try_from(rules.age.as_millis()).unwrap_or(u64::MAX),
             checked: AtomicU64::new(stamp.seq),
             stamp,
@@ -189,12 +189,12 @@ impl Stored {
         }
     }
 
-    /// The same response with content that came earlier.
+    /// The same response with the content of an earlier one.
     pub fn with_born(self, born: u64) -> Self {
         Self { born, ..self }
     }
 
-    /// When its content came, in milliseconds since 1970.
+    /// Which content it is: two versions never share this number, a response that was validated keeps it.
     pub fn born(&self) -> u64 {
         self.born
     }
@@ -321,13 +321,18 @@ impl Stored {
 
     /// Whether a refresh has failed just now, or has been started.
     pub fn rests(&self, now: SystemTime) -> bool {
-        self.not_before.load(Ordering::Relaxed) > millis(now)
+        let left = self
+            .not_before
+            .load(Ordering::Relaxed)
+            .saturating_sub(millis(now));
+        // More than any pause is left only where the clock went back.
+        left > 0 && u128::from(left) <= REST_MAX.as_millis()
     }
 
-    /// No refresh for so long.
+    /// No refresh for so long, at most [`REST_MAX`].
     pub fn rest(&self, now: SystemTime, pause: Duration) {
         self.not_before
-            .store(millis(now + pause), Ordering::Relaxed);
+            .store(millis(now + pause.min(REST_MAX)), Ordering::Relaxed);
     }
 
     /// Bytes it takes in memory.
@@ -335,6 +340,9 @@ impl Stored {
         self.data.len() + self.encoded().map_or(0, Encoded::weight) + OVERHEAD
     }
 }
+
+/// The longest pause between attempts to refresh a response.
+const REST_MAX: Duration = Duration::from_secs(60);
 
 /// Visitors within one lifetime that make a response worth refreshing early.
 const POPULAR: u32 = 8;
@@ -490,4 +498,37 @@ pub fn goes_with_not_modified(name: &[u8]) -> bool {
 /// A field value from text that we composed; an impossible one becomes empty.
 pub fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_ends_even_if_the_clock_goes_back() {
+        let judged = Judged {
+            rules: Storable {
+                lifetimes: Lifetimes::default(),
+                age: Duration::ZERO,
+                vary: Vec::new(),
+                excluded: Vec::new(),
+                shared_with_credentials: false,
+            },
+            response_time: UNIX_EPOCH,
+            stamp: Stamp::default(),
+        };
+        let stored = Stored::from_head(b"key", b"", 200, Some(&[]), 0, judged);
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        stored.rest(at(10_000), Duration::from_secs(5));
+        for (now, rests) in [
+            (9_999, true),
+            (10_000, true),
+            (10_004, true),
+            (10_005, false),
+            (20_000, false),
+            (5_000, false),
+        ] {
+            assert_eq!(stored.rests(at(now)), rests, "{now}");
+        }
+    }
 }
