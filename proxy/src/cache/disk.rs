@@ -390,6 +390,7 @@ mod tests {
             },
             response_time: UNIX_EPOCH,
             stamp: Stamp::default(),
+            is_told_aside: false,
         };
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {declared}\r\n");
         let content = Bytes::from_static(content.as_bytes());

@@ -516,6 +516,7 @@ mod tests {
             },
             response_time: UNIX_EPOCH,
             stamp: Stamp::default(),
+            is_told_aside: false,
         };
         let stored = Stored::from_head(b"key", b"", 200, Some(&[]), 0, judged);
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);

@@ -437,6 +437,9 @@ impl Task {
         let control = CacheControl::parse(fields);
         let named = !control.private_fields.is_empty();
         if control.private || control.no_store || named || fields.contains_key(SET_COOKIE) {
+            if self.is_for_who_asked(&answer) {
+                return self.solo(answer, length, now).await;
+            }
             self.land(Stage::Failed(Failure::status(
                 answer.header.status.as_u16(),
             )));

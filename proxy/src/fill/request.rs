@@ -111,6 +111,10 @@ pub(super) fn significant(vary: &[HeaderName]) -> Option<Vec<HeaderName>> {
 pub(super) fn fits(vary: &[HeaderName], sent: &HeaderMap, request: &HeaderMap) -> bool {
     let value = |fields: &HeaderMap, name: &HeaderName| {
         let mut out = Vec::new();
+        // Who names nothing takes anything (RFC 9110 §12.5.1).
+        let anything = *name == ACCEPT && fields.get(ACCEPT).is_some_and(|value| value == "*/*");
+        let empty = HeaderMap::new();
+        let fields = if anything { &empty } else { fields };
         http_caching::variance(std::slice::from_ref(name), fields, &mut out);
         out
     };
