@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use bytes::{BufMut, BytesMut};
 use pingora::http::ResponseHeader;
-use tokio::{io::AsyncWriteExt, sync::mpsc};
+use tokio::sync::mpsc;
 
 use super::{Next, Noted, Session, write};
 use crate::{
@@ -204,6 +204,6 @@ impl Session<'_> {
         put_field(&mut out, "via", VIA_SELF.as_bytes());
         out.put_slice(b"\r\n");
         write::bytes(&mut self.stream, &out).await?;
-        self.stream.flush().await
+        write::flush(&mut self.stream).await
     }
 }
