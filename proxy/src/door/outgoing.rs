@@ -1,7 +1,7 @@
 //! An answer of the store on its way out of a door: which of the stored fields go along, what is added,
 //! and where the content comes from.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::VecDeque, sync::Arc, time::SystemTime};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_caching::{Coding, Fields};
@@ -37,7 +37,14 @@ pub(super) struct Outgoing<'a> {
     pub(super) limit: Option<&'a LimitState>,
     /// The cache key, for operators.
     pub(super) key: Option<String>,
-    boundary: Option<String>,
+    parts: Option<PutTogether>,
+}
+
+/// Several parts, as one body.
+struct PutTogether {
+    boundary: String,
+    /// Bytes of the body.
+    length: u64,
 }
 
 impl<'a> Outgoing<'a> {
@@ -55,7 +62,7 @@ impl<'a> Outgoing<'a> {
             outcome: hit.outcome,
             limit: hit.limit.as_ref(),
             key: None,
-            boundary: None,
+            parts: None,
         }
     }
 
@@ -84,7 +91,7 @@ impl<'a> Outgoing<'a> {
             outcome,
             limit,
             key: None,
-            boundary: None,
+            parts: None,
         }
     }
 
@@ -109,7 +116,7 @@ impl<'a> Outgoing<'a> {
             outcome,
             limit,
             key: None,
-            boundary: None,
+            parts: None,
         }
     }
 
@@ -120,9 +127,10 @@ impl<'a> Outgoing<'a> {
             if let Content::Memory(content) = &self.content {
                 let boundary = format!("dhal{:016x}", random::next());
                 let content_type = content_type(&self.head);
-                let body = multipart(content, parts, &content_type, &boundary);
-                self.boundary = Some(boundary);
-                self.content = Content::Memory(body);
+                let pieces = multipart(content, parts, &content_type, &boundary);
+                let length = pieces.iter().map(|piece| piece.len() as u64).sum();
+                self.parts = Some(PutTogether { boundary, length });
+                self.content = Content::Pieces(pieces);
                 return;
             }
             self.answer = Answer::Whole;
@@ -157,20 +165,17 @@ impl<'a> Outgoing<'a> {
     /// Fields that say which part of the content this is.
     pub(super) fn added(&self) -> Vec<(&'static str, String)> {
         let complete = self.length.unwrap_or_default();
-        match (&self.answer, &self.content) {
+        match (&self.answer, &self.parts) {
             (Answer::Part { first, last }, _) => vec![
                 ("content-range", format!("bytes {first}-{last}/{complete}")),
                 ("content-length", (last - first + 1).to_string()),
             ],
-            (Answer::Parts(_), Content::Memory(body)) => vec![
+            (Answer::Parts(_), Some(parts)) => vec![
                 (
                     "content-type",
-                    format!(
-                        "multipart/byteranges; boundary={}",
-                        self.boundary.as_deref().unwrap_or_default()
-                    ),
+                    format!("multipart/byteranges; boundary={}", parts.boundary),
                 ),
-                ("content-length", body.len().to_string()),
+                ("content-length", parts.length.to_string()),
             ],
             (Answer::RangeNotSatisfiable, _) => vec![
                 ("content-range", format!("bytes */{complete}")),
@@ -180,11 +185,20 @@ impl<'a> Outgoing<'a> {
         }
     }
 
+    /// Bytes of content that a client is told to expect; `None` where it learns the end from the end.
+    pub(super) fn announced(&self) -> Option<u64> {
+        match &self.answer {
+            Answer::Whole if matches!(self.stored_status, 204 | 304) => Some(0),
+            Answer::Whole => self.length,
+            Answer::Part { first, last } => Some(last - first + 1),
+            Answer::Parts(_) => self.parts.as_ref().map(|parts| parts.length),
+            Answer::NotModified | Answer::RangeNotSatisfiable => Some(0),
+        }
+    }
+
     /// Whether the end of the content is known beforehand.
     pub(super) fn has_known_end(&self) -> bool {
-        self.length.is_some()
-            || matches!(self.stored_status, 204 | 304)
-            || !matches!(self.answer, Answer::Whole)
+        self.announced().is_some()
     }
 }
 
@@ -209,28 +223,33 @@ fn content_type(head: &Bytes) -> Vec<u8> {
     content_type
 }
 
-/// `multipart/byteranges` (RFC 9110 §14.6).
-fn multipart(content: &Bytes, parts: &[(u64, u64)], content_type: &[u8], boundary: &str) -> Bytes {
-    let sum: u64 = parts.iter().map(|(first, last)| last - first + 1).sum();
-    let mut out = BytesMut::with_capacity(usize::try_from(sum).unwrap_or(0) + parts.len() * 160);
+/// `multipart/byteranges` (RFC 9110 §14.6). The parts stay where they are; a slow client holds on to
+/// nothing but what the store has anyway.
+fn multipart(
+    content: &Bytes,
+    parts: &[(u64, u64)],
+    content_type: &[u8],
+    boundary: &str,
+) -> VecDeque<Bytes> {
+    let mut pieces = VecDeque::with_capacity(2 * parts.len() + 1);
+    let mut heads = BytesMut::with_capacity((parts.len() + 1) * 160);
     for (first, last) in parts {
-        out.put_slice(b"\r\n--");
-        out.put_slice(boundary.as_bytes());
-        out.put_slice(b"\r\n");
-        put_field(&mut out, "content-type", content_type);
+        heads.put_slice(b"\r\n--");
+        heads.put_slice(boundary.as_bytes());
+        heads.put_slice(b"\r\n");
+        put_field(&mut heads, "content-type", content_type);
         let range = format!("bytes {first}-{last}/{}", content.len());
-        put_field(&mut out, "content-range", range.as_bytes());
-        out.put_slice(b"\r\n");
-        let range = usize::try_from(*first).unwrap_or(usize::MAX)
-            ..usize::try_from(*last)
-                .unwrap_or(usize::MAX)
-                .saturating_add(1);
-        out.put_slice(content.get(range).unwrap_or_default());
+        put_field(&mut heads, "content-range", range.as_bytes());
+        heads.put_slice(b"\r\n");
+        pieces.push_back(heads.split().freeze());
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(content.len());
+        pieces.push_back(content.slice(place(*first)..place(last.saturating_add(1))));
     }
-    out.put_slice(b"\r\n--");
-    out.put_slice(boundary.as_bytes());
-    out.put_slice(b"--\r\n");
-    out.freeze()
+    heads.put_slice(b"\r\n--");
+    heads.put_slice(boundary.as_bytes());
+    heads.put_slice(b"--\r\n");
+    pieces.push_back(heads.freeze());
+    pieces
 }
 
 /// What an answer to this request of what is arriving is.

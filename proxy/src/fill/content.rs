@@ -1,6 +1,6 @@
 //! Content of an answer, wherever it lies: in memory, on disk, or on its way.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use object_files::Object;
@@ -14,6 +14,8 @@ const READ: u64 = 128 * 1024;
 pub enum Content {
     /// All of it is here.
     Memory(Bytes),
+    /// The same in several pieces.
+    Pieces(VecDeque<Bytes>),
     /// From one byte to before another.
     Disk(Arc<Object>, u64, u64),
     /// As it arrives.
@@ -37,6 +39,7 @@ impl Content {
                 let end = end.min(bytes.len());
                 *bytes = bytes.slice(start.min(end)..end);
             }
+            Self::Pieces(pieces) => limit_pieces(pieces, first, last),
             Self::Disk(_, at, until) => {
                 *until = (*until).min(last.saturating_add(1));
                 *at = first.min(*until);
@@ -50,6 +53,7 @@ impl Content {
         match self {
             Self::Memory(bytes) if bytes.is_empty() => Ok(None),
             Self::Memory(bytes) => Ok(Some(std::mem::take(bytes))),
+            Self::Pieces(pieces) => Ok(pieces.pop_front()),
             Self::Disk(_, at, until) if *at >= *until => Ok(None),
             Self::Disk(object, at, until) => {
                 let (object, from) = (Arc::clone(object), *at);
@@ -65,5 +69,61 @@ impl Content {
             }
             Self::Arriving(reader) => reader.next().await,
         }
+    }
+}
+
+fn limit_pieces(pieces: &mut VecDeque<Bytes>, first: u64, last: u64) {
+    let mut at = 0;
+    pieces.retain_mut(|piece| {
+        let (start, end) = (at, at + piece.len() as u64);
+        at = end;
+        // Within the piece, and so within what memory can hold.
+        let from = first.clamp(start, end) - start;
+        let to = last.saturating_add(1).clamp(start, end) - start;
+        *piece = piece.slice(from as usize..to.max(from) as usize);
+        !piece.is_empty()
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn all(mut content: Content) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(piece) = content.next().await.expect("all of it is here") {
+            assert!(!piece.is_empty());
+            all.extend_from_slice(&piece);
+        }
+        all
+    }
+
+    fn forms() -> [Content; 2] {
+        let pieces = [&b"abc"[..], b"d", b"efgh"].map(Bytes::from_static);
+        [
+            Content::Memory(Bytes::from_static(b"abcdefgh")),
+            Content::Pieces(pieces.into()),
+        ]
+    }
+
+    #[tokio::test]
+    async fn whole_and_in_part() {
+        for content in forms() {
+            assert_eq!(all(content).await, b"abcdefgh");
+        }
+        for (first, last, wanted) in [
+            (0, 7, &b"abcdefgh"[..]),
+            (0, 0, b"a"),
+            (2, 4, b"cde"),
+            (3, 3, b"d"),
+            (5, u64::MAX, b"fgh"),
+            (8, 9, b""),
+        ] {
+            for mut content in forms() {
+                content.limit(first, last);
+                assert_eq!(all(content).await, wanted, "{first}-{last}");
+            }
+        }
+        assert!(all(Content::empty()).await.is_empty());
     }
 }

@@ -5,7 +5,7 @@
 //! leaves takes nothing away from the others.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -17,7 +17,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use object_files::WriterReader;
 use pingora::http::ResponseHeader;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep},
+};
 
 use crate::{
     cache::{Stored, purge::Stamp},
@@ -30,6 +33,12 @@ const WINDOW: u64 = 64 * 1024;
 const SMALL: usize = 4 * 1024;
 /// Up to this size.
 const JOINED: usize = 32 * 1024;
+/// So long may a reader of a passing answer keep others waiting, all in all,
+const PATIENCE: Duration = Duration::from_secs(10);
+/// and a second longer for so many bytes that it takes: who is slow but goes on sets the pace.
+const SLOWEST: u64 = 64 * 1024;
+/// Waits are charged to readers in steps of this length.
+const STEP: Duration = Duration::from_secs(1);
 /// What a reader of a spooled answer takes at once.
 const SPOOL_READ: usize = 128 * 1024;
 
@@ -100,8 +109,16 @@ struct Progress {
     spool: Option<WriterReader>,
     /// Not stored: pieces that everyone has read are dropped.
     passing: bool,
-    /// Where readers of a passing answer are.
-    places: HashMap<u64, u64>,
+    /// What came before this place was dropped unstored.
+    dropped_to: u64,
+    /// Where readers are, the slowest first, with their numbers.
+    places: BTreeSet<(u64, u64)>,
+    /// Waits that have not been charged to anyone.
+    waited: Duration,
+    /// How long readers have kept others waiting.
+    charged: HashMap<u64, Duration>,
+    /// Readers that others no longer wait for, while they have not noticed.
+    expelled: HashSet<u64>,
     next_reader: u64,
     asked: Asked,
 }
@@ -130,7 +147,11 @@ impl Flight {
                 end: None,
                 spool: None,
                 passing: false,
-                places: HashMap::new(),
+                dropped_to: 0,
+                places: BTreeSet::new(),
+                waited: Duration::ZERO,
+                charged: HashMap::new(),
+                expelled: HashSet::new(),
                 next_reader: 0,
                 asked: Asked::default(),
             }),
@@ -217,6 +238,7 @@ impl Flight {
     }
 
     /// Content has come. Waits while readers of a passing answer are behind; `false` once nobody reads.
+    /// A reader that keeps others waiting for too long is left behind.
     pub async fn push(&self, piece: Bytes) -> bool {
         let passing = {
             let mut progress = self.progress();
@@ -229,7 +251,7 @@ impl Flight {
         }
         loop {
             let drained = self.drained.notified();
-            {
+            let step = {
                 let mut progress = self.progress();
                 progress.drop_read();
                 if self.readers.load(Ordering::Acquire) == 0 {
@@ -238,8 +260,24 @@ impl Flight {
                 if progress.held() < WINDOW {
                     return true;
                 }
+                STEP.saturating_sub(progress.waited)
+            };
+            let since = Instant::now();
+            tokio::select! {
+                () = drained => {}
+                () = sleep(step) => {}
             }
-            drained.await;
+            self.charge(since.elapsed());
+        }
+    }
+
+    /// Charges a wait to those who are behind.
+    fn charge(&self, waited: Duration) {
+        let expelled = self.progress().charge(waited);
+        if expelled > 0 {
+            // They find that out once they come back to read, but nobody reckons with them any more.
+            self.readers.fetch_sub(expelled, Ordering::AcqRel);
+            self.tell();
         }
     }
 
@@ -321,7 +359,10 @@ impl Flight {
     /// Counts somebody who waits or reads, until dropped.
     pub fn stay(self: &Arc<Self>) -> Stay {
         self.readers.fetch_add(1, Ordering::AcqRel);
-        Stay(Arc::clone(self))
+        Stay {
+            flight: Arc::clone(self),
+            is_counted: true,
+        }
     }
 }
 
@@ -347,12 +388,60 @@ impl Progress {
     }
 
     fn drop_read(&mut self) {
-        let slowest = self.places.values().copied().min().unwrap_or(0);
+        let slowest = self.places.first().map_or(0, |(place, _)| *place);
         while let Some((start, piece)) = self.pieces.front()
             && start + piece.len() as u64 <= slowest
         {
+            self.dropped_to = start + piece.len() as u64;
             self.pieces.pop_front();
         }
+    }
+
+    /// Charges a wait to the readers that are behind while others have nothing left to read. Returns how
+    /// many of them have overdrawn their account; nobody waits for these any more.
+    fn charge(&mut self, waited: Duration) -> usize {
+        // Among equally slow ones nobody keeps anyone waiting, and one alone only itself.
+        let others_wait = self.places.last().is_some_and(|(p, _)| *p >= self.arrived);
+        if !others_wait || self.held() < WINDOW {
+            return 0;
+        }
+        self.waited += waited;
+        if self.waited < STEP {
+            return 0;
+        }
+        let waited = std::mem::take(&mut self.waited);
+        let Some((start, piece)) = self.pieces.front() else {
+            return 0;
+        };
+        // Not the last one only: whoever is far behind would be in its place next.
+        let behind = (start + piece.len() as u64).max(self.arrived - WINDOW / 2);
+        let mut expelled = Vec::new();
+        for &(place, id) in self.places.range(..(behind, 0)) {
+            let charged = self.charged.entry(id).or_default();
+            *charged += waited;
+            if *charged > PATIENCE + Duration::from_secs(place / SLOWEST) {
+                expelled.push((place, id));
+            }
+        }
+        for reader in &expelled {
+            self.places.remove(reader);
+            self.charged.remove(&reader.1);
+            self.expelled.insert(reader.1);
+        }
+        expelled.len()
+    }
+
+    /// A reader has moved on; `true` where it was the slowest.
+    fn move_reader(&mut self, id: u64, from: u64, to: Option<u64>) -> bool {
+        if self.expelled.contains(&id) {
+            return false;
+        }
+        let slowest = self.places.first().copied();
+        self.places.remove(&(from, id));
+        if let Some(to) = to {
+            self.places.insert((to, id));
+        }
+        slowest == Some((from, id))
     }
 
     /// What is there from a place on.
@@ -365,14 +454,17 @@ impl Progress {
 }
 
 /// Somebody who waits for a flight or reads from it.
-pub struct Stay(Arc<Flight>);
+pub struct Stay {
+    flight: Arc<Flight>,
+    is_counted: bool,
+}
 
 impl Drop for Stay {
     fn drop(&mut self) {
-        if self.0.readers.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.drained.notify_one();
+        if self.is_counted && self.flight.readers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.flight.drained.notify_one();
             // Whoever waits for the shop on nobody's behalf may stop.
-            self.0.tell();
+            self.flight.tell();
         }
     }
 }
@@ -391,12 +483,12 @@ impl Reader {
     /// From the first byte on; `None` where that has been dropped already.
     pub fn new(flight: &Arc<Flight>) -> Option<Self> {
         let mut progress = flight.progress();
-        if progress.spool.is_none() && progress.pieces.front().is_some_and(|(at, _)| *at > 0) {
+        if progress.dropped_to > 0 {
             return None;
         }
         let id = progress.next_reader;
         progress.next_reader += 1;
-        progress.places.insert(id, 0);
+        progress.places.insert((0, id));
         drop(progress);
         Some(Self {
             stay: flight.stay(),
@@ -409,16 +501,17 @@ impl Reader {
 
     /// Only the bytes from `first` to `last`, both included.
     pub fn limit(&mut self, first: u64, last: u64) {
-        self.place = first;
         self.until = last.saturating_add(1);
-        self.note_place();
+        self.move_to(first);
     }
 
-    fn note_place(&self) {
-        let flight = &self.stay.0;
-        let mut progress = flight.progress();
-        progress.places.insert(self.id, self.place);
-        if progress.passing {
+    fn move_to(&mut self, place: u64) {
+        let flight = &self.stay.flight;
+        // Who has all that it wants keeps nobody waiting while it writes that out.
+        let kept = (place < self.until).then_some(place);
+        let was_slowest = flight.progress().move_reader(self.id, self.place, kept);
+        self.place = place;
+        if was_slowest {
             flight.drained.notify_one();
         }
     }
@@ -437,7 +530,7 @@ impl Reader {
         loop {
             self.changed.borrow_and_update();
             let step = {
-                let progress = self.stay.0.progress();
+                let progress = self.stay.flight.progress();
                 match (progress.at(self.place), &progress.spool) {
                     (Some(piece), _) => Step::Piece(piece),
                     (None, Some(spool)) if self.place < progress.arrived => {
@@ -445,6 +538,8 @@ impl Reader {
                         let take = usize::try_from(left).unwrap_or(usize::MAX);
                         Step::File(spool.clone(), take.min(SPOOL_READ))
                     }
+                    // What was wanted is gone: the others went on without this one.
+                    _ if self.place < progress.dropped_to => Step::End(Err(Broken)),
                     _ => progress.end.map_or(Step::Wait, Step::End),
                 }
             };
@@ -470,8 +565,7 @@ impl Reader {
             if piece.len() as u64 > left {
                 piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             }
-            self.place += piece.len() as u64;
-            self.note_place();
+            self.move_to(self.place + piece.len() as u64);
             return Ok(Some(piece));
         }
     }
@@ -479,8 +573,12 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let flight = &self.stay.0;
-        flight.progress().places.remove(&self.id);
+        let flight = &self.stay.flight;
+        let mut progress = flight.progress();
+        self.stay.is_counted = !progress.expelled.remove(&self.id);
+        progress.charged.remove(&self.id);
+        progress.places.remove(&(self.place, self.id));
+        drop(progress);
         flight.drained.notify_one();
     }
 }
@@ -561,5 +659,187 @@ impl Flights {
                 shard.values().map(|flight| flight.seq).min()
             })
             .min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    fn flight() -> Arc<Flight> {
+        Arc::new(Flight::new(b"key", 0))
+    }
+
+    fn reader(flight: &Arc<Flight>) -> Reader {
+        Reader::new(flight).expect("nothing is dropped")
+    }
+
+    fn piece(length: usize) -> Bytes {
+        Bytes::from(vec![b'x'; length])
+    }
+
+    /// Everything up to the end, or to a break.
+    async fn all(reader: &mut Reader) -> (usize, Result<(), Broken>) {
+        let mut read = 0;
+        loop {
+            match reader.next().await {
+                Ok(Some(piece)) => read += piece.len(),
+                Ok(None) => return (read, Ok(())),
+                Err(broken) => return (read, Err(broken)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn everyone_reads_all_of_it() {
+        let flight = flight();
+        let mut early = reader(&flight);
+        assert!(flight.push(Bytes::from_static(b"abc")).await);
+        assert!(flight.push(Bytes::from_static(b"def")).await);
+        let mut late = reader(&flight);
+        flight.end(Ok(()));
+        assert_eq!(all(&mut early).await, (6, Ok(())));
+        assert_eq!(all(&mut late).await, (6, Ok(())));
+        assert!(flight.has(2, b"cde") && !flight.has(2, b"x") && !flight.has(5, b"fg"));
+    }
+
+    #[tokio::test]
+    async fn what_breaks_off_breaks_for_all() {
+        let flight = flight();
+        let mut reader = reader(&flight);
+        flight.push(piece(10)).await;
+        flight.end(Err(Broken));
+        assert_eq!(all(&mut reader).await, (10, Err(Broken)));
+        flight.end_if_open();
+    }
+
+    #[tokio::test]
+    async fn a_part_ends_where_it_ends() {
+        let flight = flight();
+        let mut part = reader(&flight);
+        part.limit(2, 4);
+        flight.push(Bytes::from_static(b"abcdefgh")).await;
+        assert_eq!(part.next().await, Ok(Some(Bytes::from_static(b"cde"))));
+        assert_eq!(part.next().await, Ok(None));
+        // While it writes that out, the answer goes on without it.
+        flight.pass();
+        let mut other = reader(&flight);
+        assert!(other.next().await.is_ok());
+        assert_eq!(flight.progress().places.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_comes_after_something_was_dropped_is_sent_away() {
+        let flight = flight();
+        flight.pass();
+        let mut first = reader(&flight);
+        let big = piece(WINDOW as usize);
+        assert!(timeout(SOON, flight.push(big)).await.is_err());
+        let mut second = reader(&flight);
+        first.next().await.expect("a piece");
+        second.next().await.expect("a piece");
+        flight.pass();
+        assert!(flight.pieces().is_empty(), "all of it is read and dropped");
+        assert!(Reader::new(&flight).is_none());
+        flight.end(Ok(()));
+        assert_eq!(first.next().await, Ok(None));
+        second.limit(0, 9);
+        assert_eq!(
+            second.next().await,
+            Err(Broken),
+            "never as if it were empty"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_fetch_waits_for_the_slowest() {
+        let flight = flight();
+        flight.pass();
+        let (mut fast, mut slow) = (reader(&flight), reader(&flight));
+        let big = piece(WINDOW as usize);
+        assert!(timeout(SOON, flight.push(big.clone())).await.is_err());
+        fast.next().await.expect("a piece");
+        assert!(timeout(SOON, flight.push(piece(1))).await.is_err());
+        slow.next().await.expect("a piece");
+        assert_eq!(timeout(SOON, flight.push(piece(1))).await, Ok(true));
+        drop((fast, slow));
+        assert!(!flight.push(piece(1)).await, "nobody is left");
+    }
+
+    #[tokio::test]
+    async fn who_keeps_others_waiting_is_left_behind() {
+        let flight = flight();
+        flight.pass();
+        let (mut fast, mut slow, mut steady) = (reader(&flight), reader(&flight), reader(&flight));
+        let big = piece(WINDOW as usize);
+        assert!(timeout(SOON, flight.push(big.clone())).await.is_err());
+        // As long as nobody has to wait for more, nobody is charged.
+        flight.charge(PATIENCE * 3);
+        assert!(flight.progress().expelled.is_empty());
+        fast.next().await.expect("a piece");
+        steady.next().await.expect("a piece");
+        flight.charge(PATIENCE);
+        assert!(flight.progress().expelled.is_empty());
+        flight.charge(STEP);
+        assert_eq!(flight.progress().expelled.len(), 1);
+        assert_eq!(timeout(SOON, flight.push(piece(1))).await, Ok(true));
+        assert_eq!(slow.next().await, Err(Broken));
+        assert!(flight.is_wanted());
+        drop(fast);
+        drop(steady);
+        // It is still there, but nobody reckons with it.
+        assert!(!flight.is_wanted());
+        drop(slow);
+        assert_eq!(flight.readers.load(Ordering::Acquire), 0);
+        assert!(Reader::new(&flight).is_none());
+    }
+
+    #[tokio::test]
+    async fn one_alone_and_one_that_goes_on_may_be_slow() {
+        let flight = flight();
+        flight.pass();
+        let mut alone = reader(&flight);
+        let big = piece(WINDOW as usize);
+        assert!(timeout(SOON, flight.push(big.clone())).await.is_err());
+        flight.charge(PATIENCE * 3);
+        assert!(alone.next().await.is_ok(), "it waits for itself only");
+        let mut progress = flight.progress();
+        // One that has taken a minute's worth may have kept others waiting for a minute.
+        let place = 60 * SLOWEST;
+        progress.places = BTreeSet::from([(place, 7), (place + WINDOW, 8)]);
+        progress.pieces = VecDeque::from([(place, big)]);
+        progress.arrived = place + WINDOW;
+        assert_eq!(progress.charge(PATIENCE + Duration::from_secs(60)), 0);
+        assert_eq!(progress.charge(STEP), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_in_a_file_is_read_from_there() {
+        let dir = std::env::temp_dir().join(format!("dhal-flight-{}", std::process::id()));
+        let files = object_files::Files::open(object_files::Options {
+            path: dir.clone(),
+            capacity: 1 << 20,
+            max_object: 1 << 20,
+        });
+        let mut writer = files.expect("a directory").create().expect("a file");
+        let flight = flight();
+        let mut early = reader(&flight);
+        flight.push(Bytes::from_static(b"abc")).await;
+        assert!(early.next().await.is_ok());
+        writer.append(b"abcdef").expect("written");
+        flight.spool(writer.reader(), 3);
+        let mut late = reader(&flight);
+        flight.spooled(6);
+        // The disk takes no more.
+        flight.push_now(Bytes::from_static(b"ghi"));
+        flight.end(Ok(()));
+        assert_eq!(all(&mut early).await, (6, Ok(())));
+        assert_eq!(all(&mut late).await, (9, Ok(())));
+        drop(writer);
+        std::fs::remove_dir_all(&dir).expect("removed");
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use bytes::{BufMut, BytesMut};
 use pingora::http::ResponseHeader;
-use tokio::{io::AsyncWriteExt, sync::mpsc};
+use tokio::sync::mpsc;
 
 use super::{Next, Noted, Session, write};
 use crate::{
@@ -39,21 +39,21 @@ impl Session<'_> {
         }
         let mut outgoing = Outgoing::of_hit(hit);
         outgoing.narrow();
-        let (sent, next) = self.send(&mut outgoing, noted).await;
+        let (sent, done, next) = self.send(&mut outgoing, noted).await;
         self.tell(
             bytes,
             noted,
             &Record {
                 status: outgoing.status(),
-                bytes: *sent.as_ref().unwrap_or(&0),
+                bytes: sent,
                 route: Some(&hit.route),
                 outcome: hit.outcome,
                 limit: hit.limit.as_ref(),
-                reason: sent.as_ref().err().map(|_| "client_gone"),
+                reason: done.as_ref().err().map(|_| "client_gone"),
                 ..self.blank(noted)
             },
         );
-        sent.map(|_| next)
+        done.map(|()| next)
     }
 
     fn order(&self, snapshot: &Arc<Snapshot>, bytes: &[u8], fetch: Fetch, noted: &Noted) -> Order {
@@ -128,19 +128,19 @@ impl Session<'_> {
                 self.done(sent.map(|()| next))
             }
             Fetched::Answer(mut outgoing) => {
-                let (sent, next) = self.send(&mut outgoing, &noted).await;
+                let (sent, done, next) = self.send(&mut outgoing, &noted).await;
                 let record = Record {
                     status: outgoing.status(),
-                    bytes: *sent.as_ref().unwrap_or(&0),
+                    bytes: sent,
                     outcome: outgoing.outcome,
-                    reason: sent.as_ref().err().map(|why| match why.kind() {
+                    reason: done.as_ref().err().map(|why| match why.kind() {
                         std::io::ErrorKind::UnexpectedEof => "connection_terminated",
                         _ => "client_gone",
                     }),
                     ..self.fetched(&noted, &order, &asked)
                 };
                 self.tell(&bytes, &noted, &record);
-                self.done(sent.map(|_| next))
+                self.done(done.map(|()| next))
             }
         }
     }
@@ -158,12 +158,13 @@ impl Session<'_> {
         }
     }
 
-    /// Writes an answer; says how much content went out, and what becomes of the connection.
+    /// Writes an answer; says how much content went out, whether that was all, and what becomes of the
+    /// connection.
     async fn send(
         &mut self,
         outgoing: &mut Outgoing<'_>,
         noted: &Noted,
-    ) -> (std::io::Result<u64>, Next) {
+    ) -> (u64, std::io::Result<()>, Next) {
         let close = self.closes() || (self.head.is_http10 && !outgoing.has_known_end());
         let manner = write::Manner {
             head_only: self.head.method == http::Method::HEAD,
@@ -171,19 +172,15 @@ impl Session<'_> {
             is_http10: self.head.is_http10,
             request_id: noted.request_id.as_bytes(),
         };
-        let sent = if let Content::Memory(content) = &outgoing.content {
-            let length = if manner.head_only {
-                0
-            } else {
-                content.len() as u64
-            };
-            write::hit(&mut self.stream, &mut self.out, outgoing, &manner)
-                .await
-                .map(|()| length)
+        let mut sent = 0;
+        let (stream, out) = (&mut self.stream, &mut self.out);
+        let done = if let Content::Memory(_) = &outgoing.content {
+            write::hit(stream, out, outgoing, &manner, &mut sent).await
         } else {
-            write::stream(&mut self.stream, &mut self.out, outgoing, &manner).await
+            write::stream(stream, out, outgoing, &manner, &mut sent).await
         };
-        (sent, if close { Next::Close } else { Next::Another })
+        let next = if close { Next::Close } else { Next::Another };
+        (sent, done, next)
     }
 
     /// Passes an interim answer on (RFC 9110 §15.2), to those who know such.
@@ -207,6 +204,6 @@ impl Session<'_> {
         put_field(&mut out, "via", VIA_SELF.as_bytes());
         out.put_slice(b"\r\n");
         write::bytes(&mut self.stream, &out).await?;
-        self.stream.flush().await
+        write::flush(&mut self.stream).await
     }
 }

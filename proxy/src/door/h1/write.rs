@@ -27,31 +27,40 @@ pub(super) struct Manner<'a> {
     pub(super) request_id: &'a [u8],
 }
 
-/// Writes an answer of the store that lies in memory: one vectored write.
+/// Writes an answer of the store that lies in memory: one vectored write. `sent` tells how many bytes of
+/// content went out, whatever came of it.
 pub(super) async fn hit(
     stream: &mut Stream,
     out: &mut BytesMut,
     outgoing: &Outgoing<'_>,
     manner: &Manner<'_>,
+    sent: &mut u64,
 ) -> io::Result<()> {
     let content = match &outgoing.content {
         Content::Memory(content) if !manner.head_only => content.clone(),
         _ => Bytes::new(),
     };
+    if !manner.head_only && outgoing.announced() != Some(content.len() as u64) {
+        return Err(broken());
+    }
     let whole = matches!(outgoing.answer, Answer::Whole);
     put_head(out, outgoing, manner, Framing::Known);
     let head: &[u8] = if whole { &outgoing.head } else { b"" };
-    all(stream, [head, out, &content]).await
+    let mut written = 0;
+    let done = all(stream, [head, out, &content], &mut written).await;
+    *sent = written.saturating_sub(head.len() + out.len()) as u64;
+    done
 }
 
-/// Writes an answer whose content comes piece by piece. Returns how many bytes of it went out. An error
+/// Writes an answer whose content comes piece by piece. `sent` tells how many bytes of it went out. An error
 /// leaves the connection unusable, which tells the client that the content is not complete.
 pub(super) async fn stream(
     stream: &mut Stream,
     out: &mut BytesMut,
     outgoing: &mut Outgoing<'_>,
     manner: &Manner<'_>,
-) -> io::Result<u64> {
+    sent: &mut u64,
+) -> io::Result<()> {
     let framing = match outgoing.has_known_end() {
         true => Framing::Known,
         false if manner.is_http10 => Framing::Close,
@@ -63,29 +72,46 @@ pub(super) async fn stream(
         _ => Bytes::new(),
     };
     // The head does not wait for the first piece of content.
-    all(stream, [&stored, out, b""]).await?;
+    all(stream, [&stored, out, b""], &mut 0).await?;
     if manner.head_only {
-        return Ok(0);
+        return Ok(());
     }
     flush(stream).await?;
-    let broken = |_| io::Error::new(io::ErrorKind::UnexpectedEof, "content broke off");
-    let mut written = 0;
-    while let Some(piece) = outgoing.content.next().await.map_err(broken)? {
-        written += piece.len() as u64;
+    // All of it is here: the pieces need not leave one by one.
+    let gathers = matches!(outgoing.content, Content::Pieces(_));
+    let mut left = outgoing.announced();
+    while let Some(piece) = outgoing.content.next().await.map_err(|_| broken())? {
+        if let Some(left) = &mut left {
+            // Whatever is written beyond the end would be taken for the next answer.
+            *left = left.checked_sub(piece.len() as u64).ok_or_else(broken)?;
+        }
+        out.clear();
+        let mut end: &[u8] = b"";
         if framing == Framing::Chunked {
-            out.clear();
             put_hex(out, piece.len());
             out.put_slice(b"\r\n");
-            all(stream, [out, &piece, b"\r\n"]).await?;
-        } else {
-            all(stream, [b"", &piece, b""]).await?;
+            end = b"\r\n";
         }
-        flush(stream).await?;
+        let mut written = 0;
+        let done = all(stream, [out, &piece, end], &mut written).await;
+        *sent += written.saturating_sub(out.len()).min(piece.len()) as u64;
+        done?;
+        if !gathers {
+            flush(stream).await?;
+        }
+    }
+    if left.is_some_and(|left| left > 0) {
+        return Err(broken());
     }
     if framing == Framing::Chunked {
-        all(stream, [b"0\r\n\r\n", b"", b""]).await?;
+        all(stream, [b"0\r\n\r\n", b"", b""], &mut 0).await?;
     }
-    Ok(written)
+    Ok(())
+}
+
+/// The content is not what was announced.
+fn broken() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "content broke off")
 }
 
 fn put_hex(out: &mut BytesMut, number: usize) {
@@ -149,7 +175,7 @@ fn put_special_head(out: &mut BytesMut, outgoing: &Outgoing<'_>) {
 
 /// Writes one piece.
 pub(super) async fn bytes(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
-    all(stream, [bytes, &[], &[]]).await
+    all(stream, [bytes, &[], &[]], &mut 0).await
 }
 
 /// Sends what is still buffered.
@@ -163,18 +189,19 @@ fn stalled() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "client does not read")
 }
 
-async fn all(stream: &mut Stream, mut parts: [&[u8]; 3]) -> io::Result<()> {
+/// Writes all of it, and counts what went out.
+async fn all(stream: &mut Stream, mut parts: [&[u8]; 3], written: &mut usize) -> io::Result<()> {
     let mut left: usize = parts.iter().map(|p| p.len()).sum();
     while left > 0 {
         let slices = parts.map(IoSlice::new);
-        let written = timeout(STALLED, stream.write_vectored(&slices))
+        let mut skip = timeout(STALLED, stream.write_vectored(&slices))
             .await
             .map_err(|_| stalled())??;
-        if written == 0 {
+        if skip == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        left -= written;
-        let mut skip = written;
+        left -= skip;
+        *written += skip;
         for part in &mut parts {
             let n = skip.min(part.len());
             part.advance(n);

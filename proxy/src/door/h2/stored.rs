@@ -24,7 +24,7 @@ use crate::{
         outgoing::Outgoing,
     },
     edge::{Answer, Fetch, Hit, decide::DHAL_DEBUG},
-    fill::{Order, content::Content, flight::Asked},
+    fill::{Order, flight::Asked},
     observe::Record,
     respond::{
         Reply,
@@ -43,14 +43,14 @@ impl Request<'_> {
         }
         let mut outgoing = Outgoing::of_hit(hit);
         outgoing.narrow();
-        let sent = self.send(&mut outgoing).await;
+        let (sent, done) = self.send(&mut outgoing).await;
         self.tell(&Record {
             status: outgoing.status(),
-            bytes: *sent.as_ref().unwrap_or(&0),
+            bytes: sent,
             route: Some(&hit.route),
             outcome: hit.outcome,
             limit: hit.limit.as_ref(),
-            reason: sent.err().map(|_| "client_gone"),
+            reason: done.err().map(|_| "client_gone"),
             ..self.blank()
         });
     }
@@ -100,12 +100,12 @@ impl Request<'_> {
                 });
             }
             Fetched::Answer(mut outgoing) => {
-                let sent = self.send(&mut outgoing).await;
+                let (sent, done) = self.send(&mut outgoing).await;
                 self.tell(&Record {
                     status: outgoing.status(),
-                    bytes: *sent.as_ref().unwrap_or(&0),
+                    bytes: sent,
                     outcome: outgoing.outcome,
-                    reason: sent.err().map(|why| match why.kind() {
+                    reason: done.err().map(|why| match why.kind() {
                         ErrorKind::UnexpectedEof => "connection_terminated",
                         _ => "client_gone",
                     }),
@@ -128,45 +128,49 @@ impl Request<'_> {
         }
     }
 
-    /// Writes an answer; says how much content went out. A stream whose content breaks off is reset, so
-    /// that nobody takes it for complete.
-    async fn send(&mut self, outgoing: &mut Outgoing<'_>) -> Result<u64, Error> {
+    /// Writes an answer; says how much content went out, and whether that was all. A stream whose content
+    /// breaks off is reset, so that nobody takes it for complete.
+    async fn send(&mut self, outgoing: &mut Outgoing<'_>) -> (u64, Result<(), Error>) {
+        let mut sent = 0;
+        let done = self.write(outgoing, &mut sent).await;
+        if done.is_err() {
+            self.session.shutdown();
+        }
+        (sent, done)
+    }
+
+    async fn write(&mut self, outgoing: &mut Outgoing<'_>, sent: &mut u64) -> Result<(), Error> {
         let gone = |_| Error::from(ErrorKind::BrokenPipe);
+        let broken = || Error::from(ErrorKind::UnexpectedEof);
         let header = self
             .header(outgoing)
             .ok_or_else(|| Error::from(ErrorKind::InvalidData))?;
         let head_only = self.session.req_header().method == Method::HEAD;
-        let nothing = head_only
-            || matches!(&outgoing.content, Content::Memory(content) if content.is_empty());
+        let mut left = outgoing.announced();
+        let nothing = head_only || left == Some(0);
         self.session
             .write_response_header(header, nothing)
             .map_err(gone)?;
         if nothing {
-            return Ok(0);
+            return Ok(());
         }
-        if let Content::Memory(content) = &mut outgoing.content {
-            let content = std::mem::take(content);
-            let length = content.len() as u64;
-            self.session.write_body(content, true).await.map_err(gone)?;
-            return Ok(length);
-        }
-        let mut written = 0;
-        loop {
-            match outgoing.content.next().await {
-                Ok(Some(piece)) => {
-                    written += piece.len() as u64;
-                    self.session.write_body(piece, false).await.map_err(gone)?;
-                }
-                Ok(None) => {
-                    self.session.finish().map_err(gone)?;
-                    return Ok(written);
-                }
-                Err(_) => {
-                    self.session.shutdown();
-                    return Err(Error::from(ErrorKind::UnexpectedEof));
-                }
+        while let Some(piece) = outgoing.content.next().await.map_err(|_| broken())? {
+            let length = piece.len() as u64;
+            if let Some(left) = &mut left {
+                *left = left.checked_sub(length).ok_or_else(broken)?;
+            }
+            let is_last = left == Some(0);
+            let written = self.session.write_body(piece, is_last).await;
+            written.map_err(gone)?;
+            *sent += length;
+            if is_last {
+                return Ok(());
             }
         }
+        if left.is_some() {
+            return Err(broken());
+        }
+        self.session.finish().map_err(gone)
     }
 
     fn header(&self, outgoing: &Outgoing<'_>) -> Option<Box<ResponseHeader>> {
