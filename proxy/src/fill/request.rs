@@ -111,10 +111,6 @@ pub(super) fn significant(vary: &[HeaderName]) -> Option<Vec<HeaderName>> {
 pub(super) fn fits(vary: &[HeaderName], sent: &HeaderMap, request: &HeaderMap) -> bool {
     let value = |fields: &HeaderMap, name: &HeaderName| {
         let mut out = Vec::new();
-        // Who names nothing takes anything (RFC 9110 §12.5.1).
-        let anything = *name == ACCEPT && fields.get(ACCEPT).is_some_and(|value| value == "*/*");
-        let empty = HeaderMap::new();
-        let fields = if anything { &empty } else { fields };
         http_caching::variance(std::slice::from_ref(name), fields, &mut out);
         out
     };
@@ -164,7 +160,6 @@ pub(super) fn compose(
     let fetch = &order.fetch;
     let mut sent = HeaderMap::new();
     sent.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-    sent.insert(ACCEPT, HeaderValue::from_static("*/*"));
     let policy = fetch.own.route.policy.as_ref();
     let keyed = policy.map(|policy| &policy.key);
     let named = keyed.map_or(&[][..], |key| &key.fields);
