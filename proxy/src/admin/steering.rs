@@ -13,7 +13,8 @@ use crate::{
     },
     edge::{
         Body, Connection, Decision, Fetch, RequestView,
-        decide::{self, KeyedTarget, Now},
+        decide::{self, Now},
+        keyed::KeyedTarget,
         path,
     },
     fill::{Answered, Order, Served, content::Content},

@@ -4,7 +4,6 @@
 //! same, when the upstream fails (RFC 5861 §4).
 
 use std::{
-    borrow::Cow,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -16,13 +15,12 @@ use http::{
 use http_caching::{CacheControl, Coding, Fields, Lifetimes, Precondition, RangeOutcome, Reuse};
 
 use super::{
-    Answer, Body, Decision, Fetch, Forward, Hit, Rejection, RequestView, Scheme, authority,
-    decision::ForwardReason, path,
+    Answer, Body, Decision, Fetch, Forward, Hit, Rejection, RequestView, authority,
+    decision::ForwardReason, keyed::KeyedTarget, path,
 };
 use crate::{
     admit::{client, rate::LimitState},
     cache::{Found, Stored, status::Outcome},
-    respond::fields::{X_FORWARDED_HOST, X_FORWARDED_PROTO},
     shared::Shared,
     snapshot::{Policy, Route, Snapshot},
 };
@@ -139,7 +137,12 @@ fn story(
         return Decision::Forward(forward(ForwardReason::Bypass));
     }
     let keyed = KeyedTarget::new(policy, &target);
-    let key = keyed.key(snapshot, policy, request, &authority.whole);
+    let key = keyed.key(
+        is_trusted(snapshot, request),
+        policy,
+        request,
+        &authority.whole,
+    );
     // What is not in the key does not reach the shop either, or it could shape what is stored.
     let fetch = |reason: ForwardReason, validate: bool| Fetch {
         own: forward(reason),
@@ -224,15 +227,6 @@ pub(crate) fn shows_key(snapshot: &Snapshot, request: &RequestView<'_>) -> bool 
 fn is_trusted(snapshot: &Snapshot, request: &RequestView<'_>) -> bool {
     let peer = request.connection.peer.ip();
     client::is_trusted(peer, &snapshot.bounds.trusted_proxies)
-}
-
-/// What a trusted proxy says of the URL that the visitor asked for.
-pub(crate) const FORWARDED_URL: [HeaderName; 2] = [X_FORWARDED_PROTO, X_FORWARDED_HOST];
-
-fn says_other_url(request: &RequestView<'_>) -> bool {
-    FORWARDED_URL
-        .iter()
-        .any(|name| request.fields.contains(name))
 }
 
 /// Asks for the cache key in `Cache-Status`.
@@ -355,63 +349,6 @@ fn has_bypass_cookie(policy: &Policy, request: &RequestView<'_>) -> bool {
         });
     });
     found
-}
-
-/// A target as the key has it, and as the shop is asked for it.
-pub(crate) struct KeyedTarget<'a> {
-    path: &'a str,
-    query: Option<Cow<'a, str>>,
-}
-
-/// A cache key.
-pub(crate) struct Key {
-    /// All of it.
-    pub(crate) bytes: Vec<u8>,
-    /// Bytes of it that are the URI; chosen fields and cookies follow.
-    pub(crate) uri_length: usize,
-}
-
-impl<'a> KeyedTarget<'a> {
-    pub(crate) fn new(policy: &Policy, target: &'a path::Target<'_>) -> Self {
-        let query = target.query();
-        Self {
-            path: target.path(),
-            query: query.and_then(|query| http_caching::keyed_query(query, &policy.key)),
-        }
-    }
-
-    /// The URI's part of the key.
-    pub(crate) fn uri(&self, scheme: Scheme, authority: &str) -> Vec<u8> {
-        let mut key = Vec::with_capacity(160);
-        let query = self.query.as_deref();
-        http_caching::cache_key(scheme.as_str(), authority, self.path, query, &mut key);
-        key
-    }
-
-    fn key(
-        &self,
-        snapshot: &Snapshot,
-        policy: &Policy,
-        request: &RequestView<'_>,
-        authority: &str,
-    ) -> Key {
-        let mut bytes = self.uri(request.connection.scheme, authority);
-        let uri_length = bytes.len();
-        http_caching::push_keyed(&policy.key, request.fields, &mut bytes);
-        if says_other_url(request) && is_trusted(snapshot, request) {
-            // A trusted proxy may say that the visitor asked for another URL, and the shop hears of it.
-            http_caching::variance(&FORWARDED_URL, request.fields, &mut bytes);
-        }
-        Key { bytes, uri_length }
-    }
-
-    /// `path[?query]`.
-    pub(crate) fn whole(&self) -> String {
-        match &self.query {
-            Some(query) => [self.path, "?", query].concat(),
-            None => self.path.to_owned(),
-        }
-    }
 }
 
 /// How a response with these fields answers a request (RFC 9110 §13.2.2, §14.2).

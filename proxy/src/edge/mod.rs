@@ -5,6 +5,7 @@
 pub mod authority;
 pub mod decide;
 pub mod decision;
+pub mod keyed;
 pub mod path;
 pub mod request_view;
 #[cfg(test)]

@@ -10,12 +10,14 @@ mod body;
 pub mod content;
 mod fetch;
 pub mod flight;
+mod order;
 mod part;
 mod request;
 mod validate;
 
+pub use order::{Answered, Order, Served};
+
 use std::{
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -23,7 +25,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use http::{HeaderMap, Method, header::RANGE};
+use http::header::RANGE;
 use http_caching::{CacheControl, Reuse};
 use pingora::{connectors::http::Connector, http::ResponseHeader};
 use tokio::{
@@ -32,16 +34,12 @@ use tokio::{
 };
 
 use crate::{
-    cache::{Found, Stored, parts::Partial, purge::Standing, status::Outcome, store::Variation},
-    edge::{
-        Answer, Fetch, Scheme,
-        decide::{Now, answer},
-    },
+    cache::{Found, Stored, purge::Standing, status::Outcome, store::Variation},
+    edge::{Answer, decide::answer},
     respond::failure::Failure,
     shared::Shared,
-    snapshot::Snapshot,
 };
-use flight::{Asked, Flight, Head, Reader, Stage};
+use flight::{Asked, Flight, Reader, Stage};
 use part::Wanted;
 
 /// Times that a request looks for an answer before it goes to the shop by itself: for the store's
@@ -51,56 +49,6 @@ const ROUNDS: usize = 6;
 const MOST: usize = 4 * 1024;
 /// Fetches that a request waits for in vain before it goes by itself.
 const PATIENCE: u32 = 2;
-
-/// A request for which something is to be fetched.
-pub struct Order {
-    /// What was decided.
-    pub fetch: Fetch,
-    /// The configuration it began under.
-    pub snapshot: Arc<Snapshot>,
-    /// GET or HEAD.
-    pub method: Method,
-    /// The visitor's fields.
-    pub fields: HeaderMap,
-    /// The visitor.
-    pub client: IpAddr,
-    /// The peer of the connection.
-    pub peer: IpAddr,
-    /// Whether the peer's forwarding fields are believed.
-    pub trusted: bool,
-    /// The scheme it came by.
-    pub scheme: Scheme,
-    /// `X-Request-ID`.
-    pub request_id: String,
-    /// When its head was complete.
-    pub began: Now,
-    /// The cache key is told.
-    pub shows_key: bool,
-}
-
-/// How a request is answered.
-pub enum Served {
-    /// From the store.
-    Stored(Arc<Stored>),
-    /// From what is here of a response: the bytes from one position to another, both included.
-    Part(Arc<Partial>, u64, u64),
-    /// With content that is on its way.
-    Stream(Arc<Head>, Reader),
-    /// Not from here: the visitor's own request has to go to the shop.
-    Own,
-    /// There is no answer.
-    Failed(Failure),
-}
-
-/// The answer, and how it came about.
-pub struct Answered {
-    /// The answer.
-    pub served: Served,
-    /// The store's part.
-    pub outcome: Outcome,
-    /// Who was asked for it.
-    pub asked: Asked,
-}
 
 /// Fetches for the store; one per thread, with connections of its own.
 pub struct Filler {

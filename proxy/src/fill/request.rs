@@ -23,7 +23,7 @@ use crate::{
         stored::{HeadFields, VIA_SELF, value},
     },
     door::forward::request::forwarded_for,
-    edge::decide::FORWARDED_URL,
+    edge::keyed::FORWARDED_URL,
     random,
     respond::fields::{
         NEVER_FORWARDED, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,

@@ -8,7 +8,7 @@ use pingora::http::ResponseHeader;
 use super::Handover;
 use crate::{
     cache::purge,
-    edge::{decide::KeyedTarget, path},
+    edge::{keyed::KeyedTarget, path},
     shared::Shared,
 };
 
