@@ -139,7 +139,8 @@ impl Files {
 
     /// Shows `keep` the key and the meta of each object in the index and removes those it does not
     /// want. What is stored while this goes on may be passed over. Says how many were removed; an
-    /// object that cannot be read does not end it, but is the error at its end.
+    /// object that cannot be read is removed as well, and where it cannot be, that does not end the
+    /// sweep, but is the error at its end.
     pub fn sweep(&self, keep: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> io::Result<u64> {
         let mut removed = 0;
         let mut result = Ok(());
@@ -156,6 +157,12 @@ impl Files {
                             Ok(gone) => removed += u64::from(gone),
                             Err(error) => result = Err(error),
                         }
+                    }
+                    // Of no use to anyone, and it would be in the way of every sweep.
+                    Err(Trouble::Io(error))
+                        if is_unreadable(&error) && self.folder.remove(id, None).is_ok() =>
+                    {
+                        removed += 1;
                     }
                     Err(Trouble::Io(error)) => result = Err(error),
                     // Kept, gone meanwhile, or found damaged and removed.
@@ -200,6 +207,12 @@ impl Files {
             }
         }
     }
+}
+
+/// Whether it is this file that cannot be read, rather than any file just now.
+fn is_unreadable(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.kind() == io::ErrorKind::PermissionDenied || error.raw_os_error() == Some(EIO)
 }
 
 /// A file that is an object. Open, so that its identity holds.

@@ -94,6 +94,11 @@ impl Journal {
         self.with_lock(|journal| Ok(std::mem::take(&mut journal.others)))
     }
 
+    /// Whether a flush has failed, so that nothing becomes durable before the journal is rewritten.
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// How long the journal is, in bytes.
     pub fn len(&self) -> u64 {
         self.end

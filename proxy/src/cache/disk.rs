@@ -5,7 +5,10 @@
 //! log, never an answer to a visitor.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,7 +19,7 @@ use object_files::{Files, Object, Options, Stats, Trouble, Writer};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Stored,
+    Purges, Stored,
     compress::{CODINGS, Encoded},
     purge::Stamp,
     stored::{HeadFields, Judged, millis},
@@ -29,8 +32,20 @@ pub struct Disk {
     max_object: u64,
     /// Trouble there was, besides damaged objects.
     errors: AtomicU64,
-    /// When the last attempt failed, in milliseconds since 1970; 0 once that is over.
-    troubled: AtomicU64,
+    /// When the last attempt at each failed, in milliseconds since 1970; 0 once that is over.
+    troubled: [AtomicU64; 2],
+    /// The first reading of the folder is over, however it went.
+    is_read: AtomicBool,
+    /// Held while what arrived piece by piece is looked at and becomes visible, so that a sweep sees it or
+    /// it sees all that the sweep is about.
+    finishing: RwLock<()>,
+}
+
+/// What was attempted. Each has trouble of its own: a full disk can be read.
+#[derive(Clone, Copy)]
+enum Attempt {
+    Read,
+    Write,
 }
 
 /// After so long without trouble it is over. A full file system takes every other write.
@@ -127,6 +142,15 @@ fn meta_of(stored: &Stored) -> Vec<u8> {
     encode(&meta, &stored.head())
 }
 
+impl Attempt {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "written",
+        }
+    }
+}
+
 impl Disk {
     /// Opens the folder. What is in it can be used at once.
     pub fn open(config: &model::Disk) -> std::io::Result<Self> {
@@ -138,7 +162,9 @@ impl Disk {
             })?,
             max_object: config.max_object,
             errors: AtomicU64::new(0),
-            troubled: AtomicU64::new(0),
+            troubled: Default::default(),
+            is_read: AtomicBool::new(false),
+            finishing: RwLock::default(),
         })
     }
 
@@ -151,8 +177,14 @@ impl Disk {
     pub fn scan(&self) {
         match self.files.scan() {
             Ok((objects, bytes)) => tracing::info!(objects, bytes, "disk tier read"),
-            Err(why) => self.note("cannot be read", &Trouble::Io(why)),
+            Err(why) => self.note(Attempt::Read, &Trouble::Io(why)),
         }
+        self.is_read.store(true, Ordering::Release);
+    }
+
+    /// Whether the first reading of the folder is over.
+    pub fn is_read(&self) -> bool {
+        self.is_read.load(Ordering::Acquire)
     }
 
     /// Bytes of content that an object may have.
@@ -175,23 +207,26 @@ impl Disk {
         self.errors.load(Ordering::Relaxed)
     }
 
-    fn note(&self, what: &str, trouble: &Trouble) {
+    fn note(&self, attempt: Attempt, trouble: &Trouble) {
         self.errors.fetch_add(1, Ordering::Relaxed);
         let now = millis(SystemTime::now()).max(1);
-        if self.troubled.swap(now, Ordering::Relaxed) == 0 {
-            tracing::error!(%trouble, "the disk tier {what}; serving goes on without it");
+        if self.troubled[attempt as usize].swap(now, Ordering::Relaxed) == 0 {
+            let what = attempt.name();
+            tracing::error!(%trouble, "the disk tier cannot be {what}; serving goes on without it");
         }
     }
 
-    fn noted<T>(&self, what: &str, result: Result<T, Trouble>) -> Option<T> {
+    fn noted<T>(&self, attempt: Attempt, result: Result<T, Trouble>) -> Option<T> {
         match result {
             Ok(done) => {
-                let last = self.troubled.load(Ordering::Relaxed);
+                let troubled = &self.troubled[attempt as usize];
+                let last = troubled.load(Ordering::Relaxed);
                 if last > 0
                     && super::purge::since(last, SystemTime::now()) > OVER
-                    && self.troubled.swap(0, Ordering::Relaxed) > 0
+                    && troubled.swap(0, Ordering::Relaxed) > 0
                 {
-                    tracing::info!("the disk tier works again");
+                    let what = attempt.name();
+                    tracing::info!("the disk tier can be {what} again");
                 }
                 Some(done)
             }
@@ -201,18 +236,23 @@ impl Disk {
                 None
             }
             Err(trouble) => {
-                self.note(what, &trouble);
+                self.note(attempt, &trouble);
                 None
             }
         }
     }
 
-    /// What lies under a key. Content that is small enough comes along. Blocks.
-    pub fn load(&self, key: &[u8], max_in_memory: u64) -> Option<Loaded> {
-        let object = self.noted("cannot be read", self.files.get(key))??;
+    /// What lies under a key. Content that is small enough comes along. `forgotten` is the step of
+    /// [`Purges::forgotten`] from before. Blocks.
+    pub fn load(&self, key: &[u8], max_in_memory: u64, forgotten: u64) -> Option<Loaded> {
+        let object = self.noted(Attempt::Read, self.files.get(key))??;
         let loaded = self.decode(key, &object, max_in_memory);
-        if loaded.is_none() {
-            self.files.remove(key);
+        match &loaded {
+            None => _ = self.files.remove(key),
+            Some(Loaded::Response(stored)) => {
+                stored.checked.fetch_max(forgotten, Ordering::Relaxed);
+            }
+            Some(Loaded::Variation(_)) => {}
         }
         loaded
     }
@@ -228,7 +268,7 @@ impl Disk {
         let length = *lengths.first()?;
         let read = |section: usize, length: u64| {
             let length = usize::try_from(length).ok()?;
-            self.noted("cannot be read", object.read_at(section, 0, length))
+            self.noted(Attempt::Read, object.read_at(section, 0, length))
         };
         let fits = length <= max_in_memory;
         let content = if fits { Some(read(0, length)?) } else { None };
@@ -288,7 +328,7 @@ impl Disk {
             sections.extend(encoded.contents().into_iter().flatten().map(|c| &c[..]));
         }
         let put = self.files.put(stored.key(), &meta_of(stored), &sections);
-        self.noted("cannot be written", put);
+        self.noted(Attempt::Write, put);
     }
 
     /// Writes down what has changed of a response whose content is there already. `false`: its content
@@ -298,7 +338,7 @@ impl Disk {
         let fits = |there: &[u8]| decode(there).is_some_and(|(meta, _)| meta.born == stored.born());
         let meta = meta_of(stored);
         let replaced = self.files.replace_meta_if(stored.key(), &meta, &fits);
-        if self.noted("cannot be written", replaced) != Some(false) {
+        if self.noted(Attempt::Write, replaced) != Some(false) {
             return true;
         }
         if !stored.is_on_disk() {
@@ -326,25 +366,33 @@ impl Disk {
             fields: fields.iter().map(|name| name.as_str().to_owned()).collect(),
         };
         self.noted(
-            "cannot be written",
+            Attempt::Write,
             self.files.put(key, &encode(&meta, &[]), &[]),
         );
     }
 
     /// Begins a response whose content goes to the disk as it arrives. Blocks.
     pub fn create(&self) -> Option<Writer> {
-        self.noted("cannot be written", self.files.create())
+        self.noted(Attempt::Write, self.files.create())
     }
 
-    /// Completes it. Blocks.
-    pub fn finish(&self, writer: Writer, stored: &Stored) -> bool {
+    /// Completes it, unless it was purged meanwhile, softly too. Blocks.
+    pub fn finish(&self, writer: Writer, stored: &Stored, purges: &Purges) -> bool {
+        let _finishing = self
+            .finishing
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        // A file knows of no soft purge whose record is forgotten.
+        if !purges.leaves_untouched(stored) {
+            return false;
+        }
         let finished = writer.finish(stored.key(), &meta_of(stored));
-        self.noted("cannot be written", finished).is_some()
+        self.noted(Attempt::Write, finished).is_some()
     }
 
     /// Opens the content of a response. Blocks.
     pub fn open_content(&self, stored: &Stored) -> Option<Object> {
-        let object = self.noted("cannot be read", self.files.get(stored.key()))??;
+        let object = self.noted(Attempt::Read, self.files.get(stored.key()))??;
         let same = decode(object.meta()).is_some_and(|(meta, _)| {
             meta.born == stored.born()
                 && object.section_lengths().first() == Some(&stored.content_length())
@@ -357,8 +405,18 @@ impl Disk {
         self.files.remove(key);
     }
 
-    /// Removes all that `stands` says no to; returns how many there were. Blocks for long.
+    /// Removes all that `stands` says no to; returns how many there were. Blocks for long. Of all that
+    /// writes responses here only [`finish`](Self::finish) may run at the same time.
     pub fn sweep(&self, stands: &dyn Fn(&Stamp, &[u8]) -> bool) -> Option<u64> {
+        // What is finished from now on is looked at by what is in force now.
+        drop(
+            self.finishing
+                .write()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        // The books may lack what another process has written.
+        let scanned = self.files.scan().map_err(Trouble::Io);
+        self.noted(Attempt::Read, scanned)?;
         let swept = self.files.sweep(&mut |key, meta| match decode(meta) {
             Some((meta, _)) if meta.status.is_some() => {
                 let stamp = Stamp {
@@ -371,7 +429,7 @@ impl Disk {
             Some(_) => true,
             None => false,
         });
-        self.noted("cannot be swept", swept.map_err(Trouble::Io))
+        self.noted(Attempt::Read, swept.map_err(Trouble::Io))
     }
 }
 
@@ -418,7 +476,7 @@ mod tests {
     }
 
     fn content(disk: &Disk) -> Option<Bytes> {
-        match disk.load(b"key", 1 << 20)? {
+        match disk.load(b"key", 1 << 20, 0)? {
             Loaded::Response(stored) => Some(stored.content()),
             Loaded::Variation(_) => None,
         }
@@ -443,7 +501,7 @@ mod tests {
         with_disk(|disk| {
             disk.save(&version("content", 6));
             assert!(content(disk).is_none());
-            assert!(!disk.may_hold(b"key") || disk.load(b"key", 1 << 20).is_none());
+            assert!(!disk.may_hold(b"key") || disk.load(b"key", 1 << 20, 0).is_none());
         });
     }
 }

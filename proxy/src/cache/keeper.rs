@@ -206,7 +206,7 @@ fn sweep(up_to: u64, shared: &Shared) {
     let mut swept = shared.store.sweep();
     if let Some(disk) = &shared.disk {
         let untouched =
-            |stamp: &Stamp, key: &[u8]| purges.standing(stamp, key) == Standing::Untouched;
+            |stamp: &Stamp, key: &[u8]| purges.standing_on_disk(stamp, key) == Standing::Untouched;
         match disk.sweep(&untouched) {
             Some(more) => swept += more,
             // What could not be looked at may still be there.

@@ -7,10 +7,12 @@ use bytes::{Bytes, BytesMut};
 use http_caching::Spans;
 use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 
-use super::Stored;
+use super::{Purges, Stored};
 
 /// Parts may take this share of the memory that responses have.
 const SHARE: u64 = 8;
+/// Pieces of one response that are kept apart.
+const PIECES_MAX: usize = 64;
 
 /// What is here of a response.
 pub struct Partial {
@@ -35,42 +37,37 @@ impl Partial {
         partial
     }
 
-    /// Adds bytes; what is there already is kept.
+    /// Adds bytes; what is there already is kept. They stay a piece of their own, because joining them
+    /// with each part that comes would copy all that is here again and again.
     fn add(&mut self, first: u64, bytes: Bytes) {
         let Some(last) = (bytes.len() as u64).checked_sub(1).map(|n| first + n) else {
             return;
         };
-        if !self.spans.insert(first, last) {
+        if self.spans.covers(first, last) || !self.spans.insert(first, last) {
             return;
         }
-        self.pieces.push((first, bytes));
-        self.pieces.sort_by_key(|(first, _)| *first);
-        // One piece for each span, cut together from the pieces that lie in it.
-        let spans = self.spans.as_slice().iter();
-        self.pieces = spans
-            .map(|(first, last)| (*first, cut(&self.pieces, *first, *last)))
-            .collect();
+        let at = self.pieces.partition_point(|(start, _)| *start <= first);
+        self.pieces.insert(at, (first, bytes));
+        if self.pieces.len() > PIECES_MAX {
+            // One piece for each span, cut together from the pieces that lie in it.
+            let spans = self.spans.as_slice().iter();
+            self.pieces = spans
+                .map(|(first, last)| (*first, cut(&self.pieces, *first, *last)))
+                .collect();
+        }
     }
 
     /// The bytes from `first` to `last`, both included, if all of them are here.
     pub fn bytes(&self, first: u64, last: u64) -> Option<Bytes> {
-        if !self.spans.covers(first, last) {
-            return None;
-        }
-        let (start, piece) = self
-            .pieces
-            .iter()
-            .rev()
-            .find(|(start, _)| *start <= first)?;
-        let from = usize::try_from(first - start).ok()?;
-        let to = usize::try_from(last - start).ok()?;
-        (to < piece.len()).then(|| piece.slice(from..=to))
+        self.spans
+            .covers(first, last)
+            .then(|| cut(&self.pieces, first, last))
     }
 
     /// What is here from the first byte on.
     pub fn beginning(&self) -> Option<Bytes> {
-        let (first, piece) = self.pieces.first()?;
-        (*first == 0).then(|| piece.clone())
+        let (first, last) = self.spans.as_slice().first()?;
+        (*first == 0).then(|| cut(&self.pieces, 0, *last))
     }
 
     fn weight(&self) -> usize {
@@ -79,21 +76,28 @@ impl Partial {
     }
 }
 
-/// One piece of those that lie in a span and leave no gap in it. They may overlap.
+/// The bytes from `first` to `last` out of pieces in the order of their beginnings, which may overlap
+/// and leave no gap there. Copies only where one piece does not have them all.
 fn cut(pieces: &[(u64, Bytes)], first: u64, last: u64) -> Bytes {
-    let whole =
-        |(start, piece): &&(u64, Bytes)| *start == first && *start + piece.len() as u64 == last + 1;
-    if let Some((_, piece)) = pieces.iter().find(whole) {
-        return piece.clone();
-    }
+    let within = |start: u64, piece: &Bytes, from: u64| {
+        let end = start + piece.len() as u64;
+        let (from, to) = (
+            from.checked_sub(start)?,
+            end.min(last + 1).checked_sub(start)?,
+        );
+        let range = usize::try_from(from).ok()?..usize::try_from(to).ok()?;
+        (range.start < range.end).then(|| piece.slice(range))
+    };
+    let wanted = usize::try_from(last - first + 1).unwrap_or(usize::MAX);
     let mut out = BytesMut::new();
     for (start, piece) in pieces {
-        let next = first + out.len() as u64;
-        let end = start + piece.len() as u64;
-        if *start <= next && next < end && next <= last {
-            let skip = usize::try_from(next - start).unwrap_or(usize::MAX);
-            out.extend_from_slice(piece.get(skip..).unwrap_or_default());
+        let Some(bytes) = within(*start, piece, first + out.len() as u64) else {
+            continue;
+        };
+        if bytes.len() == wanted {
+            return bytes;
         }
+        out.extend_from_slice(&bytes);
     }
     out.freeze()
 }
@@ -119,10 +123,15 @@ impl Parts {
         self.0.get(key)
     }
 
-    /// Keeps a part, put together with those of the same version; others go (RFC 9111 §3.4).
-    pub fn put(&self, mut partial: Partial) {
+    /// Keeps a part, put together with those of the same version; others go (RFC 9111 §3.4). So do those
+    /// that were purged meanwhile, softly too: the same tag does not bring back what was to be refreshed.
+    pub fn put(&self, mut partial: Partial, purges: &Purges) {
+        if !purges.lets_stand(&partial.stored) {
+            return;
+        }
         let key: Box<[u8]> = partial.stored.key().into();
         if let Some(known) = self.0.get(&key)
+            && purges.leaves_untouched(&known.stored)
             && known.complete == partial.complete
             && http_caching::combines(&known.stored.fields(), &partial.stored.fields())
         {
@@ -138,6 +147,18 @@ impl Parts {
         self.0.invalidate(key);
     }
 
+    /// Drops what was purged; returns how much of it there was.
+    pub fn sweep(&self, purges: &Purges) -> u64 {
+        let mut swept = 0;
+        for (key, partial) in &self.0 {
+            if !purges.lets_stand(&partial.stored) {
+                self.0.invalidate(&*key);
+                swept += 1;
+            }
+        }
+        swept
+    }
+
     /// Lets evictions catch up.
     pub fn tidy(&self) {
         self.0.run_pending_tasks();
@@ -146,7 +167,15 @@ impl Parts {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use http_caching::{Lifetimes, Storable};
+
     use super::*;
+    use crate::cache::{
+        purge::{Order, Stamp},
+        stored::Judged,
+    };
 
     fn pieces(spans: &[(u64, &'static str)]) -> Vec<(u64, Bytes)> {
         let piece = |(first, text): &(u64, &'static str)| (*first, Bytes::from(*text));
@@ -154,15 +183,75 @@ mod tests {
     }
 
     #[test]
-    fn pieces_that_touch_or_overlap_become_one() {
+    fn bytes_are_read_across_pieces() {
         for (given, first, last, wanted) in [
             (&[(0, "abc"), (3, "def")][..], 0, 5, "abcdef"),
+            (&[(0, "abc"), (3, "def")], 1, 4, "bcde"),
+            (&[(0, "abc"), (3, "def")], 4, 5, "ef"),
             (&[(0, "abcd"), (2, "cdef")], 0, 5, "abcdef"),
+            (&[(0, "abcd"), (2, "cdef")], 3, 4, "de"),
             (&[(0, "abcdef"), (2, "cd")], 0, 5, "abcdef"),
             (&[(2, "cd"), (2, "cdef")], 2, 5, "cdef"),
+            (&[(0, "a"), (2, "cd"), (4, "e")], 3, 4, "de"),
             (&[(7, "h")], 7, 7, "h"),
         ] {
             assert_eq!(cut(&pieces(given), first, last), wanted, "{given:?}");
         }
+    }
+
+    fn partial(purges: &Purges, first: u64, bytes: &'static [u8]) -> Partial {
+        let judged = Judged {
+            rules: Storable {
+                lifetimes: Lifetimes::default(),
+                age: Duration::ZERO,
+                vary: Vec::new(),
+                excluded: Vec::new(),
+                shared_with_credentials: false,
+            },
+            response_time: UNIX_EPOCH,
+            stamp: Stamp {
+                seq: purges.seq(),
+                ..Stamp::default()
+            },
+        };
+        let head = b"HTTP/1.1 200 OK\r\netag: \"1\"\r\n";
+        let stored = Stored::from_head(b"key", head, 200, Some(&[]), 0, judged);
+        Partial::new(stored, 1_000, first, Bytes::from_static(bytes))
+    }
+
+    #[test]
+    fn parts_from_before_a_purge_are_not_joined_with_those_after_it() {
+        for (soft, wanted) in [
+            (None, Some("abcd")),
+            (Some(false), None),
+            (Some(true), None),
+        ] {
+            let (purges, parts) = (Purges::in_memory(), Parts::new(1 << 20));
+            parts.put(partial(&purges, 0, b"ab"), &purges);
+            if let Some(soft) = soft {
+                let all = Order {
+                    all: true,
+                    soft,
+                    ..Order::default()
+                };
+                purges.purge(all, UNIX_EPOCH).expect("no disk");
+            }
+            parts.put(partial(&purges, 2, b"cd"), &purges);
+            let there = parts.get(b"key").expect("the new part");
+            assert_eq!(there.bytes(2, 3).as_deref(), Some(&b"cd"[..]));
+            let joined = there.beginning();
+            assert_eq!(joined.as_deref(), wanted.map(str::as_bytes), "{soft:?}");
+        }
+    }
+
+    #[test]
+    fn many_pieces_are_joined_at_last() {
+        let purges = Purges::in_memory();
+        let mut whole = partial(&purges, 0, b"0");
+        for at in 1..1_000 {
+            whole.add(at, Bytes::from_static(b"1"));
+            assert!(whole.pieces.len() <= PIECES_MAX);
+        }
+        assert_eq!(whole.beginning().map(|bytes| bytes.len()), Some(1_000));
     }
 }

@@ -6,12 +6,20 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use http::{HeaderName, header::ETAG};
+use http::{
+    HeaderName,
+    header::{AUTHORIZATION, COOKIE, ETAG},
+};
 use http_caching::Fields;
-use moka::{policy::EvictionPolicy, sync::Cache as Moka};
+use moka::{
+    Entry as MokaEntry,
+    ops::compute::{CompResult, Op},
+    policy::EvictionPolicy,
+    sync::Cache as Moka,
+};
 
 use super::{Purges, Stored, parts::Parts};
 use crate::config::model::Cache;
@@ -24,6 +32,8 @@ const MAX_OFFERED: usize = 8;
 const UNCACHEABLE: Duration = Duration::from_secs(30);
 /// How many of them.
 const MAX_UNCACHEABLE: u64 = 100_000;
+/// Stands between a primary key and the field values of a variant.
+const SEPARATOR: u8 = 0xff;
 
 /// Stored responses by cache key, the least recently used leaving first. New responses are always
 /// admitted: at the opening of a sale the new pages are the ones that matter.
@@ -60,8 +70,10 @@ pub struct Variation {
     key: Box<[u8]>,
     /// Sorted; all that any response has named.
     pub fields: Vec<HeaderName>,
-    /// Some of the responses, by key, that another visitor may be told to take as well.
-    variants: Mutex<VecDeque<Box<[u8]>>>,
+    /// Some of the responses that another visitor may be told to take as well, by the numbers of their
+    /// keys: whole keys would be memory that nobody counts.
+    variants: Mutex<VecDeque<u64>>,
+    numbers: ahash::RandomState,
 }
 
 /// The outcome of a look-up.
@@ -205,38 +217,58 @@ impl Store {
             key: key.into(),
             fields: all,
             variants: Mutex::default(),
+            numbers: self.numbers.clone(),
         });
         self.map
             .insert(self.number(key), Entry::Varies(Arc::clone(&variation)));
         Some(variation)
     }
 
-    /// Stores a response under its key, in the place of what it replaces.
+    /// Stores a response under its key, in the place of what it replaces; something newer stays.
     pub fn put(&self, stored: Arc<Stored>) {
         let number = self.number(stored.key());
-        self.map.insert(number, Entry::Response(stored));
+        let now = SystemTime::now();
+        self.map
+            .entry(number)
+            .and_compute_with(|there| match there.map(MokaEntry::into_value) {
+                Some(Entry::Response(there)) if self.stays(&there, &stored, now) => Op::Nop,
+                _ => Op::Put(Entry::Response(stored)),
+            });
     }
 
-    /// Puts another form of a response in its place, unless something newer has taken it.
+    /// Whether what is there is newer than what comes, and of use.
+    fn stays(&self, there: &Stored, new: &Stored, now: SystemTime) -> bool {
+        let time = there.response_time();
+        // What comes from the future was stored before the clock went back, and says nothing.
+        there.key() == new.key()
+            && time <= now
+            && (time, there.stamp.seq) > (new.response_time(), new.stamp.seq)
+            && self.purges.lets_stand(there)
+    }
+
+    /// Puts another form of a response in its place, unless something else has taken it.
     pub fn replace(&self, old: &Arc<Stored>, new: Arc<Stored>) -> bool {
         let number = self.number(old.key());
-        match self.map.get(&number) {
-            Some(Entry::Response(there)) if Arc::ptr_eq(&there, old) => {
-                self.map.insert(number, Entry::Response(new));
-                true
+        let done = self.map.entry(number).and_compute_with(|there| {
+            if is_there(there, old) {
+                Op::Put(Entry::Response(new))
+            } else {
+                Op::Nop
             }
-            _ => false,
-        }
+        });
+        matches!(done, CompResult::ReplacedWith(_))
     }
 
-    /// Drops a response, unless something newer has taken its place.
+    /// Drops a response, unless something else has taken its place.
     pub fn remove(&self, stored: &Arc<Stored>) {
         let number = self.number(stored.key());
-        if let Some(Entry::Response(there)) = self.map.get(&number)
-            && Arc::ptr_eq(&there, stored)
-        {
-            self.map.invalidate(&number);
-        }
+        self.map.entry(number).and_compute_with(|there| {
+            if is_there(there, stored) {
+                Op::Remove
+            } else {
+                Op::Nop
+            }
+        });
     }
 
     /// Remembers for a while that the answers under a primary key cannot be shared, or are too large to
@@ -266,7 +298,7 @@ impl Store {
                 swept += 1;
             }
         }
-        swept
+        swept + self.parts.sweep(&self.purges)
     }
 
     /// Entries and bytes; both lag a little behind.
@@ -287,6 +319,11 @@ impl Store {
     }
 }
 
+fn is_there(there: Option<MokaEntry<u64, Entry>>, stored: &Arc<Stored>) -> bool {
+    let there = there.map(MokaEntry::into_value);
+    matches!(there, Some(Entry::Response(there)) if Arc::ptr_eq(&there, stored))
+}
+
 impl Variation {
     /// The primary key.
     pub fn key(&self) -> &[u8] {
@@ -295,20 +332,41 @@ impl Variation {
 
     /// Notes that a response stands under this variation.
     pub fn note(&self, stored: &Stored) {
+        if self.is_personal() {
+            return;
+        }
+        let number = self.numbers.hash_one(stored.key());
         let mut variants = self.variants.lock().unwrap_or_else(PoisonError::into_inner);
-        if variants.iter().any(|known| **known == *stored.key()) {
+        if variants.contains(&number) {
             return;
         }
         if variants.len() == MAX_OFFERED {
             variants.pop_front();
         }
-        variants.push_back(stored.key().into());
+        variants.push_back(number);
+    }
+
+    /// Whether its responses are told apart by who asks. What one visitor got is not offered for another.
+    fn is_personal(&self) -> bool {
+        self.fields.contains(&COOKIE) || self.fields.contains(&AUTHORIZATION)
     }
 
     /// Responses to other field values that the shop can be asked about by their entity tags.
     pub fn variants(&self, store: &Store) -> Vec<Arc<Stored>> {
-        let variants = self.variants.lock().unwrap_or_else(PoisonError::into_inner);
-        let stored = variants.iter().filter_map(|key| store.get(key));
+        let variants = {
+            let variants = self.variants.lock().unwrap_or_else(PoisonError::into_inner);
+            variants.clone()
+        };
+        let stored = variants
+            .iter()
+            .filter_map(|number| match store.map.get(number)? {
+                // Two keys may have one number.
+                Entry::Response(stored) if self.covers(stored.key()) => {
+                    let key = stored.key().to_vec();
+                    store.standing(stored, &key)
+                }
+                _ => None,
+            });
         stored
             .filter(|stored| {
                 // A weak tag may mean the same to a shop whatever the language.
@@ -320,14 +378,93 @@ impl Variation {
             .collect()
     }
 
+    /// Whether a key is one of a variant.
+    fn covers(&self, key: &[u8]) -> bool {
+        let rest = key.strip_prefix(&*self.key);
+        rest.is_some_and(|rest| rest.first() == Some(&SEPARATOR))
+    }
+
     /// The key of the variant for a request with these fields: the primary key and the request's values
     /// of the fields the responses vary on. A primary key never ends in this separator, because all its
     /// parts carry their lengths.
     pub fn variant(&self, fields: &dyn Fields) -> Vec<u8> {
         let mut variant = Vec::with_capacity(self.key.len() + 64);
         variant.extend_from_slice(&self.key);
-        variant.push(0xff);
+        variant.push(SEPARATOR);
         http_caching::variance(&self.fields, fields, &mut variant);
         variant
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use http_caching::{Lifetimes, Storable};
+
+    use super::*;
+    use crate::cache::{purge::Stamp, stored::Judged};
+
+    fn store() -> Store {
+        let config = Cache {
+            memory: 1 << 20,
+            max_object: 1 << 20,
+            lock_timeout: Duration::ZERO,
+            disk: None,
+        };
+        Store::new(&config, Purges::in_memory())
+    }
+
+    fn stored(at: SystemTime, seq: u64) -> Arc<Stored> {
+        let judged = Judged {
+            rules: Storable {
+                lifetimes: Lifetimes::default(),
+                age: Duration::ZERO,
+                vary: Vec::new(),
+                excluded: Vec::new(),
+                shared_with_credentials: false,
+            },
+            response_time: at,
+            stamp: Stamp {
+                seq,
+                ..Stamp::default()
+            },
+        };
+        Arc::new(Stored::from_head(b"key", b"", 200, Some(&[]), 0, judged))
+    }
+
+    #[test]
+    fn the_older_never_takes_the_place_of_the_newer() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let ahead = SystemTime::now() + Duration::from_secs(1_000);
+        for (there, comes, is_taken) in [
+            ((at(10), 1), (at(11), 1), true),
+            ((at(10), 1), (at(10), 1), true),
+            ((at(10), 2), (at(10), 1), false),
+            ((at(10), 1), (at(10), 2), true),
+            ((at(11), 1), (at(10), 2), false),
+            // The clock has gone back.
+            ((ahead, 1), (at(10), 1), true),
+        ] {
+            let store = store();
+            let (there, comes) = (stored(there.0, there.1), stored(comes.0, comes.1));
+            store.put(Arc::clone(&there));
+            store.put(Arc::clone(&comes));
+            let found = store.get(b"key").expect("one of them");
+            assert_eq!(Arc::ptr_eq(&found, &comes), is_taken);
+        }
+    }
+
+    #[test]
+    fn only_what_is_there_is_replaced_or_removed() {
+        let store = store();
+        let [first, second, third] = [1, 2, 3].map(|n| stored(UNIX_EPOCH, n));
+        store.put(Arc::clone(&first));
+        assert!(store.replace(&first, Arc::clone(&second)));
+        assert!(!store.replace(&first, Arc::clone(&third)));
+        store.remove(&first);
+        assert!(store.get(b"key").is_some_and(|s| Arc::ptr_eq(&s, &second)));
+        store.remove(&second);
+        assert!(store.get(b"key").is_none());
     }
 }

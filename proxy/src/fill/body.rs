@@ -386,7 +386,7 @@ async fn finish(task: &Task, spool: Box<Spool>, plan: Plan, arrived: u64) {
             let Some(disk) = &shared.disk else {
                 return false;
             };
-            disk.finish(spool.writer, &stored)
+            disk.finish(spool.writer, &stored, &shared.store.purges)
         }
     });
     if let Ok(true) = done.await {

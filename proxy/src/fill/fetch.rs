@@ -164,8 +164,8 @@ impl Task {
             return false;
         }
         let (disk, key) = (Arc::clone(disk), self.flight.key.clone());
-        let most = store.max_object();
-        let loaded = tokio::task::spawn_blocking(move || disk.load(&key, most)).await;
+        let (most, forgotten) = (store.max_object(), store.purges.forgotten());
+        let loaded = tokio::task::spawn_blocking(move || disk.load(&key, most, forgotten)).await;
         match loaded {
             Ok(Some(Loaded::Response(stored))) => {
                 let stored = Arc::new(*stored);

@@ -166,8 +166,9 @@ pub(super) fn keep_beginning(task: &Task, plan: &Plan, arrived: u64) {
     }
     let bytes = Bytes::from(task.flight.pieces().concat());
     let stored = head_of(&plan.key, &plan.header, complete, plan.judged.clone());
-    let parts = &task.shared().store.parts;
-    parts.put(Partial::new(stored, complete, 0, bytes));
+    let store = &task.shared().store;
+    let partial = Partial::new(stored, complete, 0, bytes);
+    store.parts.put(partial, &store.purges);
 }
 
 /// A part that a visitor wanted has come.
@@ -215,7 +216,8 @@ pub(super) async fn take(task: &Task, answer: Answer, wanted: &Wanted, now: Syst
     let stored = head_of(&task.order.fetch.key, &whole, complete, judged);
     let length = range.last - range.first + 1;
     if let Some(bytes) = body::collect(task, answer, length).await {
-        let parts = &task.shared().store.parts;
-        parts.put(Partial::new(stored, complete, range.first, bytes));
+        let store = &task.shared().store;
+        let partial = Partial::new(stored, complete, range.first, bytes);
+        store.parts.put(partial, &store.purges);
     }
 }

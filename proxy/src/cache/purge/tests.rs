@@ -154,3 +154,129 @@ fn purges_outlive_the_process() {
     assert!(again.lets_stand(&kept));
     std::fs::remove_dir_all(&folder).expect("removed");
 }
+
+#[test]
+fn what_lands_after_its_record_was_forgotten_is_purged() {
+    let purges = Purges::in_memory();
+    let (looked_at, late) = (stored(&purges, "/a", &["a"]), stored(&purges, "/b", &["b"]));
+    purges.purge(tag("b", false), at(10)).expect("no disk");
+    let since = stored(&purges, "/b", &["b"]);
+    assert!(purges.lets_stand(&looked_at));
+    purges.forget(purges.seq()).expect("no disk");
+    assert!(purges.is_empty());
+    assert!(purges.lets_stand(&looked_at));
+    assert!(purges.lets_stand(&since));
+    assert!(!purges.lets_stand(&late));
+    assert_eq!(purges.standing(&late.stamp, late.key()), Standing::Purged);
+    // On disk only what survived the sweep is left, under steps as old.
+    let on_disk = purges.standing_on_disk(&looked_at.stamp, looked_at.key());
+    assert_eq!(on_disk, Standing::Untouched);
+    // The next purges are told as before.
+    purges.purge(tag("a", false), at(20)).expect("no disk");
+    assert!(!purges.lets_stand(&looked_at));
+    assert!(purges.lets_stand(&since));
+}
+
+#[test]
+fn marks_keep_the_last_step_in_whatever_order_they_come() {
+    let mut mark = Mark::default();
+    for (seq, at, soft) in [(5, 50, false), (3, 30, false), (7, 70, true), (6, 60, true)] {
+        mark.set(seq, at, soft);
+    }
+    assert_eq!((mark.hard, mark.soft, mark.soft_at), (5, 7, 70));
+}
+
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("dhal-purges-{}", crate::random::next()));
+        std::fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+
+    fn open(&self) -> Purges {
+        Purges::with_journal(&self.0.join("purges")).expect("a journal")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn two_processes_learn_of_each_others_purges() {
+    let folder = Folder::new();
+    let (one, other) = (folder.open(), folder.open());
+    let pages = [stored(&one, "/a", &["a"]), stored(&one, "/b", &["b"])];
+    // The other's clock is behind.
+    one.purge(tag("c", false), at(20)).expect("written");
+    assert!(pages.iter().all(|page| one.lets_stand(page)));
+    other.purge(tag("a", false), at(10)).expect("written");
+    let uri = uri_number(&key(SHOP, "/b"));
+    other.invalidate(vec![uri], at(11)).expect("marked");
+    assert!(!other.lets_stand(&pages[1]), "at once");
+    other.write_down().expect("written");
+    one.write_down().expect("read");
+    assert!(pages.iter().all(|page| !one.lets_stand(page)));
+    let again = folder.open();
+    assert!(pages.iter().all(|page| !again.lets_stand(page)));
+}
+
+#[test]
+fn orders_of_any_size_are_written_down() {
+    let folder = Folder::new();
+    let purges = folder.open();
+    let long = "x".repeat(60_000);
+    let paths: Vec<_> = (0..60).map(|n| format!("/{n}/{long}")).collect();
+    let order = Order {
+        numbers: (0..100_000).collect(),
+        prefixes: paths
+            .iter()
+            .flat_map(|path| prefix(SHOP, path).prefixes)
+            .collect(),
+        ..Order::default()
+    };
+    let (numbers, prefixes) = (order.numbers.len(), order.prefixes.len());
+    purges.purge(order, at(10)).expect("written");
+    assert_eq!(purges.len(), numbers + prefixes);
+    assert_eq!(folder.open().len(), numbers + prefixes);
+    purges.forget(0).expect("rewritten");
+    let again = folder.open();
+    assert_eq!(again.len(), numbers + prefixes);
+    assert_eq!(again.seq(), purges.seq());
+}
+
+#[test]
+fn a_journal_that_grows_is_compacted() {
+    let folder = Folder::new();
+    let purges = folder.open();
+    for round in 0..60 {
+        let order = Order {
+            numbers: (1 << 60..(1 << 60) + 16_000).collect(),
+            ..Order::default()
+        };
+        purges.purge(order, at(10 + round)).expect("written");
+    }
+    let length = || {
+        std::fs::metadata(folder.0.join("purges"))
+            .expect("there")
+            .len()
+    };
+    assert!(length() > COMPACTED_FROM);
+    purges.write_down().expect("compacted");
+    assert!(length() < COMPACTED_FROM / 8);
+    assert_eq!(folder.open().len(), 16_000);
+}
+
+#[test]
+fn without_its_journal_a_purge_is_in_force_and_says_that_it_is_not_kept() {
+    let purges = Purges::without_journal();
+    let page = stored(&purges, "/a", &["a"]);
+    purges
+        .purge(tag("a", false), at(10))
+        .expect_err("no journal");
+    assert!(!purges.lets_stand(&page));
+}
