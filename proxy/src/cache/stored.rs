@@ -58,8 +58,17 @@ const MAY_BE_STALE: u8 = 2;
 const SHARED_WITH_CREDENTIALS: u8 = 4;
 const ON_DISK: u8 = 8;
 
-/// Fields that belong to one connection, that each answer gets anew, or that speak to caches like us.
-const NOT_STORED: [&str; 19] = [
+/// What a shop tells caches like us, and visitors need not know.
+pub const FOR_CACHES: [&str; 5] = [
+    "surrogate-key",
+    "cache-tag",
+    "surrogate-control",
+    "x-accel-expires",
+    "dhal-cache-control",
+];
+
+/// Fields that belong to one connection, or that each answer gets anew.
+const NOT_STORED: [&str; 14] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -74,11 +83,6 @@ const NOT_STORED: [&str; 19] = [
     "x-request-id",
     "ratelimit",
     "ratelimit-policy",
-    "surrogate-key",
-    "cache-tag",
-    "surrogate-control",
-    "x-accel-expires",
-    "dhal-cache-control",
 ];
 
 /// The judgement of the rules on a response, with what places it in the store.
@@ -352,7 +356,7 @@ pub fn stored_header(
     for name in http_caching::hop_by_hop(&header.headers) {
         kept.remove_header(&name);
     }
-    for name in NOT_STORED {
+    for name in NOT_STORED.into_iter().chain(FOR_CACHES) {
         kept.remove_header(name);
     }
     for name in excluded {
