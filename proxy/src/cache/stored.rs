@@ -59,8 +59,17 @@ const SHARED_WITH_CREDENTIALS: u8 = 4;
 const ON_DISK: u8 = 8;
 const TOLD_ASIDE: u8 = 16;
 
-/// Fields that belong to one connection, that each answer gets anew, or that speak to caches like us.
-const NOT_STORED: [&str; 19] = [
+/// What a shop tells caches like us, and visitors need not know.
+pub const FOR_CACHES: [&str; 5] = [
+    "surrogate-key",
+    "cache-tag",
+    "surrogate-control",
+    "x-accel-expires",
+    "dhal-cache-control",
+];
+
+/// Fields that belong to one connection, or that each answer gets anew.
+const NOT_STORED: [&str; 14] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -75,11 +84,6 @@ const NOT_STORED: [&str; 19] = [
     "x-request-id",
     "ratelimit",
     "ratelimit-policy",
-    "surrogate-key",
-    "cache-tag",
-    "surrogate-control",
-    "x-accel-expires",
-    "dhal-cache-control",
 ];
 
 /// The judgement of the rules on a response, with what places it in the store.
@@ -370,7 +374,7 @@ pub fn stored_header(
     for name in http_caching::hop_by_hop(&header.headers) {
         kept.remove_header(&name);
     }
-    for name in NOT_STORED {
+    for name in NOT_STORED.into_iter().chain(FOR_CACHES) {
         kept.remove_header(name);
     }
     for name in excluded {

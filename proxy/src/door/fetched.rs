@@ -10,7 +10,10 @@ use super::{
     outgoing::{Outgoing, answer_of},
 };
 use crate::{
-    cache::{Stored, status},
+    cache::{
+        Stored,
+        status::{self, Outcome},
+    },
     edge::{Answer, decide},
     fill::{Answered, Order, Served, content::Content, flight::Asked},
     respond::failure::Failure,
@@ -38,6 +41,13 @@ pub(super) async fn fetch<'a>(
             outcome,
             asked,
         } = hall.filler.get(order, interim).await;
+        let asked = match outcome {
+            // Who reads along with another's fetch has asked nobody.
+            Outcome::Forwarded {
+                collapsed: true, ..
+            } => Asked::default(),
+            _ => asked,
+        };
         let limit = order.fetch.own.limit.as_ref();
         let fields = &order.fields;
         let mut outgoing = match served {

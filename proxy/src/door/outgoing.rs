@@ -14,7 +14,10 @@ use crate::{
         stored::{HeadFields, goes_with_not_modified, put_field, put_head},
     },
     edge::{Answer, Hit},
-    fill::{content::Content, flight::Head},
+    fill::{
+        content::Content,
+        flight::{Broken, Head},
+    },
     random,
 };
 
@@ -38,6 +41,8 @@ pub(super) struct Outgoing<'a> {
     /// The cache key, for operators.
     pub(super) key: Option<String>,
     parts: Option<PutTogether>,
+    /// Bytes of content that the stored fields do not tell.
+    pub(super) counted: Option<u64>,
 }
 
 /// Several parts, as one body.
@@ -63,6 +68,7 @@ impl<'a> Outgoing<'a> {
             limit: hit.limit.as_ref(),
             key: None,
             parts: None,
+            counted: None,
         }
     }
 
@@ -92,6 +98,7 @@ impl<'a> Outgoing<'a> {
             limit,
             key: None,
             parts: None,
+            counted: None,
         }
     }
 
@@ -117,6 +124,7 @@ impl<'a> Outgoing<'a> {
             limit,
             key: None,
             parts: None,
+            counted: None,
         }
     }
 
@@ -140,6 +148,16 @@ impl<'a> Outgoing<'a> {
             Answer::NotModified | Answer::RangeNotSatisfiable => self.content = Content::empty(),
             Answer::Whole | Answer::Parts(_) => {}
         }
+    }
+
+    /// Finds out how long content of unknown length is, where that is no more than `most`, before any of it
+    /// is sent.
+    pub(super) async fn count(&mut self, most: u64) -> Result<(), Broken> {
+        if !self.has_known_end() {
+            self.counted = self.content.gather(most).await?;
+            self.length = self.counted;
+        }
+        Ok(())
     }
 
     /// Status code.

@@ -48,6 +48,25 @@ impl Content {
         }
     }
 
+    /// Takes what is arriving until it has ended, and tells how much it was; or until there is more of it
+    /// than `most`, which leaves it as it is.
+    pub async fn gather(&mut self, most: u64) -> Result<Option<u64>, Broken> {
+        let Self::Arriving(reader) = self else {
+            return Ok(None);
+        };
+        let (mut pieces, mut length) = (VecDeque::new(), 0);
+        while length <= most {
+            let Some(piece) = reader.next().await? else {
+                *self = Self::Pieces(pieces);
+                return Ok(Some(length));
+            };
+            length += piece.len() as u64;
+            pieces.push_back(piece);
+        }
+        reader.put_back(pieces);
+        Ok(None)
+    }
+
     /// The next piece; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
         match self {
@@ -88,6 +107,7 @@ fn limit_pieces(pieces: &mut VecDeque<Bytes>, first: u64, last: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fill::flight::Flight;
 
     async fn all(mut content: Content) -> Vec<u8> {
         let mut all = Vec::new();
@@ -104,6 +124,34 @@ mod tests {
             Content::Memory(Bytes::from_static(b"abcdefgh")),
             Content::Pieces(pieces.into()),
         ]
+    }
+
+    /// Ten thousand bytes on their way, in two pieces.
+    fn arriving(end: Result<(), Broken>) -> Content {
+        let flight = Arc::new(Flight::new(b"key", 0));
+        let reader = Reader::new(&flight).expect("nothing is dropped");
+        flight.push_now(Bytes::from(vec![b'x'; 5_000]));
+        flight.push_now(Bytes::from(vec![b'y'; 5_000]));
+        flight.end(end);
+        Content::Arriving(reader)
+    }
+
+    #[tokio::test]
+    async fn gathered_as_far_as_it_goes() {
+        let mut short = arriving(Ok(()));
+        assert_eq!(short.gather(10_000).await, Ok(Some(10_000)));
+        assert!(matches!(short, Content::Pieces(_)));
+        assert_eq!(all(short).await.len(), 10_000);
+        for most in [0, 4_999, 9_999] {
+            let mut long = arriving(Ok(()));
+            assert_eq!(long.gather(most).await, Ok(None));
+            let all = all(long).await;
+            assert!(all.len() == 10_000 && all[..5_000].iter().all(|b| *b == b'x'));
+        }
+        assert_eq!(arriving(Err(Broken)).gather(10_000).await, Err(Broken));
+        let mut memory = Content::Memory(Bytes::from_static(b"abc"));
+        assert_eq!(memory.gather(10).await, Ok(None));
+        assert_eq!(all(memory).await, b"abc");
     }
 
     #[tokio::test]

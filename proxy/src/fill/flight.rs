@@ -477,6 +477,8 @@ pub struct Reader {
     place: u64,
     /// Where the part that is wanted ends.
     until: u64,
+    /// Pieces that were taken and put back.
+    put_back: VecDeque<Bytes>,
 }
 
 impl Reader {
@@ -496,6 +498,7 @@ impl Reader {
             id,
             place: 0,
             until: u64::MAX,
+            put_back: VecDeque::new(),
         })
     }
 
@@ -516,6 +519,11 @@ impl Reader {
         }
     }
 
+    /// Puts the pieces that were taken last in front of the rest.
+    pub fn put_back(&mut self, pieces: VecDeque<Bytes>) {
+        self.put_back = pieces;
+    }
+
     /// The next piece; `None` at the end. Waits for what has not arrived.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
         enum Step {
@@ -523,6 +531,9 @@ impl Reader {
             File(WriterReader, usize),
             End(Result<(), Broken>),
             Wait,
+        }
+        if let Some(piece) = self.put_back.pop_front() {
+            return Ok(Some(piece));
         }
         if self.place >= self.until {
             return Ok(None);

@@ -26,6 +26,7 @@ mod disk_trouble;
 mod drain;
 mod flights;
 mod forwarding;
+mod framing;
 mod hostile;
 mod killed;
 mod large;

@@ -11,7 +11,7 @@ use super::{Handover, exchange::Exchange};
 use crate::{
     cache::{
         status::{CACHE_STATUS, Outcome},
-        stored::{VIA_SELF, value},
+        stored::{FOR_CACHES, VIA_SELF, value},
     },
     respond::{
         failure::kind,
@@ -48,15 +48,6 @@ pub(crate) fn check(response: &ResponseHeader, upgrade_asked: bool) -> Result<()
         }
     }
 }
-
-/// What a shop tells caches like us, and visitors need not know.
-const FOR_CACHES: [&str; 5] = [
-    "surrogate-key",
-    "cache-tag",
-    "surrogate-control",
-    "x-accel-expires",
-    "dhal-cache-control",
-];
 
 /// How the store took part: it did not.
 pub(super) fn outcome(handover: &Handover) -> Outcome {

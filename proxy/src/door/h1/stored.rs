@@ -14,14 +14,30 @@ use crate::{
     },
     door::{fetched::Fetched, outgoing::Outgoing},
     edge::{Fetch, Hit, decide::DHAL_DEBUG},
-    fill::{Order, content::Content, flight::Asked},
+    fill::{
+        Order,
+        content::Content,
+        flight::{Asked, Broken},
+    },
     observe::Record,
-    respond::Reply,
+    respond::{
+        Reply,
+        failure::{Failure, Side},
+    },
     snapshot::Snapshot,
 };
 
 /// Interim answers that wait for a slow visitor.
 const INTERIM: usize = 4;
+
+/// Content of unknown length up to this size is counted before an HTTP/1.0 client gets any of it.
+const COUNTED: u64 = 1024 * 1024;
+/// Why it gets none.
+const BROKEN_OFF: Failure = Failure {
+    status: 502,
+    reason: "connection_terminated",
+    side: Side::Upstream,
+};
 
 impl Session<'_> {
     /// Writes a stored response.
@@ -99,6 +115,19 @@ impl Session<'_> {
         while let Ok(header) = arriving.try_recv() {
             self.write_interim(&header).await.ok()?;
         }
+        let fetched = match fetched {
+            // An old client learns the end of content without a length from the end of the connection, which
+            // says nothing of whether that was all.
+            Fetched::Answer(mut outgoing)
+                if self.head.is_http10 && self.head.method != http::Method::HEAD =>
+            {
+                match outgoing.count(COUNTED).await {
+                    Ok(()) => Fetched::Answer(outgoing),
+                    Err(Broken) => Fetched::Failed(BROKEN_OFF),
+                }
+            }
+            fetched => fetched,
+        };
         match fetched {
             Fetched::Own => {
                 let own = order.fetch.own.clone();

@@ -145,6 +145,11 @@ fn put_head(out: &mut BytesMut, outgoing: &Outgoing<'_>, manner: &Manner<'_>, fr
         .put(outgoing.ttl, outgoing.key.as_deref(), out);
     out.put_slice(b"\r\n");
     put_request_fields(out, manner.request_id, outgoing.limit);
+    if let Some(length) = outgoing.counted {
+        out.put_slice(b"content-length: ");
+        out.put_slice(itoa::Buffer::new().format(length).as_bytes());
+        out.put_slice(b"\r\n");
+    }
     match framing {
         Framing::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
         Framing::Known | Framing::Close => {}

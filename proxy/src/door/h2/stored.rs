@@ -77,7 +77,18 @@ impl Request<'_> {
         let order = Arc::new(self.order(&snapshot, plan));
         // Pingora's HTTP/2 session has no way to send interim answers.
         let (interim, _) = mpsc::channel(1);
-        let (fetched, asked) = fetch(self.hall, &order, &interim).await;
+        let (fetched, asked) = tokio::select! {
+            fetched = fetch(self.hall, &order, &interim) => fetched,
+            // The client has reset the stream, or is gone.
+            _ = self.session.idle() => {
+                return self.tell(&Record {
+                    // As of one that leaves before it is answered by a shop in person.
+                    status: 499,
+                    reason: Some("client_gone"),
+                    ..self.fetched(&order, &Asked::default())
+                });
+            }
+        };
         match fetched {
             Fetched::Own => {
                 let own = order.fetch.own.clone();
@@ -154,7 +165,14 @@ impl Request<'_> {
         if nothing {
             return Ok(());
         }
-        while let Some(piece) = outgoing.content.next().await.map_err(|_| broken())? {
+        loop {
+            let piece = tokio::select! {
+                biased;
+                piece = outgoing.content.next() => piece.map_err(|_| broken())?,
+                // Between two pieces that take long nothing is written that would tell.
+                _ = self.session.idle() => return Err(Error::from(ErrorKind::BrokenPipe)),
+            };
+            let Some(piece) = piece else { break };
             let length = piece.len() as u64;
             if let Some(left) = &mut left {
                 *left = left.checked_sub(length).ok_or_else(broken)?;
