@@ -103,14 +103,16 @@ fn cut(pieces: &[(u64, Bytes)], first: u64, last: u64) -> Bytes {
 }
 
 /// All of them, by cache key; bounded by bytes.
-pub struct Parts(Moka<Box<[u8]>, Arc<Partial>, ahash::RandomState>);
+pub struct Parts(Moka<Key, Arc<Partial>, ahash::RandomState>);
+
+type Key = Box<[u8]>;
 
 impl Parts {
     /// None yet. `memory` is what whole responses may take.
     pub fn new(memory: u64) -> Self {
         let map = Moka::builder()
             .max_capacity(memory / SHARE)
-            .weigher(|key: &Box<[u8]>, partial: &Arc<Partial>| {
+            .weigher(|key: &Key, partial: &Arc<Partial>| {
                 u32::try_from(key.len() + partial.weight()).unwrap_or(u32::MAX)
             })
             .eviction_policy(EvictionPolicy::lru())
@@ -213,6 +215,7 @@ mod tests {
                 seq: purges.seq(),
                 ..Stamp::default()
             },
+            is_told_aside: false,
         };
         let head = b"HTTP/1.1 200 OK\r\netag: \"1\"\r\n";
         let stored = Stored::from_head(b"key", head, 200, Some(&[]), 0, judged);

@@ -518,7 +518,9 @@ impl Purges {
             ..Order::default()
         };
         let (step, written) = self.purge_now(all, now);
-        Some(written.and(self.forget(step)))
+        // Whether or not the line is there: a rewritten journal has it.
+        let forgotten = self.forget(step);
+        Some(written.and(forgotten))
     }
 
     /// What is kept of the records up to a step, as lines of a journal.

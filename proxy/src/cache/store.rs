@@ -429,6 +429,7 @@ mod tests {
                 seq,
                 ..Stamp::default()
             },
+            is_told_aside: false,
         };
         Arc::new(Stored::from_head(b"key", b"", 200, Some(&[]), 0, judged))
     }

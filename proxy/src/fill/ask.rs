@@ -272,19 +272,16 @@ impl Answer {
     /// Nobody wants the content. What is little is read, so that the connection can be used again.
     pub(super) async fn discard(mut self, filler: &Filler) {
         let little = content_length(&self.header).is_some_and(|length| length <= DRAINED);
-        let mut left = DRAINED;
+        let mut left = if little { DRAINED } else { 0 };
         let drained = timeout(DRAIN_TIME, async {
-            while little {
+            while left > 0 {
                 match self.session.read_response_body().await {
                     Ok(Some(piece)) => left = left.saturating_sub(piece.len() as u64),
                     Ok(None) => return true,
                     Err(_) => return false,
                 }
-                if left == 0 {
-                    return self.session.response_done();
-                }
             }
-            false
+            self.session.response_done()
         });
         if let Ok(true) = drained.await {
             self.release(filler).await;

@@ -35,6 +35,8 @@ use crate::{
 
 /// After a refresh that failed the stored response is served without another try for so long.
 const REST: Duration = Duration::from_secs(1);
+/// What is taken for the length of content that does not tell it, when it is judged beforehand.
+const SOME_LENGTH: u64 = 64 * 1024;
 /// Why a response is not stored that would be if it were smaller.
 const TOO_LARGE: &str = "too-large";
 
@@ -373,7 +375,7 @@ impl Task {
             && compress::is_worthwhile(
                 header.status.as_u16(),
                 &header.headers,
-                length.unwrap_or(u64::from(u16::MAX)),
+                length.unwrap_or(SOME_LENGTH),
             )
     }
 

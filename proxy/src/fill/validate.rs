@@ -31,10 +31,8 @@ impl Task {
             fields.append(VIA, value.clone());
         }
         http_caching::update_stored(&mut fields, &fresh);
-        let mut header = match ResponseHeader::build_no_case(stored.status(), Some(fields.len())) {
-            Ok(header) => header,
-            Err(_) => return,
-        };
+        let whole = ResponseHeader::build_no_case(stored.status(), Some(fields.len()));
+        let Ok(mut header) = whole else { return };
         for (name, value) in &fields {
             let _ = header.append_header(name.clone(), value.clone());
         }

@@ -26,7 +26,7 @@ fn file(r: &Seen, tag: &str) -> Answer {
         None => page(whole),
         Some((first, last)) => page(&whole[first..=last])
             .status(206)
-            .field("Content-Range", &format!("bytes {first}-{last}/{SIZE}")),
+            .field("Content-Range", format!("bytes {first}-{last}/{SIZE}")),
     };
     answer
         .fresh(60)
