@@ -1,5 +1,6 @@
 //! What happens to a response after it was stored: it is compressed, and written to the disk. Two
-//! threads do it, behind the visitors' backs; one passes on to the other.
+//! threads do it, behind the visitors' backs; one passes on to the other. A third keeps the journal of
+//! purges.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
