@@ -27,6 +27,8 @@ const TO_WRITE: usize = 64 * 1024;
 /// The responses that wait in one queue may take this share of the memory that stored ones have. They may
 /// have left that already, so that what waits comes on top of it.
 const SHARE: u64 = 8;
+/// But this much in any case, or a small memory would leave the disk without work.
+const BYTES_MIN: u64 = 16 * 1024 * 1024;
 /// How often the journal is looked at for what another process has purged.
 const JOURNAL: Duration = Duration::from_secs(1);
 /// The pause after a sweep that failed; it doubles with each that fails after it.
@@ -103,8 +105,9 @@ pub struct Work {
 impl Keeper {
     /// Queues and their ends. `memory` is what stored responses may take.
     pub fn new(memory: u64) -> (Self, Work) {
-        let (to_compress, compressing) = Queue::new(TO_COMPRESS, memory / SHARE);
-        let (jobs, writing) = Queue::new(TO_WRITE, memory / SHARE);
+        let most = (memory / SHARE).max(BYTES_MIN);
+        let (to_compress, compressing) = Queue::new(TO_COMPRESS, most);
+        let (jobs, writing) = Queue::new(TO_WRITE, most);
         let waiting = Arc::new(AtomicU64::new(0));
         let work = Work {
             to_compress: compressing,

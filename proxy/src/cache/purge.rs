@@ -518,7 +518,8 @@ impl Purges {
             ..Order::default()
         };
         let (step, written) = self.purge_now(all, now);
-        Some(written.and(self.forget(step)))
+        let forgotten = self.forget(step);
+        Some(written.and(forgotten))
     }
 
     /// What is kept of the records up to a step, as lines of a journal.
