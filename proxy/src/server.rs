@@ -66,8 +66,7 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         .map_err(|_| anyhow!("another TLS provider is installed already"))?;
     let started = Instant::now();
     raise_descriptor_limit(config.server.max_connections);
-    let (shared, work) = Shared::new(&config.cache, config.server.max_connections)
-        .context("the folder of cache.disk cannot be used")?;
+    let (shared, work) = Shared::new(&config.cache, config.server.max_connections);
     let shared = Arc::new(shared);
     work.begin(&shared).context("cannot start a thread")?;
     read_disk(&shared)?;
@@ -127,6 +126,9 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     }
     // What was stored last is still on its way to the disk.
     stored.keeper().finish(FINISH);
+    if let Err(why) = stored.store.purges.write_down() {
+        tracing::warn!(%why, "the last invalidations could not be written down");
+    }
     // Lines that are still waiting are written when the last holder lets go.
     if let Some(path) = pid_file {
         let _ = std::fs::remove_file(path);
@@ -403,7 +405,6 @@ fn refuse_restarts(old: &Config, new: &Config) -> Result<(), BuildError> {
             old.server.pid_file != new.server.pid_file,
         ),
         ("cache.memory", old.cache.memory != new.cache.memory),
-        ("cache.disk", old.cache.disk != new.cache.disk),
         (
             "cache.max_object",
             old.cache.max_object != new.cache.max_object,

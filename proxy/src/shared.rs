@@ -22,7 +22,7 @@ use crate::{
         purge::{self, Stamp},
         store::Variation,
     },
-    config::model::{Cache, Limit},
+    config::model::{self, Cache, Limit},
     edge::Fetch,
     fill::flight::Flights,
     observe::{access_log::AccessLog, metrics::Metrics},
@@ -56,25 +56,38 @@ pub struct Shared {
 /// The configuration in force, for doors and tasks.
 pub type Current = Arc<ArcSwap<Snapshot>>;
 
+fn open_disk(config: &model::Disk) -> std::io::Result<(Disk, Purges)> {
+    let disk = Disk::open(config)?;
+    let purges = Purges::with_journal(&Disk::journal(config))?;
+    Ok((disk, purges))
+}
+
 impl Shared {
-    /// Makes the state of a process that is about to start; fails where the disk tier cannot be opened.
-    /// The work that comes along is for a thread.
-    pub fn new(cache: &Cache, max_connections: usize) -> std::io::Result<(Self, Work)> {
+    /// Makes the state of a process that is about to start. Where the disk tier cannot be used it starts
+    /// without: a broken disk costs hits, not the shop. The work that comes along is for a thread.
+    pub fn new(cache: &Cache, max_connections: usize) -> (Self, Work) {
         let max_connections = u32::try_from(max_connections).unwrap_or(u32::MAX);
-        let (disk, purges) = match &cache.disk {
+        let metrics = Metrics::new();
+        let (disk, purges) = match cache.disk.as_ref().map(open_disk) {
             None => (None, Purges::in_memory()),
-            Some(config) => (
-                Some(Arc::new(Disk::open(config)?)),
-                Purges::with_journal(&Disk::journal(config))?,
-            ),
+            Some(Ok((disk, purges))) => (Some(Arc::new(disk)), purges),
+            Some(Err(why)) => {
+                tracing::error!(
+                    %why,
+                    "the folder of cache.disk cannot be used; serving goes on without the disk tier \
+                     until the next start"
+                );
+                metrics.cache.disk_errors.set(1);
+                (None, Purges::without_journal())
+            }
         };
-        let (keeper, work) = Keeper::new();
+        let (keeper, work) = Keeper::new(cache.memory);
         let shared = Self {
             store: Store::new(cache, purges),
             disk,
             flights: Flights::default(),
             keeper,
-            metrics: Metrics::new(),
+            metrics,
             access_log: ArcSwapOption::empty(),
             slots: Arc::new(Semaphore::new(max_connections as usize)),
             max_connections,
@@ -84,7 +97,7 @@ impl Shared {
             drain: watch::Sender::new(false),
             stop: watch::Sender::new(false),
         };
-        Ok((shared, work))
+        (shared, work)
     }
 
     /// Bytes of content beyond which a response is not stored at all.
@@ -144,13 +157,15 @@ impl Shared {
 
     /// Sweeps out what was purged when the records of purges become many.
     fn sweep_if_due(&self) {
-        if !self.store.purges.are_many() || self.keeper.waiting() > 0 {
+        // What nobody has seen yet cannot be swept out.
+        let is_read = self.disk.as_ref().is_none_or(|disk| disk.is_read());
+        if !is_read || !self.store.purges.are_many() {
             return;
         }
         // A fetch that began before a purge is still to meet its record.
         let oldest = self.flights.oldest_step();
         let up_to = oldest.unwrap_or(u64::MAX).min(self.store.purges.seq());
-        self.keeper.hand(Job::Sweep(up_to));
+        self.keeper.order_sweep(up_to);
     }
 
     /// The state of a server, the same across reloads.

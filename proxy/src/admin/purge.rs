@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::routes::Refusal;
 use crate::{
+    cache::purge::MANY_PREFIXES,
     edge::{Scheme, authority, path},
     server::Control,
 };
@@ -128,6 +129,12 @@ impl PurgeOrder {
                 "{entries} entries are more than the {ENTRIES_MAX} of one order; purge by prefix or tag, or in parts"
             ));
         }
+        if sent.prefixes.len() > MANY_PREFIXES {
+            return Err(format!(
+                "{} prefixes are more than the {MANY_PREFIXES} of one order; purge by tag, or everything",
+                sent.prefixes.len()
+            ));
+        }
         if let Some((i, tag)) = sent.tags.iter().enumerate().find(|(_, tag)| !is_tag(tag)) {
             return Err(format!(
                 "tags[{i}] {} is no tag: it has 1 to {TAG_MAX} visible ASCII characters without spaces",
@@ -176,13 +183,9 @@ pub(super) async fn purge(
     sent: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Purged>, Refusal> {
     let order = PurgeOrder::read(&sent?).map_err(Refusal::unprocessable)?;
-    let (urls, prefixes, tags) = (order.urls.len(), order.prefixes.len(), order.tags.len());
-    let (all, soft) = (order.all, order.soft);
+    let soft = order.soft;
     match control.purge(order).await {
-        Ok(generation) => {
-            tracing::info!(generation, urls, prefixes, tags, all, soft, "purged");
-            Ok(Json(Purged { generation, soft }))
-        }
+        Ok(generation) => Ok(Json(Purged { generation, soft })),
         Err(why) => {
             tracing::error!(%why, "a purge failed");
             let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -253,6 +256,8 @@ mod tests {
     #[test]
     fn wrong_orders_are_explained() {
         let many = format!("{{\"tags\": [{}\"a\"]}}", "\"a\",".repeat(ENTRIES_MAX));
+        let prefixes = vec!["http://a.example/"; MANY_PREFIXES + 1];
+        let prefixes = serde_json::json!({ "prefixes": prefixes }).to_string();
         let long = format!("{{\"tags\": [\"{}\"]}}", "a".repeat(TAG_MAX + 1));
         for (json, part) in [
             ("", "no purge"),
@@ -275,6 +280,7 @@ mod tests {
             (r#"{"tags": [""]}"#, "tags[0] \"\" is no tag"),
             (&long, "tags[0]"),
             (&many, "10001 entries"),
+            (&prefixes, "257 prefixes"),
         ] {
             let why = PurgeOrder::read(json.as_bytes()).expect_err(json);
             assert!(why.contains(part) && why.len() < 400, "{json}: {why}");

@@ -12,7 +12,7 @@ use crate::{
         status::Outcome,
     },
     edge::{
-        Body, Connection, Decision, Fetch, RequestView,
+        Body, Connection, Decision, Fetch, Hit, RequestView,
         decide::{self, Now},
         keyed::KeyedTarget,
         path,
@@ -111,9 +111,19 @@ impl Control {
         };
         let fetch = match self.decide(&url) {
             Decision::Fetch(fetch) => fetch,
+            // Whoever warms a page wants it fresh: it may be stale or purged softly and answer all the same.
+            Decision::Respond(Hit {
+                refresh: Some(refresh),
+                ..
+            }) => *refresh,
             Decision::Respond(hit) => {
                 let stored = &hit.stored;
-                return Ok(warmed(stored.status(), "fresh", stored.content_length()));
+                let outcome = match hit.outcome {
+                    Outcome::Hit => "fresh",
+                    // A refresh is on its way or has failed just now.
+                    _ => "failed",
+                };
+                return Ok(warmed(stored.status(), outcome, stored.content_length()));
             }
             Decision::Forward(_) => return Ok(warmed(0, "not-storable", 0)),
             Decision::Redirect { .. } | Decision::Reject(_) => return Err(no_route(&url)),
@@ -163,7 +173,12 @@ impl Control {
                 own,
                 validate: false,
             },
-            Decision::Respond(hit) => return text(&url, hit.stored.content().to_vec()),
+            Decision::Respond(hit) => {
+                return match hit.stored.status() {
+                    200 => text(&url, hit.stored.content().to_vec()),
+                    status => Err(not_ok(&url, status)),
+                };
+            }
             Decision::Redirect { .. } | Decision::Reject(_) => return Err(no_route(&url)),
         };
         let order = Arc::new(self.order(&url, fetch));
@@ -173,7 +188,7 @@ impl Control {
             .await
             .map_err(|why| format!("{url}: {why}"))?;
         if status != 200 {
-            return Err(format!("{url} is answered {status}"));
+            return Err(not_ok(&url, status));
         }
         text(&url, content)
     }
@@ -228,6 +243,10 @@ impl Control {
 
 fn no_route(url: &PurgeUrl) -> String {
     format!("no route takes {url}")
+}
+
+fn not_ok(url: &PurgeUrl, status: u16) -> String {
+    format!("{url} is answered {status}")
 }
 
 fn text(url: &PurgeUrl, content: Vec<u8>) -> Result<String, String> {

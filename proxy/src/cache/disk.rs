@@ -226,7 +226,7 @@ impl Disk {
                     && troubled.swap(0, Ordering::Relaxed) > 0
                 {
                     let what = attempt.name();
-                    tracing::info!("the disk tier can be {what} again");
+                    tracing::info!("the disk tier works again: it can be {what}");
                 }
                 Some(done)
             }

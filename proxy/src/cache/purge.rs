@@ -38,7 +38,7 @@ use super::stored::{Stored, millis};
 
 /// Records beyond which the store is swept and the records are forgotten.
 pub const MANY: usize = 250_000;
-/// Prefixes are compared one by one.
+/// Prefixes beyond which it is swept, and those of one order: they are compared one by one.
 pub const MANY_PREFIXES: usize = 256;
 /// Records beyond which they are forgotten even if nothing can be swept, for a purge of everything.
 const TOO_MANY: usize = 4 * MANY;

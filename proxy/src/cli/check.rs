@@ -36,7 +36,7 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
         disk: None,
         ..config.cache.clone()
     };
-    let (shared, _) = Shared::new(&in_memory, config.server.max_connections)?;
+    let (shared, _) = Shared::new(&in_memory, config.server.max_connections);
     let snapshot = Snapshot::build(config, 0, &shared)?;
     let config = &snapshot.config;
     println!(

@@ -59,7 +59,7 @@ impl World {
         let config = config::parse("test", CONFIG, &surroundings)
             .expect("valid")
             .config;
-        let (shared, _) = Shared::new(&config.cache, 1).expect("no disk");
+        let (shared, _) = Shared::new(&config.cache, 1);
         let snapshot = Snapshot::build(config, 1, &shared).expect("built");
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         Self {

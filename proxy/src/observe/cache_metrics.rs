@@ -16,7 +16,8 @@ pub struct CacheMetrics {
     responses: IntGaugeVec,
     bytes: IntGaugeVec,
     evictions: IntGaugeVec,
-    disk_errors: IntGauge,
+    /// Trouble with the disk; stays what it is set to where there is no disk tier.
+    pub disk_errors: IntGauge,
     disk_damaged: IntGauge,
     purge_records: IntGauge,
     waiting: IntGauge,

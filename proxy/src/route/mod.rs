@@ -101,7 +101,7 @@ mod tests {
         let config: Config = config::parse("test", &text, &surroundings)
             .expect("valid")
             .config;
-        let (shared, _) = Shared::new(&config.cache, 1).expect("no disk");
+        let (shared, _) = Shared::new(&config.cache, 1);
         Snapshot::build(config, 1, &shared)
             .map_err(|why| why.to_string())
             .expect("built")

@@ -326,7 +326,12 @@ fn an_unsafe_request_holds_after_a_kill() {
     let mut edge = Edge::start(&with_disk(&shop, ""));
     edge.get("/");
     kept(&edge, 1);
+    let journal = edge.site.path("store/purges");
+    let length = || std::fs::metadata(&journal).map_or(0, |journal| journal.len());
+    let before = length();
     edge.ask("POST", "/", &[("Content-Length", "0")]);
+    // The visitor does not wait for the disk.
+    eventually("it is written down", || length() > before);
     edge.restart(Signal::SIGKILL);
     assert_eq!(edge.get("/").text(), "/ 3");
 }
