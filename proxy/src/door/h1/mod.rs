@@ -7,6 +7,7 @@ pub mod chunked;
 mod hand_over;
 pub mod parse;
 mod read;
+pub mod scan;
 mod stored;
 mod write;
 

@@ -7,11 +7,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{
-    Session,
-    parse::{HeadScanner, Refusal},
-    write,
-};
+use super::{Session, parse::Refusal, scan::HeadScanner, write};
 use crate::snapshot::Snapshot;
 
 /// What a connection's buffer holds while it has something to hold.
