@@ -80,12 +80,9 @@ pub(super) async fn fetch<'a>(
                     stored.content_length(),
                 );
                 let coding = decide::coding(fields, &stored);
-                let content = match open(hall, &stored, &answer, coding).await {
-                    Some(content) => content,
-                    None => {
-                        hall.shared.store.remove(&stored);
-                        continue;
-                    }
+                let Some(content) = open(hall, &stored, &answer, coding).await else {
+                    hall.shared.store.remove(&stored);
+                    continue;
                 };
                 let now = SystemTime::now();
                 Outgoing::of_stored(&stored, coding, content, answer, outcome, limit, now)

@@ -13,9 +13,12 @@ use super::Flight;
 /// Fetches at once. Each may outlive the visitor who caused it.
 const MOST: usize = 8 * 1024;
 
+/// Some of the fetches, by key.
+type Shard = HashMap<Box<[u8]>, Arc<Flight>, ahash::RandomState>;
+
 /// All fetches on their way, by key.
 pub struct Flights {
-    shards: [Mutex<HashMap<Box<[u8]>, Arc<Flight>, ahash::RandomState>>; 16],
+    shards: [Mutex<Shard>; 16],
     hasher: ahash::RandomState,
     count: AtomicUsize,
 }
@@ -31,10 +34,7 @@ impl Default for Flights {
 }
 
 impl Flights {
-    fn shard(
-        &self,
-        key: &[u8],
-    ) -> MutexGuard<'_, HashMap<Box<[u8]>, Arc<Flight>, ahash::RandomState>> {
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
         let at = self.hasher.hash_one(key) as usize % self.shards.len();
         self.shards[at]
             .lock()
