@@ -348,7 +348,10 @@ fn starts_without_disk(edge: &Edge, what: &str) {
     // In force, but the next process might find on disk what it does not know to be purged.
     let (status, answer) = edge.admin_json("/purge", r#"{"all": true}"#);
     assert_eq!(status, 500, "{what}");
-    assert!(answer.contains("in force, but not on disk"), "{what}: {answer}");
+    assert!(
+        answer.contains("in force, but not on disk"),
+        "{what}: {answer}"
+    );
     assert!(!edge.get("/text").is_hit(), "{what}");
     let why = edge.stderr();
     assert!(

@@ -4,7 +4,10 @@
 //! is handed over with the stream, and the stream comes back when Pingora is done with the request.
 
 pub mod chunked;
+mod hand_over;
 pub mod parse;
+mod read;
+pub mod scan;
 mod stored;
 mod write;
 
@@ -12,33 +15,19 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
-use tokio::{
-    io::AsyncReadExt,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::{io::AsyncReadExt, time::timeout};
 
-use self::{
-    chunked::ChunkScanner,
-    parse::{Head, HeadScanner, Refusal},
-};
-use super::{
-    Hall,
-    forward::{Handover, Upload},
-    lent::{Lent, Share},
-};
+use self::parse::{Head, Refusal};
+use super::Hall;
 use crate::{
     admit::client,
     cache::status::Outcome,
-    edge::{self, Body, Connection, Decision, Forward, Rejection, RequestView, decide::Now},
+    edge::{self, Body, Connection, Decision, Rejection, RequestView, decide::Now},
     observe::{Protocol, Record},
     respond::{Reply, reply::Asked, reply::wants_json},
     snapshot::Snapshot,
 };
 
-/// What a connection's buffer holds while it has something to hold.
-const BUFFER: usize = 4 * 1024;
-/// A chunked body up to this size is read and checked before anyone else sees a byte of it.
-const CHECKED_AHEAD: usize = 64 * 1024;
 /// After a refusal the client's bytes are read and dropped for this long, so that it sees the answer
 /// instead of a reset.
 const LINGER: Duration = Duration::from_secs(1);
@@ -105,84 +94,6 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
 }
 
 impl<'a> Session<'a> {
-    /// Reads until a head is complete. `None` where the connection ends between requests.
-    async fn read_head(
-        &mut self,
-        snapshot: &Snapshot,
-        first: bool,
-    ) -> Result<Option<usize>, Refusal> {
-        let bounds = &snapshot.bounds;
-        let mut scanner = HeadScanner::default();
-        let idle = if first {
-            bounds.header_timeout
-        } else {
-            bounds.keepalive_timeout
-        };
-        // Set once: empty lines before a request must not keep a connection for ever.
-        let idle_until = Instant::now() + idle;
-        let mut deadline = None;
-        loop {
-            // A client may end the last body with one line too many (RFC 9112 §2.2).
-            if self.buf.starts_with(b"\r\n") && deadline.is_none() {
-                self.buf.advance(2);
-            }
-            if let Some(length) = scanner.scan(&self.buf)? {
-                if length > bounds.max_header {
-                    return Err(Refusal {
-                        status: 431,
-                        reason: "request head too large",
-                    });
-                }
-                return Ok(Some(length));
-            }
-            if self.buf.len() > bounds.max_header {
-                let in_line = memchr::memchr(b'\n', &self.buf).is_none();
-                return Err(if in_line {
-                    Refusal {
-                        status: 414,
-                        reason: "request target too long",
-                    }
-                } else {
-                    Refusal {
-                        status: 431,
-                        reason: "request head too large",
-                    }
-                });
-            }
-            if write::flush(&mut self.stream).await.is_err() {
-                return Ok(None);
-            }
-            let read = if self.buf.is_empty() {
-                let mut drain = self.hall.shared.drain_signal();
-                tokio::select! {
-                    biased;
-                    read = timeout_at(idle_until, read_some(&mut self.stream, &mut self.buf)) => {
-                        let Ok(read) = read else { return Ok(None) };
-                        read
-                    }
-                    // A connection without a request at hand goes when the process does.
-                    _ = drain.wait_for(|draining| *draining) => return Ok(None),
-                }
-            } else {
-                let deadline =
-                    *deadline.get_or_insert_with(|| Instant::now() + bounds.header_timeout);
-                match timeout_at(deadline, read_some(&mut self.stream, &mut self.buf)).await {
-                    Ok(read) => read,
-                    Err(_) => {
-                        return Err(Refusal {
-                            status: 408,
-                            reason: "request head took too long",
-                        });
-                    }
-                }
-            };
-            match read {
-                Ok(0) | Err(_) => return Ok(None),
-                Ok(_) => {}
-            }
-        }
-    }
-
     /// Answers the request whose head is at the front of the buffer. `None`: the stream is gone.
     async fn request(mut self, snapshot: Arc<Snapshot>, length: usize) -> Option<(Next, Self)> {
         let now = self.hall.now();
@@ -405,154 +316,4 @@ impl<'a> Session<'a> {
         })
         .await;
     }
-
-    /// Lends the stream to Pingora for this request.
-    async fn hand_over(
-        mut self,
-        snapshot: Arc<Snapshot>,
-        bytes: BytesMut,
-        host: String,
-        forward: Forward,
-        noted: Noted,
-    ) -> Option<(Next, Self)> {
-        if write::flush(&mut self.stream).await.is_err() {
-            return None;
-        }
-        let mut body = BytesMut::new();
-        let share = match self.take_body(&snapshot, &mut body, &forward).await {
-            Ok(share) => share,
-            Err(refusal) => {
-                let rejection = Rejection {
-                    route: Some(Arc::clone(&forward.route)),
-                    limit: forward.limit,
-                    ..Rejection::closing(refusal.status, refusal.reason)
-                };
-                let reply = Reply::rejection(&rejection, &self.asked(&bytes, &noted));
-                let next = self.reply(&bytes, &reply, &noted, Some(&rejection)).await;
-                return self.done(next);
-            }
-        };
-        let sent_target = self.head.target(&bytes).to_owned();
-        let mut request = with_target(&self.head, bytes, &forward.target);
-        request.unsplit(body);
-        let handover = Handover {
-            snapshot,
-            forward,
-            began: noted.now,
-            client: noted.client,
-            peer: self.connection.peer.ip(),
-            trusted: noted.trusted,
-            scheme: self.connection.scheme,
-            protocol: self.protocol(),
-            request_id: noted.request_id,
-            host,
-            target: sent_target,
-            upload: Upload::default(),
-        };
-        let behind = std::mem::take(&mut self.buf);
-        let lent = Lent::new(self.stream, share, behind);
-        let back = self
-            .hall
-            .forwarder
-            .http1(Box::new(lent), request, handover)
-            .await?;
-        let lent = back.into_any().downcast::<Lent>().ok()?;
-        let (stream, behind) = lent.take_back()?;
-        self.stream = stream;
-        self.buf = behind;
-        let next = if self.head.close {
-            Next::Close
-        } else {
-            Next::Another
-        };
-        Some((next, self))
-    }
-
-    /// Takes what is here of the body, and says what of the stream is still to come.
-    async fn take_body(
-        &mut self,
-        snapshot: &Snapshot,
-        body: &mut BytesMut,
-        forward: &Forward,
-    ) -> Result<Share, Refusal> {
-        if self.head.upgrade {
-            body.unsplit(self.buf.split());
-            return Ok(Share::Everything);
-        }
-        match self.head.body {
-            Body::None => Ok(Share::Bytes(0)),
-            Body::Length(n) => {
-                let here = self.buf.len().min(usize::try_from(n).unwrap_or(usize::MAX));
-                body.extend_from_slice(&self.buf.split_to(here));
-                Ok(Share::Bytes(n - here as u64))
-            }
-            Body::Unknown => {
-                let mut scanner = ChunkScanner::default();
-                let mut checked = 0;
-                loop {
-                    let own = scanner.scan(&self.buf).map_err(|why| Refusal {
-                        status: 400,
-                        reason: why.0,
-                    })?;
-                    checked += own;
-                    body.extend_from_slice(&self.buf.split_to(own));
-                    if scanner.content() > forward.route.max_body {
-                        return Err(Refusal {
-                            status: 413,
-                            reason: "request body exceeds the route's max_body",
-                        });
-                    }
-                    // Who waits for `100 Continue` sends nothing until the upstream has spoken.
-                    if scanner.is_done() || checked >= CHECKED_AHEAD || self.head.expects_continue {
-                        return Ok(Share::Chunked(scanner));
-                    }
-                    let read = read_some(&mut self.stream, &mut self.buf);
-                    match timeout(snapshot.bounds.body_timeout, read).await {
-                        Err(_) => {
-                            return Err(Refusal {
-                                status: 408,
-                                reason: "request body took too long",
-                            });
-                        }
-                        Ok(Ok(0) | Err(_)) => {
-                            return Err(Refusal {
-                                status: 400,
-                                reason: "request body ends early",
-                            });
-                        }
-                        Ok(Ok(_)) => {}
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The head as Pingora is to read it: the same field lines under the normalised target.
-fn with_target(head: &Head, bytes: BytesMut, target: &str) -> BytesMut {
-    if head.target(&bytes) == target && bytes.starts_with(head.method.as_str().as_bytes()) {
-        let after_method = &bytes[head.method.as_str().len() + 1..];
-        if after_method.starts_with(target.as_bytes()) {
-            return bytes;
-        }
-    }
-    let line_end = memchr::memchr(b'\n', &bytes).map_or(0, |at| at + 1);
-    let mut out = BytesMut::with_capacity(bytes.len() + target.len());
-    out.extend_from_slice(head.method.as_str().as_bytes());
-    out.extend_from_slice(b" ");
-    out.extend_from_slice(target.as_bytes());
-    out.extend_from_slice(if head.is_http10 {
-        b" HTTP/1.0\r\n"
-    } else {
-        b" HTTP/1.1\r\n"
-    });
-    out.extend_from_slice(&bytes[line_end..]);
-    out
-}
-
-async fn read_some(stream: &mut Stream, buf: &mut BytesMut) -> std::io::Result<usize> {
-    if buf.capacity() - buf.len() < BUFFER / 4 {
-        buf.reserve(BUFFER);
-    }
-    stream.read_buf(buf).await
 }
