@@ -339,14 +339,17 @@ fn write(job: Job, store: &Store, disk: &Disk) {
 }
 
 /// A response that was replaced while its job waited has a job behind this one. One that was evicted
-/// is what the disk is for. One that was purged, softly too, is not written down any more: a file knows
-/// of no soft purge whose record is forgotten.
+/// is what the disk is for. One that was purged softly is written down only while the record of that
+/// can be looked up: a file does not know.
 fn is_current(store: &Store, stored: &Arc<Stored>) -> bool {
     let is_last = match store.get(stored.key()) {
         Some(there) => there.response_time() <= stored.response_time(),
         None => true,
     };
-    is_last && store.purges.leaves_untouched(stored)
+    let purges = &store.purges;
+    is_last
+        && (purges.leaves_untouched(stored)
+            || purges.lets_stand(stored) && stored.stamp.seq >= purges.forgotten())
 }
 
 fn sweep(up_to: u64, shared: &Shared) {
