@@ -355,7 +355,8 @@ impl Purges {
     }
 
     /// Invalidates URIs after an unsafe request (RFC 9111 §4.4): in force at once, and soon written down
-    /// by [`write_down`](Self::write_down). Waits for the disk only where too many wait for it already.
+    /// by [`write_down`](Self::write_down) where that cannot be done at once. Waits for the disk only where
+    /// too many wait for it already.
     pub fn invalidate(&self, uris: Vec<u64>, now: SystemTime) -> std::io::Result<()> {
         let mut pending = self.pending();
         let order = Order {
@@ -368,8 +369,16 @@ impl Purges {
         pending.uris.extend(line.order.numbers);
         let many = pending.uris.len() > PENDING_MAX;
         drop(pending);
+        if many {
+            return self.write_down();
+        }
+        // One append is a copy within memory. Where somebody waits for the disk, who does may take it along.
+        let written = match self.paper.try_lock() {
+            Ok(mut paper) => self.append_pending(&mut paper),
+            Err(_) => Ok(()),
+        };
         self.comes.notify_one();
-        if many { self.write_down() } else { Ok(()) }
+        written
     }
 
     /// Waits until there is something to be written down, but not for longer than this.
@@ -384,25 +393,33 @@ impl Purges {
     /// where it has grown or a flush has failed. Blocks.
     pub fn write_down(&self) -> std::io::Result<()> {
         let mut paper = self.paper();
-        let pending = std::mem::take(&mut *self.pending());
+        let result = self.append_pending(&mut paper);
         let Paper::Journal { journal, compacted } = &mut *paper else {
             return Ok(());
         };
-        let mut result = Ok(());
-        if !pending.uris.is_empty() {
-            let order = Order {
-                numbers: pending.uris,
-                ..Order::default()
-            };
-            let mut lines = lines(pending.seq, pending.at, &order)?.into_iter();
-            result = lines.try_for_each(|line| journal.append(&line));
-        }
         self.read_others(journal)?;
         if journal.len() > COMPACTED_FROM.max(2 * *compacted) || journal.is_lost() {
             journal.rewrite(&self.kept(0)?)?;
             *compacted = journal.len();
         }
         result
+    }
+
+    /// Writes down what waits for it, without waiting for the disk to have it.
+    fn append_pending(&self, paper: &mut Paper) -> std::io::Result<()> {
+        let pending = std::mem::take(&mut *self.pending());
+        let Paper::Journal { journal, .. } = paper else {
+            return Ok(());
+        };
+        if pending.uris.is_empty() {
+            return Ok(());
+        }
+        let order = Order {
+            numbers: pending.uris,
+            ..Order::default()
+        };
+        let mut lines = lines(pending.seq, pending.at, &order)?.into_iter();
+        lines.try_for_each(|line| journal.append(&line))
     }
 
     /// Takes the next step: from here on the order is in force. Steps follow the clock, so that a lost
