@@ -6,7 +6,10 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, header};
 use http_caching::{Coding, Fields};
 
-use super::stored::{HeadFields, Stored, put_field, put_status_line};
+use super::{
+    head::{HeadFields, put_field, put_status_line},
+    stored::Stored,
+};
 
 /// Less is one packet anyway.
 const MIN: u64 = 860;

@@ -6,6 +6,7 @@
 
 pub mod compress;
 pub mod disk;
+pub mod head;
 pub mod keeper;
 pub mod parts;
 pub mod purge;

@@ -10,8 +10,8 @@ use crate::{
     admit::rate::LimitState,
     cache::{
         Stored,
+        head::{HeadFields, goes_with_not_modified, put_field, put_head},
         status::Outcome,
-        stored::{HeadFields, goes_with_not_modified, put_field, put_head},
     },
     edge::{Answer, Hit},
     fill::{

@@ -11,8 +11,9 @@ use super::{ask::Answer, fetch::Task, flight::Broken, part};
 use crate::{
     cache::{
         Stored,
+        head::stored_header,
         store::Variation,
-        stored::{Judged, millis, stored_header},
+        stored::{Judged, millis},
     },
     shared::Shared,
 };

@@ -26,8 +26,9 @@ use crate::{
     cache::{
         Stored, compress,
         disk::Loaded,
+        head::stored_header,
         store::Variation,
-        stored::{Judged, millis, stored_header},
+        stored::{Judged, millis},
     },
     respond::failure::Failure,
     upstream::Upstream,

@@ -23,8 +23,9 @@ use super::{
 };
 use crate::cache::{
     Store, Stored,
+    head::{field_map, stored_header},
     parts::Partial,
-    stored::{Judged, field_map, stored_header},
+    stored::Judged,
 };
 
 /// A part that a visitor wants, both positions included.

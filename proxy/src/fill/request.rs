@@ -19,8 +19,8 @@ use pingora::{ErrorType::InvalidHTTPHeader, OrErr, Result, http::RequestHeader};
 use super::Order;
 use crate::{
     cache::{
+        head::{HeadFields, VIA_SELF, value},
         store::Variation,
-        stored::{HeadFields, VIA_SELF, value},
     },
     door::forward::request::forwarded_for,
     edge::keyed::FORWARDED_URL,

@@ -9,7 +9,7 @@ use pingora::http::ResponseHeader;
 use super::{ask::Answer, fetch::Task, flight::Stage, request};
 use crate::cache::{
     Stored, compress,
-    stored::{field_map, stored_header},
+    head::{field_map, stored_header},
 };
 
 impl Task {

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use http::HeaderName;
 
-use crate::{admit::rate::LimitState, cache::stored::put_field};
+use crate::{admit::rate::LimitState, cache::head::put_field};
 
 /// `X-Request-ID`
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

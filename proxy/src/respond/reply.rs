@@ -14,7 +14,7 @@ use pingora::http::ResponseHeader;
 use super::fields::{self, X_REQUEST_ID};
 use crate::{
     admit::rate::LimitState,
-    cache::stored::{VIA_SELF, put_field, value},
+    cache::head::{VIA_SELF, put_field, value},
     edge::Rejection,
 };
 

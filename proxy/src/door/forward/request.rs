@@ -10,7 +10,7 @@ use pingora::{Result, http::RequestHeader};
 
 use super::Handover;
 use crate::{
-    cache::stored::{VIA_SELF, value},
+    cache::head::{VIA_SELF, value},
     random,
     respond::fields::{
         NEVER_FORWARDED, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,

@@ -10,8 +10,8 @@ use pingora::{Error, ErrorType, Result, http::ResponseHeader};
 use super::{Handover, exchange::Exchange};
 use crate::{
     cache::{
+        head::{FOR_CACHES, VIA_SELF, value},
         status::{CACHE_STATUS, Outcome},
-        stored::{FOR_CACHES, VIA_SELF, value},
     },
     respond::{
         failure::kind,

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use super::{Next, Noted, Session, write};
 use crate::{
     cache::{
+        head::{VIA_SELF, put_field},
         status::Outcome,
-        stored::{VIA_SELF, put_field},
     },
     door::{fetched::Fetched, outgoing::Outgoing},
     edge::{Fetch, Hit, decide::DHAL_DEBUG},

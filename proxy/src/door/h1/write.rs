@@ -9,7 +9,7 @@ use tokio::{io::AsyncWriteExt, time::timeout};
 
 use super::super::{STALLED, outgoing::Outgoing};
 use crate::{
-    cache::stored::{HeadFields, put_field, put_status_line},
+    cache::head::{HeadFields, put_field, put_status_line},
     edge::Answer,
     fill::content::Content,
     respond::fields::put_request_fields,

@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use super::Request;
 use crate::{
     cache::{
+        head::{HeadFields, parse_head, value},
         status::{CACHE_STATUS, Outcome},
-        stored::{HeadFields, parse_head, value},
     },
     door::{
         fetched::{Fetched, fetch},
