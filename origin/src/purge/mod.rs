@@ -1,7 +1,7 @@
 //! Telling the edges in front what has changed, so that nobody sees a price or a stock of a minute ago.
 //!
 //! [`crate::db`] says which tags a committed transaction has touched ([`Purges::tell`], which never waits). Each edge has
-//! an [`inbox`] where they gather, and a task ([`messenger`]) that takes them there, one [`call`] at a time. Purges are
+//! an `inbox` where they gather, and a task (`messenger`) that takes them there, one `call` at a time. Purges are
 //! soft: visitors get the old page for the moment that one request takes to fetch the new one.
 //!
 //! The news are kept in memory only. If the shop is killed with some untold, pages are as old as they may be without

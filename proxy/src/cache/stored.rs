@@ -70,7 +70,7 @@ pub struct Judged {
 }
 
 impl Stored {
-    /// Composes what is stored. `header` comes from [`stored_header`]; `content` is `None` where it
+    /// Composes what is stored. `header` comes from [`super::head::stored_header`]; `content` is `None` where it
     /// lies on disk only.
     pub fn new(
         key: &[u8],
@@ -303,7 +303,7 @@ impl Stored {
         left > 0 && u128::from(left) <= REST_MAX.as_millis()
     }
 
-    /// No refresh for so long, at most [`REST_MAX`].
+    /// No refresh for so long, at most a minute.
     pub fn rest(&self, now: SystemTime, pause: Duration) {
         self.not_before
             .store(millis(now + pause.min(REST_MAX)), Ordering::Relaxed);
