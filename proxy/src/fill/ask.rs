@@ -88,8 +88,9 @@ impl Task {
             }
             if !pool_race {
                 upstream.failed(index, now);
-                tried.push(index);
             }
+            // A server that has just died closes all its pooled connections: ask another.
+            tried.push(index);
             let free = stage == Step::Connect || pool_race;
             let again = (stage == Step::Connect || !timed_out)
                 && asked.attempts <= upstream.retry.attempts

@@ -280,9 +280,12 @@ impl ProxyHttp for Phases {
         let blameless = pool_race || waits_for_client || session.was_upgraded();
         if let Some((index, upstream)) = exchange.release(tick).zip(exchange.group().cloned())
             && by_server
-            && !blameless
         {
-            upstream.failed(index, tick);
+            if !blameless {
+                upstream.failed(index, tick);
+            }
+            // Blameless or not: a server that has just died closes all its pooled connections, and each
+            // of them would cost an attempt.
             exchange.tried.push(index);
         }
         let repeatable = by_server
