@@ -449,15 +449,7 @@ impl Task {
             return answer.discard(&self.filler).await;
         }
         // It is read by those who are here; who comes now asks anew.
-        self.land(Stage::Arriving(Arc::new(Head {
-            header: stored_header(&answer.header, length, &[], now),
-            length,
-            vary: Vec::new(),
-            stamp: Default::default(),
-            is_stored: false,
-            ttl: 0,
-            age: 0,
-        })));
+        self.land(Stage::Arriving(passing(&answer, length, now)));
         body::pass(self, answer).await;
     }
 
@@ -477,17 +469,22 @@ impl Task {
             self.land(Stage::Refused);
             return answer.discard(&self.filler).await;
         }
-        self.land(Stage::Solo(Arc::new(Head {
-            header: stored_header(&answer.header, length, &[], now),
-            length,
-            vary: Vec::new(),
-            stamp: Default::default(),
-            is_stored: false,
-            ttl: 0,
-            age: 0,
-        })));
+        self.land(Stage::Solo(passing(&answer, length, now)));
         body::pass(self, answer).await;
     }
+}
+
+/// The head of an answer that is not stored.
+fn passing(answer: &Answer, length: Option<u64>, now: SystemTime) -> Arc<Head> {
+    Arc::new(Head {
+        header: stored_header(&answer.header, length, &[], now),
+        length,
+        vary: Vec::new(),
+        stamp: Default::default(),
+        is_stored: false,
+        ttl: 0,
+        age: 0,
+    })
 }
 
 /// Statuses of a shop in trouble (RFC 5861 §4).
