@@ -75,8 +75,6 @@ pub struct Policy {
     pub rules: http_caching::Policy,
     /// What the key is made of besides the URI.
     pub key: http_caching::KeyPolicy,
-    /// `Authorization` is part of the key.
-    pub keys_credentials: bool,
     /// Names of cookies that keep the store out.
     pub bypass_cookies: Vec<String>,
     /// A request's `Cache-Control` counts.
@@ -109,7 +107,6 @@ impl From<&CachePolicy> for Policy {
                 fields: policy.key_headers.clone(),
                 cookies: policy.key_cookies.clone(),
             },
-            keys_credentials: policy.key_headers.contains(&http::header::AUTHORIZATION),
             bypass_cookies: policy.bypass_cookies.clone(),
             honours_client: policy.honour_client,
             compress: policy.compress,

@@ -156,7 +156,7 @@ fn story(
         Found::OtherVariant => (None, ForwardReason::VaryMiss),
         Found::Nothing => (None, ForwardReason::UriMiss),
     };
-    let credentials = request.fields.contains(&AUTHORIZATION) && !policy.keys_credentials;
+    let credentials = request.fields.contains(&AUTHORIZATION);
     if credentials
         && !stored
             .as_ref()
