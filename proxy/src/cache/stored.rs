@@ -293,7 +293,7 @@ impl Stored {
         self.hits.load(Ordering::Relaxed) >= POPULAR
     }
 
-    /// Whether a refresh has failed just now, or has been started.
+    /// Whether a refresh has failed just now.
     pub fn rests(&self, now: SystemTime) -> bool {
         let left = self
             .not_before
