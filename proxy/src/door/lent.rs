@@ -23,7 +23,9 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 
-use super::{STALLED, h1::chunked::ChunkScanner};
+use http1_wire::chunked::ChunkScanner;
+
+use super::STALLED;
 
 /// Bytes of later requests that are kept while one is being answered.
 const MAX_BEHIND: usize = 16 * 1024;

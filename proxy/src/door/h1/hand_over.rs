@@ -5,13 +5,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use tokio::time::timeout;
 
-use super::{
-    Next, Noted, Session,
-    chunked::ChunkScanner,
-    parse::{Head, Refusal},
-    read::read_some,
-    write,
-};
+use http1_wire::{Refusal, chunked::ChunkScanner, request::Head};
+
+use super::{Next, Noted, Session, read::read_some, write};
 use crate::{
     door::{
         forward::{Handover, Upload},

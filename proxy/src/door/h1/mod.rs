@@ -3,11 +3,8 @@
 //! Read a head, decide, answer. A hit is written here, head and body together. What needs an upstream
 //! is handed over with the stream, and the stream comes back when Pingora is done with the request.
 
-pub mod chunked;
 mod hand_over;
-pub mod parse;
 mod read;
-pub mod scan;
 mod stored;
 mod write;
 
@@ -17,7 +14,6 @@ use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use tokio::{io::AsyncReadExt, time::timeout};
 
-use self::parse::{Head, Refusal};
 use super::Hall;
 use crate::{
     admit::client,
@@ -27,6 +23,7 @@ use crate::{
     respond::{Reply, reply::Asked, reply::wants_json},
     snapshot::Snapshot,
 };
+use http1_wire::{Refusal, request::Head};
 
 /// After a refusal the client's bytes are read and dropped for this long, so that it sees the answer
 /// instead of a reset.

@@ -7,7 +7,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Session, parse::Refusal, scan::HeadScanner, write};
+use http1_wire::{HeadScanner, Refusal};
+
+use super::{Session, write};
 use crate::snapshot::Snapshot;
 
 /// What a connection's buffer holds while it has something to hold.

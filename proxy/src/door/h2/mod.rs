@@ -226,7 +226,7 @@ impl Request<'_> {
         }
         let ended = self.session.is_body_done();
         let head = self.session.req_header();
-        if head.headers.len() > super::h1::parse::MAX_FIELDS {
+        if head.headers.len() > http1_wire::request::MAX_FIELDS {
             return Decision::Reject(Rejection::new(431, "too many field lines"));
         }
         let length = head.headers.get(http::header::CONTENT_LENGTH);

@@ -3,7 +3,7 @@
 use http::header::{ACCEPT, COOKIE};
 
 use super::*;
-use crate::door::h1::scan::HeadScanner;
+use crate::HeadScanner;
 
 fn parse(text: &str) -> Result<Head, Refusal> {
     parse_bytes(text.as_bytes())

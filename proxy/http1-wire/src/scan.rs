@@ -1,6 +1,6 @@
 //! Where a head ends, found out as its bytes arrive.
 
-use super::parse::{Refusal, bad};
+use crate::{Refusal, bad};
 
 /// Finds the end of a head as bytes arrive, looking at each byte once.
 #[derive(Debug, Default)]

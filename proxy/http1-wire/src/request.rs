@@ -6,26 +6,10 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_caching::Fields;
 
-use crate::edge::Body;
+use crate::{Body, Refusal, bad};
 
 /// Most field lines of a head; beyond it `431`.
 pub const MAX_FIELDS: usize = 100;
-
-/// Why a head is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
-    /// Status code.
-    pub status: u16,
-    /// For the log.
-    pub reason: &'static str,
-}
-
-pub(super) const fn bad(reason: &'static str) -> Refusal {
-    Refusal {
-        status: 400,
-        reason,
-    }
-}
 
 /// A part of the connection's buffer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
