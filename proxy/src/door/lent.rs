@@ -7,6 +7,7 @@
 use std::{
     future::Future,
     io,
+    os::fd::AsRawFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -15,17 +16,18 @@ use std::{
 use async_trait::async_trait;
 use bytes::BytesMut;
 use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    Stream, TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     time::{Sleep, sleep, timeout},
 };
 
 use http1_wire::chunked::ChunkScanner;
 
 use super::STALLED;
+use crate::listen::stream::Stream;
 
 /// Bytes of later requests that are kept while one is being answered.
 const MAX_BEHIND: usize = 16 * 1024;
@@ -190,41 +192,33 @@ impl AsyncWrite for Lent {
 #[async_trait]
 impl Shutdown for Lent {
     async fn shutdown(&mut self) {
-        let _ = timeout(STALLED, self.stream.shutdown()).await;
+        let _ = timeout(STALLED, AsyncWriteExt::shutdown(&mut self.stream)).await;
     }
 }
 
 impl UniqueID for Lent {
     fn id(&self) -> UniqueIDType {
-        self.stream.id()
+        self.stream.tcp().as_raw_fd()
     }
 }
 
-impl Ssl for Lent {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.stream.selected_alpn_proto()
-    }
-}
+impl Ssl for Lent {}
 
 impl GetTimingDigest for Lent {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.get_timing_digest()
+        Vec::new()
     }
 }
 
 impl GetProxyDigest for Lent {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
+        None
     }
 }
 
 impl GetSocketDigest for Lent {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.get_socket_digest()
+        None
     }
 }
 

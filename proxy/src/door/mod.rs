@@ -21,9 +21,10 @@ const STALLED: Duration = Duration::from_secs(30);
 
 use http_caching::Fields;
 
-use crate::fill::Filler;
 use crate::{
     edge::decide::Now,
+    fill::Filler,
+    listen::handshake::Turns,
     random,
     respond::fields::X_REQUEST_ID,
     shared::{Current, Shared},
@@ -40,6 +41,8 @@ pub struct Hall {
     pub forwarder: Arc<Forwarder>,
     /// Fetches for the store; one per thread, for the same reason.
     pub filler: Arc<Filler>,
+    /// Where its TLS handshakes take turns.
+    pub turns: Turns,
     /// When the process began.
     pub started: Instant,
 }
