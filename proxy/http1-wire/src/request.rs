@@ -42,6 +42,32 @@ pub struct Head {
     target: Span,
     host: Span,
     fields: Vec<(Span, Span)>,
+    names: Names,
+}
+
+/// Which names may be among the fields. Most questions are about names that are not, and this answers them
+/// without a look at the lines.
+#[derive(Debug, Clone, Copy, Default)]
+struct Names(u64);
+
+impl Names {
+    fn bit(name: &[u8]) -> u64 {
+        let (first, last) = match name {
+            [first, .., last] => (*first, *last),
+            [only] => (*only, *only),
+            [] => (0, 0),
+        };
+        let lower = |byte: u8| usize::from(byte | 0x20);
+        1 << ((name.len() + 5 * lower(first) + 11 * lower(last)) & 63)
+    }
+
+    fn add(&mut self, name: &[u8]) {
+        self.0 |= Self::bit(name);
+    }
+
+    fn may_hold(self, name: &[u8]) -> bool {
+        self.0 & Self::bit(name) != 0
+    }
 }
 
 impl Default for Head {
@@ -55,7 +81,8 @@ impl Default for Head {
             upgrade: false,
             target: Span::default(),
             host: Span::default(),
-            fields: Vec::with_capacity(16),
+            fields: Vec::new(),
+            names: Names::default(),
         }
     }
 }
@@ -64,6 +91,7 @@ impl Default for Head {
 pub struct RawFields<'a> {
     bytes: &'a [u8],
     fields: &'a [(Span, Span)],
+    names: Names,
 }
 
 impl RawFields<'_> {
@@ -84,6 +112,9 @@ impl RawFields<'_> {
 impl Fields for RawFields<'_> {
     fn for_each(&self, name: &HeaderName, f: &mut dyn FnMut(&[u8])) {
         let wanted = name.as_str().as_bytes();
+        if !self.names.may_hold(wanted) {
+            return;
+        }
         for (name, value) in self.fields {
             if name.of(self.bytes).eq_ignore_ascii_case(wanted) {
                 f(value.of(self.bytes));
@@ -98,6 +129,7 @@ impl Head {
         RawFields {
             bytes,
             fields: &self.fields,
+            names: self.names,
         }
     }
 
@@ -118,6 +150,7 @@ impl Head {
         let request_line = lines.next_line().ok_or(bad("empty request"))?;
         self.request_line(bytes, request_line, max_target)?;
         self.fields.clear();
+        self.names = Names::default();
         self.host = Span::default();
         let mut framing = Framing::default();
         while let Some(line) = lines.next_line() {
@@ -132,6 +165,7 @@ impl Head {
             }
             let (name, value) = field_line(bytes, line)?;
             self.fields.push((name, value));
+            self.names.add(name.of(bytes));
             framing.note(name.of(bytes), value.of(bytes))?;
             if name.of(bytes).eq_ignore_ascii_case(b"host") {
                 if framing.hosts > 1 {

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use http1_wire::{Refusal, chunked::ChunkScanner, request::Head};
 
-use super::{Next, Noted, Session, read::read_some, write};
+use super::{Next, Noted, Session, write};
 use crate::{
     door::{
         forward::{Handover, Upload},
@@ -122,7 +122,7 @@ impl Session<'_> {
                     if scanner.is_done() || checked >= CHECKED_AHEAD || self.head.expects_continue {
                         return Ok(Share::Chunked(scanner));
                     }
-                    let read = read_some(&mut self.stream, &mut self.buf);
+                    let read = self.read_some();
                     match timeout(snapshot.bounds.body_timeout, read).await {
                         Err(_) => {
                             return Err(Refusal {

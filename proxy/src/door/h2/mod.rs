@@ -22,7 +22,7 @@ use pingora::protocols::{
 use tokio::{sync::Notify, time::timeout};
 
 use super::{
-    Hall, STALLED,
+    Hall, RequestId, STALLED,
     forward::{Handover, Upload},
     lent::{Lent, Share},
 };
@@ -170,7 +170,7 @@ async fn serve_stream(hall: &Hall, connection: &Connection, mut session: HttpSes
         now: hall.now(),
         client: client::client_address(peer, &head.headers, trusted_proxies),
         trusted,
-        request_id: super::request_id(&head.headers, trusted),
+        request_id: RequestId::of(&head.headers, trusted).as_str().to_owned(),
         authority: authority(head),
         target: String::from_utf8_lossy(head.raw_path()).into_owned(),
         session,
