@@ -1,6 +1,6 @@
 //! The client of the h2 crate against a connection, over a transport that cuts wherever it likes.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
 
 use std::{
     collections::HashMap,

@@ -1,33 +1,30 @@
 //! A connection and its peer, frame by frame.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may")]
-#![allow(dead_code, reason = "every test file uses a part of it")]
-
 use std::{io::IoSlice, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http2_server::{Config, Connection, ErrorCode, Event, Fault, Head, StreamId, hpack};
 
-pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const PRIORITY: u8 = 2;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-pub const WINDOW_UPDATE: u8 = 8;
-pub const CONTINUATION: u8 = 9;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
 
-pub const ACK: u8 = 1;
-pub const END_STREAM: u8 = 1;
-pub const END_HEADERS: u8 = 4;
-pub const PADDED: u8 = 8;
-pub const PRIORITIZED: u8 = 0x20;
+pub(crate) const ACK: u8 = 1;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
+pub(crate) const PADDED: u8 = 8;
+pub(crate) const PRIORITIZED: u8 = 0x20;
 
 /// The octets of a frame.
-pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut octets = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     octets.extend([kind, flags]);
     octets.extend(stream.to_be_bytes());
@@ -35,21 +32,21 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     octets
 }
 
-pub fn settings(entries: &[(u16, u32)]) -> Vec<u8> {
+pub(crate) fn settings(entries: &[(u16, u32)]) -> Vec<u8> {
     let entry = |(id, value): &(u16, u32)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
     frame(SETTINGS, 0, 0, &entries.iter().flat_map(entry).collect::<Vec<_>>())
 }
 
-pub fn window_update(stream: u32, more: u32) -> Vec<u8> {
+pub(crate) fn window_update(stream: u32, more: u32) -> Vec<u8> {
     frame(WINDOW_UPDATE, 0, stream, &more.to_be_bytes())
 }
 
-pub fn rst_stream(stream: u32) -> Vec<u8> {
+pub(crate) fn rst_stream(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &ErrorCode::CANCEL.0.to_be_bytes())
 }
 
 /// A block of literals.
-pub fn block(fields: &[(&str, &str)]) -> BytesMut {
+pub(crate) fn block(fields: &[(&str, &str)]) -> BytesMut {
     let mut block = BytesMut::new();
     for (name, value) in fields {
         hpack::put_field(&mut block, name.as_bytes(), value.as_bytes());
@@ -57,51 +54,51 @@ pub fn block(fields: &[(&str, &str)]) -> BytesMut {
     block
 }
 
-pub const GET: [(&str, &str); 4] =
+pub(crate) const GET: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "https"), (":authority", "shop.example"), (":path", "/")];
-pub const POST: [(&str, &str); 4] =
+pub(crate) const POST: [(&str, &str); 4] =
     [(":method", "POST"), (":scheme", "https"), (":authority", "shop.example"), (":path", "/cart")];
 
-pub fn get(stream: u32) -> Vec<u8> {
+pub(crate) fn get(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &block(&GET))
 }
 
-pub fn post(stream: u32) -> Vec<u8> {
+pub(crate) fn post(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &block(&POST))
 }
 
 /// A frame that the connection has written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    pub kind: u8,
-    pub flags: u8,
-    pub stream: u32,
-    pub payload: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Frame {
-    pub fn code(&self) -> ErrorCode {
+    pub(crate) fn code(&self) -> ErrorCode {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         ErrorCode(u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap()))
     }
 
-    pub fn number(&self) -> u32 {
+    pub(crate) fn number(&self) -> u32 {
         u32::from_be_bytes(self.payload[..4].try_into().unwrap())
     }
 }
 
-pub struct Peer {
-    pub connection: Connection,
-    pub head: Head,
-    pub now: Duration,
+pub(crate) struct Peer {
+    pub(crate) connection: Connection,
+    pub(crate) head: Head,
+    pub(crate) now: Duration,
     /// What the connection has not used yet.
-    pub input: Vec<u8>,
-    pub written: Vec<u8>,
+    pub(crate) input: Vec<u8>,
+    pub(crate) written: Vec<u8>,
 }
 
 impl Peer {
     /// Nothing was sent or read yet.
-    pub fn silent(config: &Config) -> Self {
+    pub(crate) fn silent(config: &Config) -> Self {
         Self {
             connection: Connection::new(config),
             head: Head::new(),
@@ -112,22 +109,22 @@ impl Peer {
     }
 
     /// Both prefaces are over.
-    pub fn with(config: &Config, settings_sent: &[(u16, u32)]) -> Self {
+    pub(crate) fn with(config: &Config, settings_sent: &[(u16, u32)]) -> Self {
         let mut peer = Self::silent(config);
         peer.input.extend(PREFACE);
         peer.input.extend(settings(settings_sent));
         peer.input.extend(frame(SETTINGS, ACK, 0, &[]));
-        assert_eq!(peer.events(&[]), []);
+        assert!(peer.events(&[]).is_empty());
         peer.frames();
         peer
     }
 
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(&Config::default(), &[])
     }
 
     /// Sends octets, and tells what became of them, in words.
-    pub fn send(&mut self, octets: &[u8]) -> Result<Vec<String>, Fault> {
+    pub(crate) fn send(&mut self, octets: &[u8]) -> Result<Vec<String>, Fault> {
         self.input.extend(octets);
         let mut input = std::mem::take(&mut self.input);
         let mut rest = &input[..];
@@ -144,7 +141,7 @@ impl Peer {
         result
     }
 
-    pub fn events(&mut self, octets: &[u8]) -> Vec<String> {
+    pub(crate) fn events(&mut self, octets: &[u8]) -> Vec<String> {
         self.send(octets).unwrap()
     }
 
@@ -164,13 +161,15 @@ impl Peer {
             Event::Reset { stream: StreamId(id), code, by_peer } => {
                 format!("{id} reset {code} by {}", if *by_peer { "peer" } else { "us" })
             }
-            Event::Malformed { stream: StreamId(id), reason } => format!("{id} malformed: {reason}"),
+            Event::Malformed { stream: StreamId(id), reason } => {
+                format!("{id} malformed: {reason}")
+            }
             Event::Sendable { stream: StreamId(id) } => format!("{id} sendable"),
         }
     }
 
     /// Writes all there is, and takes it apart.
-    pub fn frames(&mut self) -> Vec<Frame> {
+    pub(crate) fn frames(&mut self) -> Vec<Frame> {
         while self.connection.wants_write() {
             self.write(usize::MAX);
         }
@@ -189,7 +188,7 @@ impl Peer {
     }
 
     /// Writes once, at most so many octets.
-    pub fn write(&mut self, max: usize) -> usize {
+    pub(crate) fn write(&mut self, max: usize) -> usize {
         let mut slices = [IoSlice::new(&[]); 16];
         let filled = self.connection.gather(&mut slices);
         let mut written = 0;
@@ -204,7 +203,7 @@ impl Peer {
     }
 
     /// The only frame of a kind.
-    pub fn one(&mut self, kind: u8) -> Frame {
+    pub(crate) fn one(&mut self, kind: u8) -> Frame {
         let mut frames = self.frames();
         frames.retain(|frame| frame.kind == kind);
         assert_eq!(frames.len(), 1, "{frames:?}");
@@ -213,7 +212,7 @@ impl Peer {
 
     /// Sends octets that must end the connection with this code.
     #[track_caller]
-    pub fn dies(mut self, octets: &[u8], code: ErrorCode) {
+    pub(crate) fn dies(mut self, octets: &[u8], code: ErrorCode) {
         let fault = self.send(octets).expect_err("no fault");
         assert_eq!(fault.code, code, "{fault}");
         assert!(!self.connection.is_finished());
@@ -227,19 +226,16 @@ impl Peer {
 
     /// Sends octets that must end just a stream with this code.
     #[track_caller]
-    pub fn resets(&mut self, octets: &[u8], stream: u32, code: ErrorCode) {
+    pub(crate) fn resets(&mut self, octets: &[u8], stream: u32, code: ErrorCode) {
         let events = self.events(octets);
-        assert!(
-            events.iter().any(|e| e.starts_with(&format!("{stream} malformed"))),
-            "{events:?}"
-        );
+        assert!(events.iter().any(|e| e.starts_with(&format!("{stream} malformed"))), "{events:?}");
         assert!(!self.connection.is_open(StreamId(stream)));
         let reset = self.one(RST_STREAM);
         assert_eq!((reset.stream, reset.code()), (stream, code));
     }
 
     /// Answers with so much content.
-    pub fn respond(&mut self, stream: u32, content: usize) {
+    pub(crate) fn respond(&mut self, stream: u32, content: usize) {
         let content = Bytes::from(vec![b'x'; content]);
         self.connection.respond(StreamId(stream), b"\x88", Some(content), true);
     }
