@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use pingora::listeners::tls::Acceptor;
+use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -26,7 +26,7 @@ use crate::{
     config::{self, model::Config},
     door::{Hall, forward::Forwarder},
     fill::Filler,
-    listen::{accept, socket, tls},
+    listen::{accept, handshake::Turns, socket, tls},
     observe::access_log::AccessLog,
     shared::{Current, Shared},
     snapshot::{BuildError, Snapshot},
@@ -88,10 +88,8 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     shared.metrics.reload_successful.set(1);
     shared.metrics.reload_time.set(unix_now());
 
-    let acceptor = match current.load().certificates {
-        Some(_) => Some(Arc::new(Acceptor::from_server_config(tls::server_config(
-            &current,
-        )?))),
+    let tls = match current.load().certificates {
+        Some(_) => Some(tls::server_config(&current)?),
         None => None,
     };
     let workers: Vec<_> = sockets
@@ -101,7 +99,7 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
             let worker = Worker {
                 current: Arc::clone(&current),
                 shared: Arc::clone(&shared),
-                acceptor: acceptor.clone(),
+                tls: tls.clone(),
                 started,
             };
             thread::Builder::new()
@@ -228,7 +226,7 @@ fn note_certificates(shared: &Shared, snapshot: &Snapshot) {
 struct Worker {
     current: Current,
     shared: Arc<Shared>,
-    acceptor: Option<Arc<Acceptor>>,
+    tls: Option<Arc<ServerConfig>>,
     started: Instant,
 }
 
@@ -246,6 +244,7 @@ impl Worker {
                 forwarder: Arc::new(Forwarder::new(&self.shared, self.started)),
                 pool: Arc::default(),
                 filler: Arc::new(Filler::new(&self.shared, self.started, POOL)),
+                turns: Turns::default(),
                 started: self.started,
             });
             let (pool, started) = (Arc::clone(&hall.pool), self.started);
@@ -261,12 +260,12 @@ impl Worker {
                     Ok(socket) => socket,
                     Err(why) => return tracing::error!(%why, "thread ends"),
                 };
-                let acceptor = self.acceptor.clone().filter(|_| listener.tls);
+                let tls = self.tls.clone().filter(|_| listener.tls);
                 loops.spawn(accept::accept(
                     Arc::clone(&hall),
                     socket,
                     listener.clone(),
-                    acceptor,
+                    tls,
                 ));
             }
             drop(snapshot);

@@ -8,6 +8,7 @@ mod fetched;
 pub mod forward;
 pub mod h1;
 pub mod h2;
+mod lent;
 mod outgoing;
 
 use std::{
@@ -23,6 +24,7 @@ use http_caching::Fields;
 use crate::{
     edge::decide::Now,
     fill::Filler,
+    listen::handshake::Turns,
     random,
     respond::fields::X_REQUEST_ID,
     shared::{Current, Shared},
@@ -42,6 +44,8 @@ pub struct Hall {
     pub pool: Arc<Pool>,
     /// Fetches for the store; one per thread, for the same reason.
     pub filler: Arc<Filler>,
+    /// Where its TLS handshakes take turns.
+    pub turns: Turns,
     /// When the process began.
     pub started: Instant,
 }

@@ -1,6 +1,6 @@
 //! The shop's answer as a visitor gets it: without what concerned our hop, and with our own fields.
 
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, VARY};
+use http::header::CONNECTION;
 use http_caching::Fields;
 use http1_wire::{
     request::RawFields,
@@ -134,12 +134,16 @@ impl Request<'_> {
 
 /// Whether `Connection` names a field, and one that may be named: those for every recipient may not.
 pub(super) fn is_nominated(fields: &dyn Fields, name: &[u8]) -> bool {
-    let for_all = [&HOST, &CONTENT_LENGTH, &CONTENT_ENCODING, &VARY];
-    if for_all
-        .iter()
-        .any(|other| name.eq_ignore_ascii_case(other.as_str().as_bytes()))
-        || name.eq_ignore_ascii_case(b"cache-control")
-    {
+    // `Upgrade` goes along where the protocol changes, and nowhere else.
+    let for_all: [&[u8]; 6] = [
+        b"host",
+        b"content-length",
+        b"content-encoding",
+        b"cache-control",
+        b"vary",
+        b"upgrade",
+    ];
+    if for_all.iter().any(|other| name.eq_ignore_ascii_case(other)) {
         return false;
     }
     let mut named = false;

@@ -25,7 +25,7 @@ pub struct Pool {
 struct Kept {
     idle: ahash::HashMap<SocketAddr, VecDeque<Idle>>,
     count: usize,
-    spare: Vec<Box<Buffers>>,
+    spare: Vec<Buffers>,
 }
 
 struct Idle {
@@ -86,12 +86,12 @@ impl Pool {
     }
 
     /// Memory for an exchange.
-    pub fn buffers(&self) -> Box<Buffers> {
+    pub fn buffers(&self) -> Buffers {
         self.kept().spare.pop().unwrap_or_default()
     }
 
     /// Gives it back.
-    pub fn give_back(&self, mut buffers: Box<Buffers>) {
+    pub fn give_back(&self, mut buffers: Buffers) {
         if buffers.clear() {
             let mut kept = self.kept();
             if kept.spare.len() < MAX_SPARE {

@@ -11,14 +11,17 @@ mod write;
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BytesMut};
-use pingora::protocols::Stream;
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 use super::Hall;
 use crate::{
     admit::client,
     cache::status::Outcome,
     edge::{self, Body, Connection, Decision, Rejection, RequestView, decide::Now},
+    listen::stream::Stream,
     observe::{Protocol, Record},
     respond::{Reply, reply::Asked, reply::wants_json},
     snapshot::Snapshot,
@@ -125,7 +128,7 @@ impl<'a> Session<'a> {
     /// Puts the request before the decision.
     fn judge(&self, snapshot: &Snapshot, bytes: &[u8], now: Now) -> (String, Noted, Decision) {
         let authority = match self.head.host(bytes) {
-            "" => self.connection.local.to_string(),
+            "" => local_address(&self.stream),
             host => host.to_owned(),
         };
         let fields = self.head.fields(bytes);
@@ -295,7 +298,6 @@ impl<'a> Session<'a> {
 
     /// Ends our side and drops what the client still sends, for a short while.
     async fn linger(&mut self) {
-        use tokio::io::AsyncWriteExt;
         let _ = timeout(LINGER, async {
             if self.stream.flush().await.is_err()
                 || AsyncWriteExt::shutdown(&mut self.stream).await.is_err()
@@ -313,4 +315,10 @@ impl<'a> Session<'a> {
         })
         .await;
     }
+}
+
+/// Our end of the connection, which stands in for the authority that HTTP/1.0 may leave out.
+fn local_address(stream: &Stream) -> String {
+    let address = stream.tcp().local_addr();
+    address.map_or_else(|_| String::new(), |address| address.to_string())
 }

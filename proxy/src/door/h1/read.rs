@@ -1,7 +1,6 @@
 //! Reading heads, each within its time and size.
 
 use bytes::{Buf, BytesMut};
-use pingora::protocols::Stream;
 use tokio::{
     io::AsyncReadExt,
     time::{Instant, timeout_at},
@@ -10,7 +9,7 @@ use tokio::{
 use http1_wire::{HeadScanner, Refusal};
 
 use super::{Session, write};
-use crate::snapshot::Snapshot;
+use crate::{listen::stream::Stream, snapshot::Snapshot};
 
 /// What a connection's buffer holds while it has something to hold.
 const BUFFER: usize = 4 * 1024;

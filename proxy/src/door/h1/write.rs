@@ -4,7 +4,6 @@ use std::io::{self, IoSlice};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::StatusCode;
-use pingora::protocols::Stream;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 use super::super::{STALLED, outgoing::Outgoing};
@@ -12,6 +11,7 @@ use crate::{
     cache::head::{HeadFields, put_field, put_status_line},
     edge::Answer,
     fill::content::Content,
+    listen::stream::Stream,
     respond::fields::put_request_fields,
 };
 
