@@ -242,10 +242,18 @@ impl Worker {
                 current: Arc::clone(&self.current),
                 shared: Arc::clone(&self.shared),
                 forwarder: Arc::new(Forwarder::new(&self.shared, self.started)),
+                pool: Arc::default(),
                 filler: Arc::new(Filler::new(&self.shared, self.started, POOL)),
                 turns: Turns::default(),
                 waiting: Waiting::default(),
                 started: self.started,
+            });
+            let (pool, started) = (Arc::clone(&hall.pool), self.started);
+            let tidying = tokio::spawn(async move {
+                loop {
+                    sleep(TIDY).await;
+                    pool.tidy(started.elapsed());
+                }
             });
             let mut loops = JoinSet::new();
             for (socket, listener) in sockets.into_iter().zip(&snapshot.config.listeners) {
@@ -265,6 +273,7 @@ impl Worker {
             while loops.join_next().await.is_some() {}
             // Connections live on until they are done or the grace is over.
             self.shared.stopped().await;
+            tidying.abort();
         });
         // What did not finish within the grace is cut here, and not waited for.
         runtime.shutdown_background();

@@ -1,15 +1,15 @@
 //! Doors turn bytes into a [`RequestView`](crate::edge::RequestView) and a
 //! [`Decision`](crate::edge::Decision) into bytes.
 //!
-//! `h1` and `h2` answer hits, redirects and refusals themselves and hand the rest to `forward`, which
-//! is Pingora's proxy with our phases.
+//! `h1` and `h2` answer hits, redirects and refusals themselves. What needs a shop in person goes from `h1`
+//! to [`crate::forward`], and from `h2` to `forward` here, which is Pingora's proxy with our phases.
 
 mod deadline;
 mod fetched;
 pub mod forward;
 pub mod h1;
 pub mod h2;
-pub mod lent;
+mod lent;
 mod outgoing;
 pub mod waiting;
 
@@ -19,7 +19,7 @@ use std::{
 };
 
 /// A client that takes nothing for this long is given up.
-const STALLED: Duration = Duration::from_secs(30);
+pub(crate) const STALLED: Duration = Duration::from_secs(30);
 
 use http_caching::Fields;
 
@@ -30,6 +30,7 @@ use crate::{
     random,
     respond::fields::X_REQUEST_ID,
     shared::{Current, Shared},
+    upstream::Pool,
 };
 use forward::Forwarder;
 use waiting::Waiting;
@@ -42,6 +43,8 @@ pub struct Hall {
     pub shared: Arc<Shared>,
     /// The way to the upstreams; one per thread, so that pooled connections stay on their runtime.
     pub forwarder: Arc<Forwarder>,
+    /// Idle connections to the upstreams; one per thread, so that they stay on their runtime.
+    pub pool: Arc<Pool>,
     /// Fetches for the store; one per thread, for the same reason.
     pub filler: Arc<Filler>,
     /// Where its TLS handshakes take turns.

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
 use http::{HeaderValue, Method, header::COOKIE};
 use pingora::protocols::{
     Digest,
@@ -24,7 +23,7 @@ use tokio::{sync::Notify, time::timeout};
 use super::{
     Hall, RequestId, STALLED,
     forward::{Handover, Upload},
-    lent::{Lent, Share},
+    lent::Lent,
 };
 use crate::{
     admit::client,
@@ -85,7 +84,7 @@ struct Request<'a> {
 pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream) {
     let bounds = hall.current.load().bounds.clone();
     let digest = Arc::new(Digest::default());
-    let lent = Lent::new(stream, Share::Everything, BytesMut::new());
+    let lent = Lent::new(stream);
     let preface = handshake(Box::new(lent), Some(options(bounds.max_header)));
     let Ok(Ok(mut conn)) = timeout(bounds.handshake_timeout, preface).await else {
         return;
