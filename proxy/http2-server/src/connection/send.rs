@@ -59,6 +59,17 @@ impl Connection {
         self.streams.by_id(stream.0).map_or(0, |stream| stream.unsent)
     }
 
+    /// Octets of content that the windows of a stream and of the connection let through now.
+    pub fn window(&self, stream: StreamId) -> usize {
+        let window = self.streams.by_id(stream.0).map_or(0, |stream| stream.send_window);
+        usize::try_from(window.min(self.send_window)).unwrap_or(0)
+    }
+
+    /// Octets that are made into frames, and not written.
+    pub fn unwritten(&self) -> usize {
+        self.output.len()
+    }
+
     /// Ends a stream at once, in both directions. What was queued on it is dropped.
     pub fn reset(&mut self, stream: StreamId, code: ErrorCode) {
         let Some(slot) = self.streams.find(stream.0) else { return };
