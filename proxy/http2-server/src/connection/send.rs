@@ -149,7 +149,7 @@ impl Connection {
     /// Gives a stream a place among those that have something to write, if it may.
     pub(super) fn schedule(&mut self, slot: u32) {
         let stream = self.streams.at(slot);
-        if stream.is_scheduled {
+        if stream.is_scheduled || stream.has_sent_all {
             return;
         }
         let queue = match stream.queue.front() {
