@@ -90,7 +90,7 @@ impl State {
         self.inboxes.values().any(|inbox| inbox.waits_for_room)
     }
 
-    /// Whether no stream has a task.
+    /// Whether a stream has a task.
     pub(super) fn has_tasks(&self) -> bool {
         !self.inboxes.is_empty()
     }
@@ -178,13 +178,6 @@ impl Exchange {
     /// Whether the answer is complete.
     pub(super) fn is_ended(&self) -> bool {
         self.is_ended
-    }
-
-    /// Whether the request is.
-    pub(super) fn is_request_complete(&self) -> bool {
-        let state = self.line.state();
-        let inbox = state.inboxes.get(&self.stream);
-        inbox.is_none_or(|inbox| inbox.is_complete)
     }
 
     /// The next piece of the request's content, `None` at its end.
