@@ -6,12 +6,14 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http1_wire::{Refusal, chunked::ChunkScanner};
+use socket2::SockRef;
 use tokio::{
-    io::{AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     time::timeout,
 };
 
@@ -86,13 +88,19 @@ impl Session<'_> {
             chunk: 0,
             last: false,
             ended: false,
+            until_close: false,
             head_only: self.head.method == http::Method::HEAD,
             is_http10: self.head.is_http10,
             close: self.head.close || self.hall.shared.is_draining(),
         };
         let complete = exchange(self.hall, &request, &mut client).await;
         let (close, unread) = (client.close, !client.share.is_complete());
+        let until_close = client.until_close;
         if !complete {
+            if until_close {
+                // The end of the connection would say that this was all.
+                let _ = SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO));
+            }
             return None;
         }
         if unread {
@@ -201,12 +209,14 @@ struct Client<'a, S> {
     last: bool,
     /// The client has ended its side.
     ended: bool,
+    /// The end of the connection is the end of the answer.
+    until_close: bool,
     head_only: bool,
     is_http10: bool,
     close: bool,
 }
 
-impl<S: tokio::io::AsyncRead + AsyncWrite + Unpin> Client<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<'_, S> {
     /// Reads what is here, or waits for something to come.
     fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         if self.buf.capacity() - self.buf.len() < room {
@@ -273,7 +283,7 @@ impl<S: tokio::io::AsyncRead + AsyncWrite + Unpin> Client<'_, S> {
     }
 }
 
-impl<S: tokio::io::AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_, S> {
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, UploadError>> {
         loop {
             match &mut self.share {
@@ -355,7 +365,10 @@ impl<S: tokio::io::AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_,
             }
             Announced::Length(length) => self.put_length(length),
             // HTTP/1.0 knows no chunks: the end of the connection is the end of the answer.
-            Announced::Unknown if self.is_http10 => self.close = true,
+            Announced::Unknown if self.is_http10 => {
+                self.close = true;
+                self.until_close = true;
+            }
             Announced::Unknown => {
                 self.framing = Framing::Chunked;
                 self.out.put_slice(b"transfer-encoding: chunked\r\n");
