@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     admin,
     config::{self, model::Config},
-    door::{Hall, forward::Forwarder},
+    door::{Hall, forward::Forwarder, waiting::Waiting},
     fill::Filler,
     listen::{accept, handshake::Turns, socket, tls},
     observe::access_log::AccessLog,
@@ -244,6 +244,7 @@ impl Worker {
                 pool: Arc::clone(&pool),
                 filler: Arc::new(Filler::new(&self.shared, self.started, Arc::clone(&pool))),
                 turns: Turns::default(),
+                waiting: Waiting::default(),
                 started: self.started,
             });
             let started = self.started;

@@ -18,11 +18,69 @@ impl Span {
     }
 }
 
+/// Which names may be among the fields. Most questions are about names that are not, and this answers them
+/// without a look at the lines.
+#[derive(Debug, Clone, Copy, Default)]
+struct Names(u64);
+
+impl Names {
+    fn bit(name: &[u8]) -> u64 {
+        let (first, last) = match name {
+            [first, .., last] => (*first, *last),
+            [only] => (*only, *only),
+            [] => (0, 0),
+        };
+        let lower = |byte: u8| usize::from(byte | 0x20);
+        1 << ((name.len() + 5 * lower(first) + 11 * lower(last)) & 63)
+    }
+
+    fn add(&mut self, name: &[u8]) {
+        self.0 |= Self::bit(name);
+    }
+
+    fn may_hold(self, name: &[u8]) -> bool {
+        self.0 & Self::bit(name) != 0
+    }
+}
+
+/// Where the field lines of a head are. Reused from message to message.
+#[derive(Debug, Default)]
+pub(crate) struct FieldTable {
+    lines: Vec<(Span, Span)>,
+    names: Names,
+}
+
+impl FieldTable {
+    pub(crate) fn clear(&mut self) {
+        self.lines.clear();
+        self.names = Names::default();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Adds a line of `bytes`.
+    pub(crate) fn push(&mut self, bytes: &[u8], name: Span, value: Span) {
+        self.names.add(name.of(bytes));
+        self.lines.push((name, value));
+    }
+
+    pub(crate) fn of<'a>(&'a self, bytes: &'a [u8]) -> RawFields<'a> {
+        RawFields {
+            bytes,
+            fields: &self.lines,
+            names: self.names,
+        }
+    }
+}
+
 /// The field lines of a head in its buffer.
 #[derive(Clone, Copy)]
 pub struct RawFields<'a> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) fields: &'a [(Span, Span)],
+    bytes: &'a [u8],
+    fields: &'a [(Span, Span)],
+    names: Names,
 }
 
 impl<'a> RawFields<'a> {
@@ -52,6 +110,9 @@ impl<'a> RawFields<'a> {
 impl Fields for RawFields<'_> {
     fn for_each(&self, name: &HeaderName, f: &mut dyn FnMut(&[u8])) {
         let wanted = name.as_str().as_bytes();
+        if !self.names.may_hold(wanted) {
+            return;
+        }
         for (name, value) in self.lines() {
             if name.eq_ignore_ascii_case(wanted) {
                 f(value);

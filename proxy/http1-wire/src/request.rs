@@ -8,7 +8,7 @@ use http::Method;
 pub use crate::lines::RawFields;
 use crate::{
     Body, Refusal, bad,
-    lines::{Lines, Span, TOKEN, content_length, field_line},
+    lines::{FieldTable, Lines, Span, TOKEN, content_length, field_line},
 };
 
 /// Most field lines of a head; beyond it `431`.
@@ -31,7 +31,7 @@ pub struct Head {
     pub upgrade: bool,
     target: Span,
     host: Span,
-    fields: Vec<(Span, Span)>,
+    fields: FieldTable,
 }
 
 impl Default for Head {
@@ -45,7 +45,7 @@ impl Default for Head {
             upgrade: false,
             target: Span::default(),
             host: Span::default(),
-            fields: Vec::with_capacity(16),
+            fields: FieldTable::default(),
         }
     }
 }
@@ -53,10 +53,7 @@ impl Default for Head {
 impl Head {
     /// The field lines; `bytes` are those that were parsed.
     pub fn fields<'a>(&'a self, bytes: &'a [u8]) -> RawFields<'a> {
-        RawFields {
-            bytes,
-            fields: &self.fields,
-        }
+        self.fields.of(bytes)
     }
 
     /// The origin-form target, as sent.
@@ -89,7 +86,7 @@ impl Head {
                 });
             }
             let (name, value) = field_line(bytes, line)?;
-            self.fields.push((name, value));
+            self.fields.push(bytes, name, value);
             framing.note(name.of(bytes), value.of(bytes))?;
             if name.of(bytes).eq_ignore_ascii_case(b"host") {
                 if framing.hosts > 1 {

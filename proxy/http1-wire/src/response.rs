@@ -5,7 +5,7 @@
 
 use crate::{
     Refusal, bad,
-    lines::{Lines, RawFields, Span, content_length, field_line},
+    lines::{FieldTable, Lines, RawFields, Span, content_length, field_line},
 };
 
 /// Most field lines of a head. Shops answer with more than visitors ask with: cookies and policies.
@@ -42,7 +42,7 @@ pub struct Head {
     /// `Connection` names fields of this hop besides its own options.
     pub nominates: bool,
     reason: Span,
-    fields: Vec<(Span, Span)>,
+    fields: FieldTable,
 }
 
 impl Default for Head {
@@ -55,7 +55,7 @@ impl Default for Head {
             close: false,
             nominates: false,
             reason: Span::default(),
-            fields: Vec::with_capacity(24),
+            fields: FieldTable::default(),
         }
     }
 }
@@ -63,10 +63,7 @@ impl Default for Head {
 impl Head {
     /// The field lines; `bytes` are those that were parsed.
     pub fn fields<'a>(&'a self, bytes: &'a [u8]) -> RawFields<'a> {
-        RawFields {
-            bytes,
-            fields: &self.fields,
-        }
+        self.fields.of(bytes)
     }
 
     /// The reason phrase; may be empty.
@@ -95,7 +92,7 @@ impl Head {
                 return Err(bad("too many field lines"));
             }
             let (name, value) = field_line(bytes, line)?;
-            self.fields.push((name, value));
+            self.fields.push(bytes, name, value);
             told.note(name.of(bytes), value.of(bytes))?;
         }
         self.settle(&told, to_head)

@@ -4,12 +4,14 @@
 //! `h1` and `h2` answer hits, redirects and refusals themselves. What needs a shop in person goes from `h1`
 //! to [`crate::forward`], and from `h2` to `forward` here, which is Pingora's proxy with our phases.
 
+mod deadline;
 mod fetched;
 pub mod forward;
 pub mod h1;
 pub mod h2;
 mod lent;
 mod outgoing;
+pub mod waiting;
 
 use std::{
     sync::Arc,
@@ -31,6 +33,7 @@ use crate::{
     upstream::Pool,
 };
 use forward::Forwarder;
+use waiting::Waiting;
 
 /// What every door on a thread works with.
 pub struct Hall {
@@ -46,6 +49,8 @@ pub struct Hall {
     pub filler: Arc<Filler>,
     /// Where its TLS handshakes take turns.
     pub turns: Turns,
+    /// Its connections that wait for a request.
+    pub waiting: Waiting,
     /// When the process began.
     pub started: Instant,
 }
@@ -60,18 +65,36 @@ impl Hall {
     }
 }
 
-/// The id of a request: what a trusted proxy says, else a new one.
-fn request_id(fields: &dyn Fields, trusted: bool) -> String {
-    let mut given = None;
-    if trusted {
-        fields.for_each(&X_REQUEST_ID, &mut |value| {
-            let sound = (1..=128).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
-            if sound && given.is_none() {
-                given = std::str::from_utf8(value).ok().map(str::to_owned);
-            }
-        });
+/// The id of a request.
+pub(crate) enum RequestId {
+    Own([u8; 32]),
+    /// By a proxy that is trusted.
+    Given(Box<str>),
+}
+
+impl RequestId {
+    /// What a trusted proxy says, else a new one.
+    fn of(fields: &dyn Fields, trusted: bool) -> Self {
+        let mut given = None;
+        if trusted {
+            fields.for_each(&X_REQUEST_ID, &mut |value| {
+                let sound =
+                    (1..=128).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
+                if sound && given.is_none() {
+                    given = std::str::from_utf8(value).ok().map(Into::into);
+                }
+            });
+        }
+        given.map_or_else(|| Self::Own(random::id()), Self::Given)
     }
-    given.unwrap_or_else(new_request_id)
+
+    fn as_str(&self) -> &str {
+        match self {
+            // Digits.
+            Self::Own(id) => std::str::from_utf8(id).unwrap_or_default(),
+            Self::Given(id) => id,
+        }
+    }
 }
 
 fn new_request_id() -> String {

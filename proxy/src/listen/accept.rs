@@ -30,7 +30,7 @@ pub async fn accept(
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = drain.wait_for(|draining| *draining) => return,
+            _ = drain.wait_for(|draining| *draining) => return hall.waiting.wake(),
             accepted = async {
                 // The slot comes second: loops that wait for visitors must not hold any.
                 let accepted = listener.accept().await;

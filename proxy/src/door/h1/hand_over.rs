@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Next, Noted, Session, read::read_some, write};
+use super::{Next, Noted, Session, write};
 use crate::{
     edge::{Body, Forward, Rejection},
     forward::{Announced, AnswerHead, Request, UploadError, Visitor, asks_for_websocket, exchange},
@@ -77,11 +77,11 @@ impl Session<'_> {
             host: &host,
             target: self.head.target(&bytes),
         };
-        self.out.clear();
+        let mut out = BytesMut::new();
         let mut client = Client {
             stream: &mut self.stream,
             buf: &mut self.buf,
-            out: &mut self.out,
+            out: &mut out,
             sent: 0,
             share,
             framing: Framing::Known,
@@ -142,7 +142,7 @@ impl Session<'_> {
             if scanner.is_done() || scanner.content() >= CHECKED_AHEAD {
                 break;
             }
-            let read = read_some(&mut self.stream, &mut self.buf);
+            let read = self.read_some();
             match timeout(snapshot.bounds.body_timeout, read).await {
                 Err(_) => {
                     return Err(Refusal {
