@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     admin,
     config::{self, model::Config},
-    door::{Hall, forward::Forwarder, waiting::Waiting},
+    door::{Hall, waiting::Waiting},
     fill::Filler,
     listen::{accept, handshake::Turns, socket, tls},
     observe::access_log::AccessLog,
@@ -240,7 +240,6 @@ impl Worker {
             let hall = Arc::new(Hall {
                 current: Arc::clone(&self.current),
                 shared: Arc::clone(&self.shared),
-                forwarder: Arc::new(Forwarder::new(&self.shared, self.started)),
                 pool: Arc::clone(&pool),
                 filler: Arc::new(Filler::new(&self.shared, self.started, Arc::clone(&pool))),
                 turns: Turns::default(),

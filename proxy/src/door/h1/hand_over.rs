@@ -13,7 +13,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http1_wire::{Refusal, chunked::ChunkScanner};
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     time::timeout,
 };
 
@@ -29,6 +29,8 @@ use crate::{
 const CHECKED_AHEAD: u64 = 64 * 1024;
 /// What is read of a body at once.
 const PIECE: usize = 16 * 1024;
+/// Room for the head of an answer; most need no more.
+const HEAD: usize = 1024;
 /// Bytes of later requests that are kept while one is being answered.
 const MAX_BEHIND: usize = 16 * 1024;
 
@@ -77,7 +79,7 @@ impl Session<'_> {
             host: &host,
             target: self.head.target(&bytes),
         };
-        let mut out = BytesMut::new();
+        let mut out = BytesMut::with_capacity(HEAD);
         let mut client = Client {
             stream: &mut self.stream,
             buf: &mut self.buf,
@@ -218,8 +220,8 @@ struct Client<'a, S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<'_, S> {
     /// Reads what is here, or waits for something to come.
-    fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
-        if self.buf.capacity() - self.buf.len() < room {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.buf.capacity() - self.buf.len() < PIECE / 4 {
             self.buf.reserve(PIECE);
         }
         // Nothing is lost with the future: it keeps no state.
@@ -322,7 +324,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_, S> {
                 Share::Everything if self.ended => return Poll::Ready(Ok(None)),
                 Share::Everything => {}
             }
-            match ready!(self.poll_read(cx, PIECE / 4)) {
+            match ready!(self.poll_read(cx)) {
                 Ok(0) if matches!(self.share, Share::Everything) => self.ended = true,
                 Ok(0) | Err(_) => return Poll::Ready(Err(UploadError::Gone)),
                 Ok(_) => {}
@@ -333,10 +335,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_, S> {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // A full buffer is read on when the next request's turn comes.
         while !self.ended && self.buf.len() < MAX_BEHIND {
-            match ready!(self.poll_read(cx, 1)) {
+            // Mostly nothing comes, so nothing is set aside for it.
+            let mut chunk = [0; 256];
+            let mut room = ReadBuf::new(&mut chunk);
+            match ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut room)) {
                 // A client may end its side and still wait for the answer (RFC 9112 §9.6).
-                Ok(0) => self.ended = true,
-                Ok(_) => {}
+                Ok(()) if room.filled().is_empty() => self.ended = true,
+                Ok(()) => self.buf.extend_from_slice(room.filled()),
                 Err(_) => return Poll::Ready(()),
             }
         }

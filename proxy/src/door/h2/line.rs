@@ -180,13 +180,6 @@ impl Exchange {
         self.is_ended
     }
 
-    /// Whether the request is.
-    pub(super) fn is_request_complete(&self) -> bool {
-        let state = self.line.state();
-        let inbox = state.inboxes.get(&self.stream);
-        inbox.is_none_or(|inbox| inbox.is_complete)
-    }
-
     /// The next piece of the request's content, `None` at its end.
     pub(super) fn poll_content(&self, cx: &Context<'_>) -> Poll<Result<Option<Bytes>, Gone>> {
         self.with(|state, stream| {
