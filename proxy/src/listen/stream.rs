@@ -196,8 +196,8 @@ fn write_some(
     mut from: usize,
     most: usize,
 ) -> io::Result<usize> {
-    /// Of an answer at most these go into one record; there are rarely more.
-    const PARTS: usize = 16;
+    /// Parts that go into one record: what a door gathers at once.
+    const PARTS: usize = 64;
     let mut parts = [IoSlice::new(&[]); PARTS];
     let (mut count, mut left) = (0, most);
     for slice in slices {

@@ -1,5 +1,7 @@
 //! Heads of answers as HPACK writes them.
 
+use std::cell::RefCell;
+
 use bytes::BytesMut;
 use http2_server::hpack::{put_field, put_status};
 
@@ -13,6 +15,11 @@ use crate::{
         fields::{RATELIMIT, RATELIMIT_POLICY, X_REQUEST_ID, ratelimit, ratelimit_policy},
     },
 };
+
+thread_local! {
+    /// For values that are put together before their length is known.
+    static VALUE: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(256));
+}
 
 /// Of an answer of the store.
 pub(super) fn put_outgoing(out: &mut BytesMut, outgoing: &Outgoing<'_>, request_id: &str) {
@@ -30,12 +37,14 @@ pub(super) fn put_outgoing(out: &mut BytesMut, outgoing: &Outgoing<'_>, request_
     if let Some(age) = outgoing.age {
         put_field(out, b"age", itoa::Buffer::new().format(age).as_bytes());
     }
-    let mut cache_status = BytesMut::with_capacity(64);
-    let key = outgoing.key.as_deref();
-    outgoing.outcome.put(outgoing.ttl, key, &mut cache_status);
-    if !cache_status.is_empty() {
-        put_field(out, b"cache-status", &cache_status);
-    }
+    VALUE.with_borrow_mut(|value| {
+        value.clear();
+        let key = outgoing.key.as_deref();
+        outgoing.outcome.put(outgoing.ttl, key, value);
+        if !value.is_empty() {
+            put_field(out, b"cache-status", value);
+        }
+    });
     put_field(out, X_REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
     put_limit(out, outgoing.limit);
 }

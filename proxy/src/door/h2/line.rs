@@ -90,7 +90,7 @@ impl State {
         self.inboxes.values().any(|inbox| inbox.waits_for_room)
     }
 
-    /// Whether no stream has a task.
+    /// Whether a stream has a task.
     pub(super) fn has_tasks(&self) -> bool {
         !self.inboxes.is_empty()
     }

@@ -59,6 +59,8 @@ struct Session<'a> {
     buf: BytesMut,
     /// Answers that were not sent as a whole yet.
     unsent: Vec<Unsent>,
+    /// The client has said what it speaks.
+    has_preface: bool,
     /// No more is read: the client broke the protocol, and is told.
     is_faulty: bool,
     /// Since when it leaves.
@@ -106,8 +108,8 @@ pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream) {
         ..Config::default()
     };
     let now = Instant::now();
-    // Until the first request comes, it has the time of a handshake.
-    let idle_until = now + bounds.handshake_timeout.max(bounds.header_timeout);
+    // The preface has the time of a handshake.
+    let idle_until = now + bounds.handshake_timeout;
     let mut session = Session {
         hall,
         connection: Arc::new(connection.clone()),
@@ -115,6 +117,7 @@ pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream) {
         line: Line::new(http2_server::Connection::new(&config)),
         buf: BytesMut::new(),
         unsent: Vec::new(),
+        has_preface: false,
         is_faulty: false,
         leaving: None,
         is_busy: false,
@@ -217,6 +220,11 @@ impl Session<'_> {
             }
         }
         desk.input = input;
+        if !self.has_preface && self.buf.len() < arrived {
+            self.has_preface = true;
+            let limit = self.hall.current.load().bounds.keepalive_timeout;
+            self.idle_until = Instant::now() + limit;
+        }
         Poll::Ready(Ok(()))
     }
 
