@@ -66,13 +66,20 @@ pub struct RawFields<'a> {
     fields: &'a [(Span, Span)],
 }
 
-impl RawFields<'_> {
+impl<'a> RawFields<'a> {
+    /// Names and values of the field lines as sent, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let bytes = self.bytes;
+        let fields = self.fields.iter();
+        fields.map(move |(name, value)| (name.of(bytes), value.of(bytes)))
+    }
+
     /// A copy that outlasts the bytes.
     pub fn to_map(&self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.fields.len());
-        for (name, value) in self.fields {
-            let name = HeaderName::from_bytes(name.of(self.bytes));
-            let value = HeaderValue::from_bytes(value.of(self.bytes));
+        for (name, value) in self.iter() {
+            let name = HeaderName::from_bytes(name);
+            let value = HeaderValue::from_bytes(value);
             if let (Ok(name), Ok(value)) = (name, value) {
                 map.append(name, value);
             }
@@ -84,9 +91,9 @@ impl RawFields<'_> {
 impl Fields for RawFields<'_> {
     fn for_each(&self, name: &HeaderName, f: &mut dyn FnMut(&[u8])) {
         let wanted = name.as_str().as_bytes();
-        for (name, value) in self.fields {
-            if name.of(self.bytes).eq_ignore_ascii_case(wanted) {
-                f(value.of(self.bytes));
+        for (name, value) in self.iter() {
+            if name.eq_ignore_ascii_case(wanted) {
+                f(value);
             }
         }
     }
