@@ -8,6 +8,7 @@
 pub mod chunked;
 pub mod request;
 mod scan;
+mod syntax;
 
 pub use scan::HeadScanner;
 

@@ -6,10 +6,14 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_caching::Fields;
 
+use crate::syntax::{is_authority, is_target, is_token};
 use crate::{Body, Refusal, bad};
 
 /// Most field lines of a head; beyond it `431`.
 pub const MAX_FIELDS: usize = 100;
+
+/// Longest field name; beyond it `431`. No field is called that, and others count such a length in a byte.
+pub const MAX_FIELD_NAME: usize = 255;
 
 /// A part of the connection's buffer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -158,7 +162,7 @@ impl Head {
             return Err(bad("request line without target or version"));
         }
         let method = &text[..first];
-        if method.len() > 24 || !method.iter().all(|b| TOKEN[usize::from(*b)]) {
+        if method.len() > 24 || !is_token(method) {
             return Err(bad("malformed method"));
         }
         self.method = Method::from_bytes(method).map_err(|_| bad("malformed method"))?;
@@ -169,7 +173,7 @@ impl Head {
                 reason: "request target too long",
             });
         }
-        if target.is_empty() || !target.iter().all(|b| (0x21..=0x7e).contains(b)) {
+        if !is_target(target) {
             return Err(bad(
                 "request target holds a byte that is not allowed in a URI",
             ));
@@ -199,7 +203,7 @@ impl Head {
         }
         // Nothing may stand in for a Host that is there, however odd it is.
         let host = self.host.of(bytes);
-        if framing.hosts == 1 && (host.is_empty() || !host.iter().all(u8::is_ascii_graphic)) {
+        if framing.hosts == 1 && !is_authority(host) {
             return Err(bad("malformed Host"));
         }
         self.body = match (framing.chunked, framing.length) {
@@ -209,16 +213,39 @@ impl Head {
             (false, None | Some(0)) => Body::None,
             (false, Some(n)) => Body::Length(n),
         };
+        // HTTP/1.0 defines no content for these, and a recipient of that time reads a second request there.
+        let has_none = matches!(self.method, Method::GET | Method::HEAD | Method::DELETE);
+        if self.is_http10 && has_none && self.body != Body::None {
+            return Err(bad("content with this method in HTTP/1.0"));
+        }
         self.close = framing.close || (self.is_http10 && !framing.keep_alive);
         self.expects_continue = framing.expects_continue && !self.is_http10;
         self.upgrade = framing.upgrade && framing.connection_upgrade && !self.is_http10;
+        if self.method == Method::CONNECT {
+            return self.authority_form(bytes, framing);
+        }
         self.absolute_form(bytes)
+    }
+
+    /// `CONNECT host:port`, with the same in `Host` and no content (RFC 9112 §3.2.3, RFC 9110 §9.3.6).
+    fn authority_form(&self, bytes: &[u8], framing: &Framing) -> Result<(), Refusal> {
+        let target = self.target.of(bytes);
+        if !is_authority(target) || target.ends_with(b"]") || !target.contains(&b':') {
+            return Err(bad("CONNECT without host and port"));
+        }
+        if framing.hosts == 1 && target != self.host.of(bytes) {
+            return Err(bad("CONNECT target contradicts Host"));
+        }
+        if self.body != Body::None {
+            return Err(bad("CONNECT with content"));
+        }
+        Ok(())
     }
 
     /// `http://host/path` must agree with `Host`; what is kept is the path (RFC 9112 §3.2.2).
     fn absolute_form(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let target = self.target.of(bytes);
-        if target.starts_with(b"/") || self.method == Method::CONNECT {
+        if target.starts_with(b"/") {
             return Ok(());
         }
         let rest = [&b"http://"[..], b"https://"]
@@ -229,7 +256,8 @@ impl Head {
             .map(|scheme| &target[scheme.len()..])
             .ok_or(bad("request target does not begin with /"))?;
         let slash = memchr::memchr(b'/', rest).ok_or(bad("absolute-form target without a path"))?;
-        if !rest[..slash].eq_ignore_ascii_case(self.host.of(bytes)) {
+        // Without a Host, which HTTP/1.0 allows, nothing can agree: not even an authority that is empty.
+        if slash == 0 || !rest[..slash].eq_ignore_ascii_case(self.host.of(bytes)) {
             return Err(bad("absolute-form target contradicts Host"));
         }
         self.target.start = self.target.end - (rest.len() - slash) as u32;
@@ -262,8 +290,14 @@ fn field_line(bytes: &[u8], line: Span) -> Result<(Span, Span), Refusal> {
         return Err(bad("folded field line"));
     }
     let colon = memchr::memchr(b':', text).ok_or(bad("field line without a colon"))?;
-    if colon == 0 || !text[..colon].iter().all(|b| TOKEN[usize::from(*b)]) {
+    if !is_token(&text[..colon]) {
         return Err(bad("malformed field name"));
+    }
+    if colon > MAX_FIELD_NAME {
+        return Err(Refusal {
+            status: 431,
+            reason: "field name too long",
+        });
     }
     let raw = &text[colon + 1..];
     if raw.iter().any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f) {
@@ -316,6 +350,9 @@ impl Framing {
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 for option in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+                    if !option.is_empty() && !is_token(option) {
+                        return Err(bad("malformed Connection"));
+                    }
                     self.close |= option.eq_ignore_ascii_case(b"close");
                     self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                     self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
@@ -348,18 +385,6 @@ fn content_length(value: &[u8]) -> Result<u64, Refusal> {
         .iter()
         .fold(0, |n, digit| n * 10 + u64::from(digit - b'0')))
 }
-
-/// `tchar` of RFC 9110 §5.6.2.
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let good = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut i = 0;
-    while i < good.len() {
-        table[good[i] as usize] = true;
-        i += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests;
