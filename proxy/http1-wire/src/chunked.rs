@@ -3,7 +3,7 @@
 //! The body itself is decoded by whoever reads it; this walks along so that nothing behind its end is
 //! given away, and so that junk never gets past it.
 
-use crate::syntax::is_tchar;
+use crate::syntax::{is_control, is_tchar};
 
 /// Longest chunk-size line with its extensions, and longest trailer section.
 const MAX_LINE: usize = 4096;
@@ -112,7 +112,7 @@ impl ChunkScanner {
                 Ok(State::Size(digits + 1))
             }
             (State::Extension, b'\r') => Ok(State::SizeLf),
-            (State::Extension, b) if is_text(b) => Ok(State::Extension),
+            (State::Extension, b) if !is_control(b) => Ok(State::Extension),
             (State::SizeLf, b'\n') => {
                 self.line = 0;
                 Ok(if self.left == 0 {
@@ -145,17 +145,13 @@ impl ChunkScanner {
                 }
                 Ok(State::TrailerValue)
             }
-            (State::TrailerValue, b) if is_text(b) => Ok(State::TrailerValue),
+            (State::TrailerValue, b) if !is_control(b) => Ok(State::TrailerValue),
             (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
             (State::TrailerLf, b'\n') => Ok(State::Trailer),
             (State::EndLf, b'\n') => Ok(State::Done),
             _ => Err(Malformed("malformed chunked framing")),
         }
     }
-}
-
-fn is_text(byte: u8) -> bool {
-    byte == b'\t' || (byte >= 0x20 && byte != 0x7f)
 }
 
 #[cfg(test)]

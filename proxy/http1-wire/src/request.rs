@@ -6,7 +6,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_caching::Fields;
 
-use crate::syntax::{is_authority, is_target, is_token};
+use crate::syntax::{is_authority, is_control, is_target, is_token};
 use crate::{Body, Refusal, bad};
 
 /// Most field lines of a head; beyond it `431`.
@@ -300,7 +300,8 @@ fn field_line(bytes: &[u8], line: Span) -> Result<(Span, Span), Refusal> {
         });
     }
     let raw = &text[colon + 1..];
-    if raw.iter().any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f) {
+    // Without a way out early, so that many bytes are looked at in one step.
+    if raw.iter().fold(false, |found, b| found | is_control(*b)) {
         return Err(bad("control byte in field value"));
     }
     let is_space = |b: &&u8| **b == b' ' || **b == b'\t';

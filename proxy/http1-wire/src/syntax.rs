@@ -24,6 +24,11 @@ pub(crate) fn is_tchar(byte: u8) -> bool {
     TCHAR[usize::from(byte)]
 }
 
+/// What no field value, chunk extension or trailer may hold (RFC 9110 §5.5).
+pub(crate) fn is_control(byte: u8) -> bool {
+    (byte < 0x20) & (byte != b'\t') | (byte == 0x7f)
+}
+
 /// At least one `tchar`, and nothing else.
 pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| is_tchar(*byte))
