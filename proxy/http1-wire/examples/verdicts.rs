@@ -63,7 +63,7 @@ fn verdict(message: &[u8]) -> Result<Option<String>, Refusal> {
     };
     let fields: Vec<String> = head
         .fields(bytes)
-        .iter()
+        .lines()
         .map(|(name, value)| format!("[{},{}]", json(name), json(value)))
         .collect();
     Ok(Some(format!(

@@ -3,30 +3,17 @@
 //! Where the RFC lets a recipient be lenient, this one refuses: a lenient reader and a strict one
 //! behind it, or the reverse, is how requests are smuggled.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use http_caching::Fields;
+use http::Method;
 
-use crate::syntax::{is_authority, is_control, is_target, is_token};
-use crate::{Body, Refusal, bad};
+pub use crate::lines::RawFields;
+use crate::{
+    Body, Refusal, bad,
+    lines::{FieldTable, Lines, Span, content_length, field_line},
+    syntax::{is_authority, is_target, is_token},
+};
 
 /// Most field lines of a head; beyond it `431`.
 pub const MAX_FIELDS: usize = 100;
-
-/// Longest field name; beyond it `431`. No field is called that, and others count such a length in a byte.
-pub const MAX_FIELD_NAME: usize = 255;
-
-/// A part of the connection's buffer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl Span {
-    fn of<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        &bytes[self.start as usize..self.end as usize]
-    }
-}
 
 /// A request head, as positions in the buffer it was parsed from. Reused from request to request.
 #[derive(Debug)]
@@ -45,7 +32,7 @@ pub struct Head {
     pub upgrade: bool,
     target: Span,
     host: Span,
-    fields: Vec<(Span, Span)>,
+    fields: FieldTable,
 }
 
 impl Default for Head {
@@ -59,46 +46,7 @@ impl Default for Head {
             upgrade: false,
             target: Span::default(),
             host: Span::default(),
-            fields: Vec::with_capacity(16),
-        }
-    }
-}
-
-/// The field lines of a head in its buffer.
-pub struct RawFields<'a> {
-    bytes: &'a [u8],
-    fields: &'a [(Span, Span)],
-}
-
-impl<'a> RawFields<'a> {
-    /// Names and values of the field lines as sent, in their order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        let bytes = self.bytes;
-        let fields = self.fields.iter();
-        fields.map(move |(name, value)| (name.of(bytes), value.of(bytes)))
-    }
-
-    /// A copy that outlasts the bytes.
-    pub fn to_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.fields.len());
-        for (name, value) in self.iter() {
-            let name = HeaderName::from_bytes(name);
-            let value = HeaderValue::from_bytes(value);
-            if let (Ok(name), Ok(value)) = (name, value) {
-                map.append(name, value);
-            }
-        }
-        map
-    }
-}
-
-impl Fields for RawFields<'_> {
-    fn for_each(&self, name: &HeaderName, f: &mut dyn FnMut(&[u8])) {
-        let wanted = name.as_str().as_bytes();
-        for (name, value) in self.iter() {
-            if name.eq_ignore_ascii_case(wanted) {
-                f(value);
-            }
+            fields: FieldTable::default(),
         }
     }
 }
@@ -106,10 +54,7 @@ impl Fields for RawFields<'_> {
 impl Head {
     /// The field lines; `bytes` are those that were parsed.
     pub fn fields<'a>(&'a self, bytes: &'a [u8]) -> RawFields<'a> {
-        RawFields {
-            bytes,
-            fields: &self.fields,
-        }
+        self.fields.of(bytes)
     }
 
     /// The origin-form target, as sent.
@@ -142,7 +87,7 @@ impl Head {
                 });
             }
             let (name, value) = field_line(bytes, line)?;
-            self.fields.push((name, value));
+            self.fields.push(bytes, name, value);
             framing.note(name.of(bytes), value.of(bytes))?;
             if name.of(bytes).eq_ignore_ascii_case(b"host") {
                 if framing.hosts > 1 {
@@ -265,62 +210,6 @@ impl Head {
     }
 }
 
-/// Walks over lines that are known to end in CRLF.
-struct Lines<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Lines<'_> {
-    fn next_line(&mut self) -> Option<Span> {
-        let newline = self.at + memchr::memchr(b'\n', &self.bytes[self.at..])?;
-        let line = Span {
-            start: self.at as u32,
-            end: newline.saturating_sub(1) as u32,
-        };
-        self.at = newline + 1;
-        Some(line)
-    }
-}
-
-/// `name: value`, without white space around the name and none kept around the value.
-fn field_line(bytes: &[u8], line: Span) -> Result<(Span, Span), Refusal> {
-    let text = line.of(bytes);
-    if text.first().is_some_and(|b| *b == b' ' || *b == b'\t') {
-        return Err(bad("folded field line"));
-    }
-    let colon = memchr::memchr(b':', text).ok_or(bad("field line without a colon"))?;
-    if !is_token(&text[..colon]) {
-        return Err(bad("malformed field name"));
-    }
-    if colon > MAX_FIELD_NAME {
-        return Err(Refusal {
-            status: 431,
-            reason: "field name too long",
-        });
-    }
-    let raw = &text[colon + 1..];
-    // Without a way out early, so that many bytes are looked at in one step.
-    if raw.iter().fold(false, |found, b| found | is_control(*b)) {
-        return Err(bad("control byte in field value"));
-    }
-    let is_space = |b: &&u8| **b == b' ' || **b == b'\t';
-    let front = raw.iter().take_while(is_space).count();
-    let back = raw[front..].iter().rev().take_while(is_space).count();
-    let start = line.start + colon as u32 + 1;
-    let value = Span {
-        start: start + front as u32,
-        end: line.end - back as u32,
-    };
-    Ok((
-        Span {
-            start: line.start,
-            end: line.start + colon as u32,
-        },
-        value,
-    ))
-}
-
 /// What framing and connection fields have said so far.
 #[derive(Default)]
 struct Framing {
@@ -375,16 +264,6 @@ impl Framing {
         }
         Ok(())
     }
-}
-
-fn content_length(value: &[u8]) -> Result<u64, Refusal> {
-    const ODD: Refusal = bad("malformed Content-Length");
-    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
-        return Err(ODD);
-    }
-    Ok(value
-        .iter()
-        .fold(0, |n, digit| n * 10 + u64::from(digit - b'0')))
 }
 
 #[cfg(test)]

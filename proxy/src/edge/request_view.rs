@@ -37,8 +37,6 @@ impl Scheme {
 pub struct Connection {
     /// The peer of the connection.
     pub peer: SocketAddr,
-    /// Our end of it, which stands in for the authority that HTTP/1.0 may leave out.
-    pub local: SocketAddr,
     /// Whether TLS ended here.
     pub scheme: Scheme,
     /// The listener only redirects to this port.

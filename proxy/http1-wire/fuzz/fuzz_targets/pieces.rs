@@ -16,10 +16,7 @@ impl Iterator for Pieces {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
-        self.0 = self
-            .0
-            .wrapping_mul(0x5851_f42d_4c95_7f2d)
-            .wrapping_add(0x1405_7b7e_f767_814f);
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         // Often single bytes, seldom more than a line, sometimes all of it.
         Some(match self.0 >> 60 {
             0..=4 => 1,

@@ -51,31 +51,17 @@ pub fn read(message: &[u8], here: usize) -> Result<Reading> {
         assert!(rounds <= 2 * message.len() + 8, "Pingora reads without end");
     };
     // Only a connection that stays gives its rest back.
-    session
-        .req_header_mut()
-        .remove_header(&http::header::CONNECTION);
+    session.req_header_mut().remove_header(&http::header::CONNECTION);
     session.req_header_mut().set_version(http::Version::HTTP_11);
     session.respect_keepalive();
     let behind = is_complete.then(|| left_behind(session));
-    Ok(Reading {
-        head_len,
-        header,
-        is_empty,
-        keeps_alive,
-        content,
-        behind,
-    })
+    Ok(Reading { head_len, header, is_empty, keeps_alive, content, behind })
 }
 
 fn left_behind(session: HttpSession) -> Vec<u8> {
-    let reused = at_once(session.reuse())
-        .expect("a body that was read")
-        .expect("kept alive");
+    let reused = at_once(session.reuse()).expect("a body that was read").expect("kept alive");
     let (stream, overread) = reused.into_parts();
-    let connection = stream
-        .into_any()
-        .downcast::<Connection>()
-        .expect("the one it got");
+    let connection = stream.into_any().downcast::<Connection>().expect("the one it got");
     let mut behind = overread.unwrap_or_default();
     behind.extend_from_slice(&connection.bytes);
     behind.to_vec()
@@ -98,10 +84,7 @@ struct Connection {
 
 impl Connection {
     fn new(bytes: &[u8]) -> Self {
-        Self {
-            bytes: Bytes::copy_from_slice(bytes),
-            pieces: Pieces::new(bytes),
-        }
+        Self { bytes: Bytes::copy_from_slice(bytes), pieces: Pieces::new(bytes) }
     }
 }
 

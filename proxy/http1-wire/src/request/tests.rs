@@ -1,6 +1,7 @@
 //! Heads that are accepted, and the many that are not.
 
 use http::header::{ACCEPT, COOKIE};
+use http_caching::Fields;
 
 use super::*;
 use crate::HeadScanner;

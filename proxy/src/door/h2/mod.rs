@@ -12,7 +12,7 @@ use std::{
 
 use http::{HeaderValue, Method, header::COOKIE};
 use pingora::protocols::{
-    Digest, Stream,
+    Digest,
     http::{
         ServerSession,
         v2::server::{H2Accept, H2Options, HttpSession, default_h2_options, handshake},
@@ -21,13 +21,15 @@ use pingora::protocols::{
 use tokio::{sync::Notify, time::timeout};
 
 use super::{
-    Hall, STALLED,
+    Hall, RequestId, STALLED,
     forward::{Handover, Upload},
+    lent::Lent,
 };
 use crate::{
     admit::client,
     cache::status::Outcome,
     edge::{self, Body, Connection, Decision, Forward, Rejection, RequestView, decide::Now},
+    listen::stream::Stream,
     observe::{Protocol, Record},
     respond::{
         Reply,
@@ -81,13 +83,9 @@ struct Request<'a> {
 /// Serves a connection until it ends.
 pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream) {
     let bounds = hall.current.load().bounds.clone();
-    let digest = Arc::new(Digest {
-        ssl_digest: stream.get_ssl_digest(),
-        timing_digest: stream.get_timing_digest(),
-        proxy_digest: stream.get_proxy_digest(),
-        socket_digest: stream.get_socket_digest(),
-    });
-    let preface = handshake(stream, Some(options(bounds.max_header)));
+    let digest = Arc::new(Digest::default());
+    let lent = Lent::new(stream);
+    let preface = handshake(Box::new(lent), Some(options(bounds.max_header)));
     let Ok(Ok(mut conn)) = timeout(bounds.handshake_timeout, preface).await else {
         return;
     };
@@ -171,7 +169,7 @@ async fn serve_stream(hall: &Hall, connection: &Connection, mut session: HttpSes
         now: hall.now(),
         client: client::client_address(peer, &head.headers, trusted_proxies),
         trusted,
-        request_id: super::request_id(&head.headers, trusted),
+        request_id: RequestId::of(&head.headers, trusted).as_str().to_owned(),
         authority: authority(head),
         target: String::from_utf8_lossy(head.raw_path()).into_owned(),
         session,
