@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whatever the edge accepts, HAProxy accepts with the same meaning.
 
-    python3 haproxy.py --verdicts TARGET/debug/examples/verdicts [corpus/messages ...]
+    python3 haproxy.py --verdicts TARGET/debug/examples/verdicts [corpus/requests ...]
 
 Takes messages from files, makes mutations of them (the same ones in every run), and sends those that
 http1-wire accepts to a HAProxy of its own on the loopback, each on a connection of its own with a second
@@ -87,7 +87,7 @@ def main():
 def collect(options):
     """Accepted messages, each once: half of them the given ones, the others mutations of these."""
     rng = random.Random(options.seed)
-    seeds = read_folder(HERE / "seeds/messages")
+    seeds = read_folder(HERE / "seeds/requests")
     texts = [text for folder in options.corpus for text in read_folder(folder)]
     rng.shuffle(texts)
     texts = seeds + texts[: options.count // 2]

@@ -1,16 +1,17 @@
 //! Whatever the edge accepts, Pingora and httparse accept with the same meaning.
 //!
-//! The edge parses a request first and Pingora again behind it. A request that both take, each in its own
-//! way, is a smuggled one, so there must be none: the same bytes have the same method, target, version,
-//! fields and framing, and end at the same byte. What only the edge refuses is its strictness.
+//! A request that two readers take, each in its own way, is a smuggled one. The edge sends on what it has
+//! read, and what reads it next is written by others: here Pingora stands for them, a strict one. The same
+//! bytes have the same method, target, version, fields and framing, and end at the same byte. What only the
+//! edge refuses is its strictness.
 //!
 //! Three differences are meant:
 //!
 //! - An absolute-form target whose authority differs from `Host` in case alone. Pingora compares bytes; a
-//!   host has no case (RFC 9110 §4.2.3). Pingora never sees one: what it gets from the edge is origin-form.
+//!   host has no case (RFC 9110 §4.2.3). No shop sees one: the edge sends targets in origin-form.
 //! - Whether the connection stays. Pingora looks at the first `Connection` line alone, and knows
 //!   `keep-alive` only where nothing stands beside it; the edge reads all options of all lines (RFC 9110
-//!   §7.6.1). It decides alone, and where Pingora closes, the connection is closed.
+//!   §7.6.1). It alone decides about its connections.
 //! - Whether another protocol is asked for. To Pingora `Upgrade` is enough; without `Connection: upgrade` it
 //!   was meant for an earlier hop (RFC 9110 §7.8).
 
@@ -24,6 +25,7 @@ use http1_wire::{Body, HeadScanner};
 use libfuzzer_sys::fuzz_target;
 use pingora_core::protocols::http::v1::common::{is_expect_continue_req, is_upgrade_req};
 
+mod connection;
 mod pieces;
 mod pingora;
 use pieces::Pieces;
@@ -49,7 +51,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     httparse_agrees(&head, bytes, head_len);
 
-    // Read from the connection by Pingora alone, or handed over with some of the body, as the edge does it.
+    // From the connection alone, or begun by someone who hands over what he has read, in origin-form.
     let is_origin_form = target_of(head_bytes).starts_with(b"/");
     let handed_over = Pieces::new(head_bytes).next() == Some(1);
     let reading = if handed_over || (!is_origin_form && !authority_is_host(&head, head_bytes)) {
@@ -153,7 +155,7 @@ fn authority_is_host(head: &Head, bytes: &[u8]) -> bool {
     before.ends_with(format!("//{}", head.host(bytes)).as_bytes())
 }
 
-/// The message as the edge hands it over: its target reduced to the path.
+/// The message with its target reduced to the path.
 fn in_origin_form(head: &Head, bytes: &[u8]) -> Vec<u8> {
     let target = target_of(bytes);
     let start = head.method.as_str().len() + 1;
