@@ -164,7 +164,7 @@ fn head(stored: &Stored, coding: Coding, length: usize) -> Bytes {
 }
 
 /// `Vary` of a response that is served in several forms.
-pub fn vary_on_encoding(header: &mut pingora::http::ResponseHeader) {
+pub fn vary_on_encoding(header: &mut pingora_http::ResponseHeader) {
     let mut named = false;
     for line in header.headers.get_all(header::VARY) {
         let mut members = line.as_bytes().split(|byte| *byte == b',');

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http_caching::{Coding, Lifetimes, Storable};
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 
 use super::{
     compress::Encoded,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 use tokio::sync::mpsc;
 
 use super::{

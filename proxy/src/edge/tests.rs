@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 
 use super::{decide::Now, *};
 use crate::{

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use object_files::Writer;
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 
 use super::{ask::Answer, fetch::Task, flight::Broken, part};
 use crate::{

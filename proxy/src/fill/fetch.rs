@@ -11,7 +11,8 @@ use http_caching::{
     CacheControl, Reuse, Source,
     tags::{CACHE_TAG, SURROGATE_KEY},
 };
-use pingora::{Error, http::ResponseHeader};
+use pingora_error::Error;
+use pingora_http::ResponseHeader;
 
 use super::{
     Filler, Order,

@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use object_files::WriterReader;
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep},

@@ -27,7 +27,7 @@ use std::{
 
 use http::header::RANGE;
 use http_caching::{CacheControl, Reuse};
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 use tokio::{
     sync::mpsc,
     time::{Instant as Deadline, timeout_at},

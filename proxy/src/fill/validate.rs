@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use http::header::VIA;
 use http_caching::Fields;
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 
 use super::{ask::Answer, fetch::Task, flight::Stage, request};
 use crate::cache::{

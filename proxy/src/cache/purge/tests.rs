@@ -1,7 +1,7 @@
 use std::time::UNIX_EPOCH;
 
 use http_caching::{Lifetimes, Storable};
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 
 use super::*;
 use crate::cache::stored::Judged;

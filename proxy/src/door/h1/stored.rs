@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use bytes::{BufMut, BytesMut};
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 use tokio::sync::mpsc;
 
 use super::{Next, Noted, Session, write};
