@@ -74,7 +74,7 @@ pub enum Stage {
     /// It answers something that nobody may have who has not asked for it in person.
     Refused,
     /// Nothing has to arrive: the store has it. `true` after the shop confirmed it.
-    Stored(Arc<Stored>, bool),
+    Stored(Stored, bool),
     /// Look into the store again, or ask again with what is known now.
     Again,
     /// There is no answer.

@@ -178,7 +178,7 @@ impl Filler {
                 Some(Stage::Solo(_) | Stage::Refused) => break,
                 Some(Stage::Stored(stored, confirmed)) => {
                     if flight.seq < seq
-                        && store.purges.standing(&stored.stamp, full) != Standing::Untouched
+                        && store.purges.standing(stored.stamp(), full) != Standing::Untouched
                     {
                         self.shared.flights.retire(&flight);
                         continue;
