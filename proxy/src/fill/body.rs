@@ -96,11 +96,11 @@ pub(super) async fn pass(task: &Task, mut answer: Answer) {
             }
             Ok(None) => {
                 task.flight.end(Ok(()));
-                return answer.release(filler).await;
+                return answer.release(filler);
             }
             Err(error) => {
                 task.flight.end(Err(Broken));
-                return answer.broke(filler, &error).await;
+                return answer.broke(filler, &error);
             }
         }
     }
@@ -124,7 +124,7 @@ pub(super) async fn collect(task: &Task, mut answer: Answer, length: u64) -> Opt
             Ok(None) if arrived == length => break,
             Ok(None) => {
                 task.flight.end(Err(Broken));
-                answer.release(filler).await;
+                answer.release(filler);
                 return None;
             }
             Ok(Some(_)) => {
@@ -134,13 +134,13 @@ pub(super) async fn collect(task: &Task, mut answer: Answer, length: u64) -> Opt
             }
             Err(error) => {
                 task.flight.end(Err(Broken));
-                answer.broke(filler, &error).await;
+                answer.broke(filler, &error);
                 return None;
             }
         }
     }
     task.flight.end(Ok(()));
-    answer.release(filler).await;
+    answer.release(filler);
     Some(Bytes::from(task.flight.pieces().concat()))
 }
 
@@ -172,9 +172,7 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
             Ok(None) => break,
             Err(error) => match resume(task, &answer, &keep, arrived, &mut resumed).await {
                 Some(again) => {
-                    std::mem::replace(&mut answer, again)
-                        .broke(filler, &error)
-                        .await;
+                    std::mem::replace(&mut answer, again).broke(filler, &error);
                     continue;
                 }
                 None => {
@@ -182,7 +180,7 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
                     if let Keep::Memory = keep {
                         part::keep_beginning(task, &plan, arrived);
                     }
-                    return answer.broke(filler, &error).await;
+                    return answer.broke(filler, &error);
                 }
             },
         };
@@ -238,7 +236,7 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
         task.flight.end(Err(Broken));
         return answer.discard(filler).await;
     }
-    answer.release(filler).await;
+    answer.release(filler);
     let keep = match keep {
         keep if !is_overtaken(task, &plan, sent_at) => keep,
         Keep::File(spool) => {

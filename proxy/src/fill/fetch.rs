@@ -31,6 +31,7 @@ use crate::{
         stored::{Judged, millis},
     },
     respond::failure::Failure,
+    respond::fault::Fault,
     upstream::Upstream,
 };
 
@@ -139,13 +140,14 @@ impl Task {
         let mut answer = answer.map_err(|failure| failure.reason.to_owned())?;
         let status = answer.header.status.as_u16();
         let mut content = Vec::new();
-        while let Some(piece) = answer.piece().await.map_err(text)? {
+        let broken = |fault: Fault| fault.detail.to_owned();
+        while let Some(piece) = answer.piece().await.map_err(broken)? {
             content.extend_from_slice(&piece);
             if content.len() > most {
                 return Err(format!("the answer is larger than {most} bytes"));
             }
         }
-        answer.release(&self.filler).await;
+        answer.release(&self.filler);
         Ok((status, content))
     }
 

@@ -17,7 +17,7 @@ impl Task {
     pub(super) async fn confirmed(&self, answer: Answer, stored: &Arc<Stored>, now: SystemTime) {
         let fresh = answer.header.headers.clone();
         let sent_at = answer.sent_at;
-        answer.release(&self.filler).await;
+        answer.release(&self.filler);
         if !http_caching::confirms(&stored.fields(), &fresh) {
             // It speaks of something else: once more, without conditions (§4.3.4).
             return self.start_over().await;

@@ -131,7 +131,7 @@ impl Session<'_> {
         match fetched {
             Fetched::Own => {
                 let own = order.fetch.own.clone();
-                self.hand_over(snapshot, bytes, host, own, noted).await
+                Box::pin(self.hand_over(snapshot, bytes, host, own, noted)).await
             }
             Fetched::Failed(failure) => {
                 let mut reply = Reply::error(failure.status, &self.asked(&bytes, &noted));
