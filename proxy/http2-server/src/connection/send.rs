@@ -59,6 +59,12 @@ impl Connection {
         self.streams.by_id(stream.0).map_or(0, |stream| stream.unsent)
     }
 
+    /// Whether the end of a response has been made into a frame, and nothing of it waits any more; also of a stream
+    /// that is gone.
+    pub fn is_sent(&self, stream: StreamId) -> bool {
+        self.streams.by_id(stream.0).is_none_or(|stream| stream.has_sent_all)
+    }
+
     /// Octets of content that the windows of a stream and of the connection let through now.
     pub fn window(&self, stream: StreamId) -> usize {
         let window = self.streams.by_id(stream.0).map_or(0, |stream| stream.send_window);

@@ -107,8 +107,7 @@ impl Session<'_> {
         }
         if unread {
             // It may still be sending, and is to see its answer.
-            self.linger().await;
-            return None;
+            return Some((Next::Linger, self));
         }
         let next = if close { Next::Close } else { Next::Another };
         Some((next, self))

@@ -9,12 +9,18 @@ mod hits;
 mod stored;
 mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::{Buf, BytesMut};
 use http1_wire::{HeadScanner, Refusal, request::Head};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     time::{Instant, timeout},
 };
 
@@ -64,6 +70,8 @@ enum Next {
     Another,
     /// It is over.
     Close,
+    /// It is over, and the visitor may still be sending.
+    Linger,
 }
 
 /// A request that is not answered by a hit.
@@ -102,7 +110,7 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
         place: Place::new(&hall.waiting),
     };
     loop {
-        let mut turn = std::future::poll_fn(|cx| session.poll_turn(cx)).await;
+        let mut turn = poll_fn(|cx| session.poll_turn(cx)).await;
         // Boxed: what the rare cases need shall not be held by connections that wait.
         if let Turn::Unsent(unsent) = turn {
             turn = match Box::pin(session.send_rest(*unsent)).await {
@@ -112,7 +120,7 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
         }
         let next = match turn {
             Turn::Wait | Turn::Unsent(_) => Next::Another,
-            Turn::Over => return,
+            Turn::Over => return poll_fn(|cx| session.stream.poll_goodbye(cx)).await,
             Turn::Close => Next::Close,
             Turn::Refuse(refusal) => return Box::pin(session.refuse_unread(refusal)).await,
             Turn::Request(request) => match Box::pin(session.request(*request)).await {
@@ -124,10 +132,10 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
                 None => return,
             },
         };
-        if matches!(next, Next::Close) {
-            // A reader that is not told the end of the connection may wait for it.
-            let _ = timeout(super::STALLED, session.stream.shutdown()).await;
-            return;
+        match next {
+            Next::Another => {}
+            Next::Close => return Box::pin(session.close()).await,
+            Next::Linger => return Box::pin(session.linger()).await,
         }
     }
 }
@@ -228,10 +236,11 @@ impl Session<'_> {
         );
         sent?;
         write::flush(&mut self.stream).await?;
-        if close && (closing || body_left) {
-            self.linger().await;
-        }
-        Ok(if close { Next::Close } else { Next::Another })
+        Ok(match close {
+            true if closing || body_left => Next::Linger,
+            true => Next::Close,
+            false => Next::Another,
+        })
     }
 
     fn blank<'n>(&'n self, noted: &'n Noted) -> Record<'n> {
@@ -303,8 +312,28 @@ impl Session<'_> {
         }
     }
 
+    /// Ends the connection behind the last answer.
+    async fn close(mut self) {
+        // Whoever has asked for more than it gets, or did not know that this is the end, may lose the answer
+        // to the reset that unread bytes cause (RFC 9112 §9.6).
+        let is_asking = !self.buf.is_empty() || self.hall.shared.is_draining();
+        if is_asking || poll_fn(|cx| self.poll_unread(cx)).await {
+            return self.linger().await;
+        }
+        // A reader that is not told the end of the connection may wait for it.
+        let _ = timeout(super::STALLED, self.stream.shutdown()).await;
+    }
+
+    /// Whether something has arrived that nobody reads; ready at once.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut byte = [0];
+        let mut byte = ReadBuf::new(&mut byte);
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut byte);
+        Poll::Ready(matches!(read, Poll::Ready(Ok(()))) && !byte.filled().is_empty())
+    }
+
     /// Ends our side and drops what the client still sends, for a short while.
-    async fn linger(&mut self) {
+    async fn linger(mut self) {
         let _ = timeout(LINGER, async {
             if self.stream.shutdown().await.is_err() {
                 return;

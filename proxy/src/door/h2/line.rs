@@ -85,9 +85,10 @@ impl State {
         }
     }
 
-    /// Whether a stream's task waits for the client to read.
-    pub(super) fn has_waiting(&self) -> bool {
-        self.inboxes.values().any(|inbox| inbox.waits_for_room)
+    fn wake_connection(&self) {
+        if let Some(task) = &self.task {
+            task.wake_by_ref();
+        }
     }
 
     /// Whether a stream has a task.
@@ -154,11 +155,12 @@ impl Exchange {
 
     fn with<T>(&self, f: impl FnOnce(&mut State, StreamId) -> T) -> T {
         let mut state = self.line.state();
+        let before = state.wire.unwritten();
         let result = f(&mut state, self.stream);
-        if (state.wire.wants_write() || state.wire.is_finished())
-            && let Some(task) = &state.task
-        {
-            task.wake_by_ref();
+        // Only for something new: a connection that waits for its client would wake its streams, and
+        // they it, without end.
+        if state.wire.unwritten() > before || state.wire.is_finished() {
+            state.wake_connection();
         }
         result
     }
@@ -220,9 +222,9 @@ impl Exchange {
         })
     }
 
-    /// Ready when all content has left.
+    /// Ready when all of the answer has left.
     pub(super) fn poll_sent(&self, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
-        self.poll_until(cx, |wire, stream| wire.unsent(stream) == 0)
+        self.poll_until(cx, Connection::is_sent)
     }
 
     /// Octets of content that have not left.
@@ -253,18 +255,15 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let is_ended = self.is_ended;
-        self.with(|state, stream| {
-            let inbox = state.inboxes.remove(&stream);
-            if !state.wire.is_open(stream) {
-                return;
-            }
-            if !is_ended {
-                state.wire.reset(stream, ErrorCode::INTERNAL_ERROR);
-            } else if inbox.is_some_and(|inbox| !inbox.is_complete) {
-                // The answer is out; the rest of the request is of no use (RFC 9113 §8.1).
-                state.wire.reset(stream, ErrorCode::NO_ERROR);
-            }
-        });
+        let mut state = self.line.state();
+        let inbox = state.inboxes.remove(&self.stream);
+        if !state.wire.is_sent(self.stream) {
+            state.wire.reset(self.stream, ErrorCode::INTERNAL_ERROR);
+        } else if state.wire.is_open(self.stream) && inbox.is_some_and(|inbox| !inbox.is_complete) {
+            // The answer is out; the rest of the request is of no use (RFC 9113 §8.1).
+            state.wire.reset(self.stream, ErrorCode::NO_ERROR);
+        }
+        // Without a task it may be idle now.
+        state.wake_connection();
     }
 }

@@ -182,7 +182,7 @@ impl Request {
         let nothing = self.head_only() || left == Some(0);
         self.exchange.send_head(&block, nothing);
         if nothing {
-            return Ok(());
+            return self.room(true).await;
         }
         let broken = || Error::from(ErrorKind::UnexpectedEof);
         loop {
