@@ -23,7 +23,7 @@ test: ## Formatting, lints, all tests
 	@tools/deps.sh test
 	tools/test.sh
 
-bench: deps ## Side by side with nginx, HAProxy and Varnish; about ten minutes
+bench: deps ## Side by side with nginx, HAProxy and Varnish; about nine minutes
 	@tools/deps.sh bench
 	cargo build --release --locked -p dhal
 	python3 benches/run.py --dhal $(TARGET)/release/dhal --markdown benches/results/latest.md
@@ -32,6 +32,10 @@ bench-quick: deps ## The same with two rounds and fewer connections; about four 
 	@tools/deps.sh bench
 	cargo build --release --locked -p dhal
 	python3 benches/run.py --quick --dhal $(TARGET)/release/dhal
+
+bench-micro: deps ## Instructions of the steps of a hit, compared with the last ones, and nanoseconds
+	@tools/deps.sh micro
+	python3 benches/micro.py
 
 bench-store: deps ## What the store costs with up to a million responses; about eight minutes, 12 GiB
 	@tools/deps.sh bench

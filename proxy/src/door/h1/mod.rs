@@ -11,6 +11,8 @@ pub mod scan;
 mod stored;
 mod write;
 
+pub use write::hit_head;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BytesMut};
