@@ -26,7 +26,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dhal", type=Path, default=target / "release" / "dhal", help="Dhal's binary")
     parser.add_argument("--quick", action="store_true", help="2 rounds, fewer connections: to see that everything works")
-    parser.add_argument("--rounds", type=int, help="rounds a row (default 7)")
+    parser.add_argument("--rounds", type=int, help="rounds a row (default 6)")
     parser.add_argument("--seconds", type=int, help="length of a round (default 1)")
     parser.add_argument("--rows", type=_names([work.key for work in WORKS]), help="only these rows, by comma")
     parser.add_argument("--edges", type=_names(list(servers.KINDS)), help="only these servers, by comma")
@@ -38,7 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--markdown", type=Path, help="the table of goals")
     parser.add_argument("--readme", type=Path, help="a README that gets the table and the chart in their place")
     arguments = parser.parse_args()
-    arguments.rounds = arguments.rounds or (2 if arguments.quick else 7)
+    arguments.rounds = arguments.rounds or (2 if arguments.quick else 6)
     arguments.seconds = arguments.seconds or 1
     if not arguments.rows and not arguments.edges:
         # Each variant keeps a file of its own, so that like is compared with like; a part of the rows keeps none.

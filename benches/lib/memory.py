@@ -22,6 +22,8 @@ STALLED_CONNECTIONS = 20
 STALLED_STREAMS = 100
 # For the heads of all answers. nginx sends none before it may send content; what it holds is measured all the same.
 STALLED_SECONDS = 3.0
+# After the last of them.
+STALLED_HOLD_SECONDS = 1.0
 # Memory is given back within this time, or it counts as kept. A server at work is asked something now and then.
 GIVE_BACK_SECONDS = 5.0
 GIVE_BACK_EVERY_SECONDS = 0.5
@@ -86,7 +88,7 @@ def _stalled(server: Server, work: Work) -> Held:
             connections[-1].stall(STALLED_STREAMS, work.path)
         deadline = time.monotonic() + STALLED_SECONDS
         answered = sum(connection.heads(STALLED_STREAMS, deadline) for connection in connections)
-        time.sleep(max(0.0, deadline - time.monotonic()))
+        time.sleep(STALLED_HOLD_SECONDS)
         held = cpu.memory_kib(server.pids()) - before
     finally:
         for connection in connections:

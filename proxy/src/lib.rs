@@ -12,6 +12,7 @@ pub mod cache;
 pub mod door;
 pub mod edge;
 pub mod fill;
+pub mod forward;
 pub mod listen;
 pub mod observe;
 pub mod respond;

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use pingora::listeners::tls::Acceptor;
+use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -24,9 +24,9 @@ use tokio::{
 use crate::{
     admin,
     config::{self, model::Config},
-    door::{Hall, forward::Forwarder},
+    door::{Hall, forward::Forwarder, waiting::Waiting},
     fill::Filler,
-    listen::{accept, socket, tls},
+    listen::{accept, handshake::Turns, socket, tls},
     observe::access_log::AccessLog,
     shared::{Current, Shared},
     snapshot::{BuildError, Snapshot},
@@ -88,10 +88,8 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     shared.metrics.reload_successful.set(1);
     shared.metrics.reload_time.set(unix_now());
 
-    let acceptor = match current.load().certificates {
-        Some(_) => Some(Arc::new(Acceptor::from_server_config(tls::server_config(
-            &current,
-        )?))),
+    let tls = match current.load().certificates {
+        Some(_) => Some(tls::server_config(&current)?),
         None => None,
     };
     let workers: Vec<_> = sockets
@@ -101,7 +99,7 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
             let worker = Worker {
                 current: Arc::clone(&current),
                 shared: Arc::clone(&shared),
-                acceptor: acceptor.clone(),
+                tls: tls.clone(),
                 started,
             };
             thread::Builder::new()
@@ -228,7 +226,7 @@ fn note_certificates(shared: &Shared, snapshot: &Snapshot) {
 struct Worker {
     current: Current,
     shared: Arc<Shared>,
-    acceptor: Option<Arc<Acceptor>>,
+    tls: Option<Arc<ServerConfig>>,
     started: Instant,
 }
 
@@ -244,8 +242,18 @@ impl Worker {
                 current: Arc::clone(&self.current),
                 shared: Arc::clone(&self.shared),
                 forwarder: Arc::new(Forwarder::new(&self.shared, self.started)),
+                pool: Arc::default(),
                 filler: Arc::new(Filler::new(&self.shared, self.started, POOL)),
+                turns: Turns::default(),
+                waiting: Waiting::default(),
                 started: self.started,
+            });
+            let (pool, started) = (Arc::clone(&hall.pool), self.started);
+            let tidying = tokio::spawn(async move {
+                loop {
+                    sleep(TIDY).await;
+                    pool.tidy(started.elapsed());
+                }
             });
             let mut loops = JoinSet::new();
             for (socket, listener) in sockets.into_iter().zip(&snapshot.config.listeners) {
@@ -253,18 +261,19 @@ impl Worker {
                     Ok(socket) => socket,
                     Err(why) => return tracing::error!(%why, "thread ends"),
                 };
-                let acceptor = self.acceptor.clone().filter(|_| listener.tls);
+                let tls = self.tls.clone().filter(|_| listener.tls);
                 loops.spawn(accept::accept(
                     Arc::clone(&hall),
                     socket,
                     listener.clone(),
-                    acceptor,
+                    tls,
                 ));
             }
             drop(snapshot);
             while loops.join_next().await.is_some() {}
             // Connections live on until they are done or the grace is over.
             self.shared.stopped().await;
+            tidying.abort();
         });
         // What did not finish within the grace is cut here, and not waited for.
         runtime.shutdown_background();

@@ -9,9 +9,10 @@
 use std::hint::black_box;
 
 use bytes::BytesMut;
-use dhal::{door::h1::parse::Head, edge::Hit};
-use dhal_micro::{World, browser_head, parse, parsed, patch, short_head};
+use dhal::edge::Hit;
+use dhal_micro::{Http2, World, browser_head, parse, parsed, patch, short_head};
 use gungraun::{library_benchmark, library_benchmark_group, main};
+use http1_wire::request::Head;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -96,9 +97,26 @@ fn patch_head(mut step: Step) -> Step {
     step
 }
 
+fn http2() -> Http2 {
+    let mut connection = Http2::default();
+    for _ in 0..RUNS {
+        connection.exchange();
+    }
+    connection
+}
+
+#[library_benchmark]
+#[bench::of_a_hit(setup = http2)]
+fn h2_exchange(mut connection: Http2) -> Http2 {
+    for _ in 0..RUNS {
+        connection.exchange();
+    }
+    connection
+}
+
 library_benchmark_group!(
     name = hit,
-    benchmarks = [parse_head, decide, look_up, patch_head]
+    benchmarks = [parse_head, decide, look_up, patch_head, h2_exchange]
 );
 
 main!(library_benchmark_groups = hit);

@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use bytes::BytesMut;
 use criterion::{Criterion, criterion_group, criterion_main};
-use dhal_micro::{World, browser_head, parse, parsed, patch, short_head};
+use dhal_micro::{Http2, World, browser_head, parse, parsed, patch, short_head};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -33,6 +33,10 @@ fn steps(criterion: &mut Criterion) {
     let (hit, mut out) = (world.hit(&short_head()), BytesMut::with_capacity(512));
     criterion.bench_function("patch_head", |bench| {
         bench.iter(|| patch(black_box(&hit), &mut out));
+    });
+    let mut connection = Http2::default();
+    criterion.bench_function("h2_exchange", |bench| {
+        bench.iter(|| connection.exchange());
     });
 }
 

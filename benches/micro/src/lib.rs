@@ -8,6 +8,10 @@
     reason = "a fixture that cannot be made must stop the run"
 )]
 
+mod http2;
+
+pub use http2::Http2;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
@@ -19,12 +23,13 @@ use bytes::{Bytes, BytesMut};
 use dhal::{
     cache::{Found, Stored, purge::Stamp, stored::Judged},
     config,
-    door::h1::{hit_head, parse::Head},
+    door::h1::hit_head,
     edge::{self, Connection, Decision, Hit, RequestView, Scheme, decide::Now},
     shared::Shared,
     snapshot::Snapshot,
 };
 use http::{HeaderMap, Method};
+use http1_wire::request::Head;
 use pingora::http::ResponseHeader;
 
 /// A shop's policy with all that a hit may have to look at, and a limit that nobody reaches.
@@ -117,7 +122,6 @@ impl Default for World {
             shared,
             connection: Connection {
                 peer: somewhere,
-                local: somewhere,
                 scheme: Scheme::Http,
                 redirect_to_https: None,
                 sni: None,

@@ -195,10 +195,8 @@ impl Control {
 
     /// What would become of a request for this URL. Limits do not count operators.
     fn decide(&self, url: &PurgeUrl) -> Decision {
-        let local = (Ipv4Addr::LOCALHOST, 0).into();
         let connection = Connection {
-            peer: local,
-            local,
+            peer: (Ipv4Addr::LOCALHOST, 0).into(),
             scheme: url.scheme,
             redirect_to_https: None,
             sni: None,
@@ -209,7 +207,7 @@ impl Control {
             target: &url.target,
             fields: &HeaderMap::new(),
             body: Body::None,
-            client: local.ip(),
+            client: Ipv4Addr::LOCALHOST.into(),
             connection: &connection,
         };
         let snapshot = self.current.load();

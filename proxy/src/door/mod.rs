@@ -1,15 +1,17 @@
 //! Doors turn bytes into a [`RequestView`](crate::edge::RequestView) and a
 //! [`Decision`](crate::edge::Decision) into bytes.
 //!
-//! `h1` and `h2` answer hits, redirects and refusals themselves and hand the rest to `forward`, which
-//! is Pingora's proxy with our phases.
+//! `h1` and `h2` answer hits, redirects and refusals themselves. What needs a shop in person goes from `h1`
+//! to [`crate::forward`], and from `h2` to `forward` here, which is Pingora's proxy with our phases.
 
+mod deadline;
 mod fetched;
 pub mod forward;
 pub mod h1;
 pub mod h2;
-pub mod lent;
+mod lent;
 mod outgoing;
+pub mod waiting;
 
 use std::{
     sync::Arc,
@@ -17,18 +19,21 @@ use std::{
 };
 
 /// A client that takes nothing for this long is given up.
-const STALLED: Duration = Duration::from_secs(30);
+pub(crate) const STALLED: Duration = Duration::from_secs(30);
 
 use http_caching::Fields;
 
-use crate::fill::Filler;
 use crate::{
     edge::decide::Now,
+    fill::Filler,
+    listen::handshake::Turns,
     random,
     respond::fields::X_REQUEST_ID,
     shared::{Current, Shared},
+    upstream::Pool,
 };
 use forward::Forwarder;
+use waiting::Waiting;
 
 /// What every door on a thread works with.
 pub struct Hall {
@@ -38,8 +43,14 @@ pub struct Hall {
     pub shared: Arc<Shared>,
     /// The way to the upstreams; one per thread, so that pooled connections stay on their runtime.
     pub forwarder: Arc<Forwarder>,
+    /// Idle connections to the upstreams; one per thread, so that they stay on their runtime.
+    pub pool: Arc<Pool>,
     /// Fetches for the store; one per thread, for the same reason.
     pub filler: Arc<Filler>,
+    /// Where its TLS handshakes take turns.
+    pub turns: Turns,
+    /// Its connections that wait for a request.
+    pub waiting: Waiting,
     /// When the process began.
     pub started: Instant,
 }
@@ -54,18 +65,36 @@ impl Hall {
     }
 }
 
-/// The id of a request: what a trusted proxy says, else a new one.
-fn request_id(fields: &dyn Fields, trusted: bool) -> String {
-    let mut given = None;
-    if trusted {
-        fields.for_each(&X_REQUEST_ID, &mut |value| {
-            let sound = (1..=128).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
-            if sound && given.is_none() {
-                given = std::str::from_utf8(value).ok().map(str::to_owned);
-            }
-        });
+/// The id of a request.
+pub(crate) enum RequestId {
+    Own([u8; 32]),
+    /// By a proxy that is trusted.
+    Given(Box<str>),
+}
+
+impl RequestId {
+    /// What a trusted proxy says, else a new one.
+    fn of(fields: &dyn Fields, trusted: bool) -> Self {
+        let mut given = None;
+        if trusted {
+            fields.for_each(&X_REQUEST_ID, &mut |value| {
+                let sound =
+                    (1..=128).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
+                if sound && given.is_none() {
+                    given = std::str::from_utf8(value).ok().map(Into::into);
+                }
+            });
+        }
+        given.map_or_else(|| Self::Own(random::id()), Self::Given)
     }
-    given.unwrap_or_else(new_request_id)
+
+    fn as_str(&self) -> &str {
+        match self {
+            // Digits.
+            Self::Own(id) => std::str::from_utf8(id).unwrap_or_default(),
+            Self::Given(id) => id,
+        }
+    }
 }
 
 fn new_request_id() -> String {

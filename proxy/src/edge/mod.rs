@@ -13,4 +13,5 @@ mod tests;
 
 pub use decide::decide;
 pub use decision::{Answer, Decision, Fetch, Forward, Hit, Rejection};
-pub use request_view::{Body, Connection, RequestView, Scheme};
+pub use http1_wire::Body;
+pub use request_view::{Connection, RequestView, Scheme};

@@ -32,24 +32,11 @@ impl Scheme {
     }
 }
 
-/// What is known of a request body before it is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Body {
-    /// There is none.
-    None,
-    /// So many bytes.
-    Length(u64),
-    /// Chunked, or an HTTP/2 stream that goes on.
-    Unknown,
-}
-
 /// The facts of a connection that a decision may rest on.
 #[derive(Debug, Clone)]
 pub struct Connection {
     /// The peer of the connection.
     pub peer: SocketAddr,
-    /// Our end of it, which stands in for the authority that HTTP/1.0 may leave out.
-    pub local: SocketAddr,
     /// Whether TLS ended here.
     pub scheme: Scheme,
     /// The listener only redirects to this port.
@@ -69,7 +56,7 @@ pub struct RequestView<'a> {
     /// Field lines.
     pub fields: &'a dyn Fields,
     /// What the framing says of the body.
-    pub body: Body,
+    pub body: http1_wire::Body,
     /// The visitor: the connection's peer, or whom a trusted proxy names.
     pub client: IpAddr,
     /// The connection it came on.

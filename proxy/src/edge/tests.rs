@@ -146,7 +146,6 @@ impl World {
             client: client.parse().expect("address"),
             connection: &Connection {
                 peer: "192.0.2.1:1".parse().expect("address"),
-                local: "127.0.0.1:80".parse().expect("address"),
                 scheme: Scheme::Http,
                 redirect_to_https: redirect,
                 sni: None,

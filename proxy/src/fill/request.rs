@@ -22,8 +22,8 @@ use crate::{
         head::{HeadFields, VIA_SELF, value},
         store::Variation,
     },
-    door::forward::request::forwarded_for,
     edge::keyed::FORWARDED_URL,
+    forward::forwarded_for,
     random,
     respond::fields::{
         NEVER_FORWARDED, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,

@@ -1,19 +1,14 @@
 //! From a listening socket to a door.
 
-use std::{net::SocketAddr, os::fd::AsRawFd, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
-use pingora::{
-    listeners::tls::Acceptor,
-    protocols::{
-        ALPN, GetSocketDigest, SocketDigest, Ssl, Stream,
-        l4::{socket::SocketAddr as AnyAddr, stream::Stream as L4Stream},
-    },
-};
+use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
 
+use super::{handshake::handshake, stream::Stream};
 use crate::{
     config::model::Listener,
     door::{Hall, h1, h2},
@@ -21,7 +16,7 @@ use crate::{
 };
 
 /// Pause after the system refused a connection for want of descriptors or memory.
-const EXHAUSTED: Duration = Duration::from_millis(50);
+const EXHAUSTED: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Accepts until the process drains. At the bound on connections, one new one per loop waits here and
 /// all others in the kernel.
@@ -29,13 +24,13 @@ pub async fn accept(
     hall: Arc<Hall>,
     listener: TcpListener,
     config: Listener,
-    tls: Option<Arc<Acceptor>>,
+    tls: Option<Arc<ServerConfig>>,
 ) {
     let mut drain = hall.shared.drain_signal();
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = drain.wait_for(|draining| *draining) => return,
+            _ = drain.wait_for(|draining| *draining) => return hall.waiting.wake(),
             accepted = async {
                 // The slot comes second: loops that wait for visitors must not hold any.
                 let accepted = listener.accept().await;
@@ -68,18 +63,8 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     redirect_to_https: Option<u16>,
-    tls: Option<Arc<Acceptor>>,
+    tls: Option<Arc<ServerConfig>>,
 ) {
-    let Ok(local) = stream.local_addr() else {
-        return;
-    };
-    // Small answers must not wait for acknowledgements.
-    let _ = stream.set_nodelay(true);
-    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
-    let _ = digest.peer_addr.set(Some(AnyAddr::Inet(peer)));
-    let mut stream = L4Stream::from(stream);
-    stream.set_socket_digest(digest);
-
     let scheme = if tls.is_some() {
         Scheme::Https
     } else {
@@ -87,28 +72,24 @@ async fn connection(
     };
     let mut connection = Connection {
         peer,
-        local,
         scheme,
         redirect_to_https,
         sni: None,
     };
     let Some(tls) = tls else {
-        return h1::serve(hall, &connection, Box::new(stream)).await;
+        return Box::pin(h1::serve(hall, &connection, Stream::Plain(stream))).await;
     };
     let limit = hall.current.load().bounds.handshake_timeout;
-    let Ok(Ok(stream)) = timeout(limit, tls.tls_handshake(stream)).await else {
+    let shaken = Box::pin(timeout(limit, handshake(stream, &tls, &hall.turns))).await;
+    let Ok(Ok(stream)) = shaken else {
         hall.shared.metrics.handshake_failures.inc();
         return;
     };
-    connection.sni = stream
-        .get_ssl()
-        .and_then(|tls| tls.server_name())
-        .map(Into::into);
-    let h2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
-    let stream: Stream = Box::new(stream);
-    if h2 {
-        h2::serve(hall, &connection, stream).await;
+    drop(tls);
+    connection.sni = stream.session().server_name().map(Into::into);
+    if stream.session().alpn_protocol() == Some(b"h2") {
+        Box::pin(h2::serve(hall, &connection, Stream::Tls(stream))).await;
     } else {
-        h1::serve(hall, &connection, stream).await;
+        Box::pin(h1::serve(hall, &connection, Stream::Tls(stream))).await;
     }
 }

@@ -44,5 +44,7 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted connections inherit it: small answers must not wait for acknowledgements.
+    socket.set_tcp_nodelay(true)?;
     Ok(socket)
 }

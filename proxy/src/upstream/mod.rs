@@ -1,8 +1,11 @@
 //! Groups of servers: which one answers, whether it is well, and when to try another.
 
 pub mod budget;
+pub mod buffer;
 pub mod choose;
+pub mod connection;
 pub mod health;
+pub mod pool;
 pub mod state;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -13,6 +16,7 @@ use crate::{
 };
 use budget::RetryBudget;
 pub use choose::{Choice, Chooser};
+pub use pool::Pool;
 pub use state::ServerState;
 
 /// A group of servers as one configuration names it.
@@ -75,6 +79,23 @@ impl Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         self.state.end();
+    }
+}
+
+/// The same, borrowed.
+pub struct Busy<'a>(&'a ServerState);
+
+impl Server {
+    /// Counts a request until dropped.
+    pub fn busy(&self) -> Busy<'_> {
+        self.state.begin();
+        Busy(&self.state)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

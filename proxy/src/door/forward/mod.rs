@@ -4,7 +4,6 @@
 //! which Pingora calls it.
 
 mod exchange;
-mod invalidate;
 mod phases;
 pub(crate) mod request;
 pub(crate) mod response;
@@ -19,10 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
 use pingora::{
     apps::HttpServerApp,
-    protocols::{Stream, http::ServerSession},
+    protocols::http::ServerSession,
     proxy::HttpProxy,
     server::{ShutdownWatch, configuration::ServerConf},
 };
@@ -131,20 +129,6 @@ impl Forwarder {
             shutdown: shared.drain_signal(),
             started,
         }
-    }
-
-    /// Answers an HTTP/1.1 request: `request` holds its head and the bytes of its body that are here.
-    /// Returns the stream where it can be used again.
-    pub async fn http1(
-        &self,
-        stream: Stream,
-        request: BytesMut,
-        handover: Handover,
-    ) -> Option<Stream> {
-        let mut session = ServerSession::new_http1(stream);
-        session.set_pipelined_prefix(request);
-        let reused = self.run(session, Arc::new(handover)).await?;
-        Some(reused.consume().0)
     }
 
     /// Answers an HTTP/2 request.

@@ -15,9 +15,10 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
-use super::{super::STALLED, HANDOVER, exchange::Exchange, invalidate, request, response};
+use super::{super::STALLED, HANDOVER, exchange::Exchange, request, response};
 use crate::{
     cache::status::Outcome,
+    forward::invalidate,
     observe::{Protocol, Record},
     respond::{
         Reply,
@@ -212,7 +213,8 @@ impl ProxyHttp for Phases {
             && http_caching::invalidates(&session.req_header().method, upstream_response.status)
         {
             // Before the client hears of it: its next request may be on its way at once.
-            invalidate::invalidate(&self.shared, handover, upstream_response);
+            let fields = &upstream_response.headers;
+            invalidate(&self.shared, handover.scheme, &handover.forward, fields);
         }
         if upstream_response.status == StatusCode::SWITCHING_PROTOCOLS {
             session

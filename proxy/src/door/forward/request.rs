@@ -1,9 +1,7 @@
 //! The request as a shop gets it: our own word on who asks, and nothing a visitor could pose with.
 
-use std::net::IpAddr;
-
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderName,
     header::{HOST, VIA},
 };
 use pingora::{Result, http::RequestHeader};
@@ -11,6 +9,7 @@ use pingora::{Result, http::RequestHeader};
 use super::Handover;
 use crate::{
     cache::head::{VIA_SELF, value},
+    forward::forwarded_for,
     random,
     respond::fields::{
         NEVER_FORWARDED, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
@@ -60,23 +59,4 @@ pub(super) fn prepare(request: &mut RequestHeader, handover: &Handover) -> Resul
     }
     request.append_header(VIA, VIA_SELF)?;
     Ok(())
-}
-
-/// `X-Forwarded-For`: the visitor, or what a trusted proxy says and the proxy itself.
-pub(crate) fn forwarded_for(
-    fields: &HeaderMap,
-    trusted: bool,
-    peer: IpAddr,
-    client: IpAddr,
-) -> HeaderValue {
-    if !trusted || !fields.contains_key(X_FORWARDED_FOR) {
-        return value(&client.to_string());
-    }
-    let mut chain: Vec<u8> = Vec::new();
-    for line in fields.get_all(X_FORWARDED_FOR) {
-        chain.extend_from_slice(line.as_bytes());
-        chain.extend_from_slice(b", ");
-    }
-    chain.extend_from_slice(peer.to_canonical().to_string().as_bytes());
-    HeaderValue::from_bytes(&chain).unwrap_or_else(|_| value(&client.to_string()))
 }

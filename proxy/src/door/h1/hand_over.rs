@@ -1,32 +1,37 @@
-//! Handing a request over to Pingora, with its body and nothing behind it.
+//! Requests that a shop answers in person: the visitor's side over HTTP/1.1.
 
-use std::sync::Arc;
-
-use bytes::BytesMut;
-use tokio::time::timeout;
-
-use super::{
-    Next, Noted, Session,
-    chunked::ChunkScanner,
-    parse::{Head, Refusal},
-    read::read_some,
-    write,
+use std::{
+    future::Future,
+    io::{self, IoSlice, Write},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http1_wire::{Refusal, chunked::ChunkScanner};
+use tokio::{
+    io::{AsyncReadExt, AsyncWrite},
+    time::timeout,
+};
+
+use super::{Next, Noted, Session, write};
 use crate::{
-    door::{
-        forward::{Handover, Upload},
-        lent::{Lent, Share},
-    },
     edge::{Body, Forward, Rejection},
+    forward::{Announced, AnswerHead, Request, UploadError, Visitor, asks_for_websocket, exchange},
     respond::Reply,
     snapshot::Snapshot,
 };
 
 /// A chunked body up to this size is read and checked before anyone else sees a byte of it.
-const CHECKED_AHEAD: usize = 64 * 1024;
+const CHECKED_AHEAD: u64 = 64 * 1024;
+/// What is read of a body at once.
+const PIECE: usize = 16 * 1024;
+/// Bytes of later requests that are kept while one is being answered.
+const MAX_BEHIND: usize = 16 * 1024;
 
 impl Session<'_> {
-    /// Lends the stream to Pingora for this request.
+    /// Sends a request to a shop, and its answer back.
     pub(super) async fn hand_over(
         mut self,
         snapshot: Arc<Snapshot>,
@@ -38,8 +43,7 @@ impl Session<'_> {
         if write::flush(&mut self.stream).await.is_err() {
             return None;
         }
-        let mut body = BytesMut::new();
-        let share = match self.take_body(&snapshot, &mut body, &forward).await {
+        let share = match self.check_ahead(&snapshot, &forward).await {
             Ok(share) => share,
             Err(refusal) => {
                 let rejection = Rejection {
@@ -52,120 +56,368 @@ impl Session<'_> {
                 return self.done(next);
             }
         };
-        let sent_target = self.head.target(&bytes).to_owned();
-        let mut request = with_target(&self.head, bytes, &forward.target);
-        request.unsplit(body);
-        let handover = Handover {
-            snapshot,
-            forward,
+        let protocol = self.protocol();
+        let fields = self.head.fields(&bytes);
+        let request = Request {
+            forward: &forward,
+            method: &self.head.method,
+            fields: &fields,
+            content: self.head.body,
+            upgrade: self.head.upgrade && asks_for_websocket(&fields),
+            body_timeout: snapshot.bounds.body_timeout,
             began: noted.now,
             client: noted.client,
             peer: self.connection.peer.ip(),
             trusted: noted.trusted,
             scheme: self.connection.scheme,
-            protocol: self.protocol(),
-            request_id: noted.request_id,
-            host,
-            target: sent_target,
-            upload: Upload::default(),
+            protocol,
+            request_id: &noted.request_id,
+            host: &host,
+            target: self.head.target(&bytes),
         };
-        let behind = std::mem::take(&mut self.buf);
-        let lent = Lent::new(self.stream, share, behind);
-        let back = self
-            .hall
-            .forwarder
-            .http1(Box::new(lent), request, handover)
-            .await?;
-        let lent = back.into_any().downcast::<Lent>().ok()?;
-        let (stream, behind) = lent.take_back()?;
-        self.stream = stream;
-        self.buf = behind;
-        let next = if self.head.close {
-            Next::Close
-        } else {
-            Next::Another
+        let mut out = BytesMut::new();
+        let mut client = Client {
+            stream: &mut self.stream,
+            buf: &mut self.buf,
+            out: &mut out,
+            sent: 0,
+            share,
+            framing: Framing::Known,
+            chunk: 0,
+            last: false,
+            ended: false,
+            head_only: self.head.method == http::Method::HEAD,
+            is_http10: self.head.is_http10,
+            close: self.head.close || self.hall.shared.is_draining(),
         };
+        let complete = exchange(self.hall, &request, &mut client).await;
+        let (close, unread) = (client.close, !client.share.is_complete());
+        if !complete {
+            return None;
+        }
+        if unread {
+            // It may still be sending, and is to see its answer.
+            self.linger().await;
+            return None;
+        }
+        let next = if close { Next::Close } else { Next::Another };
         Some((next, self))
     }
 
     /// Takes what is here of the body, and says what of the stream is still to come.
-    async fn take_body(
+    async fn check_ahead(
         &mut self,
         snapshot: &Snapshot,
-        body: &mut BytesMut,
         forward: &Forward,
     ) -> Result<Share, Refusal> {
-        if self.head.upgrade {
-            body.unsplit(self.buf.split());
-            return Ok(Share::Everything);
-        }
         match self.head.body {
-            Body::None => Ok(Share::Bytes(0)),
-            Body::Length(n) => {
-                let here = self.buf.len().min(usize::try_from(n).unwrap_or(usize::MAX));
-                body.extend_from_slice(&self.buf.split_to(here));
-                Ok(Share::Bytes(n - here as u64))
+            Body::None => return Ok(Share::Length(0)),
+            Body::Length(n) => return Ok(Share::Length(n)),
+            Body::Unknown => {}
+        }
+        let mut scanner = ChunkScanner::default();
+        let mut ahead = BytesMut::new();
+        // Who waits for `100 Continue` sends nothing until the upstream has spoken.
+        while !self.head.expects_continue {
+            let decoded = scanner.decode(&mut self.buf).map_err(|why| Refusal {
+                status: 400,
+                reason: why.0,
+            })?;
+            let own = self.buf.split_to(decoded.used);
+            ahead.extend_from_slice(&own[decoded.content]);
+            if scanner.content() > forward.route.max_body {
+                return Err(Refusal {
+                    status: 413,
+                    reason: "request body exceeds the route's max_body",
+                });
             }
-            Body::Unknown => {
-                let mut scanner = ChunkScanner::default();
-                let mut checked = 0;
-                loop {
-                    let own = scanner.scan(&self.buf).map_err(|why| Refusal {
-                        status: 400,
-                        reason: why.0,
-                    })?;
-                    checked += own;
-                    body.extend_from_slice(&self.buf.split_to(own));
-                    if scanner.content() > forward.route.max_body {
-                        return Err(Refusal {
-                            status: 413,
-                            reason: "request body exceeds the route's max_body",
-                        });
-                    }
-                    // Who waits for `100 Continue` sends nothing until the upstream has spoken.
-                    if scanner.is_done() || checked >= CHECKED_AHEAD || self.head.expects_continue {
-                        return Ok(Share::Chunked(scanner));
-                    }
-                    let read = read_some(&mut self.stream, &mut self.buf);
-                    match timeout(snapshot.bounds.body_timeout, read).await {
-                        Err(_) => {
-                            return Err(Refusal {
-                                status: 408,
-                                reason: "request body took too long",
-                            });
-                        }
-                        Ok(Ok(0) | Err(_)) => {
-                            return Err(Refusal {
-                                status: 400,
-                                reason: "request body ends early",
-                            });
-                        }
-                        Ok(Ok(_)) => {}
-                    }
+            if scanner.is_done() || scanner.content() >= CHECKED_AHEAD {
+                break;
+            }
+            let read = self.read_some();
+            match timeout(snapshot.bounds.body_timeout, read).await {
+                Err(_) => {
+                    return Err(Refusal {
+                        status: 408,
+                        reason: "request body took too long",
+                    });
                 }
+                Ok(Ok(0) | Err(_)) => {
+                    return Err(Refusal {
+                        status: 400,
+                        reason: "request body ends early",
+                    });
+                }
+                Ok(Ok(_)) => {}
             }
+        }
+        Ok(Share::Chunked(scanner, ahead))
+    }
+}
+
+/// What of the stream belongs to the request.
+enum Share {
+    /// So many bytes.
+    Length(u64),
+    /// Up to the end of a chunked body; content that was taken out of its chunks already.
+    Chunked(ChunkScanner, BytesMut),
+    /// All of it: the protocol has changed.
+    Everything,
+}
+
+impl Share {
+    /// Whether all of it was read, so that what follows is another request.
+    fn is_complete(&self) -> bool {
+        match self {
+            Self::Length(left) => *left == 0,
+            Self::Chunked(scanner, ahead) => scanner.is_done() && ahead.is_empty(),
+            Self::Everything => false,
         }
     }
 }
 
-/// The head as Pingora is to read it: the same field lines under the normalised target.
-fn with_target(head: &Head, bytes: BytesMut, target: &str) -> BytesMut {
-    if head.target(&bytes) == target && bytes.starts_with(head.method.as_str().as_bytes()) {
-        let after_method = &bytes[head.method.as_str().len() + 1..];
-        if after_method.starts_with(target.as_bytes()) {
-            return bytes;
+/// How the end of the answer's content is told (RFC 9112 §6.3).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    /// By the head, or by the end of the connection.
+    Known,
+    Chunked,
+}
+
+/// The visitor at the other end of the stream.
+struct Client<'a, S> {
+    stream: &'a mut S,
+    /// What was read and belongs to the body, and to requests behind it.
+    buf: &'a mut BytesMut,
+    /// Heads, and the framing in front of a chunk.
+    out: &'a mut BytesMut,
+    /// What of it has gone.
+    sent: usize,
+    share: Share,
+    framing: Framing,
+    /// Bytes of the open chunk that have yet to go.
+    chunk: usize,
+    /// The open chunk is the last one with content.
+    last: bool,
+    /// The client has ended its side.
+    ended: bool,
+    head_only: bool,
+    is_http10: bool,
+    close: bool,
+}
+
+impl<S: tokio::io::AsyncRead + AsyncWrite + Unpin> Client<'_, S> {
+    /// Reads what is here, or waits for something to come.
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
+        if self.buf.capacity() - self.buf.len() < room {
+            self.buf.reserve(PIECE);
+        }
+        // Nothing is lost with the future: it keeps no state.
+        pin!(self.stream.read_buf(self.buf)).poll(cx)
+    }
+
+    /// Writes what is queued, then some of `content` and what follows it; says how much of `content`.
+    fn poll_write(&mut self, cx: &mut Context<'_>, content: &[u8]) -> Poll<io::Result<usize>> {
+        let tail: &[u8] = match (self.framing, self.last) {
+            (Framing::Known, _) => b"",
+            (Framing::Chunked, false) => b"\r\n",
+            (Framing::Chunked, true) => b"\r\n0\r\n\r\n",
+        };
+        let tail = if content.is_empty() { b"" } else { tail };
+        loop {
+            let out = &self.out[self.sent..];
+            let parts = [IoSlice::new(out), IoSlice::new(content), IoSlice::new(tail)];
+            let written = ready!(Pin::new(&mut *self.stream).poll_write_vectored(cx, &parts))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let of_out = written.min(out.len());
+            self.sent += of_out;
+            if self.sent < self.out.len() {
+                continue;
+            }
+            self.out.clear();
+            self.sent = 0;
+            let taken = (written - of_out).min(content.len());
+            if taken == content.len() {
+                // What is left of the framing waits for the next write.
+                self.out.put_slice(&tail[written - of_out - taken..]);
+            }
+            if taken > 0 || content.is_empty() {
+                return Poll::Ready(Ok(taken));
+            }
         }
     }
-    let line_end = memchr::memchr(b'\n', &bytes).map_or(0, |at| at + 1);
-    let mut out = BytesMut::with_capacity(bytes.len() + target.len());
-    out.extend_from_slice(head.method.as_str().as_bytes());
-    out.extend_from_slice(b" ");
-    out.extend_from_slice(target.as_bytes());
-    out.extend_from_slice(if head.is_http10 {
-        b" HTTP/1.0\r\n"
-    } else {
-        b" HTTP/1.1\r\n"
-    });
-    out.extend_from_slice(&bytes[line_end..]);
-    out
+
+    fn put_line(&mut self, head: &AnswerHead<'_>) {
+        // Writing to memory does not fail.
+        let _ = write!((&mut *self.out).writer(), "HTTP/1.1 {} ", head.status());
+        self.out.put_slice(head.reason());
+        self.out.put_slice(b"\r\n");
+    }
+
+    fn put_fields(&mut self, head: &AnswerHead<'_>) {
+        head.each(|name, value| {
+            self.out.put_slice(name);
+            self.out.put_slice(b": ");
+            self.out.put_slice(value);
+            self.out.put_slice(b"\r\n");
+        });
+    }
+
+    fn put_length(&mut self, length: u64) {
+        self.out.put_slice(b"content-length: ");
+        self.out
+            .put_slice(itoa::Buffer::new().format(length).as_bytes());
+        self.out.put_slice(b"\r\n");
+    }
+}
+
+impl<S: tokio::io::AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_, S> {
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, UploadError>> {
+        loop {
+            match &mut self.share {
+                Share::Length(0) => return Poll::Ready(Ok(None)),
+                Share::Length(left) => {
+                    let here = self
+                        .buf
+                        .len()
+                        .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                    if here > 0 {
+                        *left -= here as u64;
+                        return Poll::Ready(Ok(Some(self.buf.split_to(here).freeze())));
+                    }
+                }
+                Share::Chunked(scanner, ahead) => {
+                    if !ahead.is_empty() {
+                        return Poll::Ready(Ok(Some(std::mem::take(ahead).freeze())));
+                    }
+                    if scanner.is_done() {
+                        return Poll::Ready(Ok(None));
+                    }
+                    let decoded = scanner
+                        .decode(self.buf)
+                        .map_err(|_| UploadError::Malformed)?;
+                    let own = self.buf.split_to(decoded.used).freeze();
+                    if !decoded.content.is_empty() {
+                        return Poll::Ready(Ok(Some(own.slice(decoded.content))));
+                    }
+                    if scanner.is_done() {
+                        continue;
+                    }
+                }
+                Share::Everything if !self.buf.is_empty() => {
+                    return Poll::Ready(Ok(Some(self.buf.split().freeze())));
+                }
+                Share::Everything if self.ended => return Poll::Ready(Ok(None)),
+                Share::Everything => {}
+            }
+            match ready!(self.poll_read(cx, PIECE / 4)) {
+                Ok(0) if matches!(self.share, Share::Everything) => self.ended = true,
+                Ok(0) | Err(_) => return Poll::Ready(Err(UploadError::Gone)),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A full buffer is read on when the next request's turn comes.
+        while !self.ended && self.buf.len() < MAX_BEHIND {
+            match ready!(self.poll_read(cx, 1)) {
+                // A client may end its side and still wait for the answer (RFC 9112 §9.6).
+                Ok(0) => self.ended = true,
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn interim(&mut self, head: &AnswerHead<'_>) {
+        // HTTP/1.0 knows no interim answers (RFC 9110 §15.2).
+        if !self.is_http10 {
+            self.put_line(head);
+            self.put_fields(head);
+            self.out.put_slice(b"\r\n");
+        }
+    }
+
+    fn start(&mut self, head: &AnswerHead<'_>, announced: Announced) {
+        // Content that is still on its way may never be read.
+        self.close |= !self.share.is_complete();
+        self.put_line(head);
+        self.put_fields(head);
+        match announced {
+            Announced::Nothing(length) => {
+                if let Some(length) = length {
+                    self.put_length(length);
+                }
+            }
+            Announced::Length(length) => self.put_length(length),
+            // HTTP/1.0 knows no chunks: the end of the connection is the end of the answer.
+            Announced::Unknown if self.is_http10 => self.close = true,
+            Announced::Unknown => {
+                self.framing = Framing::Chunked;
+                self.out.put_slice(b"transfer-encoding: chunked\r\n");
+            }
+            Announced::Tunnel => {
+                self.share = Share::Everything;
+                self.close = true;
+                self.out.put_slice(b"\r\n");
+                return;
+            }
+        }
+        if self.close {
+            self.out.put_slice(b"connection: close\r\n");
+        } else if self.is_http10 {
+            self.out.put_slice(b"connection: keep-alive\r\n");
+        }
+        self.out.put_slice(b"\r\n");
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        content: &[u8],
+        last: bool,
+    ) -> Poll<io::Result<usize>> {
+        if self.framing == Framing::Chunked && self.chunk == 0 {
+            // Writing to memory does not fail.
+            let _ = write!((&mut *self.out).writer(), "{:x}\r\n", content.len());
+            self.chunk = content.len();
+            self.last = last;
+        }
+        let content = match self.framing {
+            Framing::Known => content,
+            Framing::Chunked => &content[..content.len().min(self.chunk)],
+        };
+        let taken = ready!(self.poll_write(cx, content))?;
+        self.chunk = self.chunk.saturating_sub(taken);
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.out.len() {
+            // The head of an open chunk goes with its content.
+            if self.chunk > 0 {
+                break;
+            }
+            ready!(self.poll_write(cx, b""))?;
+        }
+        Pin::new(&mut *self.stream).poll_flush(cx)
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.framing == Framing::Chunked && !self.last {
+            self.out.put_slice(b"0\r\n\r\n");
+            self.last = true;
+        }
+        self.poll_flush(cx)
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        self.close |= self.is_http10 || !self.share.is_complete();
+        self.out
+            .put_slice(&reply.to_http1(self.head_only, self.close));
+    }
 }

@@ -1,13 +1,11 @@
 //! HTTP/1.1: a connection's requests, one after the other.
 //!
-//! Read a head, decide, answer. A hit is written here, head and body together. What needs an upstream
-//! is handed over with the stream, and the stream comes back when Pingora is done with the request.
+//! [`hits`] reads what has arrived and answers, in one write, whatever lies in memory; nothing of that
+//! belongs to the connection. Any other request leaves that path as a [`Request`] and is answered here:
+//! fetched, refused, redirected, or forwarded to a shop.
 
-pub mod chunked;
 mod hand_over;
-pub mod parse;
-mod read;
-pub mod scan;
+mod hits;
 mod stored;
 mod write;
 
@@ -16,15 +14,18 @@ pub use write::hit_head;
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BytesMut};
-use pingora::protocols::Stream;
-use tokio::{io::AsyncReadExt, time::timeout};
+use http1_wire::{HeadScanner, Refusal, request::Head};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, timeout},
+};
 
-use self::parse::{Head, Refusal};
-use super::Hall;
+use self::hits::Turn;
+use super::{Hall, deadline::Deadline, waiting::Place};
 use crate::{
-    admit::client,
     cache::status::Outcome,
-    edge::{self, Body, Connection, Decision, Rejection, RequestView, decide::Now},
+    edge::{Body, Connection, Decision, Rejection, decide::Now},
+    listen::stream::Stream,
     observe::{Protocol, Record},
     respond::{Reply, reply::Asked, reply::wants_json},
     snapshot::Snapshot,
@@ -35,17 +36,28 @@ use crate::{
 const LINGER: Duration = Duration::from_secs(1);
 /// And no more than this many bytes.
 const LINGER_BYTES: usize = 256 * 1024;
+/// What is read at once of a request that is not answered from memory.
+const BUFFER: usize = 4 * 1024;
 
-/// An HTTP/1.1 connection.
+/// An HTTP/1.1 connection. Between requests it holds the stream and little else.
 struct Session<'a> {
     hall: &'a Hall,
     connection: &'a Connection,
     stream: Stream,
-    /// Bytes that were read and not yet used.
+    /// Bytes that were read and not yet used: the beginning of a request, or a body.
     buf: BytesMut,
-    /// Reused for the fields that differ from answer to answer.
-    out: BytesMut,
+    /// How far `buf` was searched for the end of a head.
+    scanner: HeadScanner,
+    /// An empty line was passed over where a head should begin.
+    skipped_line: bool,
+    /// The head of the request at hand, where it is not a hit.
     head: Head,
+    /// Until when a request must have begun; empty lines do not put it off.
+    idle_until: Instant,
+    /// Until when the head that has begun must be complete.
+    head_until: Option<Instant>,
+    deadline: Deadline,
+    place: Place<'a>,
 }
 
 /// What becomes of the connection after a request.
@@ -54,6 +66,17 @@ enum Next {
     Another,
     /// It is over.
     Close,
+}
+
+/// A request that is not answered by a hit.
+struct Request {
+    snapshot: Arc<Snapshot>,
+    decision: Decision,
+    /// Its head as it came.
+    bytes: BytesMut,
+    head: Head,
+    host: String,
+    noted: Noted,
 }
 
 /// The facts of a request that outlast its bytes.
@@ -66,27 +89,43 @@ struct Noted {
 
 /// Serves a connection until it ends. Errors of the connection end it; nobody is left to tell.
 pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
+    let idle_until = Instant::now() + hall.current.load().bounds.header_timeout;
     let mut session = Session {
         hall,
         connection,
         stream,
         buf: BytesMut::new(),
-        out: BytesMut::new(),
+        scanner: HeadScanner::default(),
+        skipped_line: false,
         head: Head::default(),
+        idle_until,
+        head_until: None,
+        deadline: Deadline::new(idle_until),
+        place: Place::new(&hall.waiting),
     };
-    let mut first = true;
     loop {
-        let snapshot = hall.current.load_full();
-        let length = match session.read_head(&snapshot, first).await {
-            Ok(Some(length)) => length,
-            Ok(None) => return,
-            Err(refusal) => return session.refuse_unread(refusal).await,
+        let mut turn = std::future::poll_fn(|cx| session.poll_turn(cx)).await;
+        // Boxed: what the rare cases need shall not be held by connections that wait.
+        if let Turn::Unsent(unsent) = turn {
+            turn = match Box::pin(session.send_rest(*unsent)).await {
+                Some(then) => then,
+                None => return,
+            };
+        }
+        let next = match turn {
+            Turn::Wait | Turn::Unsent(_) => Next::Another,
+            Turn::Over => return,
+            Turn::Close => Next::Close,
+            Turn::Refuse(refusal) => return Box::pin(session.refuse_unread(refusal)).await,
+            Turn::Request(request) => match Box::pin(session.request(*request)).await {
+                Some((next, back)) => {
+                    session = back;
+                    session.begin_to_wait();
+                    next
+                }
+                None => return,
+            },
         };
-        first = false;
-        let Some((next, back)) = session.request(snapshot, length).await else {
-            return;
-        };
-        session = back;
         if matches!(next, Next::Close) {
             // A reader that is not told the end of the connection may wait for it.
             let _ = timeout(super::STALLED, session.stream.shutdown()).await;
@@ -95,16 +134,18 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
     }
 }
 
-impl<'a> Session<'a> {
-    /// Answers the request whose head is at the front of the buffer. `None`: the stream is gone.
-    async fn request(mut self, snapshot: Arc<Snapshot>, length: usize) -> Option<(Next, Self)> {
-        let now = self.hall.now();
-        let bytes = self.buf.split_to(length);
-        if let Err(refusal) = self.head.parse(&bytes, snapshot.bounds.max_target) {
-            self.refuse_unread(refusal).await;
-            return None;
-        }
-        let (host, noted, decision) = self.judge(&snapshot, &bytes, now);
+impl Session<'_> {
+    /// Answers a request that is no hit. `None`: the stream is gone.
+    async fn request(mut self, request: Request) -> Option<(Next, Self)> {
+        let Request {
+            snapshot,
+            decision,
+            bytes,
+            head,
+            host,
+            noted,
+        } = request;
+        self.head = head;
         match decision {
             Decision::Respond(hit) => {
                 let next = self.respond(&snapshot, &bytes, &hit, &noted).await;
@@ -127,40 +168,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Puts the request before the decision.
-    fn judge(&self, snapshot: &Snapshot, bytes: &[u8], now: Now) -> (String, Noted, Decision) {
-        let authority = match self.head.host(bytes) {
-            "" => self.connection.local.to_string(),
-            host => host.to_owned(),
-        };
-        let fields = self.head.fields(bytes);
-        let trusted_proxies = &snapshot.bounds.trusted_proxies;
-        let peer = self.connection.peer.ip();
-        let trusted = client::is_trusted(peer, trusted_proxies);
-        let client = client::client_address(peer, &fields, trusted_proxies);
-        let request_id = super::request_id(&fields, trusted);
-        let view = RequestView {
-            method: &self.head.method,
-            authority: &authority,
-            target: self.head.target(bytes),
-            fields: &fields,
-            body: self.head.body,
-            client,
-            connection: self.connection,
-        };
-        let decision = edge::decide(snapshot, &self.hall.shared, &view, now);
-        (
-            authority,
-            Noted {
-                now,
-                client,
-                trusted,
-                request_id,
-            },
-            decision,
-        )
-    }
-
     fn done(self, next: Result<Next, std::io::Error>) -> Option<(Next, Self)> {
         next.ok().map(|next| (next, self))
     }
@@ -173,11 +180,7 @@ impl<'a> Session<'a> {
     }
 
     fn protocol(&self) -> Protocol {
-        if self.head.is_http10 {
-            Protocol::Http10
-        } else {
-            Protocol::Http11
-        }
+        protocol(&self.head)
     }
 
     /// Whether the connection ends after an answer that left the request's body unread.
@@ -223,6 +226,7 @@ impl<'a> Session<'a> {
             },
         );
         sent?;
+        write::flush(&mut self.stream).await?;
         if close && (closing || body_left) {
             self.linger().await;
         }
@@ -300,11 +304,8 @@ impl<'a> Session<'a> {
 
     /// Ends our side and drops what the client still sends, for a short while.
     async fn linger(&mut self) {
-        use tokio::io::AsyncWriteExt;
         let _ = timeout(LINGER, async {
-            if self.stream.flush().await.is_err()
-                || AsyncWriteExt::shutdown(&mut self.stream).await.is_err()
-            {
+            if self.stream.shutdown().await.is_err() {
                 return;
             }
             let mut left = LINGER_BYTES;
@@ -318,4 +319,26 @@ impl<'a> Session<'a> {
         })
         .await;
     }
+
+    /// Reads what is here, or waits for something to come.
+    async fn read_some(&mut self) -> std::io::Result<usize> {
+        if self.buf.capacity() - self.buf.len() < BUFFER / 4 {
+            self.buf.reserve(BUFFER);
+        }
+        self.stream.read_buf(&mut self.buf).await
+    }
+}
+
+fn protocol(head: &Head) -> Protocol {
+    if head.is_http10 {
+        Protocol::Http10
+    } else {
+        Protocol::Http11
+    }
+}
+
+/// Our end of the connection, which stands in for the authority that HTTP/1.0 may leave out.
+fn local_address(stream: &Stream) -> String {
+    let address = stream.tcp().local_addr();
+    address.map_or_else(|_| String::new(), |address| address.to_string())
 }

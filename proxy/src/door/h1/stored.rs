@@ -141,7 +141,11 @@ impl Session<'_> {
                 reply.limit(order.fetch.own.limit.as_ref());
                 let close = self.closes();
                 let head_only = self.head.method == http::Method::HEAD;
-                let sent = write::bytes(&mut self.stream, &reply.to_http1(head_only, close)).await;
+                let mut sent =
+                    write::bytes(&mut self.stream, &reply.to_http1(head_only, close)).await;
+                if sent.is_ok() {
+                    sent = write::flush(&mut self.stream).await;
+                }
                 let record = Record {
                     status: reply.status,
                     bytes: if head_only {
@@ -202,12 +206,15 @@ impl Session<'_> {
             request_id: noted.request_id.as_bytes(),
         };
         let mut sent = 0;
-        let (stream, out) = (&mut self.stream, &mut self.out);
-        let done = if let Content::Memory(_) = &outgoing.content {
-            write::hit(stream, out, outgoing, &manner, &mut sent).await
+        let (stream, mut out) = (&mut self.stream, BytesMut::with_capacity(512));
+        let mut done = if let Content::Memory(_) = &outgoing.content {
+            write::hit(stream, &mut out, outgoing, &manner, &mut sent).await
         } else {
-            write::stream(stream, out, outgoing, &manner, &mut sent).await
+            write::stream(stream, &mut out, outgoing, &manner, &mut sent).await
         };
+        if done.is_ok() {
+            done = write::flush(stream).await;
+        }
         let next = if close { Next::Close } else { Next::Another };
         (sent, done, next)
     }

@@ -4,7 +4,6 @@ use std::io::{self, IoSlice};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::StatusCode;
-use pingora::protocols::Stream;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 use super::super::{STALLED, outgoing::Outgoing};
@@ -12,6 +11,7 @@ use crate::{
     cache::head::{HeadFields, put_field, put_status_line},
     edge::{Answer, Hit},
     fill::content::Content,
+    listen::stream::Stream,
     respond::fields::put_request_fields,
 };
 
@@ -44,6 +44,7 @@ pub(super) async fn hit(
         return Err(broken());
     }
     let whole = matches!(outgoing.answer, Answer::Whole);
+    out.clear();
     put_head(out, outgoing, manner, Framing::Known);
     let head: &[u8] = if whole { &outgoing.head } else { b"" };
     let mut written = 0;
@@ -66,6 +67,7 @@ pub(super) async fn stream(
         false if manner.is_http10 => Framing::Close,
         false => Framing::Chunked,
     };
+    out.clear();
     put_head(out, outgoing, manner, framing);
     let stored = match outgoing.answer {
         Answer::Whole => outgoing.head.clone(),
@@ -122,7 +124,7 @@ fn put_hex(out: &mut BytesMut, number: usize) {
 
 /// How the end of the content is told (RFC 9112 §6.3).
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Framing {
+pub(super) enum Framing {
     Known,
     Chunked,
     Close,
@@ -139,12 +141,17 @@ pub fn hit_head(hit: &Hit, request_id: &[u8], out: &mut BytesMut) {
         is_http10: false,
         request_id,
     };
+    out.clear();
     put_head(out, &outgoing, &manner, Framing::Known);
 }
 
-/// All of the head but the stored one, which goes in front where the whole is sent.
-fn put_head(out: &mut BytesMut, outgoing: &Outgoing<'_>, manner: &Manner<'_>, framing: Framing) {
-    out.clear();
+/// Appends all of the head but the stored one, which goes in front where the whole is sent.
+pub(super) fn put_head(
+    out: &mut BytesMut,
+    outgoing: &Outgoing<'_>,
+    manner: &Manner<'_>,
+    framing: Framing,
+) {
     if !matches!(outgoing.answer, Answer::Whole) {
         put_special_head(out, outgoing);
     }

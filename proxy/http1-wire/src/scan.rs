@@ -1,6 +1,6 @@
 //! Where a head ends, found out as its bytes arrive.
 
-use super::parse::{Refusal, bad};
+use crate::{Refusal, bad};
 
 /// Finds the end of a head as bytes arrive, looking at each byte once.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ impl HeadScanner {
         while let Some(at) = memchr::memchr(b'\n', &bytes[self.seen..]) {
             let newline = self.seen + at;
             if newline == 0 || bytes[newline - 1] != b'\r' {
-                return Err(bad("bare LF in request head"));
+                return Err(bad("bare LF in a head"));
             }
             let empty = newline - 1 == self.line;
             self.seen = newline + 1;

@@ -1,9 +1,10 @@
 //! Heads that are accepted, and the many that are not.
 
 use http::header::{ACCEPT, COOKIE};
+use http_caching::Fields;
 
 use super::*;
-use crate::door::h1::scan::HeadScanner;
+use crate::HeadScanner;
 
 fn parse(text: &str) -> Result<Head, Refusal> {
     parse_bytes(text.as_bytes())

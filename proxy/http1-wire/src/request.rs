@@ -3,42 +3,16 @@
 //! Where the RFC lets a recipient be lenient, this one refuses: a lenient reader and a strict one
 //! behind it, or the reverse, is how requests are smuggled.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use http_caching::Fields;
+use http::Method;
 
-use crate::edge::Body;
+pub use crate::lines::RawFields;
+use crate::{
+    Body, Refusal, bad,
+    lines::{FieldTable, Lines, Span, TOKEN, content_length, field_line},
+};
 
 /// Most field lines of a head; beyond it `431`.
 pub const MAX_FIELDS: usize = 100;
-
-/// Why a head is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
-    /// Status code.
-    pub status: u16,
-    /// For the log.
-    pub reason: &'static str,
-}
-
-pub(super) const fn bad(reason: &'static str) -> Refusal {
-    Refusal {
-        status: 400,
-        reason,
-    }
-}
-
-/// A part of the connection's buffer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl Span {
-    fn of<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        &bytes[self.start as usize..self.end as usize]
-    }
-}
 
 /// A request head, as positions in the buffer it was parsed from. Reused from request to request.
 #[derive(Debug)]
@@ -57,7 +31,7 @@ pub struct Head {
     pub upgrade: bool,
     target: Span,
     host: Span,
-    fields: Vec<(Span, Span)>,
+    fields: FieldTable,
 }
 
 impl Default for Head {
@@ -71,39 +45,7 @@ impl Default for Head {
             upgrade: false,
             target: Span::default(),
             host: Span::default(),
-            fields: Vec::with_capacity(16),
-        }
-    }
-}
-
-/// The field lines of a head in its buffer.
-pub struct RawFields<'a> {
-    bytes: &'a [u8],
-    fields: &'a [(Span, Span)],
-}
-
-impl RawFields<'_> {
-    /// A copy that outlasts the bytes.
-    pub fn to_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.fields.len());
-        for (name, value) in self.fields {
-            let name = HeaderName::from_bytes(name.of(self.bytes));
-            let value = HeaderValue::from_bytes(value.of(self.bytes));
-            if let (Ok(name), Ok(value)) = (name, value) {
-                map.append(name, value);
-            }
-        }
-        map
-    }
-}
-
-impl Fields for RawFields<'_> {
-    fn for_each(&self, name: &HeaderName, f: &mut dyn FnMut(&[u8])) {
-        let wanted = name.as_str().as_bytes();
-        for (name, value) in self.fields {
-            if name.of(self.bytes).eq_ignore_ascii_case(wanted) {
-                f(value.of(self.bytes));
-            }
+            fields: FieldTable::default(),
         }
     }
 }
@@ -111,10 +53,7 @@ impl Fields for RawFields<'_> {
 impl Head {
     /// The field lines; `bytes` are those that were parsed.
     pub fn fields<'a>(&'a self, bytes: &'a [u8]) -> RawFields<'a> {
-        RawFields {
-            bytes,
-            fields: &self.fields,
-        }
+        self.fields.of(bytes)
     }
 
     /// The origin-form target, as sent.
@@ -147,7 +86,7 @@ impl Head {
                 });
             }
             let (name, value) = field_line(bytes, line)?;
-            self.fields.push((name, value));
+            self.fields.push(bytes, name, value);
             framing.note(name.of(bytes), value.of(bytes))?;
             if name.of(bytes).eq_ignore_ascii_case(b"host") {
                 if framing.hosts > 1 {
@@ -246,55 +185,6 @@ impl Head {
     }
 }
 
-/// Walks over lines that are known to end in CRLF.
-struct Lines<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Lines<'_> {
-    fn next_line(&mut self) -> Option<Span> {
-        let newline = self.at + memchr::memchr(b'\n', &self.bytes[self.at..])?;
-        let line = Span {
-            start: self.at as u32,
-            end: newline.saturating_sub(1) as u32,
-        };
-        self.at = newline + 1;
-        Some(line)
-    }
-}
-
-/// `name: value`, without white space around the name and none kept around the value.
-fn field_line(bytes: &[u8], line: Span) -> Result<(Span, Span), Refusal> {
-    let text = line.of(bytes);
-    if text.first().is_some_and(|b| *b == b' ' || *b == b'\t') {
-        return Err(bad("folded field line"));
-    }
-    let colon = memchr::memchr(b':', text).ok_or(bad("field line without a colon"))?;
-    if colon == 0 || !text[..colon].iter().all(|b| TOKEN[usize::from(*b)]) {
-        return Err(bad("malformed field name"));
-    }
-    let raw = &text[colon + 1..];
-    if raw.iter().any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f) {
-        return Err(bad("control byte in field value"));
-    }
-    let is_space = |b: &&u8| **b == b' ' || **b == b'\t';
-    let front = raw.iter().take_while(is_space).count();
-    let back = raw[front..].iter().rev().take_while(is_space).count();
-    let start = line.start + colon as u32 + 1;
-    let value = Span {
-        start: start + front as u32,
-        end: line.end - back as u32,
-    };
-    Ok((
-        Span {
-            start: line.start,
-            end: line.start + colon as u32,
-        },
-        value,
-    ))
-}
-
 /// What framing and connection fields have said so far.
 #[derive(Default)]
 struct Framing {
@@ -347,28 +237,6 @@ impl Framing {
         Ok(())
     }
 }
-
-fn content_length(value: &[u8]) -> Result<u64, Refusal> {
-    const ODD: Refusal = bad("malformed Content-Length");
-    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
-        return Err(ODD);
-    }
-    Ok(value
-        .iter()
-        .fold(0, |n, digit| n * 10 + u64::from(digit - b'0')))
-}
-
-/// `tchar` of RFC 9110 §5.6.2.
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let good = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut i = 0;
-    while i < good.len() {
-        table[good[i] as usize] = true;
-        i += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,10 @@
 //! Where a chunked body ends, checked strictly (RFC 9112 §7.1).
 //!
-//! The body itself is decoded by whoever reads it; this walks along so that nothing behind its end is
-//! given away, and so that junk never gets past it.
+//! A [`ChunkScanner`] walks along so that nothing behind the end is given away, and so that junk never gets
+//! past it. It either leaves the bytes alone ([`ChunkScanner::scan`]) or takes the content out of its
+//! framing where it lies ([`ChunkScanner::decode`]).
+
+use std::ops::Range;
 
 /// Longest chunk-size line with its extensions, and longest trailer section.
 const MAX_LINE: usize = 4096;
@@ -26,6 +29,15 @@ enum State {
     TrailerLf,
     EndLf,
     Done,
+}
+
+/// What [`ChunkScanner::decode`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// Where the content lies now.
+    pub content: Range<usize>,
+    /// Bytes that belong to the body, framing included.
+    pub used: usize,
 }
 
 /// Walks over the bytes of a chunked body.
@@ -65,21 +77,49 @@ impl ChunkScanner {
     /// Takes in bytes; returns how many of them belong to the body.
     pub fn scan(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut at = 0;
-        while at < bytes.len() && self.state != State::Done {
+        while self.next_run(bytes, &mut at)?.is_some() {}
+        Ok(at)
+    }
+
+    /// Takes in bytes, and moves the content among them together, into one run without framing. Content that
+    /// comes as one chunk is not moved. Trailers are dropped (RFC 9112 §7.1.2).
+    pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Malformed> {
+        let mut at = 0;
+        let mut content = 0..0;
+        while let Some(run) = self.next_run(bytes, &mut at)? {
+            if content.is_empty() {
+                content = run;
+            } else {
+                let length = run.len();
+                bytes.copy_within(run, content.end);
+                content.end += length;
+            }
+        }
+        Ok(Decoded { content, used: at })
+    }
+
+    /// Walks on to the end of the next run of content; `None` where the bytes or the body end.
+    fn next_run(
+        &mut self,
+        bytes: &[u8],
+        at: &mut usize,
+    ) -> Result<Option<Range<usize>>, Malformed> {
+        while *at < bytes.len() && self.state != State::Done {
             if self.state == State::Data {
-                let run = self.left.min((bytes.len() - at) as u64);
+                let start = *at;
+                let run = self.left.min((bytes.len() - start) as u64);
                 self.left -= run;
                 self.content += run;
-                at += run as usize;
+                *at += run as usize;
                 if self.left == 0 {
                     self.state = State::DataCr;
                 }
-                continue;
+                return Ok(Some(start..*at));
             }
-            self.state = self.step(bytes[at])?;
-            at += 1;
+            self.state = self.step(bytes[*at])?;
+            *at += 1;
         }
-        Ok(at)
+        Ok(None)
     }
 
     fn step(&mut self, byte: u8) -> Result<State, Malformed> {
@@ -144,6 +184,25 @@ mod tests {
             assert_eq!(first + second, end, "split at {split}");
             assert!(scanner.is_done());
             assert_eq!(scanner.content(), 15);
+        }
+    }
+
+    #[test]
+    fn content_is_taken_out_at_every_split() {
+        let body = b"5\r\nhello\r\n1\r\n,\r\nA;x=\"y\"\r\n0123456789\r\n0\r\nT: v\r\n\r\nGET /";
+        let end = body.len() - 5;
+        for split in 0..=body.len() {
+            let mut scanner = ChunkScanner::default();
+            let (mut content, mut used) = (Vec::new(), 0);
+            for part in [&body[..split], &body[split..]] {
+                let mut part = part.to_vec();
+                let decoded = scanner.decode(&mut part).expect("clean");
+                content.extend_from_slice(&part[decoded.content]);
+                used += decoded.used;
+            }
+            assert_eq!(content, b"hello,0123456789", "split at {split}");
+            assert_eq!(used, end, "split at {split}");
+            assert!(scanner.is_done());
         }
     }
 

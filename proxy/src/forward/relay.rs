@@ -1,0 +1,353 @@
+//! One exchange over one connection: the request goes up, the answer comes down, both at once.
+
+use std::{
+    future::poll_fn,
+    ops::Range,
+    task::{Context, Poll, ready},
+};
+
+use http1_wire::{
+    Body, HeadScanner,
+    chunked::ChunkScanner,
+    response::{Framing, Head, MAX_HEAD},
+};
+use tokio::time::Instant;
+
+use super::{
+    Request, TUNNEL_IDLE,
+    answer::AnswerHead,
+    fault::Fault,
+    upload::{Content, Manner, Upload, Waits},
+    visitor::Visitor,
+};
+use crate::{
+    door::STALLED,
+    upstream::{
+        buffer::{Buffer, Buffers},
+        connection::Connection,
+    },
+};
+
+/// Interim answers to one request.
+const MAX_INTERIM: usize = 16;
+
+/// What has come of an exchange so far; outlives the relay.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// A byte of an answer has arrived.
+    pub(super) heard: bool,
+    /// Status of the answer that the visitor gets; `0` while there is none.
+    pub(super) status: u16,
+    /// Content bytes that the visitor has taken.
+    pub(super) delivered: u64,
+}
+
+/// Where an answer is on its way.
+enum Stage {
+    Head(HeadScanner),
+    Content(Left),
+    /// All is here; the visitor has yet to take the rest.
+    Finish,
+}
+
+/// What is still to come of the content.
+enum Left {
+    Length(u64),
+    Chunked(ChunkScanner),
+    UntilClose,
+}
+
+/// Relays an exchange to its end. `answered` is called with the head of the answer before the visitor gets
+/// it. Says whether the connection can be used again.
+pub(super) async fn relay(
+    request: &Request<'_>,
+    connection: &mut Connection,
+    buffers: &mut Buffers,
+    content: &mut Content,
+    visitor: &mut impl Visitor,
+    progress: &mut Progress,
+    answered: impl FnMut(&AnswerHead<'_>),
+) -> Result<bool, Fault> {
+    let manner = match request.content {
+        Body::Unknown => Manner::Chunked,
+        Body::None | Body::Length(_) => Manner::Plain,
+    };
+    let began = Instant::now();
+    let mut relay = Relay {
+        request,
+        connection,
+        buffer: &mut buffers.answer,
+        head: &mut buffers.head,
+        upload: Upload::new(&mut buffers.request, manner),
+        content,
+        visitor,
+        progress,
+        answered,
+        stage: Stage::Head(HeadScanner::default()),
+        run: 0..0,
+        used: 0,
+        interim: 0,
+        tunnel: false,
+        half_closed: false,
+        times: Times {
+            up: began,
+            down: began,
+        },
+    };
+    poll_fn(|cx| relay.poll(cx)).await?;
+    let tunnel = relay.tunnel;
+    let complete = relay.upload.is_complete();
+    let beyond = !buffers.answer.is_empty();
+    Ok(complete && !tunnel && !beyond && !buffers.head.close)
+}
+
+/// When each direction last moved.
+struct Times {
+    up: Instant,
+    down: Instant,
+}
+
+/// What the way down waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DownWaits {
+    Visitor,
+    Server,
+}
+
+struct Relay<'a, V, F> {
+    request: &'a Request<'a>,
+    connection: &'a mut Connection,
+    buffer: &'a mut Buffer,
+    head: &'a mut Head,
+    upload: Upload<'a>,
+    content: &'a mut Content,
+    visitor: &'a mut V,
+    progress: &'a mut Progress,
+    answered: F,
+    stage: Stage,
+    /// Content in the buffer that the visitor has not taken yet, from the buffer's beginning.
+    run: Range<usize>,
+    /// What of the buffer that run and its framing are.
+    used: usize,
+    interim: usize,
+    /// Bytes of another protocol go both ways.
+    tunnel: bool,
+    /// The server knows that the visitor has said all.
+    half_closed: bool,
+    times: Times,
+}
+
+impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let (mut up, mut down) = (false, false);
+        let was_tunnel = self.tunnel;
+        let mut up_waits = self.poll_upload(cx, &mut up)?;
+        let down_waits = match self.poll_answer(cx, &mut down)? {
+            Step::Done => return Poll::Ready(Ok(())),
+            Step::Waits(what) => what,
+        };
+        if self.tunnel && !was_tunnel {
+            // What the visitor sends from now on goes up.
+            up_waits = self.poll_upload(cx, &mut up)?;
+        }
+        if up_waits == Waits::Done && !self.tunnel && self.visitor.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Fault::GONE));
+        }
+        self.poll_deadline(cx, up_waits, up, down_waits, down)
+    }
+
+    fn poll_upload(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Result<Waits, Fault> {
+        let waits = self
+            .upload
+            .poll(cx, self.connection, self.content, self.visitor, moved)?;
+        if self.tunnel && waits == Waits::Done && !self.half_closed {
+            // The visitor has said all; the server may not have. An error shows when it is read from.
+            self.half_closed = self.connection.poll_end(cx).is_ready();
+        }
+        Ok(waits)
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Result<Step, Fault> {
+        loop {
+            let step = match &mut self.stage {
+                Stage::Head(_) => self.poll_head(cx, moved)?,
+                Stage::Content(_) => self.poll_content(cx, moved)?,
+                Stage::Finish => {
+                    return Ok(match self.visitor.poll_finish(cx) {
+                        Poll::Ready(Ok(())) => Step::Done,
+                        Poll::Ready(Err(_)) => return Err(Fault::GONE),
+                        Poll::Pending => Step::Waits(DownWaits::Visitor),
+                    });
+                }
+            };
+            match step {
+                Poll::Ready(stage) => self.stage = stage,
+                Poll::Pending => {
+                    // What is here does not wait for what is to come.
+                    return match self.visitor.poll_flush(cx) {
+                        Poll::Ready(Ok(())) if self.run.is_empty() => {
+                            Ok(Step::Waits(DownWaits::Server))
+                        }
+                        Poll::Ready(Ok(())) | Poll::Pending => Ok(Step::Waits(DownWaits::Visitor)),
+                        Poll::Ready(Err(_)) => Err(Fault::GONE),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Reads heads up to that of the answer.
+    fn poll_head(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Polled<Stage> {
+        let Stage::Head(scanner) = &mut self.stage else {
+            return Ok(Poll::Ready(Stage::Finish));
+        };
+        let bad = |refusal: http1_wire::Refusal| Fault::bad_answer(refusal.reason);
+        loop {
+            if let Some(length) = scanner.scan(self.buffer.filled()).map_err(bad)? {
+                if length > MAX_HEAD {
+                    return Err(Fault::bad_answer("head too large"));
+                }
+                let bytes = &self.buffer.filled()[..length];
+                let to_head = self.request.method == http::Method::HEAD;
+                self.head.parse(bytes, to_head).map_err(bad)?;
+                let answer = AnswerHead::new(self.head, bytes, self.request);
+                if self.head.is_interim() {
+                    self.interim += 1;
+                    if self.interim > MAX_INTERIM {
+                        return Err(Fault::bad_answer("no final answer"));
+                    }
+                    self.visitor.interim(&answer);
+                    self.buffer.consume(length);
+                    return Ok(Poll::Ready(Stage::Head(HeadScanner::default())));
+                }
+                if self.head.status == 101 {
+                    if !self.request.upgrade {
+                        let why = "another protocol that nobody asked for";
+                        return Err(Fault::bad_answer(why));
+                    }
+                    self.tunnel = true;
+                    self.upload.reopen();
+                    self.content.reopen();
+                }
+                self.content.forget();
+                (self.answered)(&answer);
+                self.progress.status = self.head.status;
+                self.visitor.start(&answer, answer.announced());
+                self.buffer.consume(length);
+                return Ok(Poll::Ready(match self.head.framing {
+                    Framing::None if self.tunnel => Stage::Content(Left::UntilClose),
+                    Framing::None | Framing::Length(0) => Stage::Finish,
+                    Framing::Length(length) => Stage::Content(Left::Length(length)),
+                    Framing::Chunked => Stage::Content(Left::Chunked(ChunkScanner::default())),
+                    Framing::UntilClose => Stage::Content(Left::UntilClose),
+                }));
+            }
+            if self.buffer.filled().len() > MAX_HEAD {
+                return Err(Fault::bad_answer("head too large"));
+            }
+            match self.connection.poll_read(cx, self.buffer) {
+                Poll::Ready(Ok(0) | Err(_)) => return Err(Fault::CLOSED),
+                Poll::Ready(Ok(_)) => {
+                    self.progress.heard = true;
+                    *moved = true;
+                }
+                Poll::Pending => return Ok(Poll::Pending),
+            }
+        }
+    }
+
+    /// Passes content on. Nothing is read from the server while the visitor has not taken what is here.
+    fn poll_content(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Polled<Stage> {
+        let Stage::Content(left) = &mut self.stage else {
+            return Ok(Poll::Ready(Stage::Finish));
+        };
+        loop {
+            let last = match left {
+                Left::Length(left) => *left == 0,
+                Left::Chunked(scanner) => scanner.is_done(),
+                Left::UntilClose => false,
+            };
+            while !self.run.is_empty() {
+                let piece = &self.buffer.filled()[self.run.clone()];
+                match self.visitor.poll_send(cx, piece, last) {
+                    Poll::Ready(Ok(taken)) => {
+                        self.run.start += taken;
+                        self.progress.delivered += taken as u64;
+                        *moved = true;
+                    }
+                    Poll::Ready(Err(_)) => return Err(Fault::GONE),
+                    Poll::Pending => return Ok(Poll::Pending),
+                }
+            }
+            self.buffer.consume(self.used);
+            (self.used, self.run) = (0, 0..0);
+            if last {
+                return Ok(Poll::Ready(Stage::Finish));
+            }
+            if self.buffer.is_empty() {
+                match self.connection.poll_read(cx, self.buffer) {
+                    Poll::Ready(Ok(0)) if matches!(left, Left::UntilClose) => {
+                        return Ok(Poll::Ready(Stage::Finish));
+                    }
+                    Poll::Ready(Ok(0) | Err(_)) => return Err(Fault::CLOSED),
+                    Poll::Ready(Ok(_)) => *moved = true,
+                    Poll::Pending => return Ok(Poll::Pending),
+                }
+            }
+            let here = self.buffer.filled().len();
+            match left {
+                Left::Length(left) => {
+                    let own = here.min(usize::try_from(*left).unwrap_or(usize::MAX));
+                    *left -= own as u64;
+                    (self.run, self.used) = (0..own, own);
+                }
+                Left::Chunked(scanner) => {
+                    let decoded = scanner
+                        .decode(self.buffer.filled_mut())
+                        .map_err(|why| Fault::bad_answer(why.0))?;
+                    (self.run, self.used) = (decoded.content, decoded.used);
+                }
+                Left::UntilClose => (self.run, self.used) = (0..here, here),
+            }
+        }
+    }
+
+    /// Ends an exchange in which whoever is waited for has been quiet for too long.
+    fn poll_deadline(
+        &mut self,
+        cx: &mut Context<'_>,
+        up_waits: Waits,
+        up: bool,
+        down_waits: DownWaits,
+        down: bool,
+    ) -> Poll<Result<(), Fault>> {
+        let now = Instant::now();
+        if up {
+            self.times.up = now;
+        }
+        if down {
+            self.times.down = now;
+        }
+        let response = self.request.forward.route.upstream.timeouts.response;
+        let body = self.request.body_timeout;
+        let last = self.times.up.max(self.times.down);
+        let (at, fault) = match (up_waits, down_waits) {
+            (_, DownWaits::Visitor) => (self.times.down + STALLED, Fault::UNREAD),
+            _ if self.tunnel => (last + TUNNEL_IDLE, Fault::SILENT),
+            // A server that waits for content is not slow.
+            (Waits::Visitor, _) => (self.times.up + body, Fault::SLOW_UPLOAD),
+            (Waits::Server, _) => (last + response, Fault::DEAF),
+            (Waits::Done, _) => (last + response, Fault::SILENT),
+        };
+        ready!(self.connection.deadline.poll(cx, at));
+        Poll::Ready(Err(fault))
+    }
+}
+
+/// A step of the way down; its end, a fault, or what it waits for.
+type Polled<T> = Result<Poll<T>, Fault>;
+
+enum Step {
+    Done,
+    Waits(DownWaits),
+}

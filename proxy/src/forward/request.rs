@@ -1,0 +1,247 @@
+//! The request as a shop gets it: our own word on who asks, and nothing a visitor could pose with.
+
+use std::{io::Write, net::IpAddr};
+
+use http::{
+    HeaderValue,
+    header::{CONNECTION, UPGRADE},
+};
+use http_caching::Fields;
+use http1_wire::{Body, request::RawFields};
+
+use super::{Request, answer::is_nominated};
+use crate::{
+    cache::head::{VIA_SELF, put_field, value},
+    random,
+    respond::fields::{
+        NEVER_FORWARDED, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
+    },
+};
+
+/// Options of `Connection` that a request may have.
+const MAX_OPTIONS: usize = 10;
+
+/// The field lines of a request, one after the other.
+pub trait FieldLines: Fields + Sync {
+    /// Calls `f` with name and value of each.
+    fn each(&self, f: &mut dyn FnMut(&[u8], &[u8]));
+}
+
+impl FieldLines for RawFields<'_> {
+    fn each(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
+        for (name, value) in self.lines() {
+            f(name, value);
+        }
+    }
+}
+
+/// What `Connection` says of a request's fields.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Nominated {
+    Nothing,
+    /// Fields of this hop.
+    Some,
+}
+
+/// Writes the head. `Err` says why a request is refused that takes fields away from itself which others
+/// rely on (RFC 9110 §7.6.1).
+pub(super) fn compose(out: &mut Vec<u8>, request: &Request<'_>) -> Result<(), &'static str> {
+    let nominated = nominated(request.fields)?;
+    let authority = request.forward.authority.as_bytes();
+    out.extend_from_slice(request.method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(request.forward.target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    // One spelling of the authority, the one that stands in the cache key; HTTP/1.0 may have come without
+    // any.
+    put_field(out, "host", authority);
+    let mut seen = Seen::default();
+    request.fields.each(&mut |name, value| {
+        if passes(name, request, &mut seen)
+            && !(nominated == Nominated::Some && is_nominated(request.fields, name))
+        {
+            out.extend_from_slice(name);
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
+        }
+    });
+    put_forwarded_for(out, request);
+    if !seen.proto {
+        put_field(
+            out,
+            X_FORWARDED_PROTO.as_str(),
+            request.scheme.as_str().as_bytes(),
+        );
+    }
+    if !seen.host {
+        put_field(out, X_FORWARDED_HOST.as_str(), authority);
+    }
+    put_field(out, "x-request-id", request.request_id.as_bytes());
+    if !seen.trace {
+        put_traceparent(out);
+    }
+    put_field(out, "via", VIA_SELF.as_bytes());
+    if request.content == Body::Unknown {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    if request.upgrade {
+        out.extend_from_slice(b"connection: Upgrade\r\nupgrade: websocket\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Fields of a visitor that stand for ours.
+#[derive(Default)]
+struct Seen {
+    proto: bool,
+    host: bool,
+    trace: bool,
+}
+
+fn passes(name: &[u8], request: &Request<'_>, seen: &mut Seen) -> bool {
+    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    // The length tells most names apart without looking at them.
+    let own = match name.len() {
+        2 => is(b"te"),
+        4 => is(b"host"),
+        7 => is(b"upgrade") || is(b"trailer"),
+        10 => is(b"connection") || is(b"keep-alive"),
+        11 if is(b"traceparent") => {
+            seen.trace = true;
+            return true;
+        }
+        12 => is(b"x-request-id"),
+        // The length that the shop is told is the one that we count by.
+        14 if is(b"content-length") => return request.content != Body::Unknown,
+        14 => is(b"http2-settings"),
+        15 => is(b"x-forwarded-for"),
+        16 if is(b"x-forwarded-host") => {
+            seen.host |= request.trusted;
+            return request.trusted;
+        }
+        17 if is(b"x-forwarded-proto") => {
+            seen.proto |= request.trusted;
+            return request.trusted;
+        }
+        16 => is(b"proxy-connection"),
+        17 => is(b"transfer-encoding"),
+        18 => is(b"proxy-authenticate"),
+        19 => is(b"proxy-authorization"),
+        _ => false,
+    };
+    if own {
+        return false;
+    }
+    // `X_Forwarded_For` is `X-Forwarded-For` to a shop behind CGI or WSGI.
+    memchr::memchr(b'_', name).is_none() && !is_never_forwarded(name)
+}
+
+fn is_never_forwarded(name: &[u8]) -> bool {
+    // All but one begin so, and hardly anything else does.
+    matches!(name.first(), Some(b'x' | b'X' | b'f' | b'F'))
+        && NEVER_FORWARDED
+            .iter()
+            .any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
+}
+
+fn put_forwarded_for(out: &mut Vec<u8>, request: &Request<'_>) {
+    if !request.trusted {
+        out.extend_from_slice(b"x-forwarded-for: ");
+        // Writing to memory does not fail.
+        let _ = write!(out, "{}\r\n", request.client);
+        return;
+    }
+    let chain = forwarded_for(request.fields, true, request.peer, request.client);
+    put_field(out, X_FORWARDED_FOR.as_str(), chain.as_bytes());
+}
+
+fn put_traceparent(out: &mut Vec<u8>) {
+    let id = random::id();
+    put_field(out, TRACEPARENT.as_str(), &traceparent(&id));
+}
+
+/// `00-…-…-00`: a new trace (W3C Trace Context).
+pub(crate) fn traceparent(id: &[u8; 32]) -> [u8; 55] {
+    let mut out = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    out[3..35].copy_from_slice(id);
+    out[36..52].copy_from_slice(&id[8..24]);
+    out
+}
+
+/// Checks the options of `Connection`: that there are few, that each is a name, and none that of a field by
+/// which we vouch for the visitor.
+fn nominated(fields: &dyn FieldLines) -> Result<Nominated, &'static str> {
+    let mut options = 0;
+    let mut nominated = Nominated::Nothing;
+    let mut wrong = None;
+    fields.for_each(&CONNECTION, &mut |value| {
+        for option in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+            if option.is_empty() {
+                continue;
+            }
+            options += 1;
+            if options >= MAX_OPTIONS {
+                wrong = Some("too many options in Connection");
+            } else if !option.iter().all(|b| is_token_byte(*b)) {
+                wrong = Some("malformed option in Connection");
+            } else if VOUCHED.iter().any(|name| option.eq_ignore_ascii_case(name)) {
+                wrong = Some("Connection names a field of the next hop");
+            }
+            let own = [&b"close"[..], b"keep-alive", UPGRADE.as_str().as_bytes()];
+            if !own.iter().any(|name| option.eq_ignore_ascii_case(name)) {
+                nominated = Nominated::Some;
+            }
+        }
+    });
+    wrong.map_or(Ok(nominated), Err)
+}
+
+const VOUCHED: [&[u8]; 4] = [
+    b"host",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+];
+
+/// RFC 9110 §5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// `X-Forwarded-For`: the visitor, or what a trusted proxy says and the proxy itself.
+pub(crate) fn forwarded_for(
+    fields: &(impl Fields + ?Sized),
+    trusted: bool,
+    peer: IpAddr,
+    client: IpAddr,
+) -> HeaderValue {
+    let mut chain: Vec<u8> = Vec::new();
+    if trusted {
+        fields.for_each(&X_FORWARDED_FOR, &mut |value| {
+            chain.extend_from_slice(value);
+            chain.extend_from_slice(b", ");
+        });
+    }
+    if chain.is_empty() {
+        return value(&client.to_string());
+    }
+    chain.extend_from_slice(peer.to_canonical().to_string().as_bytes());
+    HeaderValue::from_bytes(&chain).unwrap_or_else(|_| value(&client.to_string()))
+}
+
+/// Whether a visitor asks for a protocol that may take the connection over: WebSocket, and none that a
+/// shop and we could read differently.
+pub fn asks_for_websocket(fields: &dyn Fields) -> bool {
+    let (mut asked, mut others) = (false, false);
+    fields.for_each(&UPGRADE, &mut |value| {
+        let websocket = value.eq_ignore_ascii_case(b"websocket");
+        asked |= websocket;
+        others |= !websocket;
+    });
+    asked && !others
+}
+
+#[cfg(test)]
+mod tests;

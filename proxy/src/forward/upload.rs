@@ -1,0 +1,245 @@
+//! The request's content on its way to a server.
+
+use std::{
+    io::{IoSlice, Write},
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+
+use super::{fault::Fault, visitor::Visitor};
+use crate::upstream::connection::Connection;
+
+/// Content up to this size is kept, so that it can be sent once more.
+const KEPT: usize = 64 * 1024;
+
+/// Content of a request as far as it has come, whichever server it goes to.
+pub(super) struct Content {
+    /// All of it so far, while that is little.
+    kept: Vec<u8>,
+    is_kept: bool,
+    /// What of it the server at hand was given.
+    replayed: usize,
+    taken: u64,
+    max: u64,
+    ended: bool,
+}
+
+impl Content {
+    pub(super) fn new(max: u64) -> Self {
+        Self {
+            kept: Vec::new(),
+            is_kept: true,
+            replayed: 0,
+            taken: 0,
+            max,
+            ended: false,
+        }
+    }
+
+    /// Whether it can be sent from its beginning once more.
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Another server gets it.
+    pub(super) fn rewind(&mut self) {
+        self.replayed = 0;
+    }
+
+    /// It will not be sent once more.
+    pub(super) fn forget(&mut self) {
+        self.is_kept = false;
+        if self.replayed == self.kept.len() {
+            (self.kept, self.replayed) = (Vec::new(), 0);
+        }
+    }
+
+    /// More comes behind its end: bytes of another protocol, as many as may be.
+    pub(super) fn reopen(&mut self) {
+        self.forget();
+        self.ended = false;
+        self.max = u64::MAX;
+    }
+
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        visitor: &mut impl Visitor,
+    ) -> Poll<Result<Option<Bytes>, Fault>> {
+        if self.replayed < self.kept.len() {
+            let again = Bytes::copy_from_slice(&self.kept[self.replayed..]);
+            self.replayed = self.kept.len();
+            if !self.is_kept {
+                self.forget();
+            }
+            return Poll::Ready(Ok(Some(again)));
+        }
+        if self.ended {
+            return Poll::Ready(Ok(None));
+        }
+        let Some(piece) = ready!(visitor.poll_content(cx))? else {
+            self.ended = true;
+            return Poll::Ready(Ok(None));
+        };
+        self.taken += piece.len() as u64;
+        if self.taken > self.max {
+            return Poll::Ready(Err(Fault::TOO_LARGE));
+        }
+        if self.is_kept {
+            if self.kept.len() + piece.len() <= KEPT {
+                self.kept.extend_from_slice(&piece);
+                self.replayed = self.kept.len();
+            } else {
+                self.forget();
+            }
+        }
+        Poll::Ready(Ok(Some(piece)))
+    }
+}
+
+/// How content is framed towards the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// As it is: its length was told, or the connection is a tunnel.
+    Plain,
+    Chunked,
+}
+
+/// What an upload waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Waits {
+    /// The visitor sends nothing.
+    Visitor,
+    /// The server takes nothing.
+    Server,
+    /// Nothing: all is sent, or there is nobody to send it to.
+    Done,
+}
+
+/// Sends a request's head and content to one server. `out` is the head, and then the framing in front of a
+/// piece.
+pub(super) struct Upload<'a> {
+    out: &'a mut Vec<u8>,
+    sent: usize,
+    piece: Bytes,
+    /// Behind the piece.
+    tail: &'static [u8],
+    manner: Manner,
+    /// The content is complete, its last frame included.
+    ended: bool,
+    /// The server takes no more of it. It may have answered.
+    refused: bool,
+}
+
+impl<'a> Upload<'a> {
+    /// Begins with a head.
+    pub(super) fn new(head: &'a mut Vec<u8>, manner: Manner) -> Self {
+        Self {
+            out: head,
+            sent: 0,
+            piece: Bytes::new(),
+            tail: b"",
+            manner,
+            ended: false,
+            refused: false,
+        }
+    }
+
+    /// Whether the server has the whole request.
+    pub(super) fn is_complete(&self) -> bool {
+        self.ended && !self.refused && self.is_sent()
+    }
+
+    /// Goes on with whatever the visitor sends, for a connection that has become a tunnel.
+    pub(super) fn reopen(&mut self) {
+        self.ended = false;
+        self.manner = Manner::Plain;
+    }
+
+    fn is_sent(&self) -> bool {
+        self.sent == self.out.len() && self.piece.is_empty() && self.tail.is_empty()
+    }
+
+    /// Sends what can be sent. Says whether anything went out, and what it waits for then.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+        content: &mut Content,
+        visitor: &mut impl Visitor,
+        moved: &mut bool,
+    ) -> Result<Waits, Fault> {
+        if self.refused {
+            return Ok(Waits::Done);
+        }
+        loop {
+            let mut waits = false;
+            if self.piece.is_empty() && self.tail.is_empty() && !self.ended {
+                match content.poll_next(cx, visitor)? {
+                    Poll::Ready(Some(piece)) => self.frame(piece),
+                    Poll::Ready(None) => self.end(),
+                    Poll::Pending => waits = true,
+                }
+            }
+            if self.is_sent() {
+                if self.ended {
+                    return Ok(Waits::Done);
+                }
+                if waits {
+                    return Ok(Waits::Visitor);
+                }
+                continue;
+            }
+            match self.poll_write(cx, connection) {
+                Poll::Ready(Ok(())) => *moved = true,
+                Poll::Ready(Err(())) => {
+                    self.refused = true;
+                    return Ok(Waits::Done);
+                }
+                Poll::Pending => return Ok(Waits::Server),
+            }
+        }
+    }
+
+    fn frame(&mut self, piece: Bytes) {
+        if self.manner == Manner::Chunked && !piece.is_empty() {
+            // Writing to memory does not fail.
+            let _ = write!(self.out, "{:x}\r\n", piece.len());
+            self.tail = b"\r\n";
+        }
+        self.piece = piece;
+    }
+
+    fn end(&mut self) {
+        if self.manner == Manner::Chunked {
+            self.tail = b"0\r\n\r\n";
+        }
+        self.ended = true;
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+    ) -> Poll<Result<(), ()>> {
+        let out = &self.out[self.sent..];
+        let pieces = [
+            IoSlice::new(out),
+            IoSlice::new(&self.piece),
+            IoSlice::new(self.tail),
+        ];
+        let mut written = ready!(connection.poll_write(cx, &pieces)).map_err(|_| ())?;
+        let of_out = written.min(out.len());
+        self.sent += of_out;
+        written -= of_out;
+        if self.sent == self.out.len() {
+            self.out.clear();
+            self.sent = 0;
+        }
+        let of_piece = written.min(self.piece.len());
+        self.piece.advance(of_piece);
+        self.tail = &self.tail[written - of_piece..];
+        Poll::Ready(Ok(()))
+    }
+}

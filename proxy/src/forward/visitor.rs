@@ -1,0 +1,70 @@
+//! The visitor's side of an exchange, as each door implements it.
+
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+
+use super::answer::AnswerHead;
+use crate::respond::Reply;
+
+/// Why the request's content does not come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UploadError {
+    /// The visitor is gone, or has ended its side too early.
+    Gone,
+    /// The framing is broken.
+    Malformed,
+}
+
+/// What the head of an answer lets expect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announced {
+    /// No content, though a length may be told: of what GET would bring, or GET without a condition.
+    Nothing(Option<u64>),
+    /// So many bytes.
+    Length(u64),
+    /// Content whose end shows when it is there.
+    Unknown,
+    /// Another protocol: bytes in both directions from now on.
+    Tunnel,
+}
+
+/// A visitor. Its methods are called in the order of an exchange: any number of
+/// [`interim`](Self::interim), then [`start`](Self::start), content, and the end; or
+/// [`reply`](Self::reply) in the place of it all. Content of the request is asked for all along.
+/// What is handed over goes out with the next `poll_send`, `poll_flush` or `poll_finish`.
+pub trait Visitor {
+    /// The next piece of the request's content, `None` at its end. After [`Announced::Tunnel`] all that the
+    /// visitor sends.
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, UploadError>>;
+
+    /// Ready when nobody is left to answer to. Called when the request's content is complete.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// An interim answer (RFC 9110 §15.2).
+    fn interim(&mut self, head: &AnswerHead<'_>);
+
+    /// The head of the answer.
+    fn start(&mut self, head: &AnswerHead<'_>, announced: Announced);
+
+    /// Takes some content; says how many bytes of it. `last`: nothing comes behind it. Pending while the
+    /// visitor does not read, and nothing more is read from the server until then.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        content: &[u8],
+        last: bool,
+    ) -> Poll<io::Result<usize>>;
+
+    /// Sends what was handed over.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ends the answer, and sends what is left of it.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// An answer of our own.
+    fn reply(&mut self, reply: &Reply);
+}

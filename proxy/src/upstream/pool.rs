@@ -1,0 +1,187 @@
+//! Idle connections to servers, and the memory of exchanges; one pool per thread.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::{buffer::Buffers, connection::Connection};
+
+/// Idle connections of a thread, to all servers together.
+const MAX_IDLE: usize = 512;
+/// Memory that is kept for later exchanges: 1 MiB of buffers.
+const MAX_SPARE: usize = 64;
+
+/// Connections that wait for another request. A thread's own, so that nobody contends for it and each
+/// connection stays with the runtime that watches it.
+#[derive(Default)]
+pub struct Pool {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    idle: ahash::HashMap<SocketAddr, VecDeque<Idle>>,
+    count: usize,
+    spare: Vec<Buffers>,
+}
+
+struct Idle {
+    connection: Connection,
+    /// Since the process began.
+    until: Duration,
+}
+
+impl Pool {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection that was used last, of those that are still good. `now` is the time since the process
+    /// began.
+    pub fn take(&self, server: SocketAddr, now: Duration) -> Option<Connection> {
+        let mut kept = self.kept();
+        let idle = kept.idle.get_mut(&server)?;
+        let mut gone = 0;
+        let mut found = None;
+        while let Some(newest) = idle.pop_back() {
+            gone += 1;
+            if newest.until > now && newest.connection.is_quiet() {
+                found = Some(newest.connection);
+                break;
+            }
+        }
+        kept.count -= gone;
+        found
+    }
+
+    /// Keeps a connection for another request until a moment. Where there is no room the oldest to the same
+    /// server goes, or this one.
+    pub fn put(&self, server: SocketAddr, connection: Connection, until: Duration) {
+        let mut kept = self.kept();
+        let full = kept.count >= MAX_IDLE;
+        let idle = kept.idle.entry(server).or_default();
+        if full && idle.pop_front().is_none() {
+            return;
+        }
+        idle.push_back(Idle { connection, until });
+        if !full {
+            kept.count += 1;
+        }
+    }
+
+    /// Closes what is past its time or was closed by its server.
+    pub fn tidy(&self, now: Duration) {
+        let mut kept = self.kept();
+        kept.idle.retain(|_, idle| {
+            idle.retain(|idle| idle.until > now && idle.connection.is_quiet());
+            !idle.is_empty()
+        });
+        kept.count = kept.idle.values().map(VecDeque::len).sum();
+        // What a rush needed is given back bit by bit.
+        let half = kept.spare.len().div_ceil(2);
+        kept.spare.truncate(half);
+    }
+
+    /// Memory for an exchange.
+    pub fn buffers(&self) -> Buffers {
+        self.kept().spare.pop().unwrap_or_default()
+    }
+
+    /// Gives it back.
+    pub fn give_back(&self, mut buffers: Buffers) {
+        if buffers.clear() {
+            let mut kept = self.kept();
+            if kept.spare.len() < MAX_SPARE {
+                kept.spare.push(buffers);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    async fn pair(listener: &TcpListener) -> (Connection, TcpStream) {
+        let address = listener.local_addr().expect("its address");
+        let connection = Connection::open(address, SECOND).await.expect("connected");
+        let (server, _) = listener.accept().await.expect("accepted");
+        (connection, server)
+    }
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("free");
+        let address = listener.local_addr().expect("its address");
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn the_newest_comes_first_and_old_ones_go() {
+        let (listener, address) = listener().await;
+        let pool = Pool::default();
+        assert!(pool.take(address, SECOND).is_none());
+        let mut servers = Vec::new();
+        for n in 1..=3 {
+            let (connection, server) = pair(&listener).await;
+            servers.push(server);
+            pool.put(address, connection, n * SECOND);
+        }
+        assert!(pool.take(address, Duration::ZERO).is_some());
+        assert!(pool.take(address, 2 * SECOND).is_none(), "past their time");
+        assert_eq!(pool.kept().count, 0);
+    }
+
+    #[tokio::test]
+    async fn what_its_server_closed_or_spoke_on_is_not_used_again() {
+        let (listener, address) = listener().await;
+        let pool = Pool::default();
+        let (closed, server) = pair(&listener).await;
+        drop(server);
+        let (spoken, mut server) = pair(&listener).await;
+        server.write_all(b"HTTP/1.1 408").await.expect("sent");
+        for connection in [closed, spoken] {
+            connection.stream_readable().await;
+            pool.put(address, connection, SECOND);
+        }
+        assert!(pool.take(address, Duration::ZERO).is_none());
+    }
+
+    #[tokio::test]
+    async fn there_is_a_bound_and_tidying() {
+        let (listener, address) = listener().await;
+        let pool = Pool::default();
+        let mut servers = Vec::new();
+        for _ in 0..MAX_IDLE + 3 {
+            let (connection, server) = pair(&listener).await;
+            servers.push(server);
+            pool.put(address, connection, SECOND);
+        }
+        assert_eq!(pool.kept().count, MAX_IDLE);
+        assert_eq!(pool.kept().idle[&address].len(), MAX_IDLE);
+        pool.tidy(Duration::ZERO);
+        assert_eq!(pool.kept().count, MAX_IDLE);
+        pool.tidy(SECOND);
+        assert_eq!(pool.kept().count, 0);
+        assert!(pool.kept().idle.is_empty());
+    }
+
+    #[test]
+    fn memory_is_used_again_within_a_bound() {
+        let pool = Pool::default();
+        let rush: Vec<_> = (0..2 * MAX_SPARE).map(|_| pool.buffers()).collect();
+        rush.into_iter().for_each(|buffers| pool.give_back(buffers));
+        assert_eq!(pool.kept().spare.len(), MAX_SPARE);
+        pool.tidy(Duration::ZERO);
+        assert_eq!(pool.kept().spare.len(), MAX_SPARE / 2);
+    }
+}
