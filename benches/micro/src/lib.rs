@@ -15,7 +15,6 @@ pub use http2::Http2;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -30,7 +29,7 @@ use dhal::{
 };
 use http::{HeaderMap, Method};
 use http1_wire::request::Head;
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 
 /// A shop's policy with all that a hit may have to look at, and a limit that nobody reaches.
 const CONFIG: &str = r#"
@@ -174,7 +173,7 @@ impl World {
         };
         let content = [Bytes::from(vec![b'x'; CONTENT])];
         let stored = Stored::new(&key, &header, Some(&content), CONTENT as u64, judged);
-        self.shared.store.put(Arc::new(stored));
+        self.shared.store.put(stored);
         self.keys.push(key);
     }
 

@@ -6,8 +6,14 @@
 
 use std::ops::Range;
 
+use crate::syntax::{is_control, is_tchar};
+
 /// Longest chunk-size line with its extensions, and longest trailer section.
 const MAX_LINE: usize = 4096;
+
+/// Fields that say where a message goes or ends: in a trailer section they come too late (RFC 9110 §6.5.1).
+const BANNED: [&[u8]; 3] = [b"content-length", b"transfer-encoding", b"host"];
+const LONGEST_BANNED: usize = b"transfer-encoding".len();
 
 /// A chunked body that breaks the grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +31,9 @@ enum State {
     DataLf,
     /// At the beginning of a trailer line.
     Trailer,
-    TrailerLine,
+    /// In the name of a trailer field, so many bytes.
+    TrailerName(u8),
+    TrailerValue,
     TrailerLf,
     EndLf,
     Done,
@@ -50,6 +58,8 @@ pub struct ChunkScanner {
     line: usize,
     /// Bytes of content so far.
     content: u64,
+    /// The beginning of the current trailer field's name, in lower case.
+    name: [u8; LONGEST_BANNED],
 }
 
 impl Default for ChunkScanner {
@@ -59,6 +69,7 @@ impl Default for ChunkScanner {
             left: 0,
             line: 0,
             content: 0,
+            name: [0; LONGEST_BANNED],
         }
     }
 }
@@ -141,7 +152,7 @@ impl ChunkScanner {
                 Ok(State::Size(digits + 1))
             }
             (State::Extension, b'\r') => Ok(State::SizeLf),
-            (State::Extension, b) if is_text(b) => Ok(State::Extension),
+            (State::Extension, b) if !is_control(b) => Ok(State::Extension),
             (State::SizeLf, b'\n') => {
                 self.line = 0;
                 Ok(if self.left == 0 {
@@ -156,17 +167,31 @@ impl ChunkScanner {
                 Ok(State::Size(0))
             }
             (State::Trailer, b'\r') => Ok(State::EndLf),
-            (State::Trailer | State::TrailerLine, b) if is_text(b) => Ok(State::TrailerLine),
-            (State::TrailerLine, b'\r') => Ok(State::TrailerLf),
+            (State::Trailer, b) if is_tchar(b) => {
+                self.name[0] = b.to_ascii_lowercase();
+                Ok(State::TrailerName(1))
+            }
+            // As long as the name of any other field: 255 bytes.
+            (State::TrailerName(length), b) if is_tchar(b) && length < u8::MAX => {
+                if let Some(place) = self.name.get_mut(usize::from(length)) {
+                    *place = b.to_ascii_lowercase();
+                }
+                Ok(State::TrailerName(length + 1))
+            }
+            (State::TrailerName(length), b':') => {
+                let name = self.name.get(..usize::from(length)).unwrap_or_default();
+                if BANNED.contains(&name) {
+                    return Err(Malformed("framing or routing field in the trailer section"));
+                }
+                Ok(State::TrailerValue)
+            }
+            (State::TrailerValue, b) if !is_control(b) => Ok(State::TrailerValue),
+            (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
             (State::TrailerLf, b'\n') => Ok(State::Trailer),
             (State::EndLf, b'\n') => Ok(State::Done),
             _ => Err(Malformed("malformed chunked framing")),
         }
     }
-}
-
-fn is_text(byte: u8) -> bool {
-    byte == b'\t' || (byte >= 0x20 && byte != 0x7f)
 }
 
 #[cfg(test)]
@@ -175,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_end_is_found_at_every_split() {
-        let body = b"5\r\nhello\r\nA;x=\"y\"\r\n0123456789\r\n0\r\nT: v\r\n\r\nGET /";
+        let body = b"5\r\nhello\r\nA;x=\"y\"\r\n0123456789\r\n0\r\nT: v\r\nHosts:\r\n\r\nGET /";
         let end = body.len() - 5;
         for split in 0..=body.len() {
             let mut scanner = ChunkScanner::default();
@@ -221,6 +246,14 @@ mod tests {
             "1000000000000000\r\n",
             "0\r\n\n",
             "0\r\nT: v\n\r\n",
+            "0\r\nT\r\n\r\n",
+            "0\r\nT : v\r\n\r\n",
+            "0\r\n: v\r\n\r\n",
+            "0\r\nT: v\r\n w\r\n\r\n",
+            "0\r\nGET / HTTP/1.1\r\n\r\n",
+            "0\r\nContent-Length: 1\r\n\r\n",
+            "0\r\nT: v\r\ntransfer-encoding: chunked\r\n\r\n",
+            "0\r\nhost: a\r\n\r\n",
             "5;\x01\r\n",
             "5\rX",
         ] {
@@ -229,7 +262,15 @@ mod tests {
                 "{body:?}"
             );
         }
-        let long = format!("5;{}\r\n", "a".repeat(MAX_LINE));
-        assert!(ChunkScanner::default().scan(long.as_bytes()).is_err());
+        for long in [
+            format!("5;{}\r\n", "a".repeat(MAX_LINE)),
+            format!("0\r\n{}: v\r\n\r\n", "a".repeat(256)),
+            format!("0\r\n{}\r\n", "T: v\r\n".repeat(MAX_LINE / 6 + 1)),
+        ] {
+            assert!(
+                ChunkScanner::default().scan(long.as_bytes()).is_err(),
+                "{long:?}"
+            );
+        }
     }
 }

@@ -10,6 +10,7 @@ mod lines;
 pub mod request;
 pub mod response;
 mod scan;
+mod syntax;
 
 pub use scan::HeadScanner;
 

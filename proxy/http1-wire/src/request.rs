@@ -8,7 +8,8 @@ use http::Method;
 pub use crate::lines::RawFields;
 use crate::{
     Body, Refusal, bad,
-    lines::{FieldTable, Lines, Span, TOKEN, content_length, field_line},
+    lines::{FieldTable, Lines, Span, content_length, field_line},
+    syntax::{is_authority, is_target, is_token},
 };
 
 /// Most field lines of a head; beyond it `431`.
@@ -106,7 +107,7 @@ impl Head {
             return Err(bad("request line without target or version"));
         }
         let method = &text[..first];
-        if method.len() > 24 || !method.iter().all(|b| TOKEN[usize::from(*b)]) {
+        if method.len() > 24 || !is_token(method) {
             return Err(bad("malformed method"));
         }
         self.method = Method::from_bytes(method).map_err(|_| bad("malformed method"))?;
@@ -117,7 +118,7 @@ impl Head {
                 reason: "request target too long",
             });
         }
-        if target.is_empty() || !target.iter().all(|b| (0x21..=0x7e).contains(b)) {
+        if !is_target(target) {
             return Err(bad(
                 "request target holds a byte that is not allowed in a URI",
             ));
@@ -147,7 +148,7 @@ impl Head {
         }
         // Nothing may stand in for a Host that is there, however odd it is.
         let host = self.host.of(bytes);
-        if framing.hosts == 1 && (host.is_empty() || !host.iter().all(u8::is_ascii_graphic)) {
+        if framing.hosts == 1 && !is_authority(host) {
             return Err(bad("malformed Host"));
         }
         self.body = match (framing.chunked, framing.length) {
@@ -157,16 +158,39 @@ impl Head {
             (false, None | Some(0)) => Body::None,
             (false, Some(n)) => Body::Length(n),
         };
+        // HTTP/1.0 defines no content for these, and a recipient of that time reads a second request there.
+        let has_none = matches!(self.method, Method::GET | Method::HEAD | Method::DELETE);
+        if self.is_http10 && has_none && self.body != Body::None {
+            return Err(bad("content with this method in HTTP/1.0"));
+        }
         self.close = framing.close || (self.is_http10 && !framing.keep_alive);
         self.expects_continue = framing.expects_continue && !self.is_http10;
         self.upgrade = framing.upgrade && framing.connection_upgrade && !self.is_http10;
+        if self.method == Method::CONNECT {
+            return self.authority_form(bytes, framing);
+        }
         self.absolute_form(bytes)
+    }
+
+    /// `CONNECT host:port`, with the same in `Host` and no content (RFC 9112 §3.2.3, RFC 9110 §9.3.6).
+    fn authority_form(&self, bytes: &[u8], framing: &Framing) -> Result<(), Refusal> {
+        let target = self.target.of(bytes);
+        if !is_authority(target) || target.ends_with(b"]") || !target.contains(&b':') {
+            return Err(bad("CONNECT without host and port"));
+        }
+        if framing.hosts == 1 && target != self.host.of(bytes) {
+            return Err(bad("CONNECT target contradicts Host"));
+        }
+        if self.body != Body::None {
+            return Err(bad("CONNECT with content"));
+        }
+        Ok(())
     }
 
     /// `http://host/path` must agree with `Host`; what is kept is the path (RFC 9112 §3.2.2).
     fn absolute_form(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let target = self.target.of(bytes);
-        if target.starts_with(b"/") || self.method == Method::CONNECT {
+        if target.starts_with(b"/") {
             return Ok(());
         }
         let rest = [&b"http://"[..], b"https://"]
@@ -177,7 +201,8 @@ impl Head {
             .map(|scheme| &target[scheme.len()..])
             .ok_or(bad("request target does not begin with /"))?;
         let slash = memchr::memchr(b'/', rest).ok_or(bad("absolute-form target without a path"))?;
-        if !rest[..slash].eq_ignore_ascii_case(self.host.of(bytes)) {
+        // Without a Host, which HTTP/1.0 allows, nothing can agree: not even an authority that is empty.
+        if slash == 0 || !rest[..slash].eq_ignore_ascii_case(self.host.of(bytes)) {
             return Err(bad("absolute-form target contradicts Host"));
         }
         self.target.start = self.target.end - (rest.len() - slash) as u32;
@@ -215,6 +240,9 @@ impl Framing {
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 for option in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+                    if !option.is_empty() && !is_token(option) {
+                        return Err(bad("malformed Connection"));
+                    }
                     self.close |= option.eq_ignore_ascii_case(b"close");
                     self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                     self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");

@@ -33,6 +33,7 @@ mod large;
 mod limits;
 mod outages;
 mod purging;
+mod relaying;
 mod reload;
 mod rules;
 mod rules_clients;

@@ -177,11 +177,92 @@ fn what_is_ambiguous_is_refused() {
             format!("GET / HTTP/1.1\r\n{host}{}\r\n", "X: a\r\n".repeat(101)),
             431,
         ),
+        (
+            format!("GET / HTTP/1.1\r\n{host}{}: a\r\n\r\n", "X".repeat(256)),
+            431,
+        ),
     ] {
         let found = parse(&text).map(|_| ()).map_err(|r| r.status);
         assert_eq!(found, Err(status), "{text:?}");
     }
     assert!(parse_bytes(b"GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n").is_err());
+}
+
+/// What Pingora or HAProxy refuses, or reads in another way than it was accepted here at first.
+#[test]
+fn others_would_not_read_it_so() {
+    let target = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let host = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let connect = |target: &str, host: &str| format!("CONNECT {target} HTTP/1.1\r\n{host}\r\n");
+    let line = |line: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n");
+    let old = |method: &str, length: u8| {
+        format!("{method} / HTTP/1.0\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")
+    };
+    for (text, is_accepted) in [
+        // Pingora cuts the target at a fragment, and refuses others of these (RFC 9112 §3.2, RFC 3986 §2).
+        (target("/a#b"), false),
+        (target("http://a/b#c"), false),
+        (target("/a<b"), false),
+        (target("/a>b"), false),
+        (target("/a`b"), false),
+        (target("/a\"b"), false),
+        (target("/a\\b"), false),
+        (target("/a^b"), false),
+        (target("/a{b"), false),
+        (target("/a}b"), false),
+        (target("/a\x7fb"), false),
+        (target("/-._~:/?[]@!$&'()*+,;=%|"), true),
+        // Userinfo, and what is not one host with one port (RFC 9110 §4.2.4, §7.2).
+        (host("u@a"), false),
+        (host("u:p@a"), false),
+        (host("a/b"), false),
+        (host("a?b"), false),
+        (host("a,b"), false),
+        (host("a b"), false),
+        (host("a%41"), false),
+        (host("a\\b"), false),
+        (host(""), false),
+        (host(":80"), false),
+        (host("a:"), false),
+        (host("a:x"), false),
+        (host("a:1:2"), false),
+        (host("a:123456"), false),
+        (host("[::1"), false),
+        (host("[]"), false),
+        (host("[a]b"), false),
+        (host("[::1]:8080"), true),
+        (host("A-b.c_d~1:80"), true),
+        // No authority, and no Host either (RFC 9110 §4.2.1).
+        ("GET https:///a HTTP/1.0\r\n\r\n".to_owned(), false),
+        ("GET http://a/ HTTP/1.0\r\n\r\n".to_owned(), false),
+        // CONNECT names host and port, Host the same, and nothing follows (RFC 9112 §3.2.3).
+        (connect("a:443", "Host: a:443\r\n"), true),
+        (connect("[::1]:443", "Host: [::1]:443\r\n"), true),
+        (connect("a:443", "Host: b:443\r\n"), false),
+        (
+            connect("a:443", "Host: a:443\r\nContent-Length: 1\r\n"),
+            false,
+        ),
+        (connect("a:443", "Host: a\r\n"), false),
+        (connect("a", "Host: a\r\n"), false),
+        (connect("[::1]", "Host: [::1]\r\n"), false),
+        (connect("/a", "Host: a\r\n"), false),
+        (connect("http://a/", "Host: a\r\n"), false),
+        // Pingora trims white space of Unicode, HAProxy does not (RFC 9110 §5.6.1, §7.6.1).
+        (line("Connection: \u{a0}close"), false),
+        (line("Connection: clo se"), false),
+        (line("Connection: close;x"), false),
+        (line("Connection: , close,"), true),
+        (line("Connection:"), true),
+        // HAProxy: 413.
+        (old("GET", 1), false),
+        (old("HEAD", 1), false),
+        (old("DELETE", 1), false),
+        (old("GET", 0), true),
+        (old("POST", 1), true),
+    ] {
+        assert_eq!(parse(&text).is_ok(), is_accepted, "{text:?}");
+    }
 }
 
 #[test]

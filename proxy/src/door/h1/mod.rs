@@ -151,7 +151,10 @@ impl Session<'_> {
                 let next = self.respond(&snapshot, &bytes, &hit, &noted).await;
                 self.done(next)
             }
-            Decision::Fetch(fetch) => self.fetch(snapshot, bytes, host, fetch, noted).await,
+            // Each in a box of its own: who waits for long shall not hold what the other needs.
+            Decision::Fetch(fetch) => {
+                Box::pin(self.fetch(snapshot, bytes, host, fetch, noted)).await
+            }
             Decision::Redirect { status, location } => {
                 let reply = Reply::redirect(status, &location, &self.asked(&bytes, &noted));
                 let next = self.reply(&bytes, &reply, &noted, None).await;
@@ -163,7 +166,7 @@ impl Session<'_> {
                 self.done(next)
             }
             Decision::Forward(forward) => {
-                self.hand_over(snapshot, bytes, host, forward, noted).await
+                Box::pin(self.hand_over(snapshot, bytes, host, forward, noted)).await
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use bytes::{BufMut, BytesMut};
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 use tokio::sync::mpsc;
 
 use super::{Next, Noted, Session, write};
@@ -131,7 +131,7 @@ impl Session<'_> {
         match fetched {
             Fetched::Own => {
                 let own = order.fetch.own.clone();
-                self.hand_over(snapshot, bytes, host, own, noted).await
+                Box::pin(self.hand_over(snapshot, bytes, host, own, noted)).await
             }
             Fetched::Failed(failure) => {
                 let mut reply = Reply::error(failure.status, &self.asked(&bytes, &noted));

@@ -175,9 +175,6 @@ impl Session<'_> {
             length,
         };
         if state.wire.unsent(stream) > 0 {
-            if self.unsent.is_empty() {
-                self.last_write = tokio::time::Instant::now();
-            }
             self.unsent.push(answer);
             return;
         }

@@ -71,8 +71,8 @@ struct Session<'a> {
     idle_until: Instant,
     /// Without requests it is not worth its memory from then on.
     quiet_from: Option<Instant>,
-    /// When it last wrote something.
-    last_write: Instant,
+    /// Since when the client takes nothing of what waits for it.
+    stalled_since: Option<Instant>,
     deadline: Deadline,
     place: Place<'a>,
 }
@@ -123,7 +123,7 @@ pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream) {
         is_busy: false,
         idle_until,
         quiet_from: None,
-        last_write: now,
+        stalled_since: None,
         deadline: Deadline::new(idle_until),
         place: Place::new(&hall.waiting),
     };
@@ -184,9 +184,7 @@ impl Session<'_> {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => state.wire.advance(written),
             }
-            if !self.unsent.is_empty() || state.has_waiting() {
-                self.last_write = Instant::now();
-            }
+            self.stalled_since = None;
         }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -290,7 +288,12 @@ impl Session<'_> {
             self.quiet_from = Some(now + QUIET);
         }
         let waits = is_stuck || !self.unsent.is_empty() || state.has_waiting();
-        let stalled_at = waits.then(|| self.last_write + STALLED);
+        if !waits {
+            self.stalled_since = None;
+        } else if self.stalled_since.is_none() {
+            self.stalled_since = Some(Instant::now());
+        }
+        let stalled_at = self.stalled_since.map(|since| since + STALLED);
         let idle_at = is_idle.then_some(self.idle_until);
         let leave_at = self.leaving.map(|since| since + LEAVING);
         let quiet_at = self.quiet_from.filter(|_| is_idle);
