@@ -9,6 +9,8 @@ mod hits;
 mod stored;
 mod write;
 
+pub use write::hit_head;
+
 use std::{
     future::poll_fn,
     pin::Pin,
