@@ -24,13 +24,13 @@ use tokio::{
 use crate::{
     admin,
     config::{self, model::Config},
-    door::{Hall, forward::Forwarder, waiting::Waiting},
+    door::{Hall, waiting::Waiting},
     fill::Filler,
     listen::{accept, handshake::Turns, socket, tls},
     observe::access_log::AccessLog,
     shared::{Current, Shared},
     snapshot::{BuildError, Snapshot},
-    upstream::health,
+    upstream::{Pool, health},
 };
 
 /// How often clients that have been quiet are forgotten and the store catches up with itself.
@@ -38,8 +38,6 @@ const TIDY: Duration = Duration::from_secs(1);
 
 /// How long the disk tier may take at the end for what was handed to it.
 const FINISH: Duration = Duration::from_secs(2);
-/// Idle connections to upstreams that a thread keeps for fetches.
-const POOL: usize = 128;
 
 /// The hand on the running edge: what signals and the admin endpoint can do.
 pub struct Control {
@@ -113,7 +111,7 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let control = Control {
         path: path.to_owned(),
         checks: Mutex::new(JoinSet::new()),
-        filler: Arc::new(Filler::new(&shared, started, POOL)),
+        filler: Arc::new(Filler::new(&shared, started, Arc::default())),
         current,
         shared,
         started,
@@ -238,17 +236,17 @@ impl Worker {
         };
         runtime.block_on(async {
             let snapshot = self.current.load_full();
+            let pool = Arc::<Pool>::default();
             let hall = Arc::new(Hall {
                 current: Arc::clone(&self.current),
                 shared: Arc::clone(&self.shared),
-                forwarder: Arc::new(Forwarder::new(&self.shared, self.started)),
-                pool: Arc::default(),
-                filler: Arc::new(Filler::new(&self.shared, self.started, POOL)),
+                pool: Arc::clone(&pool),
+                filler: Arc::new(Filler::new(&self.shared, self.started, Arc::clone(&pool))),
                 turns: Turns::default(),
                 waiting: Waiting::default(),
                 started: self.started,
             });
-            let (pool, started) = (Arc::clone(&hall.pool), self.started);
+            let started = self.started;
             let tidying = tokio::spawn(async move {
                 loop {
                     sleep(TIDY).await;
@@ -290,11 +288,13 @@ impl Control {
             tasks.spawn(admin::serve(Arc::clone(&control), socket));
         }
         let shared = Arc::clone(&control.shared);
+        let filler = Arc::clone(&control.filler);
         let started = control.started;
         tasks.spawn(async move {
             loop {
                 sleep(TIDY).await;
                 shared.tidy(started.elapsed());
+                filler.tidy();
             }
         });
         let mut reload = signal(SignalKind::hangup())?;

@@ -205,14 +205,15 @@ impl Head {
         Ok(())
     }
 
-    /// The lines of `cookie` become one, where the first was.
+    /// The lines of `cookie` become one, where the first was. Empty ones add nothing, since a value does not end
+    /// with a blank.
     fn join_cookies(&mut self) {
         let at = self.octets.len();
         self.octets.extend_from_slice(b"cookie");
         let name_len = self.octets.len() - at;
         for place in 0..self.lines.len() {
             let line = self.lines[place];
-            if line.is_cookie {
+            if line.is_cookie && line.value_len > 0 {
                 if self.octets.len() > at + name_len {
                     self.octets.extend_from_slice(b"; ");
                 }

@@ -1,15 +1,13 @@
 //! Doors turn bytes into a [`RequestView`](crate::edge::RequestView) and a
 //! [`Decision`](crate::edge::Decision) into bytes.
 //!
-//! `h1` and `h2` answer hits, redirects and refusals themselves. What needs a shop in person goes from `h1`
-//! to [`crate::forward`], and from `h2` to `forward` here, which is Pingora's proxy with our phases.
+//! `h1` and `h2` answer hits, redirects and refusals themselves. What needs a shop in person goes to
+//! [`crate::forward`], of which they are the visitor's side.
 
 mod deadline;
 mod fetched;
-pub mod forward;
 pub mod h1;
 pub mod h2;
-mod lent;
 mod outgoing;
 pub mod waiting;
 
@@ -32,7 +30,6 @@ use crate::{
     shared::{Current, Shared},
     upstream::Pool,
 };
-use forward::Forwarder;
 use waiting::Waiting;
 
 /// What every door on a thread works with.
@@ -41,8 +38,6 @@ pub struct Hall {
     pub current: Current,
     /// State of the process.
     pub shared: Arc<Shared>,
-    /// The way to the upstreams; one per thread, so that pooled connections stay on their runtime.
-    pub forwarder: Arc<Forwarder>,
     /// Idle connections to the upstreams; one per thread, so that they stay on their runtime.
     pub pool: Arc<Pool>,
     /// Fetches for the store; one per thread, for the same reason.

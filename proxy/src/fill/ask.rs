@@ -7,39 +7,35 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    StatusCode,
+    HeaderName, HeaderValue, StatusCode,
     header::{
         CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE,
         LAST_MODIFIED, RANGE, SET_COOKIE, VARY,
     },
 };
-use pingora::{
-    Error, ErrorSource, ErrorType, Result,
-    http::{RequestHeader, ResponseHeader},
-    protocols::http::client::HttpSession,
-    upstreams::peer::HttpPeer,
-};
-use tokio::time::timeout;
-
 use http_caching::CacheControl;
+use http1_wire::response::Head;
+use pingora_http::{RequestHeader, ResponseHeader};
+use tokio::time::timeout;
 
 use super::{Filler, fetch::Task, flight::Asked, part, request};
 use crate::{
-    door::forward::response,
-    respond::failure::Failure,
-    upstream::{Asked as AtWork, Upstream},
+    cache::head::put_field,
+    respond::{failure::Failure, fault::Fault},
+    upstream::{
+        Asked as AtWork, Upstream,
+        connection::Connection,
+        http1::{Exchange, MAX_INTERIM},
+    },
 };
 
 /// What is read of an answer that nobody wants, so that the connection can be used again.
 const DRAINED: u64 = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
-/// Interim answers to one request.
-const MAX_INTERIM: usize = 16;
 
 /// A server that answers.
 pub(super) struct Answer {
-    session: HttpSession,
-    peer: HttpPeer,
+    exchange: Exchange,
     pub(super) header: ResponseHeader,
     /// Content that was read already.
     ahead: Bytes,
@@ -73,16 +69,12 @@ impl Task {
             let name = upstream.servers[index].name.clone();
             asked.server = Some((name, now.saturating_sub(tick)));
             self.flight.set_asked(asked.clone());
-            let (error, stage) = match result {
+            let (fault, stage) = match result {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            let timed_out = matches!(
-                error.etype(),
-                ErrorType::ReadTimedout | ErrorType::WriteTimedout
-            );
             // A pooled connection that the server closed at the moment of reuse is nobody's fault.
-            let pool_race = stage == Step::Reused && !timed_out;
+            let pool_race = stage == Step::Reused && !fault.timed_out;
             if stage == Step::Connect {
                 upstream.servers[index].state.refused(now);
             }
@@ -92,11 +84,11 @@ impl Task {
             // A server that has just died closes all its pooled connections: ask another.
             tried.push(index);
             let free = stage == Step::Connect || pool_race;
-            let again = (stage == Step::Connect || !timed_out)
+            let again = (stage == Step::Connect || !fault.timed_out)
                 && asked.attempts <= upstream.retry.attempts
                 && (free || upstream.budget.take());
             if !again {
-                return Err(Failure::of(&error));
+                return Err(fault.failure);
             }
             let retries = &self.shared().metrics.retries;
             retries.with_label_values(&[&upstream.name]).inc();
@@ -155,65 +147,80 @@ impl Task {
         index: usize,
         at_work: AtWork,
         request: &RequestHeader,
-    ) -> std::result::Result<Answer, (Box<Error>, Step)> {
+    ) -> Result<Answer, (Fault, Step)> {
         let upstream = self.upstream();
         let timeouts = &upstream.timeouts;
-        let mut peer = HttpPeer::new(upstream.servers[index].address, false, String::new());
-        peer.options.connection_timeout = Some(timeouts.connect);
-        peer.options.total_connection_timeout = Some(timeouts.connect);
-        peer.options.idle_timeout = Some(timeouts.idle);
-        let by_server = |mut error: Box<Error>| {
-            error.esource = ErrorSource::Upstream;
-            error
-        };
-        let (mut session, reused) = self
-            .filler
-            .connector
-            .get_http_session(&peer)
-            .await
-            .map_err(|error| (by_server(error), Step::Connect))?;
-        let step = if reused { Step::Reused } else { Step::Exchange };
-        session.set_read_timeout(Some(timeouts.response));
-        session.set_write_timeout(Some(timeouts.response));
-        let sent_at = SystemTime::now();
-        let exchange = async {
-            session
-                .write_request_header(Box::new(request.clone()))
-                .await?;
-            session.finish_request_body().await?;
-            for _ in 0..MAX_INTERIM {
-                session.read_response_header().await?;
-                let Some(header) = session.response_header() else {
-                    break;
-                };
-                if !header.status.is_informational() {
-                    let header = header.clone();
-                    response::check(&header, false)?;
-                    return Ok(header);
-                }
-                if header.status == StatusCode::SWITCHING_PROTOCOLS {
-                    response::check(header, false)?;
-                }
-                self.flight.add_interim(header.clone());
+        let address = upstream.servers[index].address;
+        let pool = &self.filler.pool;
+        let (connection, step) = match pool.take(address, at_work.since) {
+            Some(connection) => (connection, Step::Reused),
+            None => {
+                let opened = Connection::open(address, timeouts.connect).await;
+                let connection = opened.map_err(|why| (Fault::connecting(&why), Step::Connect))?;
+                (connection, Step::Exchange)
             }
-            Error::e_explain(ErrorType::InvalidHTTPHeader, "no final answer")
         };
-        match exchange.await {
+        let mut buffers = pool.buffers();
+        write_head(&mut buffers.request, request);
+        let mut exchange = Exchange::new(connection, buffers, timeouts.response);
+        let sent_at = SystemTime::now();
+        match self.answer_to(&mut exchange).await {
             Ok(header) => Ok(Answer {
-                session,
-                peer,
+                exchange,
                 header,
                 ahead: Bytes::new(),
                 at_work,
                 sent_at,
                 upstream: Arc::clone(upstream),
             }),
-            Err(error) => {
-                session.shutdown().await;
-                Err((by_server(error), step))
-            }
+            Err(fault) => Err((fault, step)),
         }
     }
+
+    /// Sends a request, and reads heads up to that of the answer.
+    async fn answer_to(&self, exchange: &mut Exchange) -> Result<ResponseHeader, Fault> {
+        const UNASKED: Fault = Fault::bad_answer("another protocol that nobody asked for");
+        exchange.send().await?;
+        for _ in 0..MAX_INTERIM {
+            let (interim, header) = exchange
+                .head(|head, bytes| (head.is_interim(), read_head(head, bytes)))
+                .await?;
+            let header = header.ok_or(Fault::bad_answer("a head that cannot be kept"))?;
+            if header.status == StatusCode::SWITCHING_PROTOCOLS {
+                return Err(UNASKED);
+            }
+            if !interim {
+                return Ok(header);
+            }
+            self.flight.add_interim(header);
+        }
+        Err(Fault::bad_answer("no final answer"))
+    }
+}
+
+/// Appends a request's head as it goes over the wire.
+fn write_head(out: &mut Vec<u8>, request: &RequestHeader) {
+    out.extend_from_slice(request.method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(request.raw_path());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    for (name, value) in &request.headers {
+        put_field(out, name.as_str(), value.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A head that outlasts its bytes. A length that does not say where the content ends is left out.
+fn read_head(head: &Head, bytes: &[u8]) -> Option<ResponseHeader> {
+    let mut header = ResponseHeader::build_no_case(head.status, Some(24)).ok()?;
+    for (name, value) in head.fields(bytes).lines() {
+        let name = HeaderName::from_bytes(name).ok()?;
+        if name != CONTENT_LENGTH || head.length.is_some() {
+            let value = HeaderValue::from_bytes(value).ok()?;
+            header.append_header(name, value).ok()?;
+        }
+    }
+    Some(header)
 }
 
 /// How far an exchange had come when it failed.
@@ -242,9 +249,9 @@ impl Answer {
     }
 
     /// The next piece of content.
-    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>> {
+    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, Fault> {
         match std::mem::take(&mut self.ahead) {
-            ahead if ahead.is_empty() => self.session.read_response_body().await,
+            ahead if ahead.is_empty() => self.exchange.piece().await,
             ahead => Ok(Some(ahead)),
         }
     }
@@ -255,44 +262,38 @@ impl Answer {
     }
 
     /// The exchange is complete: the connection is for the next one.
-    pub(super) async fn release(self, filler: &Filler) {
-        let idle = self.upstream.timeouts.idle;
-        filler
-            .connector
-            .release_http_session(self.session, &self.peer, Some(idle))
-            .await;
+    pub(super) fn release(self, filler: &Filler) {
+        let address = self.upstream.servers[self.at_work.index].address;
+        let (connection, buffers) = self.exchange.end();
+        filler.pool.give_back(buffers);
+        if let Some(connection) = connection {
+            let until = filler.tick() + self.upstream.timeouts.idle;
+            filler.pool.put(address, connection, until);
+        }
     }
 
     /// The exchange broke while content arrived.
-    pub(super) async fn broke(mut self, filler: &Filler, error: &Error) {
+    pub(super) fn broke(self, filler: &Filler, fault: &Fault) {
         self.upstream.failed(self.at_work.index, filler.tick());
-        tracing::warn!(%error, server = self.upstream.servers[self.at_work.index].name, "answer broke off");
-        self.session.shutdown().await;
+        tracing::warn!(
+            error = fault.detail,
+            server = self.upstream.servers[self.at_work.index].name,
+            "answer broke off"
+        );
     }
 
     /// Nobody wants the content. What is little is read, so that the connection can be used again.
     pub(super) async fn discard(mut self, filler: &Filler) {
         let little = content_length(&self.header).is_some_and(|length| length <= DRAINED);
-        let mut left = if little { DRAINED } else { 0 };
-        let drained = timeout(DRAIN_TIME, async {
-            while left > 0 {
-                match self.session.read_response_body().await {
-                    Ok(Some(piece)) => left = left.saturating_sub(piece.len() as u64),
-                    Ok(None) => return true,
-                    Err(_) => return false,
-                }
-            }
-            self.session.response_done()
-        });
-        if let Ok(true) = drained.await {
-            self.release(filler).await;
-        } else {
-            self.session.shutdown().await;
+        if little && !self.exchange.is_done() {
+            let drain = async { while let Ok(Some(_)) = self.exchange.piece().await {} };
+            let _ = timeout(DRAIN_TIME, drain).await;
         }
+        self.release(filler);
     }
 }
 
-/// `Content-Length`; Pingora has refused contradictory ones.
+/// `Content-Length`; contradictory ones were refused.
 pub(super) fn content_length(header: &ResponseHeader) -> Option<u64> {
     if header.status == StatusCode::NO_CONTENT {
         return Some(0);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use object_files::Writer;
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 
 use super::{ask::Answer, fetch::Task, flight::Broken, part};
 use crate::{
@@ -96,11 +96,11 @@ pub(super) async fn pass(task: &Task, mut answer: Answer) {
             }
             Ok(None) => {
                 task.flight.end(Ok(()));
-                return answer.release(filler).await;
+                return answer.release(filler);
             }
             Err(error) => {
                 task.flight.end(Err(Broken));
-                return answer.broke(filler, &error).await;
+                return answer.broke(filler, &error);
             }
         }
     }
@@ -124,7 +124,7 @@ pub(super) async fn collect(task: &Task, mut answer: Answer, length: u64) -> Opt
             Ok(None) if arrived == length => break,
             Ok(None) => {
                 task.flight.end(Err(Broken));
-                answer.release(filler).await;
+                answer.release(filler);
                 return None;
             }
             Ok(Some(_)) => {
@@ -134,13 +134,13 @@ pub(super) async fn collect(task: &Task, mut answer: Answer, length: u64) -> Opt
             }
             Err(error) => {
                 task.flight.end(Err(Broken));
-                answer.broke(filler, &error).await;
+                answer.broke(filler, &error);
                 return None;
             }
         }
     }
     task.flight.end(Ok(()));
-    answer.release(filler).await;
+    answer.release(filler);
     Some(Bytes::from(task.flight.pieces().concat()))
 }
 
@@ -172,9 +172,7 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
             Ok(None) => break,
             Err(error) => match resume(task, &answer, &keep, arrived, &mut resumed).await {
                 Some(again) => {
-                    std::mem::replace(&mut answer, again)
-                        .broke(filler, &error)
-                        .await;
+                    std::mem::replace(&mut answer, again).broke(filler, &error);
                     continue;
                 }
                 None => {
@@ -182,7 +180,7 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
                     if let Keep::Memory = keep {
                         part::keep_beginning(task, &plan, arrived);
                     }
-                    return answer.broke(filler, &error).await;
+                    return answer.broke(filler, &error);
                 }
             },
         };
@@ -238,7 +236,7 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
         task.flight.end(Err(Broken));
         return answer.discard(filler).await;
     }
-    answer.release(filler).await;
+    answer.release(filler);
     let keep = match keep {
         keep if !is_overtaken(task, &plan, sent_at) => keep,
         Keep::File(spool) => {
@@ -257,7 +255,7 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
 /// Whether others, who would not wait any longer, have been answered with something newer meanwhile.
 fn is_overtaken(task: &Task, plan: &Plan, sent_at: SystemTime) -> bool {
     let shared = task.filler.shared();
-    let newer = |there: Arc<Stored>| millis(there.response_time()) >= millis(sent_at);
+    let newer = |there: Stored| millis(there.response_time()) >= millis(sent_at);
     !shared.flights.is_current(&task.flight) && shared.store.get(&plan.key).is_some_and(newer)
 }
 
@@ -308,8 +306,7 @@ fn store(task: &Task, plan: Plan, arrived: u64) {
     let header = with_length(&plan, arrived);
     let pieces = task.flight.pieces();
     let stored = Stored::new(&plan.key, &header, Some(&pieces), arrived, plan.judged);
-    let stored = Arc::new(stored);
-    shared.store.put(Arc::clone(&stored));
+    shared.store.put(stored.clone());
     shared.store.parts.remove(&plan.key);
     task.flight.end(Ok(()));
     if let Some(variation) = &plan.variation {
@@ -380,9 +377,9 @@ async fn finish(task: &Task, spool: Box<Spool>, plan: Plan, arrived: u64) {
     };
     let shared = Arc::clone(task.filler.shared());
     let header = with_length(&plan, arrived);
-    let stored = Arc::new(Stored::new(&plan.key, &header, None, arrived, plan.judged));
+    let stored = Stored::new(&plan.key, &header, None, arrived, plan.judged);
     let done = tokio::task::spawn_blocking({
-        let (shared, stored) = (Arc::clone(&shared), Arc::clone(&stored));
+        let (shared, stored) = (Arc::clone(&shared), stored.clone());
         move || {
             let Some(disk) = &shared.disk else {
                 return false;
@@ -391,7 +388,7 @@ async fn finish(task: &Task, spool: Box<Spool>, plan: Plan, arrived: u64) {
         }
     });
     if let Ok(true) = done.await {
-        shared.store.put(Arc::clone(&stored));
+        shared.store.put(stored.clone());
         shared.keep_variation(plan.variation.filter(|_| plan.learned));
     }
     task.flight.end(Ok(()));

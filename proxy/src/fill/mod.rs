@@ -27,7 +27,7 @@ use std::{
 
 use http::header::RANGE;
 use http_caching::{CacheControl, Reuse};
-use pingora::{connectors::http::Connector, http::ResponseHeader};
+use pingora_http::ResponseHeader;
 use tokio::{
     sync::mpsc,
     time::{Instant as Deadline, timeout_at},
@@ -38,6 +38,7 @@ use crate::{
     edge::{Answer, decide::answer},
     respond::failure::Failure,
     shared::Shared,
+    upstream::Pool,
 };
 use flight::{Asked, Flight, Reader, Stage};
 use part::Wanted;
@@ -50,26 +51,29 @@ const MOST: usize = 4 * 1024;
 /// Fetches that a request waits for in vain before it goes by itself.
 const PATIENCE: u32 = 2;
 
-/// Fetches for the store; one per thread, with connections of its own.
+/// Fetches for the store; one per thread.
 pub struct Filler {
     shared: Arc<Shared>,
-    connector: Connector,
+    pool: Arc<Pool>,
     started: Instant,
     /// Fetches that have begun and not ended.
     running: AtomicUsize,
 }
 
 impl Filler {
-    /// A filler without connections yet.
-    pub fn new(shared: &Arc<Shared>, started: Instant, pool: usize) -> Self {
-        let mut options = pingora::connectors::ConnectorOptions::new(pool);
-        options.offload_threadpool = None;
+    /// A filler over a thread's connections.
+    pub fn new(shared: &Arc<Shared>, started: Instant, pool: Arc<Pool>) -> Self {
         Self {
             shared: Arc::clone(shared),
-            connector: Connector::new(Some(options)),
+            pool,
             started,
             running: AtomicUsize::new(0),
         }
+    }
+
+    /// Closes idle connections that are past their time.
+    pub fn tidy(&self) {
+        self.pool.tidy(self.tick());
     }
 
     /// Answers a request. Interim answers go to `interim` as they come.
@@ -174,7 +178,7 @@ impl Filler {
                 Some(Stage::Solo(_) | Stage::Refused) => break,
                 Some(Stage::Stored(stored, confirmed)) => {
                     if flight.seq < seq
-                        && store.purges.standing(&stored.stamp, full) != Standing::Untouched
+                        && store.purges.standing(stored.stamp(), full) != Standing::Untouched
                     {
                         self.shared.flights.retire(&flight);
                         continue;

@@ -172,7 +172,6 @@ mod tests {
             ("x-secret", true),
             ("X-OTHER", true),
             ("x-third", false),
-            ("", false),
             ("Vary", false),
             ("Cache-Control", false),
         ] {

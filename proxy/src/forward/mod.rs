@@ -5,7 +5,6 @@
 //! goes along in either direction, and a door's side of it is a [`Visitor`].
 
 mod answer;
-mod fault;
 mod invalidate;
 mod relay;
 mod request;
@@ -32,11 +31,11 @@ use crate::{
     respond::{
         Reply,
         failure::Side,
+        fault::Fault,
         reply::{Asked, wants_json},
     },
     upstream::{Upstream, buffer::Buffers, connection::Connection},
 };
-use fault::Fault;
 use relay::Progress;
 use upload::Content;
 
@@ -97,7 +96,8 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     let mut content = Content::new(request.forward.route.max_body);
     let mut buffers = hall.pool.buffers();
     let fault = loop {
-        buffers.request.clear();
+        // A server that failed may have left a part of an answer.
+        buffers.clear();
         if let Err(why) = request::compose(&mut buffers.request, request) {
             break Some(Fault::refused(why));
         }

@@ -2,34 +2,30 @@
 
 use std::{
     future::poll_fn,
-    ops::Range,
     task::{Context, Poll, ready},
 };
 
 use http1_wire::{
     Body, HeadScanner,
-    chunked::ChunkScanner,
-    response::{Framing, Head, MAX_HEAD},
+    response::{Framing, Head},
 };
 use tokio::time::Instant;
 
 use super::{
     Request, TUNNEL_IDLE,
     answer::AnswerHead,
-    fault::Fault,
     upload::{Content, Manner, Upload, Waits},
     visitor::Visitor,
 };
 use crate::{
     door::STALLED,
+    respond::fault::Fault,
     upstream::{
         buffer::{Buffer, Buffers},
         connection::Connection,
+        http1::{self, Left, MAX_INTERIM, Run},
     },
 };
-
-/// Interim answers to one request.
-const MAX_INTERIM: usize = 16;
 
 /// What has come of an exchange so far; outlives the relay.
 #[derive(Default)]
@@ -48,13 +44,6 @@ enum Stage {
     Content(Left),
     /// All is here; the visitor has yet to take the rest.
     Finish,
-}
-
-/// What is still to come of the content.
-enum Left {
-    Length(u64),
-    Chunked(ChunkScanner),
-    UntilClose,
 }
 
 /// Relays an exchange to its end. `answered` is called with the head of the answer before the visitor gets
@@ -84,8 +73,7 @@ pub(super) async fn relay(
         progress,
         answered,
         stage: Stage::Head(HeadScanner::default()),
-        run: 0..0,
-        used: 0,
+        run: Run::default(),
         interim: 0,
         tunnel: false,
         half_closed: false,
@@ -125,10 +113,8 @@ struct Relay<'a, V, F> {
     progress: &'a mut Progress,
     answered: F,
     stage: Stage,
-    /// Content in the buffer that the visitor has not taken yet, from the buffer's beginning.
-    run: Range<usize>,
-    /// What of the buffer that run and its framing are.
-    used: usize,
+    /// Content in the buffer that the visitor has not taken yet.
+    run: Run,
     interim: usize,
     /// Bytes of another protocol go both ways.
     tunnel: bool,
@@ -185,7 +171,7 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
                 Poll::Pending => {
                     // What is here does not wait for what is to come.
                     return match self.visitor.poll_flush(cx) {
-                        Poll::Ready(Ok(())) if self.run.is_empty() => {
+                        Poll::Ready(Ok(())) if self.run.content.is_empty() => {
                             Ok(Step::Waits(DownWaits::Server))
                         }
                         Poll::Ready(Ok(())) | Poll::Pending => Ok(Step::Waits(DownWaits::Visitor)),
@@ -201,59 +187,45 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         let Stage::Head(scanner) = &mut self.stage else {
             return Ok(Poll::Ready(Stage::Finish));
         };
-        let bad = |refusal: http1_wire::Refusal| Fault::bad_answer(refusal.reason);
-        loop {
-            if let Some(length) = scanner.scan(self.buffer.filled()).map_err(bad)? {
-                if length > MAX_HEAD {
-                    return Err(Fault::bad_answer("head too large"));
-                }
-                let bytes = &self.buffer.filled()[..length];
-                let to_head = self.request.method == http::Method::HEAD;
-                self.head.parse(bytes, to_head).map_err(bad)?;
-                let answer = AnswerHead::new(self.head, bytes, self.request);
-                if self.head.is_interim() {
-                    self.interim += 1;
-                    if self.interim > MAX_INTERIM {
-                        return Err(Fault::bad_answer("no final answer"));
-                    }
-                    self.visitor.interim(&answer);
-                    self.buffer.consume(length);
-                    return Ok(Poll::Ready(Stage::Head(HeadScanner::default())));
-                }
-                if self.head.status == 101 {
-                    if !self.request.upgrade {
-                        let why = "another protocol that nobody asked for";
-                        return Err(Fault::bad_answer(why));
-                    }
-                    self.tunnel = true;
-                    self.upload.reopen();
-                    self.content.reopen();
-                }
-                self.content.forget();
-                (self.answered)(&answer);
-                self.progress.status = self.head.status;
-                self.visitor.start(&answer, answer.announced());
-                self.buffer.consume(length);
-                return Ok(Poll::Ready(match self.head.framing {
-                    Framing::None if self.tunnel => Stage::Content(Left::UntilClose),
-                    Framing::None | Framing::Length(0) => Stage::Finish,
-                    Framing::Length(length) => Stage::Content(Left::Length(length)),
-                    Framing::Chunked => Stage::Content(Left::Chunked(ChunkScanner::default())),
-                    Framing::UntilClose => Stage::Content(Left::UntilClose),
-                }));
+        let polled = http1::poll_head(cx, self.connection, self.buffer, scanner, moved);
+        self.progress.heard |= *moved;
+        let Poll::Ready(length) = polled else {
+            return Ok(Poll::Pending);
+        };
+        let length = length?;
+        let bytes = &self.buffer.filled()[..length];
+        let to_head = self.request.method == http::Method::HEAD;
+        self.head
+            .parse(bytes, to_head)
+            .map_err(|refusal| Fault::bad_answer(refusal.reason))?;
+        let answer = AnswerHead::new(self.head, bytes, self.request);
+        if self.head.is_interim() {
+            self.interim += 1;
+            if self.interim > MAX_INTERIM {
+                return Err(Fault::bad_answer("no final answer"));
             }
-            if self.buffer.filled().len() > MAX_HEAD {
-                return Err(Fault::bad_answer("head too large"));
-            }
-            match self.connection.poll_read(cx, self.buffer) {
-                Poll::Ready(Ok(0) | Err(_)) => return Err(Fault::CLOSED),
-                Poll::Ready(Ok(_)) => {
-                    self.progress.heard = true;
-                    *moved = true;
-                }
-                Poll::Pending => return Ok(Poll::Pending),
-            }
+            self.visitor.interim(&answer);
+            self.buffer.consume(length);
+            return Ok(Poll::Ready(Stage::Head(HeadScanner::default())));
         }
+        if self.head.status == 101 {
+            if !self.request.upgrade {
+                return Err(Fault::bad_answer("another protocol that nobody asked for"));
+            }
+            self.tunnel = true;
+            self.upload.reopen();
+            self.content.reopen();
+        }
+        self.content.forget();
+        (self.answered)(&answer);
+        self.progress.status = self.head.status;
+        self.visitor.start(&answer, answer.announced());
+        self.buffer.consume(length);
+        let left = match self.head.framing {
+            Framing::None if self.tunnel => Left::UntilClose,
+            framing => Left::of(framing),
+        };
+        Ok(Poll::Ready(Stage::Content(left)))
     }
 
     /// Passes content on. Nothing is read from the server while the visitor has not taken what is here.
@@ -262,16 +234,12 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             return Ok(Poll::Ready(Stage::Finish));
         };
         loop {
-            let last = match left {
-                Left::Length(left) => *left == 0,
-                Left::Chunked(scanner) => scanner.is_done(),
-                Left::UntilClose => false,
-            };
-            while !self.run.is_empty() {
-                let piece = &self.buffer.filled()[self.run.clone()];
+            let last = left.is_done();
+            while !self.run.content.is_empty() {
+                let piece = &self.buffer.filled()[self.run.content.clone()];
                 match self.visitor.poll_send(cx, piece, last) {
                     Poll::Ready(Ok(taken)) => {
-                        self.run.start += taken;
+                        self.run.content.start += taken;
                         self.progress.delivered += taken as u64;
                         *moved = true;
                     }
@@ -279,8 +247,8 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
                     Poll::Pending => return Ok(Poll::Pending),
                 }
             }
-            self.buffer.consume(self.used);
-            (self.used, self.run) = (0, 0..0);
+            self.buffer.consume(self.run.used);
+            self.run = Run::default();
             if last {
                 return Ok(Poll::Ready(Stage::Finish));
             }
@@ -294,21 +262,7 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
                     Poll::Pending => return Ok(Poll::Pending),
                 }
             }
-            let here = self.buffer.filled().len();
-            match left {
-                Left::Length(left) => {
-                    let own = here.min(usize::try_from(*left).unwrap_or(usize::MAX));
-                    *left -= own as u64;
-                    (self.run, self.used) = (0..own, own);
-                }
-                Left::Chunked(scanner) => {
-                    let decoded = scanner
-                        .decode(self.buffer.filled_mut())
-                        .map_err(|why| Fault::bad_answer(why.0))?;
-                    (self.run, self.used) = (decoded.content, decoded.used);
-                }
-                Left::UntilClose => (self.run, self.used) = (0..here, here),
-            }
+            self.run = left.take(self.buffer.filled_mut())?;
         }
     }
 

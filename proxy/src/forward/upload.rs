@@ -7,8 +7,8 @@ use std::{
 
 use bytes::{Buf, Bytes};
 
-use super::{fault::Fault, visitor::Visitor};
-use crate::upstream::connection::Connection;
+use super::visitor::Visitor;
+use crate::{respond::fault::Fault, upstream::connection::Connection};
 
 /// Content up to this size is kept, so that it can be sent once more.
 const KEPT: usize = 64 * 1024;

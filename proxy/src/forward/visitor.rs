@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use super::answer::AnswerHead;
-use crate::respond::Reply;
+use crate::respond::{Reply, fault::Fault};
 
 /// Why the request's content does not come to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,15 @@ pub enum UploadError {
     Gone,
     /// The framing is broken.
     Malformed,
+}
+
+impl From<UploadError> for Fault {
+    fn from(why: UploadError) -> Self {
+        match why {
+            UploadError::Gone => Self::GONE,
+            UploadError::Malformed => Self::MALFORMED,
+        }
+    }
 }
 
 /// What the head of an answer lets expect.

@@ -1,6 +1,7 @@
 //! What Dhal says in its own name: error pages, redirects, and the fields it adds to others' answers.
 
 pub mod failure;
+pub mod fault;
 pub mod fields;
 pub mod reply;
 

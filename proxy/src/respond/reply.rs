@@ -9,7 +9,6 @@ use http::{
     },
 };
 use http_caching::Fields;
-use pingora::http::ResponseHeader;
 
 use super::fields::{self, X_REQUEST_ID};
 use crate::{
@@ -133,16 +132,6 @@ impl Reply {
         }
         out.freeze()
     }
-
-    /// As Pingora's header.
-    pub fn to_header(&self) -> Option<Box<ResponseHeader>> {
-        let mut header = ResponseHeader::build(self.status, Some(self.fields.len() + 1)).ok()?;
-        for (name, value) in &self.fields {
-            header.append_header(name.clone(), value.clone()).ok()?;
-        }
-        header.insert_header(CONTENT_LENGTH, self.body.len()).ok()?;
-        Some(Box::new(header))
-    }
 }
 
 /// A sentence that a visitor understands, the same for every cause of a status.
@@ -231,8 +220,5 @@ mod tests {
             "{text}"
         );
         assert!(reply.to_http1(true, false).ends_with(b"\r\n\r\n"));
-        let header = reply.to_header().expect("valid");
-        assert_eq!(header.status.as_u16(), 429);
-        assert_eq!(header.headers[X_REQUEST_ID], "abc");
     }
 }

@@ -52,11 +52,15 @@ impl Chooser {
                     && server.state.refused_lately(choice.tick) == refused
                     && !choice.tried.contains(&i)
             };
-            let tier: Vec<usize> = (0..choice.servers.len()).filter(candidates).collect();
-            match tier.as_slice() {
-                [] => {}
-                [only] => return Some(*only),
-                several => return self.among(several, choice),
+            let mut tier = (0..choice.servers.len()).filter(candidates);
+            // Mostly there is one, or none.
+            match (tier.next(), tier.next()) {
+                (None, _) => {}
+                (Some(only), None) => return Some(only),
+                (Some(first), Some(second)) => {
+                    let several: Vec<usize> = [first, second].into_iter().chain(tier).collect();
+                    return self.among(&several, choice);
+                }
             }
         }
         None

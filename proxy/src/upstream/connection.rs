@@ -17,6 +17,8 @@ use tokio::{
 
 use super::buffer::Buffer;
 
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A connection to a server that speaks HTTP/1.1. What carries the bytes is known only here.
 pub struct Connection {
     stream: TcpStream,
@@ -86,8 +88,9 @@ pub struct Deadline {
 
 impl Deadline {
     fn new() -> Self {
+        // Further away than any limit, so that the first one sets it.
         Self {
-            timer: Box::pin(sleep_until(Instant::now())),
+            timer: Box::pin(sleep_until(Instant::now() + FAR)),
         }
     }
 

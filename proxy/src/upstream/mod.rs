@@ -5,6 +5,7 @@ pub mod buffer;
 pub mod choose;
 pub mod connection;
 pub mod health;
+pub mod http1;
 pub mod pool;
 pub mod state;
 

@@ -11,8 +11,9 @@ use crate::{
     head::Verdict,
 };
 
-/// Frames of a header block: clients fill each frame before they begin another, so more are a flood.
-const MAX_FRAMES: usize = 16;
+/// Frames of a header block beyond those that full ones would need: clients fill each frame before they begin
+/// another, so more are a flood.
+const MORE_FRAMES: usize = 8;
 
 impl Connection {
     pub(super) fn headers(&mut self, frame: FrameHead, payload: &[u8], head: &mut Head) -> Stepped {
@@ -60,7 +61,9 @@ impl Connection {
         let max = self.config.max_head.saturating_mul(2).saturating_add(MAX_PAYLOAD);
         let Some(fragments) = &mut self.fragments else { return Ok(Step::Again) };
         fragments.frames += 1;
-        if fragments.frames > MAX_FRAMES || fragments.block.len() + payload.len() > max {
+        if fragments.frames > MORE_FRAMES + max / MAX_PAYLOAD
+            || fragments.block.len() + payload.len() > max
+        {
             return Err(Fault::calm("a header block without end"));
         }
         fragments.block.extend_from_slice(payload);

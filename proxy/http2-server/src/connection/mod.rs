@@ -259,7 +259,8 @@ impl Connection {
     }
 
     /// Leaves in peace (RFC 9113 §6.8): announces it, takes what is on its way, then refuses new streams
-    /// and finishes those that run. A second call does not wait for what is on its way.
+    /// and finishes those that run. What is on its way ends with the client's answer, or with the first call of
+    /// [`next`](Self::next), which needs no input, that is a second later; or with a second call of this.
     pub fn go_away(&mut self, now: Duration) {
         self.now = self.now.max(now);
         if self.fault.is_some() {

@@ -59,6 +59,23 @@ impl Connection {
         self.streams.by_id(stream.0).map_or(0, |stream| stream.unsent)
     }
 
+    /// Whether the end of a response has been made into a frame, and nothing of it waits any more; also of a stream
+    /// that is gone.
+    pub fn is_sent(&self, stream: StreamId) -> bool {
+        self.streams.by_id(stream.0).is_none_or(|stream| stream.has_sent_all)
+    }
+
+    /// Octets of content that the windows of a stream and of the connection let through now.
+    pub fn window(&self, stream: StreamId) -> usize {
+        let window = self.streams.by_id(stream.0).map_or(0, |stream| stream.send_window);
+        usize::try_from(window.min(self.send_window)).unwrap_or(0)
+    }
+
+    /// Octets that are made into frames, and not written.
+    pub fn unwritten(&self) -> usize {
+        self.output.len()
+    }
+
     /// Ends a stream at once, in both directions. What was queued on it is dropped.
     pub fn reset(&mut self, stream: StreamId, code: ErrorCode) {
         let Some(slot) = self.streams.find(stream.0) else { return };
@@ -138,7 +155,7 @@ impl Connection {
     /// Gives a stream a place among those that have something to write, if it may.
     pub(super) fn schedule(&mut self, slot: u32) {
         let stream = self.streams.at(slot);
-        if stream.is_scheduled {
+        if stream.is_scheduled || stream.has_sent_all {
             return;
         }
         let queue = match stream.queue.front() {

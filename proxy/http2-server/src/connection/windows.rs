@@ -11,7 +11,7 @@ use crate::{
 
 impl Connection {
     /// The caller has done with so many octets of content: the windows open again. They do so by halves,
-    /// so that not every piece becomes a frame.
+    /// so that not every piece becomes a frame. What a stream that is gone has left unreleased is released by itself.
     pub fn release(&mut self, stream: StreamId, octets: usize) {
         let Some(slot) = self.streams.find(stream.0) else { return };
         let stream = self.streams.at(slot);

@@ -160,6 +160,8 @@ fn check_order(frames: &[Frame]) -> Result<(), TestCaseError> {
 }
 
 #[test]
-fn events_are_small() {
+fn events_are_small_and_connections_move_between_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<http2_server::Connection>();
     assert!(size_of::<Event>() <= 112, "{}", size_of::<Event>());
 }

@@ -168,3 +168,16 @@ fn a_smaller_table_of_the_peer_is_acknowledged_in_the_next_block() {
     let frames = peer.frames();
     assert_eq!((&frames[0].payload[..], &frames[1].payload[..]), (&b"\x20\x88"[..], &b"\x88"[..]));
 }
+
+#[test]
+fn an_end_is_sent_once() {
+    let mut peer = Peer::new();
+    peer.events(&post(1));
+    peer.connection.send_head(StreamId(1), b"\x88", false);
+    peer.connection.send_content(StreamId(1), Bytes::new(), true);
+    assert_eq!(peer.frames().len(), 2);
+    // The client has not ended its side, and what it does to the windows wakes nothing.
+    peer.events(&settings(&[(4, 100)]));
+    peer.events(&window_update(1, 100));
+    assert_eq!(peer.frames().len(), 1);
+}

@@ -6,12 +6,14 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http1_wire::{Refusal, chunked::ChunkScanner};
+use socket2::SockRef;
 use tokio::{
-    io::{AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     time::timeout,
 };
 
@@ -27,19 +29,21 @@ use crate::{
 const CHECKED_AHEAD: u64 = 64 * 1024;
 /// What is read of a body at once.
 const PIECE: usize = 16 * 1024;
+/// Room for the head of an answer; most need no more.
+const HEAD: usize = 1024;
 /// Bytes of later requests that are kept while one is being answered.
 const MAX_BEHIND: usize = 16 * 1024;
 
 impl Session<'_> {
     /// Sends a request to a shop, and its answer back.
     pub(super) async fn hand_over(
-        mut self,
+        &mut self,
         snapshot: Arc<Snapshot>,
         bytes: BytesMut,
         host: String,
         forward: Forward,
         noted: Noted,
-    ) -> Option<(Next, Self)> {
+    ) -> Option<Next> {
         if write::flush(&mut self.stream).await.is_err() {
             return None;
         }
@@ -53,7 +57,7 @@ impl Session<'_> {
                 };
                 let reply = Reply::rejection(&rejection, &self.asked(&bytes, &noted));
                 let next = self.reply(&bytes, &reply, &noted, Some(&rejection)).await;
-                return self.done(next);
+                return next.ok();
             }
         };
         let protocol = self.protocol();
@@ -75,7 +79,7 @@ impl Session<'_> {
             host: &host,
             target: self.head.target(&bytes),
         };
-        let mut out = BytesMut::new();
+        let mut out = BytesMut::with_capacity(HEAD);
         let mut client = Client {
             stream: &mut self.stream,
             buf: &mut self.buf,
@@ -86,22 +90,27 @@ impl Session<'_> {
             chunk: 0,
             last: false,
             ended: false,
+            until_close: false,
             head_only: self.head.method == http::Method::HEAD,
             is_http10: self.head.is_http10,
             close: self.head.close || self.hall.shared.is_draining(),
         };
         let complete = exchange(self.hall, &request, &mut client).await;
         let (close, unread) = (client.close, !client.share.is_complete());
+        let until_close = client.until_close;
         if !complete {
+            if until_close {
+                // The end of the connection would say that this was all.
+                let _ = SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO));
+            }
             return None;
         }
         if unread {
             // It may still be sending, and is to see its answer.
-            self.linger().await;
-            return None;
+            return Some((Next::Linger, self));
         }
         let next = if close { Next::Close } else { Next::Another };
-        Some((next, self))
+        Some(next)
     }
 
     /// Takes what is here of the body, and says what of the stream is still to come.
@@ -201,15 +210,17 @@ struct Client<'a, S> {
     last: bool,
     /// The client has ended its side.
     ended: bool,
+    /// The end of the connection is the end of the answer.
+    until_close: bool,
     head_only: bool,
     is_http10: bool,
     close: bool,
 }
 
-impl<S: tokio::io::AsyncRead + AsyncWrite + Unpin> Client<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<'_, S> {
     /// Reads what is here, or waits for something to come.
-    fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
-        if self.buf.capacity() - self.buf.len() < room {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.buf.capacity() - self.buf.len() < PIECE / 4 {
             self.buf.reserve(PIECE);
         }
         // Nothing is lost with the future: it keeps no state.
@@ -273,7 +284,7 @@ impl<S: tokio::io::AsyncRead + AsyncWrite + Unpin> Client<'_, S> {
     }
 }
 
-impl<S: tokio::io::AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_, S> {
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, UploadError>> {
         loop {
             match &mut self.share {
@@ -312,7 +323,7 @@ impl<S: tokio::io::AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_,
                 Share::Everything if self.ended => return Poll::Ready(Ok(None)),
                 Share::Everything => {}
             }
-            match ready!(self.poll_read(cx, PIECE / 4)) {
+            match ready!(self.poll_read(cx)) {
                 Ok(0) if matches!(self.share, Share::Everything) => self.ended = true,
                 Ok(0) | Err(_) => return Poll::Ready(Err(UploadError::Gone)),
                 Ok(_) => {}
@@ -323,10 +334,13 @@ impl<S: tokio::io::AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_,
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // A full buffer is read on when the next request's turn comes.
         while !self.ended && self.buf.len() < MAX_BEHIND {
-            match ready!(self.poll_read(cx, 1)) {
+            // Mostly nothing comes, so nothing is set aside for it.
+            let mut chunk = [0; 256];
+            let mut room = ReadBuf::new(&mut chunk);
+            match ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut room)) {
                 // A client may end its side and still wait for the answer (RFC 9112 §9.6).
-                Ok(0) => self.ended = true,
-                Ok(_) => {}
+                Ok(()) if room.filled().is_empty() => self.ended = true,
+                Ok(()) => self.buf.extend_from_slice(room.filled()),
                 Err(_) => return Poll::Ready(()),
             }
         }
@@ -355,7 +369,10 @@ impl<S: tokio::io::AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_,
             }
             Announced::Length(length) => self.put_length(length),
             // HTTP/1.0 knows no chunks: the end of the connection is the end of the answer.
-            Announced::Unknown if self.is_http10 => self.close = true,
+            Announced::Unknown if self.is_http10 => {
+                self.close = true;
+                self.until_close = true;
+            }
             Announced::Unknown => {
                 self.framing = Framing::Chunked;
                 self.out.put_slice(b"transfer-encoding: chunked\r\n");

@@ -1,352 +1,362 @@
-//! HTTP/2: streams of a connection, each decided for itself.
+//! HTTP/2: a connection's streams, each decided for itself.
+//!
+//! The connection's task reads, decides, and answers whatever lies in memory; the answers to all that came
+//! in one read leave in one write. Other requests get a task of their own (`stored.rs`), which talks to the
+//! connection's through a [`Line`](line::Line).
 
+mod asked;
+mod blocks;
+mod hits;
+mod line;
 mod stored;
+mod visitor;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    cell::RefCell,
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use http::{HeaderValue, Method, header::COOKIE};
-use pingora::protocols::{
-    Digest,
-    http::{
-        ServerSession,
-        v2::server::{H2Accept, H2Options, HttpSession, default_h2_options, handshake},
-    },
-};
-use tokio::{sync::Notify, time::timeout};
-
-use super::{
-    Hall, RequestId, STALLED,
-    forward::{Handover, Upload},
-    lent::Lent,
-};
-use crate::{
-    admit::client,
-    cache::status::Outcome,
-    edge::{self, Body, Connection, Decision, Forward, Rejection, RequestView, decide::Now},
-    listen::stream::Stream,
-    observe::{Protocol, Record},
-    respond::{
-        Reply,
-        reply::{Asked, wants_json},
-    },
-    snapshot::Snapshot,
+use bytes::{Buf, BytesMut};
+use http2_server::{Config, Event, Head};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::{Instant, timeout},
 };
 
-/// What a client may send on a stream before it is asked for more.
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// And on all streams of a connection together.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// What is buffered for a stream whose client does not read.
-const SEND_BUFFER: usize = 64 * 1024;
-/// Malformed requests on a connection, after which it ends.
-const MAX_REJECTED: u32 = 32;
-/// Requests on a connection at once.
-const MAX_STREAMS: u32 = 128;
+use self::{
+    asked::Asked,
+    hits::Unsent,
+    line::{Exchange, Line, State},
+};
+use super::{Hall, STALLED, deadline::Deadline, waiting::Place};
+use crate::{edge::Connection, listen::stream::Stream};
 
-/// Streams at work on a connection.
-#[derive(Default)]
-struct Streams {
-    count: AtomicUsize,
-    ended: Notify,
+/// What is read at once.
+const INPUT: usize = 16 * 1024;
+/// What is written at once: a record, or a few frames.
+const SLICES: usize = 64;
+/// After the first word of leaving, what is on its way is taken for so long.
+const LEAVING: Duration = Duration::from_secs(1);
+/// A connection that is quiet for so long gives back what it does not need.
+const QUIET: Duration = Duration::from_secs(1);
+/// After the last word the client's bytes are read and dropped for this long, so that it sees that word.
+const LINGER: Duration = Duration::from_secs(1);
+/// And no more than this many bytes.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// An HTTP/2 connection.
+struct Session<'a> {
+    hall: &'a Arc<Hall>,
+    connection: Arc<Connection>,
+    stream: Stream,
+    line: Arc<Line>,
+    /// The beginning of a frame.
+    buf: BytesMut,
+    /// Answers that were not sent as a whole yet.
+    unsent: Vec<Unsent>,
+    /// The client has said what it speaks.
+    has_preface: bool,
+    /// No more is read: the client broke the protocol, and is told.
+    is_faulty: bool,
+    /// Since when it leaves.
+    leaving: Option<Instant>,
+    /// A request came since it was last without any.
+    is_busy: bool,
+    /// Without requests it ends then.
+    idle_until: Instant,
+    /// Without requests it is not worth its memory from then on.
+    quiet_from: Option<Instant>,
+    /// Since when the transport takes nothing.
+    stuck_since: Option<Instant>,
+    /// Since when the client takes nothing of `unsent`, and how many octets of content that were.
+    unread_since: Instant,
+    unread: usize,
+    deadline: Deadline,
+    place: Place<'a>,
 }
 
-/// Counts a stream until dropped.
-struct Stay(Arc<Streams>);
-
-impl Drop for Stay {
-    fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.ended.notify_one();
-        }
-    }
+/// What a thread's connections share while one of them works.
+struct Desk {
+    input: Box<[u8]>,
+    head: Head,
+    block: BytesMut,
 }
 
-/// A request and the facts of it that doors share.
-struct Request<'a> {
-    hall: &'a Hall,
-    connection: &'a Connection,
-    session: HttpSession,
-    now: Now,
-    client: std::net::IpAddr,
-    trusted: bool,
-    request_id: String,
-    authority: String,
-    target: String,
+thread_local! {
+    static DESK: RefCell<Desk> = RefCell::new(Desk {
+        input: vec![0; INPUT].into_boxed_slice(),
+        head: Head::new(),
+        block: BytesMut::with_capacity(4 * 1024),
+    });
+}
+
+/// A request with a task of its own.
+struct Request {
+    hall: Arc<Hall>,
+    connection: Arc<Connection>,
+    exchange: Exchange,
+    asked: Asked,
 }
 
 /// Serves a connection until it ends.
 pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream) {
     let bounds = hall.current.load().bounds.clone();
-    let digest = Arc::new(Digest::default());
-    let lent = Lent::new(stream);
-    let preface = handshake(Box::new(lent), Some(options(bounds.max_header)));
-    let Ok(Ok(mut conn)) = timeout(bounds.handshake_timeout, preface).await else {
-        return;
+    let config = Config {
+        max_head: bounds.max_header,
+        ..Config::default()
     };
-    let streams = Arc::new(Streams::default());
-    let mut drain = hall.shared.drain_signal();
-    let mut draining = false;
-    let mut rejected = 0;
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = drain.wait_for(|draining| *draining), if !draining => {
-                conn.graceful_shutdown();
-                draining = true;
-                continue;
-            }
-            accepted = HttpSession::from_h2_conn(&mut conn, Arc::clone(&digest)) => accepted,
-            () = idle(&streams, bounds.keepalive_timeout) => {
-                if draining {
-                    return;
-                }
-                conn.graceful_shutdown();
-                draining = true;
-                continue;
-            }
-        };
-        match accepted {
-            Err(_) | Ok(None) => return,
-            Ok(Some(H2Accept::Rejected)) => {
-                rejected += 1;
-                if rejected == MAX_REJECTED {
-                    return;
-                }
-            }
-            Ok(Some(H2Accept::Session(session))) => {
-                streams.count.fetch_add(1, Ordering::AcqRel);
-                let stay = Stay(Arc::clone(&streams));
-                let (hall, connection) = (Arc::clone(hall), connection.clone());
-                tokio::spawn(async move {
-                    Box::pin(serve_stream(&hall, &connection, session)).await;
-                    drop(stay);
-                });
-            }
-        }
-    }
-}
-
-fn options(max_header: usize) -> H2Options {
-    let mut options = default_h2_options();
-    options
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_send_buffer_size(SEND_BUFFER)
-        .max_header_list_size(u32::try_from(max_header).unwrap_or(u32::MAX));
-    options
-}
-
-/// Ends after a connection has been without streams for so long.
-async fn idle(streams: &Streams, limit: Duration) {
-    loop {
-        while streams.count.load(Ordering::Acquire) != 0 {
-            streams.ended.notified().await;
-        }
-        tokio::time::sleep(limit).await;
-        if streams.count.load(Ordering::Acquire) == 0 {
-            return;
-        }
-    }
-}
-
-async fn serve_stream(hall: &Hall, connection: &Connection, mut session: HttpSession) {
-    let snapshot = hall.current.load_full();
-    join_cookies(session.req_header_mut());
-    let head = session.req_header();
-    let trusted_proxies = &snapshot.bounds.trusted_proxies;
-    let peer = connection.peer.ip();
-    let trusted = client::is_trusted(peer, trusted_proxies);
-    let mut request = Request {
+    let now = Instant::now();
+    // The preface has the time of a handshake.
+    let idle_until = now + bounds.handshake_timeout;
+    let mut session = Session {
         hall,
-        connection,
-        now: hall.now(),
-        client: client::client_address(peer, &head.headers, trusted_proxies),
-        trusted,
-        request_id: RequestId::of(&head.headers, trusted).as_str().to_owned(),
-        authority: authority(head),
-        target: String::from_utf8_lossy(head.raw_path()).into_owned(),
-        session,
+        connection: Arc::new(connection.clone()),
+        stream,
+        line: Line::new(http2_server::Connection::new(&config)),
+        buf: BytesMut::new(),
+        unsent: Vec::new(),
+        has_preface: false,
+        is_faulty: false,
+        leaving: None,
+        is_busy: false,
+        idle_until,
+        quiet_from: None,
+        stuck_since: None,
+        unread_since: now,
+        unread: 0,
+        deadline: Deadline::new(idle_until),
+        place: Place::new(&hall.waiting),
     };
-    request.session.set_write_timeout(Some(STALLED));
-    match request.decide(&snapshot) {
-        Decision::Respond(hit) => request.respond(&snapshot, &hit).await,
-        Decision::Fetch(fetch) => request.fetch(snapshot, fetch).await,
-        Decision::Redirect { status, location } => {
-            let reply = Reply::redirect(status, &location, &request.asked());
-            request.reply(&reply, None).await;
-        }
-        Decision::Reject(rejection) => {
-            let reply = Reply::rejection(&rejection, &request.asked());
-            request.reply(&reply, Some(&rejection)).await;
-        }
-        Decision::Forward(forward) => request.hand_over(snapshot, forward).await,
-    }
+    poll_fn(|cx| session.poll(cx)).await;
+    session.line.close();
+    session.tell_unsent();
+    Box::pin(session.linger()).await;
 }
 
-/// HTTP/2 may split a cookie into lines; whatever is behind this door knows one (RFC 9113 §8.2.3).
-fn join_cookies(head: &mut pingora::http::RequestHeader) {
-    let lines = head.headers.get_all(COOKIE).iter();
-    let lines: Vec<_> = lines.map(HeaderValue::as_bytes).collect();
-    if lines.len() > 1 {
-        // Values, and a separator, are a value.
-        if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
-            let _ = head.insert_header(COOKIE, joined);
+impl Session<'_> {
+    /// Ready when the connection has come to its end.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.place.take(cx);
+        let line = Arc::clone(&self.line);
+        let mut state = line.state();
+        if state.task.is_none() {
+            state.task = Some(cx.waker().clone());
         }
-    }
-}
-
-/// `:authority`, else `Host`; both were checked to agree.
-fn authority(head: &pingora::http::RequestHeader) -> String {
-    let host = || {
-        head.headers
-            .get(http::header::HOST)
-            .and_then(|host| host.to_str().ok())
-    };
-    head.uri
-        .authority()
-        .map(http::uri::Authority::as_str)
-        .or_else(host)
-        .unwrap_or_default()
-        .to_owned()
-}
-
-impl Request<'_> {
-    fn decide(&mut self, snapshot: &Snapshot) -> Decision {
-        if self.target.len() > snapshot.bounds.max_target {
-            return Decision::Reject(Rejection::new(414, "request target too long"));
+        if self.leaving.is_none() && self.hall.shared.is_draining() {
+            self.leave(&mut state);
         }
-        let ended = self.session.is_body_done();
-        let head = self.session.req_header();
-        if head.headers.len() > http1_wire::request::MAX_FIELDS {
-            return Decision::Reject(Rejection::new(431, "too many field lines"));
-        }
-        let length = head.headers.get(http::header::CONTENT_LENGTH);
-        let body = match length.and_then(|l| l.to_str().ok()?.parse().ok()) {
-            _ if ended => Body::None,
-            Some(0) => Body::None,
-            Some(n) => Body::Length(n),
-            None => Body::Unknown,
-        };
-        let view = RequestView {
-            method: &head.method,
-            authority: &self.authority,
-            target: &self.target,
-            fields: &head.headers,
-            body,
-            client: self.client,
-            connection: self.connection,
-        };
-        edge::decide(snapshot, &self.hall.shared, &view, self.now)
-    }
-
-    fn asked(&self) -> Asked<'_> {
-        let fields = &self.session.req_header().headers;
-        Asked {
-            request_id: &self.request_id,
-            wants_json: wants_json(fields),
-        }
-    }
-
-    /// Writes a response of our own, and tells of it.
-    async fn reply(&mut self, reply: &Reply, rejection: Option<&Rejection>) {
-        let (bytes, sent) = self.write_reply(reply).await;
-        self.tell(&Record {
-            status: reply.status,
-            bytes,
-            route: rejection.and_then(|r| r.route.as_deref()),
-            limit: rejection.and_then(|r| r.limit.as_ref()),
-            reason: sent
-                .err()
-                .map(|_| "client_gone")
-                .or_else(|| rejection.map(|r| r.reason)),
-            ..self.blank()
-        });
-    }
-
-    async fn write_reply(&mut self, reply: &Reply) -> (u64, pingora::Result<()>) {
-        let head_only = self.session.req_header().method == Method::HEAD;
-        let Some(header) = reply.to_header() else {
-            return (0, Ok(()));
-        };
-        let end = head_only || reply.body.is_empty();
-        let mut sent = self.session.write_response_header(header, end);
-        if sent.is_ok() && !end {
-            sent = self.session.write_body(reply.body.clone(), true).await;
-        }
-        (if end { 0 } else { reply.body.len() as u64 }, sent)
-    }
-
-    async fn hand_over(mut self, snapshot: Arc<Snapshot>, forward: Forward) {
-        if self.target != forward.target
-            && self
-                .session
-                .req_header_mut()
-                .set_raw_path(forward.target.as_bytes())
-                .is_err()
-        {
-            return;
-        }
-        let body_timeout = snapshot.bounds.body_timeout;
-        let uploads = !self.session.is_body_done();
-        let handover = Arc::new(Handover {
-            snapshot,
-            forward,
-            began: self.now,
-            client: self.client,
-            peer: self.connection.peer.ip(),
-            trusted: self.trusted,
-            scheme: self.connection.scheme,
-            protocol: Protocol::Http2,
-            request_id: self.request_id,
-            host: self.authority,
-            target: self.target,
-            upload: Upload::default(),
-        });
-        let forwarder = &self.hall.forwarder;
-        let session = ServerSession::new_http2(self.session);
-        if !uploads {
-            return forwarder.http2(session, handover).await;
-        }
-        tokio::select! {
-            () = forwarder.http2(session, Arc::clone(&handover)) => {}
-            // The stream is reset with the exchange that is dropped.
-            () = handover.upload_stalled(self.hall.started, body_timeout) => {
-                forwarder.cut_short(&handover, 408, "request body took too long");
+        // Something was read or written: streams that wait for either may go on.
+        let mut has_moved = false;
+        loop {
+            let is_stuck = match self.poll_write(&mut state, &mut has_moved, cx) {
+                Poll::Ready(Ok(())) => false,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => true,
+            };
+            if std::mem::take(&mut has_moved) {
+                state.wake_waiting();
+                if self.note_sent(&mut state) && !is_stuck {
+                    continue;
+                }
+            }
+            if state.wire.is_finished() {
+                return Poll::Ready(());
+            }
+            // Who does not read is not read from.
+            if !is_stuck && !self.is_faulty {
+                match DESK.with_borrow_mut(|desk| self.poll_read(&mut state, desk, cx)) {
+                    Poll::Ready(Ok(())) => {
+                        has_moved = true;
+                        continue;
+                    }
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => {}
+                }
+            }
+            match self.poll_time(&mut state, is_stuck, cx) {
+                Poll::Ready(true) => return Poll::Ready(()),
+                Poll::Ready(false) => {}
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
 
-    fn blank(&self) -> Record<'_> {
-        Record {
-            began: self.now,
-            duration: self.hall.started.elapsed().saturating_sub(self.now.tick),
-            client: self.client,
-            protocol: Protocol::Http2,
-            method: &self.session.req_header().method,
-            host: &self.authority,
-            target: &self.target,
-            status: 0,
-            bytes: 0,
-            route: None,
-            outcome: Outcome::None,
-            upstream: None,
-            upstream_time: None,
-            attempts: 0,
-            request_id: &self.request_id,
-            limit: None,
-            reason: None,
-            fields: Some(&self.session.req_header().headers),
+    fn poll_write(
+        &mut self,
+        state: &mut State,
+        has_moved: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while state.wire.wants_write() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = state.wire.gather(&mut slices);
+            let stream = Pin::new(&mut self.stream);
+            let Poll::Ready(written) = stream.poll_write_vectored(cx, &slices[..filled]) else {
+                return Poll::Pending;
+            };
+            match written? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => state.wire.advance(written),
+            }
+            *has_moved = true;
+            self.stuck_since = None;
         }
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn tell(&self, record: &Record<'_>) {
-        self.hall.shared.finish(record);
+    /// Reads once, and takes in what came.
+    fn poll_read(
+        &mut self,
+        state: &mut State,
+        desk: &mut Desk,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut buf = ReadBuf::new(&mut desk.input);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+        let arrived = buf.filled().len();
+        if arrived == 0 {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let input = std::mem::take(&mut desk.input);
+        let mut held = std::mem::take(&mut self.buf);
+        if held.is_empty() {
+            let used = self.take_in(state, desk, &input[..arrived]);
+            if used < arrived {
+                self.buf = BytesMut::from(&input[used..arrived]);
+            }
+        } else {
+            held.extend_from_slice(&input[..arrived]);
+            let used = self.take_in(state, desk, &held);
+            held.advance(used);
+            if !held.is_empty() {
+                self.buf = held;
+            }
+        }
+        desk.input = input;
+        if !self.has_preface && self.buf.len() < arrived {
+            self.has_preface = true;
+            let limit = self.hall.current.load().bounds.keepalive_timeout;
+            self.idle_until = Instant::now() + limit;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes in whole frames; says how many octets they were.
+    fn take_in(&mut self, state: &mut State, desk: &mut Desk, input: &[u8]) -> usize {
+        let now = self.hall.now();
+        let mut rest = input;
+        loop {
+            let event = match state.wire.next(&mut rest, &mut desk.head, now.tick) {
+                Ok(Some(event)) => event,
+                Ok(None) => break,
+                Err(fault) => {
+                    tracing::debug!(peer = %self.connection.peer, ?fault, "HTTP/2 connection ended");
+                    self.is_faulty = true;
+                    break;
+                }
+            };
+            match event {
+                Event::Request { stream, end } => {
+                    self.is_busy = true;
+                    self.request(state, desk, stream, end, now);
+                }
+                Event::TooLarge { stream, .. } => {
+                    self.is_busy = true;
+                    self.refuse_large(state, desk, stream, now);
+                }
+                Event::Content {
+                    stream,
+                    content,
+                    end,
+                } => state.put_content(stream, content, end),
+                // What comes behind the content of a request ends here.
+                Event::Trailers { stream, .. } => {
+                    state.put_content(stream, bytes::Bytes::new(), true);
+                }
+                Event::Reset { stream, .. } => {
+                    state.put_reset(stream);
+                    self.note_reset(stream);
+                }
+                Event::Malformed { reason, .. } => {
+                    tracing::debug!(peer = %self.connection.peer, reason, "malformed HTTP/2 stream");
+                }
+                Event::Sendable { .. } => {}
+            }
+        }
+        input.len() - rest.len()
+    }
+
+    /// Says that no more requests are taken.
+    fn leave(&mut self, state: &mut State) {
+        state.wire.go_away(self.hall.started.elapsed());
+        self.leaving = Some(Instant::now());
+    }
+
+    /// Looks at the time. `true`: it is over; `false`: there is something to be written.
+    fn poll_time(&mut self, state: &mut State, is_stuck: bool, cx: &mut Context<'_>) -> Poll<bool> {
+        let is_idle = state.wire.open_streams() == 0 && !state.has_tasks();
+        if is_idle && self.is_busy {
+            self.is_busy = false;
+            let limit = self.hall.current.load().bounds.keepalive_timeout;
+            let now = Instant::now();
+            self.idle_until = now + limit;
+            self.quiet_from = Some(now + QUIET);
+        }
+        // Streams with tasks have limits of their own.
+        self.stuck_since = is_stuck.then(|| self.stuck_since.unwrap_or_else(Instant::now));
+        let stuck_at = self.stuck_since.map(|since| since + STALLED);
+        let unread_at = (!self.unsent.is_empty()).then(|| self.unread_since + STALLED);
+        let idle_at = is_idle.then_some(self.idle_until);
+        let leave_at = self.leaving.map(|since| since + LEAVING);
+        let quiet_at = self.quiet_from.filter(|_| is_idle);
+        let next = [stuck_at, unread_at, idle_at, leave_at, quiet_at];
+        let Some(at) = next.into_iter().flatten().min() else {
+            return Poll::Pending;
+        };
+        self.deadline.set(at);
+        ready!(self.deadline.poll(cx));
+        let is_at = |limit: Option<Instant>| limit == Some(at);
+        if is_at(stuck_at) || is_at(unread_at) {
+            return Poll::Ready(true);
+        }
+        if is_at(quiet_at) {
+            self.quiet_from = None;
+            state.wire.shrink();
+        } else if is_at(leave_at) {
+            // Whatever comes from now on came too late.
+            state.wire.go_away(self.hall.started.elapsed());
+            self.leaving = Some(Instant::now() + Duration::from_secs(86_400));
+        } else {
+            self.idle_until = Instant::now() + LINGER;
+            if self.leaving.is_some() {
+                return Poll::Ready(true);
+            }
+            self.leave(state);
+            state.wire.go_away(self.hall.started.elapsed());
+        }
+        Poll::Ready(false)
+    }
+
+    /// Ends our side and drops what the client still sends, for a short while.
+    async fn linger(mut self) {
+        let _ = timeout(LINGER, async {
+            if self.stream.shutdown().await.is_err() {
+                return;
+            }
+            let mut left = LINGER_BYTES;
+            let mut sink = [0; 4096];
+            while let Ok(n @ 1..) = self.stream.read(&mut sink).await {
+                left = left.saturating_sub(n);
+                if left == 0 {
+                    return;
+                }
+            }
+        })
+        .await;
     }
 }

@@ -1,117 +1,89 @@
-//! Answers of the store over HTTP/2: what lies in memory, and what is fetched.
+//! Answers to what is fetched for the store, and requests that go on to a shop: each stream in a task.
 
 use std::{
+    future::poll_fn,
     io::{Error, ErrorKind},
     sync::Arc,
-    time::SystemTime,
 };
 
-use http::{
-    HeaderName, HeaderValue, Method,
-    header::{AGE, CONTENT_LENGTH},
-};
-use pingora::http::ResponseHeader;
-use tokio::sync::mpsc;
+use bytes::BytesMut;
+use http::Method;
+use http2_server::hpack;
+use pingora_http::ResponseHeader;
+use tokio::{sync::mpsc, time::timeout};
 
-use super::Request;
+use super::{Request, blocks, line::Gone, visitor::Client};
 use crate::{
-    cache::{
-        head::{HeadFields, parse_head, value},
-        status::{CACHE_STATUS, Outcome},
-    },
+    cache::{head::VIA_SELF, status::Outcome},
     door::{
+        STALLED,
         fetched::{Fetched, fetch},
         outgoing::Outgoing,
     },
-    edge::{Answer, Fetch, Hit, decide::DHAL_DEBUG},
-    fill::{Order, flight::Asked},
-    observe::Record,
-    respond::{
-        Reply,
-        fields::{RATELIMIT, RATELIMIT_POLICY, X_REQUEST_ID, ratelimit, ratelimit_policy},
-    },
+    edge::{Fetch, Forward},
+    fill::flight::Asked,
+    forward::{self, exchange},
+    observe::{Protocol, Record},
+    respond::Reply,
     snapshot::Snapshot,
 };
 
-impl Request<'_> {
-    /// Writes a stored response.
-    pub(super) async fn respond(&mut self, snapshot: &Arc<Snapshot>, hit: &Hit) {
-        if let Some(fetch) = &hit.refresh {
-            let order = self.order(snapshot, Fetch::clone(fetch));
-            let filler = &self.hall.filler;
-            filler.refresh(&Arc::new(order), &hit.stored, SystemTime::now());
-        }
-        let mut outgoing = Outgoing::of_hit(hit);
-        outgoing.narrow();
-        let (sent, done) = self.send(&mut outgoing).await;
-        self.tell(&Record {
-            status: outgoing.status(),
-            bytes: sent,
-            route: Some(&hit.route),
-            outcome: hit.outcome,
-            limit: hit.limit.as_ref(),
-            reason: done.err().map(|_| "client_gone"),
-            ..self.blank()
-        });
-    }
+/// Interim answers that wait for a slow visitor.
+const INTERIM: usize = 4;
 
-    fn order(&self, snapshot: &Arc<Snapshot>, fetch: Fetch) -> Order {
-        let head = self.session.req_header();
-        Order {
-            fetch,
-            snapshot: Arc::clone(snapshot),
-            method: head.method.clone(),
-            shows_key: self.trusted && head.headers.contains_key(DHAL_DEBUG),
-            fields: head.headers.clone(),
-            client: self.client,
-            peer: self.connection.peer.ip(),
-            trusted: self.trusted,
-            scheme: self.connection.scheme,
-            request_id: self.request_id.clone(),
-            began: self.now,
-        }
-    }
-
+impl Request {
     /// Answers with what is fetched, or hands the request over if that is none to be shared.
     pub(super) async fn fetch(mut self, snapshot: Arc<Snapshot>, plan: Fetch) {
-        let order = Arc::new(self.order(&snapshot, plan));
-        // Pingora's HTTP/2 session has no way to send interim answers.
-        let (interim, _) = mpsc::channel(1);
-        let (fetched, asked) = tokio::select! {
-            fetched = fetch(self.hall, &order, &interim) => fetched,
-            // The client has reset the stream, or is gone.
-            _ = self.session.idle() => {
-                return self.tell(&Record {
-                    // As of one that leaves before it is answered by a shop in person.
-                    status: 499,
-                    reason: Some("client_gone"),
-                    ..self.fetched(&order, &Asked::default())
-                });
+        let order = Arc::new(self.asked.order(&self.connection, &snapshot, plan));
+        let (interim, mut arriving) = mpsc::channel::<Arc<ResponseHeader>>(INTERIM);
+        let hall = Arc::clone(&self.hall);
+        let mut fetching = std::pin::pin!(fetch(&hall, &order, &interim));
+        let (fetched, asked) = loop {
+            let exchange = &self.exchange;
+            tokio::select! {
+                biased;
+                Some(header) = arriving.recv() => self.send_interim(&header),
+                fetched = &mut fetching => break fetched,
+                // The client has reset the stream, or is gone.
+                Gone = poll_fn(|cx| exchange.poll_gone(cx)) => {
+                    return self.tell(&Record {
+                        // As of one that leaves before it is answered by a shop in person.
+                        status: 499,
+                        reason: Some("client_gone"),
+                        ..self.fetched(&order.fetch.own, &Asked::default())
+                    });
+                }
             }
         };
+        while let Ok(header) = arriving.try_recv() {
+            self.send_interim(&header);
+        }
         match fetched {
             Fetched::Own => {
                 let own = order.fetch.own.clone();
-                self.hand_over(snapshot, own).await;
+                self.forward(snapshot, own).await;
             }
             Fetched::Failed(failure) => {
-                let mut reply = Reply::error(failure.status, &self.asked());
+                let mut reply = Reply::error(failure.status, &self.asked.asked());
                 if failure.status == 503 {
                     reply.add(http::header::RETRY_AFTER, "5");
                 }
                 reply.limit(order.fetch.own.limit.as_ref());
-                let (bytes, sent) = self.write_reply(&reply).await;
+                let sent = self.send_reply(&reply).await;
                 self.tell(&Record {
                     status: reply.status,
-                    bytes,
-                    reason: sent
-                        .err()
-                        .map_or(Some(failure.reason), |_| Some("client_gone")),
-                    ..self.fetched(&order, &asked)
+                    bytes: if self.head_only() {
+                        0
+                    } else {
+                        reply.body.len() as u64
+                    },
+                    reason: Some(sent.map_or("client_gone", |()| failure.reason)),
+                    ..self.fetched(&order.fetch.own, &asked)
                 });
             }
             Fetched::Answer(mut outgoing) => {
-                let (sent, done) = self.send(&mut outgoing).await;
+                let mut sent = 0;
+                let done = self.send(&mut outgoing, &mut sent).await;
                 self.tell(&Record {
                     status: outgoing.status(),
                     bytes: sent,
@@ -120,57 +92,108 @@ impl Request<'_> {
                         ErrorKind::UnexpectedEof => "connection_terminated",
                         _ => "client_gone",
                     }),
-                    ..self.fetched(&order, &asked)
+                    ..self.fetched(&order.fetch.own, &asked)
                 });
             }
         }
     }
 
-    fn fetched<'n>(&'n self, order: &'n Order, asked: &'n Asked) -> Record<'n> {
+    /// Sends the request to a shop, and its answer back.
+    pub(super) async fn forward(mut self, snapshot: Arc<Snapshot>, forward: Forward) {
+        let asked = &self.asked;
+        let request = forward::Request {
+            forward: &forward,
+            method: asked.head.method(),
+            fields: &asked.head,
+            content: asked.body,
+            upgrade: false,
+            body_timeout: snapshot.bounds.body_timeout,
+            began: asked.now,
+            client: asked.client,
+            peer: self.connection.peer.ip(),
+            trusted: asked.trusted,
+            scheme: self.connection.scheme,
+            protocol: Protocol::Http2,
+            request_id: asked.request_id.as_str(),
+            host: asked.head.authority(),
+            target: asked.head.target(),
+        };
+        let mut client = Client {
+            exchange: &mut self.exchange,
+            head_only: asked.head.method() == Method::HEAD,
+        };
+        // An answer that is not complete resets the stream when it is dropped.
+        exchange(&self.hall, &request, &mut client).await;
+    }
+
+    fn head_only(&self) -> bool {
+        self.asked.head.method() == Method::HEAD
+    }
+
+    fn tell(&self, record: &Record<'_>) {
+        self.asked
+            .tell(&self.hall, self.hall.started.elapsed(), record);
+    }
+
+    fn fetched<'n>(&'n self, own: &'n Forward, asked: &'n Asked) -> Record<'n> {
         let server = asked.server.as_ref();
         Record {
-            route: Some(&order.fetch.own.route),
+            route: Some(&own.route),
             outcome: Outcome::None,
-            limit: order.fetch.own.limit.as_ref(),
+            limit: own.limit.as_ref(),
             upstream: server.map(|(name, _)| name.as_str()),
             upstream_time: server.map(|(_, time)| *time),
             attempts: asked.attempts,
-            ..self.blank()
+            ..self.asked.blank()
         }
     }
 
-    /// Writes an answer; says how much content went out, and whether that was all. A stream whose content
-    /// breaks off is reset, so that nobody takes it for complete.
-    async fn send(&mut self, outgoing: &mut Outgoing<'_>) -> (u64, Result<(), Error>) {
-        let mut sent = 0;
-        let done = self.write(outgoing, &mut sent).await;
-        if done.is_err() {
-            self.session.shutdown();
+    /// Passes an interim answer on (RFC 9110 §15.2).
+    fn send_interim(&mut self, header: &ResponseHeader) {
+        let mut block = BytesMut::with_capacity(256);
+        hpack::put_status(&mut block, header.status.as_u16());
+        let hop_by_hop = http_caching::hop_by_hop(&header.headers);
+        for (name, value) in &header.headers {
+            if !hop_by_hop.contains(name) {
+                hpack::put_field(&mut block, name.as_str().as_bytes(), value.as_bytes());
+            }
         }
-        (sent, done)
+        hpack::put_field(&mut block, b"via", VIA_SELF.as_bytes());
+        self.exchange.send_head(&block, false);
     }
 
-    async fn write(&mut self, outgoing: &mut Outgoing<'_>, sent: &mut u64) -> Result<(), Error> {
-        let gone = |_| Error::from(ErrorKind::BrokenPipe);
-        let broken = || Error::from(ErrorKind::UnexpectedEof);
-        let header = self
-            .header(outgoing)
-            .ok_or_else(|| Error::from(ErrorKind::InvalidData))?;
-        let head_only = self.session.req_header().method == Method::HEAD;
+    async fn send_reply(&mut self, reply: &Reply) -> Result<(), Error> {
+        use forward::Visitor;
+        let head_only = self.head_only();
+        let mut client = Client {
+            exchange: &mut self.exchange,
+            head_only,
+        };
+        client.reply(reply);
+        let finished = timeout(STALLED, poll_fn(|cx| client.poll_finish(cx))).await;
+        finished.map_err(|_| Error::from(ErrorKind::TimedOut))?
+    }
+
+    /// Sends an answer; says how much content went out, and whether that was all.
+    async fn send(&mut self, outgoing: &mut Outgoing<'_>, sent: &mut u64) -> Result<(), Error> {
+        let mut block = BytesMut::with_capacity(512);
+        blocks::put_outgoing(&mut block, outgoing, self.asked.request_id.as_str());
         let mut left = outgoing.announced();
-        let nothing = head_only || left == Some(0);
-        self.session
-            .write_response_header(header, nothing)
-            .map_err(gone)?;
+        let nothing = self.head_only() || left == Some(0);
+        self.exchange.send_head(&block, nothing);
         if nothing {
-            return Ok(());
+            return self.room(true).await;
         }
+        let broken = || Error::from(ErrorKind::UnexpectedEof);
         loop {
+            let exchange = &self.exchange;
             let piece = tokio::select! {
                 biased;
                 piece = outgoing.content.next() => piece.map_err(|_| broken())?,
                 // Between two pieces that take long nothing is written that would tell.
-                _ = self.session.idle() => return Err(Error::from(ErrorKind::BrokenPipe)),
+                Gone = poll_fn(|cx| exchange.poll_gone(cx)) => {
+                    return Err(ErrorKind::BrokenPipe.into());
+                }
             };
             let Some(piece) = piece else { break };
             let length = piece.len() as u64;
@@ -178,59 +201,36 @@ impl Request<'_> {
                 *left = left.checked_sub(length).ok_or_else(broken)?;
             }
             let is_last = left == Some(0);
-            let written = self.session.write_body(piece, is_last).await;
-            written.map_err(gone)?;
+            self.room(false).await?;
+            self.exchange.send(piece, is_last);
             *sent += length;
             if is_last {
-                return Ok(());
+                return self.room(true).await;
             }
         }
         if left.is_some() {
             return Err(broken());
         }
-        self.session.finish().map_err(gone)
+        self.exchange.send(bytes::Bytes::new(), true);
+        self.room(true).await
     }
 
-    fn header(&self, outgoing: &Outgoing<'_>) -> Option<Box<ResponseHeader>> {
-        let mut header = match outgoing.answer {
-            Answer::Whole => parse_head(&outgoing.head, outgoing.stored_status)?,
-            _ => {
-                let mut header = ResponseHeader::build_no_case(outgoing.status(), Some(16)).ok()?;
-                for (name, line) in HeadFields(&outgoing.head).lines() {
-                    if outgoing.keeps(name) {
-                        let name = HeaderName::from_bytes(name).ok()?;
-                        let value = outgoing.head.slice_ref(line);
-                        let value = HeaderValue::from_maybe_shared(value).ok()?;
-                        header.append_header(name, value).ok()?;
-                    }
-                }
-                for (name, text) in outgoing.added() {
-                    header.insert_header(name, text).ok()?;
-                }
-                header
+    /// Waits until the client has taken what was sent before; `all`: to the last octet.
+    async fn room(&self, all: bool) -> Result<(), Error> {
+        let exchange = &self.exchange;
+        loop {
+            let before = exchange.unsent();
+            let room = poll_fn(|cx| match all {
+                true => exchange.poll_sent(cx),
+                false => exchange.poll_room(cx),
+            });
+            match timeout(STALLED, room).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(Gone)) => return Err(ErrorKind::BrokenPipe.into()),
+                // Slow is not stalled.
+                Err(_) if exchange.unsent() < before => {}
+                Err(_) => return Err(ErrorKind::TimedOut.into()),
             }
-        };
-        if outgoing.status() == 304 {
-            header.remove_header(&CONTENT_LENGTH);
         }
-        if let Some(age) = outgoing.age {
-            header.insert_header(AGE, age).ok()?;
-        }
-        let status = outgoing.outcome;
-        if let Some(status) = status.field_value(outgoing.ttl, outgoing.key.as_deref()) {
-            header.append_header(CACHE_STATUS, status).ok()?;
-        }
-        header
-            .insert_header(X_REQUEST_ID, value(&self.request_id))
-            .ok()?;
-        if let Some(limit) = &outgoing.limit {
-            header
-                .insert_header(RATELIMIT_POLICY, value(&ratelimit_policy(limit)))
-                .ok()?;
-            header
-                .insert_header(RATELIMIT, value(&ratelimit(limit)))
-                .ok()?;
-        }
-        Some(Box::new(header))
     }
 }

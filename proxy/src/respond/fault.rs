@@ -1,17 +1,16 @@
 //! What can go wrong in an exchange, and who is to blame.
 
-use super::visitor::UploadError;
-use crate::respond::failure::{Failure, Side, kind};
+use super::failure::{Failure, Side, kind};
 
 /// Why an exchange broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fault {
+pub struct Fault {
     /// What the visitor and the log are told.
-    pub(super) failure: Failure,
+    pub failure: Failure,
     /// Somebody's time was up.
-    pub(super) timed_out: bool,
+    pub timed_out: bool,
     /// More for the log.
-    pub(super) detail: &'static str,
+    pub detail: &'static str,
 }
 
 impl Fault {
@@ -40,42 +39,40 @@ impl Fault {
     }
 
     /// No server may be asked.
-    pub(super) const UNAVAILABLE: Self =
-        Self::server(503, kind::UNAVAILABLE, "no server is available");
+    pub const UNAVAILABLE: Self = Self::server(503, kind::UNAVAILABLE, "no server is available");
     /// The server ended the connection before its answer was complete.
-    pub(super) const CLOSED: Self = Self::server(
+    pub const CLOSED: Self = Self::server(
         502,
         "connection_terminated",
         "the server closed the connection",
     );
     /// No answer, or no more of one.
-    pub(super) const SILENT: Self =
-        Self::server(504, "http_response_timeout", "the server says nothing");
+    pub const SILENT: Self = Self::server(504, "http_response_timeout", "the server says nothing");
     /// The server takes nothing.
-    pub(super) const DEAF: Self =
+    pub const DEAF: Self =
         Self::server(504, "connection_write_timeout", "the server reads nothing");
     /// The client is gone, or does not read: nobody would see an answer.
-    pub(super) const GONE: Self = Self::visitor(0, "client_gone", false);
+    pub const GONE: Self = Self::visitor(0, "client_gone", false);
     /// The same after a while.
-    pub(super) const UNREAD: Self = Self::visitor(0, "client_gone", true);
+    pub const UNREAD: Self = Self::visitor(0, "client_gone", true);
     /// The request's content does not come.
-    pub(super) const SLOW_UPLOAD: Self = Self::visitor(408, "client_timeout", true);
+    pub const SLOW_UPLOAD: Self = Self::visitor(408, "client_timeout", true);
     /// It is more than the route takes.
-    pub(super) const TOO_LARGE: Self = Self::visitor(413, kind::BODY_TOO_LARGE, false);
+    pub const TOO_LARGE: Self = Self::visitor(413, kind::BODY_TOO_LARGE, false);
     /// Its framing is broken.
-    pub(super) const MALFORMED: Self = Self::visitor(400, kind::BAD_BODY, false);
+    pub const MALFORMED: Self = Self::visitor(400, kind::BAD_BODY, false);
     /// What its head says of its connection cannot be followed.
-    pub(super) const fn refused(reason: &'static str) -> Self {
+    pub const fn refused(reason: &'static str) -> Self {
         Self::visitor(400, reason, false)
     }
 
     /// The answer breaks HTTP.
-    pub(super) const fn bad_answer(detail: &'static str) -> Self {
+    pub const fn bad_answer(detail: &'static str) -> Self {
         Self::server(502, kind::BAD_ANSWER, detail)
     }
 
     /// The connection does not come about.
-    pub(super) fn connecting(why: &std::io::Error) -> Self {
+    pub fn connecting(why: &std::io::Error) -> Self {
         match why.kind() {
             std::io::ErrorKind::TimedOut => {
                 Self::server(504, "connection_timeout", "connecting took too long")
@@ -88,16 +85,7 @@ impl Fault {
     }
 
     /// Whether the server is to blame.
-    pub(super) fn is_by_server(&self) -> bool {
+    pub fn is_by_server(&self) -> bool {
         self.failure.side == Side::Upstream
-    }
-}
-
-impl From<UploadError> for Fault {
-    fn from(why: UploadError) -> Self {
-        match why {
-            UploadError::Gone => Self::GONE,
-            UploadError::Malformed => Self::MALFORMED,
-        }
     }
 }

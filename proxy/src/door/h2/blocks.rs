@@ -1,0 +1,91 @@
+//! Heads of answers as HPACK writes them.
+
+use std::cell::RefCell;
+
+use bytes::BytesMut;
+use http2_server::hpack::{put_field, put_status};
+
+use crate::{
+    admit::rate::LimitState,
+    cache::head::HeadFields,
+    door::outgoing::Outgoing,
+    forward::{Announced, AnswerHead},
+    respond::{
+        Reply,
+        fields::{RATELIMIT, RATELIMIT_POLICY, X_REQUEST_ID, ratelimit, ratelimit_policy},
+    },
+};
+
+thread_local! {
+    /// For values that are put together before their length is known.
+    static VALUE: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(256));
+}
+
+/// Of an answer of the store.
+pub(super) fn put_outgoing(out: &mut BytesMut, outgoing: &Outgoing<'_>, request_id: &str) {
+    let status = outgoing.status();
+    put_status(out, status);
+    for (name, value) in HeadFields(&outgoing.head).lines() {
+        let is_told = status != 304 || name != b"content-length";
+        if is_told && outgoing.keeps(name) {
+            put_field(out, name, value);
+        }
+    }
+    for (name, value) in outgoing.added() {
+        put_field(out, name.as_bytes(), value.as_bytes());
+    }
+    if let Some(age) = outgoing.age {
+        put_field(out, b"age", itoa::Buffer::new().format(age).as_bytes());
+    }
+    VALUE.with_borrow_mut(|value| {
+        value.clear();
+        let key = outgoing.key.as_deref();
+        outgoing.outcome.put(outgoing.ttl, key, value);
+        if !value.is_empty() {
+            put_field(out, b"cache-status", value);
+        }
+    });
+    put_field(out, X_REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
+    put_limit(out, outgoing.limit);
+}
+
+fn put_limit(out: &mut BytesMut, limit: Option<&LimitState>) {
+    if let Some(limit) = limit {
+        let policy = ratelimit_policy(limit);
+        put_field(out, RATELIMIT_POLICY.as_str().as_bytes(), policy.as_bytes());
+        put_field(
+            out,
+            RATELIMIT.as_str().as_bytes(),
+            ratelimit(limit).as_bytes(),
+        );
+    }
+}
+
+/// Of a response of our own.
+pub(super) fn put_reply(out: &mut BytesMut, reply: &Reply) {
+    put_status(out, reply.status);
+    for (name, value) in &reply.fields {
+        put_field(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    put_length(out, reply.body.len() as u64);
+}
+
+/// Of a shop's answer.
+pub(super) fn put_answer(out: &mut BytesMut, head: &AnswerHead<'_>, announced: Announced) {
+    put_status(out, head.status());
+    let mut lower = Vec::with_capacity(32);
+    head.each(|name, value| {
+        // Names have no upper case here (RFC 9113 §8.2.1).
+        lower.clear();
+        lower.extend(name.iter().map(u8::to_ascii_lowercase));
+        put_field(out, &lower, value);
+    });
+    if let Announced::Nothing(Some(length)) | Announced::Length(length) = announced {
+        put_length(out, length);
+    }
+}
+
+fn put_length(out: &mut BytesMut, length: u64) {
+    let mut digits = itoa::Buffer::new();
+    put_field(out, b"content-length", digits.format(length).as_bytes());
+}

@@ -1,0 +1,302 @@
+//! Requests that are answered at once: from the store's memory, by a redirect or by a refusal.
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use http::Method;
+use http1_wire::Body;
+use http2_server::{ErrorCode, StreamId};
+use tokio::time::Instant;
+
+use super::{
+    Desk, Request, Session,
+    asked::Asked,
+    blocks,
+    line::{Exchange, State},
+};
+use crate::{
+    admit::client,
+    door::{RequestId, outgoing::Outgoing},
+    edge::{self, Decision, Hit, Rejection, RequestView, decide::Now},
+    fill::content::Content,
+    observe::Record,
+    respond::Reply,
+    snapshot::Snapshot,
+};
+
+/// An answer that the client has not taken as a whole.
+pub(super) struct Unsent {
+    stream: StreamId,
+    /// Told of when it has, or never will.
+    hit: Option<SentHit>,
+}
+
+/// A stored response that was sent to a client.
+struct SentHit {
+    asked: Asked,
+    hit: Hit,
+    status: u16,
+    length: u64,
+}
+
+impl Session<'_> {
+    /// Decides a request and answers it, or gives it a task.
+    pub(super) fn request(
+        &mut self,
+        state: &mut State,
+        desk: &mut Desk,
+        stream: StreamId,
+        end: bool,
+        now: Now,
+    ) {
+        let snapshot = self.hall.current.load();
+        let asked = self.asked(&snapshot, desk, end, now);
+        match self.decide(&snapshot, &asked) {
+            Decision::Respond(hit) => {
+                self.respond(state, desk, &snapshot, stream, asked, hit);
+            }
+            Decision::Redirect { status, location } => {
+                let reply = Reply::redirect(status, &location, &asked.asked());
+                self.reply(state, desk, stream, asked, &reply, None);
+            }
+            Decision::Reject(rejection) => {
+                let reply = Reply::rejection(&rejection, &asked.asked());
+                self.reply(state, desk, stream, asked, &reply, Some(&rejection));
+            }
+            Decision::Fetch(fetch) => {
+                let request = self.with_task(state, stream, asked, end);
+                let snapshot = Arc::clone(&snapshot);
+                tokio::spawn(async move { request.fetch(snapshot, fetch).await });
+            }
+            Decision::Forward(forward) => {
+                let request = self.with_task(state, stream, asked, end);
+                let snapshot = Arc::clone(&snapshot);
+                tokio::spawn(async move { request.forward(snapshot, forward).await });
+            }
+        }
+    }
+
+    /// Refuses a head that is beyond the bounds.
+    pub(super) fn refuse_large(
+        &mut self,
+        state: &mut State,
+        desk: &mut Desk,
+        stream: StreamId,
+        now: Now,
+    ) {
+        let snapshot = self.hall.current.load();
+        let asked = self.asked(&snapshot, desk, false, now);
+        let rejection = Rejection::new(431, "request head too large");
+        let reply = Reply::rejection(&rejection, &asked.asked());
+        self.reply(state, desk, stream, asked, &reply, Some(&rejection));
+    }
+
+    fn asked(&self, snapshot: &Snapshot, desk: &mut Desk, end: bool, now: Now) -> Asked {
+        let head = std::mem::take(&mut desk.head);
+        let body = match head.content_length() {
+            _ if end => Body::None,
+            Some(0) => Body::None,
+            Some(length) => Body::Length(length),
+            None => Body::Unknown,
+        };
+        let trusted_proxies = &snapshot.bounds.trusted_proxies;
+        let peer = self.connection.peer.ip();
+        let trusted = client::is_trusted(peer, trusted_proxies);
+        Asked {
+            client: client::client_address(peer, &head, trusted_proxies),
+            request_id: RequestId::of(&head, trusted),
+            trusted,
+            body,
+            now,
+            head,
+        }
+    }
+
+    fn decide(&self, snapshot: &Snapshot, asked: &Asked) -> Decision {
+        if asked.head.target().len() > snapshot.bounds.max_target {
+            return Decision::Reject(Rejection::new(414, "request target too long"));
+        }
+        let view = RequestView {
+            method: asked.head.method(),
+            authority: asked.head.authority(),
+            target: asked.head.target(),
+            fields: &asked.head,
+            body: asked.body,
+            client: asked.client,
+            connection: &self.connection,
+        };
+        edge::decide(snapshot, &self.hall.shared, &view, asked.now)
+    }
+
+    fn with_task(&self, state: &mut State, stream: StreamId, asked: Asked, end: bool) -> Request {
+        Request {
+            hall: Arc::clone(self.hall),
+            connection: Arc::clone(&self.connection),
+            exchange: Exchange::new(&self.line, state, stream, end),
+            asked,
+        }
+    }
+
+    /// Answers with what is stored.
+    fn respond(
+        &mut self,
+        state: &mut State,
+        desk: &mut Desk,
+        snapshot: &Arc<Snapshot>,
+        stream: StreamId,
+        asked: Asked,
+        hit: Hit,
+    ) {
+        if let Some(fetch) = &hit.refresh {
+            let order = asked.order(&self.connection, snapshot, fetch.as_ref().clone());
+            let filler = &self.hall.filler;
+            filler.refresh(&Arc::new(order), &hit.stored, SystemTime::now());
+        }
+        let mut outgoing = Outgoing::of_hit(&hit);
+        outgoing.narrow();
+        desk.block.clear();
+        blocks::put_outgoing(&mut desk.block, &outgoing, asked.request_id.as_str());
+        let head_only = asked.head.method() == Method::HEAD;
+        let mut length = 0;
+        match std::mem::replace(&mut outgoing.content, Content::empty()) {
+            Content::Memory(content) if !head_only => {
+                length = content.len() as u64;
+                state.wire.respond(stream, &desk.block, Some(content), true);
+            }
+            Content::Pieces(pieces) if !head_only => {
+                state.wire.send_head(stream, &desk.block, false);
+                for piece in pieces {
+                    length += piece.len() as u64;
+                    state.wire.send_content(stream, piece, false);
+                }
+                state.wire.send_content(stream, Bytes::new(), true);
+            }
+            _ => state.wire.respond(stream, &desk.block, None, true),
+        }
+        let status = outgoing.status();
+        let answer = SentHit {
+            asked,
+            hit,
+            status,
+            length,
+        };
+        if !state.wire.is_sent(stream) {
+            return self.note_unsent(state, stream, Some(answer));
+        }
+        self.tell_hit(&answer, None);
+        // Its room is for the next one.
+        desk.head = answer.asked.head;
+    }
+
+    fn note_unsent(&mut self, state: &State, stream: StreamId, hit: Option<SentHit>) {
+        if self.unsent.is_empty() {
+            (self.unread_since, self.unread) = (Instant::now(), 0);
+        }
+        self.unread += state.wire.unsent(stream);
+        self.unsent.push(Unsent { stream, hit });
+    }
+
+    /// Tells of answers that have left as a whole, and looks whether the client takes any of the others.
+    /// `true`: there is something to be written because of it.
+    pub(super) fn note_sent(&mut self, state: &mut State) -> bool {
+        if self.unsent.is_empty() {
+            return false;
+        }
+        let is_over = |answer: &mut Unsent| state.wire.is_sent(answer.stream);
+        let over: Vec<_> = self.unsent.extract_if(.., is_over).collect();
+        let mut has_ended = false;
+        for answer in &over {
+            if let Some(hit) = &answer.hit {
+                self.tell_hit(hit, None);
+            }
+            has_ended |= self.end_request(state, answer.stream);
+        }
+        let of_each = self.unsent.iter();
+        let unread = of_each.map(|answer| state.wire.unsent(answer.stream)).sum();
+        if unread < self.unread {
+            self.unread_since = Instant::now();
+        }
+        self.unread = unread;
+        has_ended
+    }
+
+    /// The answer is out; the rest of the request is of no use (RFC 9113 §8.1). Whether there is any.
+    fn end_request(&self, state: &mut State, stream: StreamId) -> bool {
+        let is_open = state.wire.is_open(stream);
+        if is_open {
+            state.wire.reset(stream, ErrorCode::NO_ERROR);
+        }
+        is_open
+    }
+
+    /// Tells of a stream's answer that the client did not want any more.
+    pub(super) fn note_reset(&mut self, stream: StreamId) {
+        let mut all = self.unsent.iter();
+        if let Some(at) = all.position(|answer| answer.stream == stream)
+            && let Some(hit) = self.unsent.swap_remove(at).hit
+        {
+            self.tell_hit(&hit, Some("client_gone"));
+        }
+    }
+
+    /// Tells of the answers that nobody takes any more.
+    pub(super) fn tell_unsent(&mut self) {
+        let all = std::mem::take(&mut self.unsent);
+        for hit in all.into_iter().filter_map(|answer| answer.hit) {
+            self.tell_hit(&hit, Some("client_gone"));
+        }
+    }
+
+    fn tell_hit(&self, answer: &SentHit, reason: Option<&'static str>) {
+        let now = self.hall.started.elapsed();
+        answer.asked.tell(
+            self.hall,
+            now,
+            &Record {
+                status: answer.status,
+                bytes: answer.length,
+                route: Some(&answer.hit.route),
+                outcome: answer.hit.outcome,
+                limit: answer.hit.limit.as_ref(),
+                reason,
+                ..answer.asked.blank()
+            },
+        );
+    }
+
+    /// Answers with a response of our own, and tells of it.
+    fn reply(
+        &mut self,
+        state: &mut State,
+        desk: &mut Desk,
+        stream: StreamId,
+        asked: Asked,
+        reply: &Reply,
+        rejection: Option<&Rejection>,
+    ) {
+        desk.block.clear();
+        blocks::put_reply(&mut desk.block, reply);
+        let head_only = asked.head.method() == Method::HEAD;
+        let content = (!head_only).then(|| reply.body.clone());
+        let bytes = content.as_ref().map_or(0, |content| content.len() as u64);
+        state.wire.respond(stream, &desk.block, content, true);
+        if state.wire.is_sent(stream) {
+            self.end_request(state, stream);
+        } else {
+            self.note_unsent(state, stream, None);
+        }
+        asked.tell(
+            self.hall,
+            self.hall.started.elapsed(),
+            &Record {
+                status: reply.status,
+                bytes,
+                route: rejection.and_then(|r| r.route.as_deref()),
+                limit: rejection.and_then(|r| r.limit.as_ref()),
+                reason: rejection.map(|r| r.reason),
+                ..asked.blank()
+            },
+        );
+        desk.head = asked.head;
+    }
+}

@@ -1,0 +1,269 @@
+//! What a connection and the tasks of its streams share.
+//!
+//! The connection's task reads and writes; a stream that needs more than the store's memory has a task of
+//! its own, which says here what is to be sent and takes what has arrived. All of them run on one thread,
+//! so nobody waits for the lock.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http2_server::{Connection, ErrorCode, StreamId};
+
+/// Octets that are on their way to the transport, up to which a stream is asked for more.
+const ROOM: usize = 16 * 1024;
+
+/// The visitor has reset the stream, or is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone;
+
+/// The wire, and what has arrived for the tasks of streams.
+pub(super) struct State {
+    pub(super) wire: Connection,
+    inboxes: HashMap<StreamId, Inbox, ahash::RandomState>,
+    /// The connection's task.
+    pub(super) task: Option<Waker>,
+}
+
+/// What has arrived for a stream with a task.
+#[derive(Default)]
+struct Inbox {
+    content: VecDeque<Bytes>,
+    is_complete: bool,
+    is_gone: bool,
+    /// Its task waits until something has been written.
+    waits_for_room: bool,
+    task: Option<Waker>,
+}
+
+impl Inbox {
+    fn wake(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+
+    fn wait(&mut self, cx: &Context<'_>) {
+        match &self.task {
+            Some(task) if task.will_wake(cx.waker()) => {}
+            _ => self.task = Some(cx.waker().clone()),
+        }
+    }
+}
+
+impl State {
+    /// Content for a stream's task. Without a task nobody wants it, and the windows open again.
+    pub(super) fn put_content(&mut self, stream: StreamId, content: Bytes, end: bool) {
+        let Some(inbox) = self.inboxes.get_mut(&stream) else {
+            return self.wire.release(stream, content.len());
+        };
+        if !content.is_empty() {
+            inbox.content.push_back(content);
+        }
+        inbox.is_complete |= end;
+        inbox.wake();
+    }
+
+    /// The stream is gone.
+    pub(super) fn put_reset(&mut self, stream: StreamId) {
+        if let Some(inbox) = self.inboxes.get_mut(&stream) {
+            inbox.is_gone = true;
+            inbox.content.clear();
+            inbox.wake();
+        }
+    }
+
+    /// Something has been written, or the client has opened a window.
+    pub(super) fn wake_waiting(&mut self) {
+        for inbox in self.inboxes.values_mut() {
+            if std::mem::take(&mut inbox.waits_for_room) {
+                inbox.wake();
+            }
+        }
+    }
+
+    fn wake_connection(&self) {
+        if let Some(task) = &self.task {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Whether a stream has a task.
+    pub(super) fn has_tasks(&self) -> bool {
+        !self.inboxes.is_empty()
+    }
+}
+
+/// The lock around it.
+pub(super) struct Line(Mutex<State>);
+
+impl Line {
+    pub(super) fn new(wire: Connection) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            wire,
+            inboxes: HashMap::default(),
+            task: None,
+        })))
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The transport has ended: all tasks learn of it.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.task = None;
+        for inbox in state.inboxes.values_mut() {
+            inbox.is_gone = true;
+            inbox.content.clear();
+            inbox.wake();
+        }
+    }
+}
+
+/// A stream, as its task sees it. Dropped before the answer is complete, it is reset, so that nobody takes
+/// a part for the whole.
+pub(super) struct Exchange {
+    line: Arc<Line>,
+    stream: StreamId,
+    is_ended: bool,
+}
+
+impl Exchange {
+    /// For a request that has just come; `complete`: without content.
+    pub(super) fn new(
+        line: &Arc<Line>,
+        state: &mut State,
+        stream: StreamId,
+        complete: bool,
+    ) -> Self {
+        let inbox = Inbox {
+            is_complete: complete,
+            ..Inbox::default()
+        };
+        state.inboxes.insert(stream, inbox);
+        Self {
+            line: Arc::clone(line),
+            stream,
+            is_ended: false,
+        }
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut State, StreamId) -> T) -> T {
+        let mut state = self.line.state();
+        let before = state.wire.unwritten();
+        let result = f(&mut state, self.stream);
+        // Only for something new: a connection that waits for its client would wake its streams, and
+        // they it, without end.
+        if state.wire.unwritten() > before || state.wire.is_finished() {
+            state.wake_connection();
+        }
+        result
+    }
+
+    /// Sends a head; with `end` there is no content.
+    pub(super) fn send_head(&mut self, block: &[u8], end: bool) {
+        self.is_ended |= end;
+        self.with(|state, stream| state.wire.send_head(stream, block, end));
+    }
+
+    /// Sends content.
+    pub(super) fn send(&mut self, content: Bytes, end: bool) {
+        self.is_ended |= end;
+        self.with(|state, stream| state.wire.send_content(stream, content, end));
+    }
+
+    /// Whether the answer is complete.
+    pub(super) fn is_ended(&self) -> bool {
+        self.is_ended
+    }
+
+    /// The next piece of the request's content, `None` at its end.
+    pub(super) fn poll_content(&self, cx: &Context<'_>) -> Poll<Result<Option<Bytes>, Gone>> {
+        self.with(|state, stream| {
+            let Some(inbox) = state.inboxes.get_mut(&stream) else {
+                return Poll::Ready(Err(Gone));
+            };
+            if let Some(content) = inbox.content.pop_front() {
+                state.wire.release(stream, content.len());
+                return Poll::Ready(Ok(Some(content)));
+            }
+            if inbox.is_gone {
+                return Poll::Ready(Err(Gone));
+            }
+            if inbox.is_complete {
+                return Poll::Ready(Ok(None));
+            }
+            inbox.wait(cx);
+            Poll::Pending
+        })
+    }
+
+    /// Ready when nobody is left to answer to.
+    pub(super) fn poll_gone(&self, cx: &Context<'_>) -> Poll<Gone> {
+        let mut state = self.line.state();
+        match state.inboxes.get_mut(&self.stream) {
+            Some(inbox) if !inbox.is_gone => {
+                inbox.wait(cx);
+                Poll::Pending
+            }
+            _ => Poll::Ready(Gone),
+        }
+    }
+
+    /// Ready when more content may be sent: what was before it has left, and the client takes more.
+    pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
+        self.poll_until(cx, |wire, stream| {
+            wire.unsent(stream) == 0 && wire.window(stream) > 0 && wire.unwritten() < ROOM
+        })
+    }
+
+    /// Ready when all of the answer has left.
+    pub(super) fn poll_sent(&self, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
+        self.poll_until(cx, Connection::is_sent)
+    }
+
+    /// Octets of content that have not left.
+    pub(super) fn unsent(&self) -> usize {
+        self.line.state().wire.unsent(self.stream)
+    }
+
+    fn poll_until(
+        &self,
+        cx: &Context<'_>,
+        is_reached: impl FnOnce(&Connection, StreamId) -> bool,
+    ) -> Poll<Result<(), Gone>> {
+        let mut state = self.line.state();
+        let reached = is_reached(&state.wire, self.stream);
+        match state.inboxes.get_mut(&self.stream) {
+            Some(inbox) if !inbox.is_gone => {
+                if reached {
+                    return Poll::Ready(Ok(()));
+                }
+                inbox.waits_for_room = true;
+                inbox.wait(cx);
+                Poll::Pending
+            }
+            _ => Poll::Ready(Err(Gone)),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let mut state = self.line.state();
+        let inbox = state.inboxes.remove(&self.stream);
+        if !state.wire.is_sent(self.stream) {
+            state.wire.reset(self.stream, ErrorCode::INTERNAL_ERROR);
+        } else if state.wire.is_open(self.stream) && inbox.is_some_and(|inbox| !inbox.is_complete) {
+            // The answer is out; the rest of the request is of no use (RFC 9113 §8.1).
+            state.wire.reset(self.stream, ErrorCode::NO_ERROR);
+        }
+        // Without a task it may be idle now.
+        state.wake_connection();
+    }
+}

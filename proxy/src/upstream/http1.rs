@@ -1,0 +1,249 @@
+//! HTTP/1.1 towards a server: what every exchange has in common, and one that waits for each step.
+
+use std::{
+    future::poll_fn,
+    io::IoSlice,
+    ops::Range,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http1_wire::{
+    HeadScanner,
+    chunked::ChunkScanner,
+    response::{Framing, Head, MAX_HEAD},
+};
+use tokio::time::Instant;
+
+use super::{
+    buffer::{Buffer, Buffers},
+    connection::Connection,
+};
+use crate::respond::fault::Fault;
+
+/// Interim answers to one request.
+pub const MAX_INTERIM: usize = 16;
+
+/// Reads until a head is complete; says how long it is. `moved` is set where something arrived.
+pub fn poll_head(
+    cx: &mut Context<'_>,
+    connection: &mut Connection,
+    buffer: &mut Buffer,
+    scanner: &mut HeadScanner,
+    moved: &mut bool,
+) -> Poll<Result<usize, Fault>> {
+    const TOO_LARGE: Fault = Fault::bad_answer("head too large");
+    loop {
+        let complete = scanner
+            .scan(buffer.filled())
+            .map_err(|refusal| Fault::bad_answer(refusal.reason))?;
+        match complete {
+            Some(length) if length > MAX_HEAD => return Poll::Ready(Err(TOO_LARGE)),
+            Some(length) => return Poll::Ready(Ok(length)),
+            None if buffer.filled().len() > MAX_HEAD => return Poll::Ready(Err(TOO_LARGE)),
+            None => {}
+        }
+        match ready!(connection.poll_read(cx, buffer)) {
+            Ok(0) | Err(_) => return Poll::Ready(Err(Fault::CLOSED)),
+            Ok(_) => *moved = true,
+        }
+    }
+}
+
+/// What is still to come of an answer's content.
+pub enum Left {
+    /// So many bytes.
+    Length(u64),
+    /// Up to the last chunk.
+    Chunked(ChunkScanner),
+    /// All that comes.
+    UntilClose,
+}
+
+/// Content in a buffer, from the buffer's beginning.
+#[derive(Default)]
+pub struct Run {
+    /// Where it is.
+    pub content: Range<usize>,
+    /// What it takes with its framing.
+    pub used: usize,
+}
+
+impl Left {
+    /// All of it.
+    pub fn of(framing: Framing) -> Self {
+        match framing {
+            Framing::None => Self::Length(0),
+            Framing::Length(length) => Self::Length(length),
+            Framing::Chunked => Self::Chunked(ChunkScanner::default()),
+            Framing::UntilClose => Self::UntilClose,
+        }
+    }
+
+    /// Whether nothing is.
+    pub fn is_done(&self) -> bool {
+        match self {
+            Self::Length(left) => *left == 0,
+            Self::Chunked(scanner) => scanner.is_done(),
+            Self::UntilClose => false,
+        }
+    }
+
+    /// Takes in what is here, and finds the content in it.
+    pub fn take(&mut self, bytes: &mut [u8]) -> Result<Run, Fault> {
+        match self {
+            Self::Length(left) => {
+                let own = bytes
+                    .len()
+                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= own as u64;
+                Ok(Run {
+                    content: 0..own,
+                    used: own,
+                })
+            }
+            Self::Chunked(scanner) => {
+                let decoded = scanner
+                    .decode(bytes)
+                    .map_err(|why| Fault::bad_answer(why.0))?;
+                Ok(Run {
+                    content: decoded.content,
+                    used: decoded.used,
+                })
+            }
+            Self::UntilClose => Ok(Run {
+                content: 0..bytes.len(),
+                used: bytes.len(),
+            }),
+        }
+    }
+}
+
+/// A request without content and its answer, step by step; each pause has a time limit.
+pub struct Exchange {
+    connection: Connection,
+    buffers: Buffers,
+    left: Left,
+    limit: Duration,
+}
+
+impl Exchange {
+    /// Begins one; the head of the request is in `buffers`.
+    pub fn new(connection: Connection, buffers: Buffers, limit: Duration) -> Self {
+        Self {
+            connection,
+            buffers,
+            left: Left::Length(0),
+            limit,
+        }
+    }
+
+    /// Sends the request.
+    pub async fn send(&mut self) -> Result<(), Fault> {
+        let mut sent = 0;
+        let mut until = Instant::now() + self.limit;
+        poll_fn(|cx| {
+            while sent < self.buffers.request.len() {
+                let rest = IoSlice::new(&self.buffers.request[sent..]);
+                match self.connection.poll_write(cx, &[rest]) {
+                    Poll::Ready(Ok(n)) => sent += n,
+                    // It may have answered all the same.
+                    Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
+                    Poll::Pending => {
+                        ready!(self.connection.deadline.poll(cx, until));
+                        return Poll::Ready(Err(Fault::DEAF));
+                    }
+                }
+                until = Instant::now() + self.limit;
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Reads the next head and hands it to `look` with the bytes it lies in.
+    pub async fn head<T>(&mut self, look: impl FnOnce(&Head, &[u8]) -> T) -> Result<T, Fault> {
+        let Self {
+            connection,
+            buffers,
+            ..
+        } = self;
+        let mut scanner = HeadScanner::default();
+        let mut until = Instant::now() + self.limit;
+        let length = poll_fn(|cx| {
+            let mut moved = false;
+            let polled = poll_head(
+                cx,
+                connection,
+                &mut buffers.answer,
+                &mut scanner,
+                &mut moved,
+            );
+            if polled.is_ready() {
+                return polled;
+            }
+            if moved {
+                until = Instant::now() + self.limit;
+            }
+            ready!(connection.deadline.poll(cx, until));
+            Poll::Ready(Err(Fault::SILENT))
+        })
+        .await?;
+        let bytes = &buffers.answer.filled()[..length];
+        buffers
+            .head
+            .parse(bytes, false)
+            .map_err(|refusal| Fault::bad_answer(refusal.reason))?;
+        let seen = look(&buffers.head, bytes);
+        self.left = Left::of(buffers.head.framing);
+        buffers.answer.consume(length);
+        Ok(seen)
+    }
+
+    /// The next piece of content, `None` at its end.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, Fault> {
+        let until = Instant::now() + self.limit;
+        poll_fn(|cx| self.poll_piece(cx, until)).await
+    }
+
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        until: Instant,
+    ) -> Poll<Result<Option<Bytes>, Fault>> {
+        let buffer = &mut self.buffers.answer;
+        while !self.left.is_done() {
+            if buffer.is_empty() {
+                match self.connection.poll_read(cx, buffer) {
+                    Poll::Ready(Ok(0)) if matches!(self.left, Left::UntilClose) => break,
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Fault::CLOSED)),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => {
+                        ready!(self.connection.deadline.poll(cx, until));
+                        return Poll::Ready(Err(Fault::SILENT));
+                    }
+                }
+            }
+            let run = self.left.take(buffer.filled_mut())?;
+            let piece = Bytes::copy_from_slice(&buffer.filled()[run.content]);
+            buffer.consume(run.used);
+            if !piece.is_empty() {
+                return Poll::Ready(Ok(Some(piece)));
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+
+    /// Whether all of the content was read.
+    pub fn is_done(&self) -> bool {
+        self.left.is_done()
+    }
+
+    /// Ends it; the connection comes back where it can be used again.
+    pub fn end(self) -> (Option<Connection>, Buffers) {
+        let reusable =
+            self.left.is_done() && self.buffers.answer.is_empty() && !self.buffers.head.close;
+        (reusable.then_some(self.connection), self.buffers)
+    }
+}
