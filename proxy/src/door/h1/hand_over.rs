@@ -107,7 +107,7 @@ impl Session<'_> {
         }
         if unread {
             // It may still be sending, and is to see its answer.
-            return Some((Next::Linger, self));
+            return Some(Next::Linger);
         }
         let next = if close { Next::Close } else { Next::Another };
         Some(next)
