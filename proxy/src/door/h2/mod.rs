@@ -158,6 +158,8 @@ impl Session<'_> {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => true,
             };
+            has_moved |= state.is_stuck && !is_stuck;
+            state.is_stuck = is_stuck;
             if std::mem::take(&mut has_moved) {
                 state.wake_waiting();
                 if self.note_sent(&mut state) && !is_stuck {
@@ -201,7 +203,10 @@ impl Session<'_> {
             };
             match written? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => state.wire.advance(written),
+                written => {
+                    state.wire.advance(written);
+                    state.written += written as u64;
+                }
             }
             *has_moved = true;
             self.stuck_since = None;
