@@ -135,7 +135,7 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
         let tracked = limit.tracked();
         metrics
             .tracked_clients
-            .with_label_values(&[&limit.name])
+            .with_label_values(&[limit.name])
             .set(whole(tracked as u64));
     }
     metrics.cache.refresh(&control.shared);

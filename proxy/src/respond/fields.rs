@@ -70,14 +70,12 @@ pub fn put_request_fields(out: &mut BytesMut, request_id: &[u8], limit: Option<&
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
     fn limits_are_told() {
         let limit = LimitState {
-            rule: Arc::from("browse"),
+            rule: "browse",
             quota: 100,
             window: 2,
             remaining: 25,
