@@ -2,8 +2,11 @@
 
 pub mod access_log;
 pub mod cache_metrics;
+mod families;
 pub mod metrics;
+mod per_thread;
 pub mod process_log;
 pub mod record;
+pub mod request_metrics;
 
 pub use record::{Protocol, Record};
