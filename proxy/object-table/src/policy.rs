@@ -15,8 +15,6 @@ use crate::{
 
 /// The unproven have one part in so many of the room, and what the others leave free.
 const UNPROVEN_SHARE: u64 = 10;
-/// Visits that prove.
-const PROOF: u8 = 1;
 /// Objects that are passed over for one that leaves. With all of them popular, the search would go on through
 /// all of them, and everybody who stores would wait.
 const PASSES_MAX: usize = 128;
@@ -125,7 +123,7 @@ impl Policy {
             let visits = head.visits.load(Relaxed);
             let is_proven = head.is_proven.load(Relaxed);
             passes = passes.saturating_sub(1);
-            if passes == 0 || visits < if is_proven { 1 } else { PROOF } {
+            if passes == 0 || visits == 0 {
                 self.forget(&object);
                 if !is_proven {
                     self.ghost.remember(number, self.len);

@@ -253,6 +253,11 @@ impl Conn {
         );
     }
 
+    /// Our end of the connection.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.socket.local_addr().expect("a connected socket")
+    }
+
     /// Whether nothing comes and nothing ends for a moment.
     pub(crate) fn is_quiet(&mut self, moment: Duration) -> bool {
         self.socket

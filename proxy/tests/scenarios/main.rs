@@ -8,6 +8,7 @@
 mod client;
 mod edge;
 mod h2;
+mod measure;
 mod origin;
 mod parts;
 mod tools;
@@ -27,6 +28,8 @@ mod drain;
 mod flights;
 mod forwarding;
 mod framing;
+mod h1_door;
+mod h1_ends;
 mod hostile;
 mod killed;
 mod large;

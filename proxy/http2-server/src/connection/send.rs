@@ -10,6 +10,8 @@ use crate::{
 
 /// DATA frames below this size, if it was the window that cut them, cost more than they bring.
 const CRUMB: usize = 256;
+/// Control frames that a DATA frame lets expect: a client answers it with a WINDOW_UPDATE or two.
+const EARNED: u32 = 4;
 
 impl Connection {
     /// Sends a response: its head, and content or the first of it. `end` says that nothing follows.
@@ -57,6 +59,12 @@ impl Connection {
     /// Octets of content that wait for a window, or for what was made before them to be written.
     pub fn unsent(&self, stream: StreamId) -> usize {
         self.streams.by_id(stream.0).map_or(0, |stream| stream.unsent)
+    }
+
+    /// Whether the end of a response has been made into a frame, and nothing of it waits any more; also of a stream
+    /// that is gone.
+    pub fn is_sent(&self, stream: StreamId) -> bool {
+        self.streams.by_id(stream.0).is_none_or(|stream| stream.has_sent_all)
     }
 
     /// Octets of content that the windows of a stream and of the connection let through now.
@@ -126,6 +134,7 @@ impl Connection {
         let fits =
             content.len() <= MAX_PAYLOAD && content.len() as i32 <= stream.send_window.min(windows);
         if may_go && fits && stream.queue.is_empty() {
+            self.control.earn(EARNED);
             return self.put_content(slot, content, end);
         }
         stream.is_ending |= end;
@@ -229,7 +238,7 @@ impl Connection {
         let end = stream.is_ending && stream.queue.is_empty();
         self.put_content(slot, part, end);
         if !is_cut || len >= CRUMB {
-            self.control.earn(4);
+            self.control.earn(EARNED);
         } else if let Err(Fault { code, .. }) = self.charge() {
             self.fail(Fault { code, reason: "windows opened in crumbs" });
             return false;

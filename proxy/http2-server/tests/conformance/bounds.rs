@@ -129,6 +129,20 @@ fn a_download_with_many_window_updates_is_not_cut_off() {
 }
 
 #[test]
+fn content_that_comes_piece_by_piece_earns_its_window_updates() {
+    let mut peer = Peer::new();
+    peer.events(&get(1));
+    peer.connection.send_head(StreamId(1), &block(&[(":status", "200")]), false);
+    for _ in 0..5_000 {
+        peer.connection.send_content(StreamId(1), vec![b'x'; 10_000].into(), false);
+        let frames = peer.frames();
+        let length: usize = frames.iter().filter(|f| f.kind == DATA).map(|f| f.payload.len()).sum();
+        assert_eq!(length, 10_000);
+        peer.events(&joined([&window_update(0, 10_000), &window_update(1, 10_000)]));
+    }
+}
+
+#[test]
 fn windows_in_crumbs() {
     // CVE-2019-9511.
     let mut peer = Peer::with(&Config::default(), &[(4, 0)]);

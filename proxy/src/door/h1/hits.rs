@@ -184,6 +184,10 @@ impl Session<'_> {
                 self.buf = BytesMut::from(&input[used..arrived]);
             }
             desk.input = input;
+            if used > 0 {
+                // What is left belongs to another head.
+                self.head_until = None;
+            }
             match end {
                 None => self.note_head_time(),
                 Some(turn) => {

@@ -11,12 +11,18 @@ mod write;
 
 pub use write::hit_head;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::{Buf, BytesMut};
 use http1_wire::{HeadScanner, Refusal, request::Head};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     time::{Instant, timeout},
 };
 
@@ -66,6 +72,8 @@ enum Next {
     Another,
     /// It is over.
     Close,
+    /// It is over, and the visitor may still be sending.
+    Linger,
 }
 
 /// A request that is not answered by a hit.
@@ -104,7 +112,7 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
         place: Place::new(&hall.waiting),
     };
     loop {
-        let mut turn = std::future::poll_fn(|cx| session.poll_turn(cx)).await;
+        let mut turn = poll_fn(|cx| session.poll_turn(cx)).await;
         // Boxed: what the rare cases need shall not be held by connections that wait.
         if let Turn::Unsent(unsent) = turn {
             turn = match Box::pin(session.send_rest(*unsent)).await {
@@ -114,29 +122,28 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
         }
         let next = match turn {
             Turn::Wait | Turn::Unsent(_) => Next::Another,
-            Turn::Over => return,
+            Turn::Over => return poll_fn(|cx| session.stream.poll_goodbye(cx)).await,
             Turn::Close => Next::Close,
             Turn::Refuse(refusal) => return Box::pin(session.refuse_unread(refusal)).await,
             Turn::Request(request) => match Box::pin(session.request(*request)).await {
-                Some((next, back)) => {
-                    session = back;
+                Some(next) => {
                     session.begin_to_wait();
                     next
                 }
                 None => return,
             },
         };
-        if matches!(next, Next::Close) {
-            // A reader that is not told the end of the connection may wait for it.
-            let _ = timeout(super::STALLED, session.stream.shutdown()).await;
-            return;
+        match next {
+            Next::Another => {}
+            Next::Close => return Box::pin(session.close()).await,
+            Next::Linger => return Box::pin(session.linger()).await,
         }
     }
 }
 
 impl Session<'_> {
     /// Answers a request that is no hit. `None`: the stream is gone.
-    async fn request(mut self, request: Request) -> Option<(Next, Self)> {
+    async fn request(&mut self, request: Request) -> Option<Next> {
         let Request {
             snapshot,
             decision,
@@ -149,7 +156,7 @@ impl Session<'_> {
         match decision {
             Decision::Respond(hit) => {
                 let next = self.respond(&snapshot, &bytes, &hit, &noted).await;
-                self.done(next)
+                next.ok()
             }
             // Each in a box of its own: who waits for long shall not hold what the other needs.
             Decision::Fetch(fetch) => {
@@ -158,21 +165,17 @@ impl Session<'_> {
             Decision::Redirect { status, location } => {
                 let reply = Reply::redirect(status, &location, &self.asked(&bytes, &noted));
                 let next = self.reply(&bytes, &reply, &noted, None).await;
-                self.done(next)
+                next.ok()
             }
             Decision::Reject(rejection) => {
                 let reply = Reply::rejection(&rejection, &self.asked(&bytes, &noted));
                 let next = self.reply(&bytes, &reply, &noted, Some(&rejection)).await;
-                self.done(next)
+                next.ok()
             }
             Decision::Forward(forward) => {
                 Box::pin(self.hand_over(snapshot, bytes, host, forward, noted)).await
             }
         }
-    }
-
-    fn done(self, next: Result<Next, std::io::Error>) -> Option<(Next, Self)> {
-        next.ok().map(|next| (next, self))
     }
 
     fn asked<'n>(&self, bytes: &[u8], noted: &'n Noted) -> Asked<'n> {
@@ -230,10 +233,11 @@ impl Session<'_> {
         );
         sent?;
         write::flush(&mut self.stream).await?;
-        if close && (closing || body_left) {
-            self.linger().await;
-        }
-        Ok(if close { Next::Close } else { Next::Another })
+        Ok(match close {
+            true if closing || body_left => Next::Linger,
+            true => Next::Close,
+            false => Next::Another,
+        })
     }
 
     fn blank<'n>(&'n self, noted: &'n Noted) -> Record<'n> {
@@ -305,8 +309,28 @@ impl Session<'_> {
         }
     }
 
+    /// Ends the connection behind the last answer.
+    async fn close(mut self) {
+        // Whoever has asked for more than it gets, or did not know that this is the end, may lose the answer
+        // to the reset that unread bytes cause (RFC 9112 §9.6).
+        let is_asking = !self.buf.is_empty() || self.hall.shared.is_draining();
+        if is_asking || poll_fn(|cx| self.poll_unread(cx)).await {
+            return self.linger().await;
+        }
+        // A reader that is not told the end of the connection may wait for it.
+        let _ = timeout(super::STALLED, self.stream.shutdown()).await;
+    }
+
+    /// Whether something has arrived that nobody reads; ready at once.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut byte = [0];
+        let mut byte = ReadBuf::new(&mut byte);
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut byte);
+        Poll::Ready(matches!(read, Poll::Ready(Ok(()))) && !byte.filled().is_empty())
+    }
+
     /// Ends our side and drops what the client still sends, for a short while.
-    async fn linger(&mut self) {
+    async fn linger(mut self) {
         let _ = timeout(LINGER, async {
             if self.stream.shutdown().await.is_err() {
                 return;

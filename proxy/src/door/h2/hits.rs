@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Method;
 use http1_wire::Body;
 use http2_server::{ErrorCode, StreamId};
+use tokio::time::Instant;
 
 use super::{
     Desk, Request, Session,
@@ -23,9 +24,15 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// An answer that the client has not taken as a whole; told of when it has, or never will.
+/// An answer that the client has not taken as a whole.
 pub(super) struct Unsent {
     stream: StreamId,
+    /// Told of when it has, or never will.
+    hit: Option<SentHit>,
+}
+
+/// A stored response that was sent to a client.
+struct SentHit {
     asked: Asked,
     hit: Hit,
     status: u16,
@@ -167,54 +174,80 @@ impl Session<'_> {
             _ => state.wire.respond(stream, &desk.block, None, true),
         }
         let status = outgoing.status();
-        let answer = Unsent {
-            stream,
+        let answer = SentHit {
             asked,
             hit,
             status,
             length,
         };
-        if state.wire.unsent(stream) > 0 {
-            self.unsent.push(answer);
-            return;
+        if !state.wire.is_sent(stream) {
+            return self.note_unsent(state, stream, Some(answer));
         }
         self.tell_hit(&answer, None);
         // Its room is for the next one.
         desk.head = answer.asked.head;
     }
 
-    /// Tells of answers that have left as a whole.
-    pub(super) fn note_sent(&mut self, state: &State) {
+    fn note_unsent(&mut self, state: &State, stream: StreamId, hit: Option<SentHit>) {
         if self.unsent.is_empty() {
-            return;
+            (self.unread_since, self.unread) = (Instant::now(), 0);
         }
-        let is_over = |answer: &mut Unsent| state.wire.unsent(answer.stream) == 0;
+        self.unread += state.wire.unsent(stream);
+        self.unsent.push(Unsent { stream, hit });
+    }
+
+    /// Tells of answers that have left as a whole, and looks whether the client takes any of the others.
+    /// `true`: there is something to be written because of it.
+    pub(super) fn note_sent(&mut self, state: &mut State) -> bool {
+        if self.unsent.is_empty() {
+            return false;
+        }
+        let is_over = |answer: &mut Unsent| state.wire.is_sent(answer.stream);
         let over: Vec<_> = self.unsent.extract_if(.., is_over).collect();
+        let mut has_ended = false;
         for answer in &over {
-            self.tell_hit(answer, None);
+            if let Some(hit) = &answer.hit {
+                self.tell_hit(hit, None);
+            }
+            has_ended |= self.end_request(state, answer.stream);
         }
+        let of_each = self.unsent.iter();
+        let unread = of_each.map(|answer| state.wire.unsent(answer.stream)).sum();
+        if unread < self.unread {
+            self.unread_since = Instant::now();
+        }
+        self.unread = unread;
+        has_ended
+    }
+
+    /// The answer is out; the rest of the request is of no use (RFC 9113 §8.1). Whether there is any.
+    fn end_request(&self, state: &mut State, stream: StreamId) -> bool {
+        let is_open = state.wire.is_open(stream);
+        if is_open {
+            state.wire.reset(stream, ErrorCode::NO_ERROR);
+        }
+        is_open
     }
 
     /// Tells of a stream's answer that the client did not want any more.
     pub(super) fn note_reset(&mut self, stream: StreamId) {
-        if let Some(at) = self
-            .unsent
-            .iter()
-            .position(|answer| answer.stream == stream)
+        let mut all = self.unsent.iter();
+        if let Some(at) = all.position(|answer| answer.stream == stream)
+            && let Some(hit) = self.unsent.swap_remove(at).hit
         {
-            let answer = self.unsent.swap_remove(at);
-            self.tell_hit(&answer, Some("client_gone"));
+            self.tell_hit(&hit, Some("client_gone"));
         }
     }
 
     /// Tells of the answers that nobody takes any more.
     pub(super) fn tell_unsent(&mut self) {
-        for answer in std::mem::take(&mut self.unsent) {
-            self.tell_hit(&answer, Some("client_gone"));
+        let all = std::mem::take(&mut self.unsent);
+        for hit in all.into_iter().filter_map(|answer| answer.hit) {
+            self.tell_hit(&hit, Some("client_gone"));
         }
     }
 
-    fn tell_hit(&self, answer: &Unsent, reason: Option<&'static str>) {
+    fn tell_hit(&self, answer: &SentHit, reason: Option<&'static str>) {
         let now = self.hall.started.elapsed();
         answer.asked.tell(
             self.hall,
@@ -247,9 +280,10 @@ impl Session<'_> {
         let content = (!head_only).then(|| reply.body.clone());
         let bytes = content.as_ref().map_or(0, |content| content.len() as u64);
         state.wire.respond(stream, &desk.block, content, true);
-        if asked.body != Body::None && state.wire.unsent(stream) == 0 {
-            // The answer is out; the rest of the request is of no use (RFC 9113 §8.1).
-            state.wire.reset(stream, ErrorCode::NO_ERROR);
+        if state.wire.is_sent(stream) {
+            self.end_request(state, stream);
+        } else {
+            self.note_unsent(state, stream, None);
         }
         asked.tell(
             self.hall,

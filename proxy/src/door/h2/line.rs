@@ -13,9 +13,6 @@ use std::{
 use bytes::Bytes;
 use http2_server::{Connection, ErrorCode, StreamId};
 
-/// Octets that are on their way to the transport, up to which a stream is asked for more.
-const ROOM: usize = 16 * 1024;
-
 /// The visitor has reset the stream, or is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gone;
@@ -26,6 +23,12 @@ pub(super) struct State {
     inboxes: HashMap<StreamId, Inbox, ahash::RandomState>,
     /// The connection's task.
     pub(super) task: Option<Waker>,
+    /// The transport takes nothing for now.
+    pub(super) is_stuck: bool,
+    /// Octets that the transport has taken.
+    pub(super) written: u64,
+    /// Pieces of content that tasks have sent.
+    sent: u64,
 }
 
 /// What has arrived for a stream with a task.
@@ -36,6 +39,8 @@ struct Inbox {
     is_gone: bool,
     /// Its task waits until something has been written.
     waits_for_room: bool,
+    /// When it last sent content, as a count of all pieces.
+    sent_at: u64,
     task: Option<Waker>,
 }
 
@@ -76,18 +81,22 @@ impl State {
         }
     }
 
-    /// Something has been written, or the client has opened a window.
+    /// Something has been written, or the client has opened a window. There is room for one or two, so those go
+    /// first who have not sent anything for longest.
     pub(super) fn wake_waiting(&mut self) {
-        for inbox in self.inboxes.values_mut() {
-            if std::mem::take(&mut inbox.waits_for_room) {
-                inbox.wake();
-            }
+        let waiting = self.inboxes.values_mut();
+        let mut waiting: Vec<_> = waiting.filter(|inbox| inbox.waits_for_room).collect();
+        waiting.sort_unstable_by_key(|inbox| inbox.sent_at);
+        for inbox in waiting {
+            inbox.waits_for_room = false;
+            inbox.wake();
         }
     }
 
-    /// Whether a stream's task waits for the client to read.
-    pub(super) fn has_waiting(&self) -> bool {
-        self.inboxes.values().any(|inbox| inbox.waits_for_room)
+    fn wake_connection(&self) {
+        if let Some(task) = &self.task {
+            task.wake_by_ref();
+        }
     }
 
     /// Whether a stream has a task.
@@ -105,6 +114,9 @@ impl Line {
             wire,
             inboxes: HashMap::default(),
             task: None,
+            is_stuck: false,
+            written: 0,
+            sent: 0,
         })))
     }
 
@@ -154,11 +166,12 @@ impl Exchange {
 
     fn with<T>(&self, f: impl FnOnce(&mut State, StreamId) -> T) -> T {
         let mut state = self.line.state();
+        let before = state.wire.unwritten();
         let result = f(&mut state, self.stream);
-        if (state.wire.wants_write() || state.wire.is_finished())
-            && let Some(task) = &state.task
-        {
-            task.wake_by_ref();
+        // Only for something new: a connection that waits for its client would wake its streams, and
+        // they it, without end.
+        if state.wire.unwritten() > before || state.wire.is_finished() {
+            state.wake_connection();
         }
         result
     }
@@ -172,7 +185,13 @@ impl Exchange {
     /// Sends content.
     pub(super) fn send(&mut self, content: Bytes, end: bool) {
         self.is_ended |= end;
-        self.with(|state, stream| state.wire.send_content(stream, content, end));
+        self.with(|state, stream| {
+            state.sent += 1;
+            if let Some(inbox) = state.inboxes.get_mut(&stream) {
+                inbox.sent_at = state.sent;
+            }
+            state.wire.send_content(stream, content, end);
+        });
     }
 
     /// Whether the answer is complete.
@@ -213,30 +232,37 @@ impl Exchange {
         }
     }
 
-    /// Ready when more content may be sent: what was before it has left, and the client takes more.
+    /// Ready when more content may be sent: what was before it, on any stream, is with the transport, and the
+    /// client takes more.
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
-        self.poll_until(cx, |wire, stream| {
-            wire.unsent(stream) == 0 && wire.window(stream) > 0 && wire.unwritten() < ROOM
+        self.poll_until(cx, |state, stream| {
+            let wire = &state.wire;
+            let may_write = !state.is_stuck && wire.unwritten() == 0;
+            may_write && wire.unsent(stream) == 0 && wire.window(stream) > 0
         })
     }
 
-    /// Ready when all content has left.
+    /// Ready when all of the answer has left.
     pub(super) fn poll_sent(&self, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
-        self.poll_until(cx, |wire, stream| wire.unsent(stream) == 0)
+        self.poll_until(cx, |state, stream| state.wire.is_sent(stream))
     }
 
-    /// Octets of content that have not left.
-    pub(super) fn unsent(&self) -> usize {
-        self.line.state().wire.unsent(self.stream)
+    /// What shows that the client reads: octets of content that have not left, and, where its windows are open,
+    /// octets that went out on any stream.
+    pub(super) fn progress(&self) -> (usize, u64) {
+        let state = self.line.state();
+        let is_open = state.wire.window(self.stream) > 0;
+        let written = if is_open { state.written } else { 0 };
+        (state.wire.unsent(self.stream), written)
     }
 
     fn poll_until(
         &self,
         cx: &Context<'_>,
-        is_reached: impl FnOnce(&Connection, StreamId) -> bool,
+        is_reached: impl FnOnce(&State, StreamId) -> bool,
     ) -> Poll<Result<(), Gone>> {
         let mut state = self.line.state();
-        let reached = is_reached(&state.wire, self.stream);
+        let reached = is_reached(&state, self.stream);
         match state.inboxes.get_mut(&self.stream) {
             Some(inbox) if !inbox.is_gone => {
                 if reached {
@@ -253,18 +279,15 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let is_ended = self.is_ended;
-        self.with(|state, stream| {
-            let inbox = state.inboxes.remove(&stream);
-            if !state.wire.is_open(stream) {
-                return;
-            }
-            if !is_ended {
-                state.wire.reset(stream, ErrorCode::INTERNAL_ERROR);
-            } else if inbox.is_some_and(|inbox| !inbox.is_complete) {
-                // The answer is out; the rest of the request is of no use (RFC 9113 §8.1).
-                state.wire.reset(stream, ErrorCode::NO_ERROR);
-            }
-        });
+        let mut state = self.line.state();
+        let inbox = state.inboxes.remove(&self.stream);
+        if !state.wire.is_sent(self.stream) {
+            state.wire.reset(self.stream, ErrorCode::INTERNAL_ERROR);
+        } else if state.wire.is_open(self.stream) && inbox.is_some_and(|inbox| !inbox.is_complete) {
+            // The answer is out; the rest of the request is of no use (RFC 9113 §8.1).
+            state.wire.reset(self.stream, ErrorCode::NO_ERROR);
+        }
+        // Without a task it may be idle now.
+        state.wake_connection();
     }
 }

@@ -71,8 +71,11 @@ struct Session<'a> {
     idle_until: Instant,
     /// Without requests it is not worth its memory from then on.
     quiet_from: Option<Instant>,
-    /// Since when the client takes nothing of what waits for it.
-    stalled_since: Option<Instant>,
+    /// Since when the transport takes nothing.
+    stuck_since: Option<Instant>,
+    /// Since when the client takes nothing of `unsent`, and how many octets of content that were.
+    unread_since: Instant,
+    unread: usize,
     deadline: Deadline,
     place: Place<'a>,
 }
@@ -123,7 +126,9 @@ pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream) {
         is_busy: false,
         idle_until,
         quiet_from: None,
-        stalled_since: None,
+        stuck_since: None,
+        unread_since: now,
+        unread: 0,
         deadline: Deadline::new(idle_until),
         place: Place::new(&hall.waiting),
     };
@@ -145,21 +150,32 @@ impl Session<'_> {
         if self.leaving.is_none() && self.hall.shared.is_draining() {
             self.leave(&mut state);
         }
+        // Something was read or written: streams that wait for either may go on.
+        let mut has_moved = false;
         loop {
-            let is_stuck = match self.poll_write(&mut state, cx) {
+            let is_stuck = match self.poll_write(&mut state, &mut has_moved, cx) {
                 Poll::Ready(Ok(())) => false,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => true,
             };
-            state.wake_waiting();
-            self.note_sent(&state);
+            has_moved |= state.is_stuck && !is_stuck;
+            state.is_stuck = is_stuck;
+            if std::mem::take(&mut has_moved) {
+                state.wake_waiting();
+                if self.note_sent(&mut state) && !is_stuck {
+                    continue;
+                }
+            }
             if state.wire.is_finished() {
                 return Poll::Ready(());
             }
             // Who does not read is not read from.
             if !is_stuck && !self.is_faulty {
                 match DESK.with_borrow_mut(|desk| self.poll_read(&mut state, desk, cx)) {
-                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Ok(())) => {
+                        has_moved = true;
+                        continue;
+                    }
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Pending => {}
                 }
@@ -172,7 +188,12 @@ impl Session<'_> {
         }
     }
 
-    fn poll_write(&mut self, state: &mut State, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(
+        &mut self,
+        state: &mut State,
+        has_moved: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while state.wire.wants_write() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = state.wire.gather(&mut slices);
@@ -182,9 +203,13 @@ impl Session<'_> {
             };
             match written? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => state.wire.advance(written),
+                written => {
+                    state.wire.advance(written);
+                    state.written += written as u64;
+                }
             }
-            self.stalled_since = None;
+            *has_moved = true;
+            self.stuck_since = None;
         }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -287,24 +312,21 @@ impl Session<'_> {
             self.idle_until = now + limit;
             self.quiet_from = Some(now + QUIET);
         }
-        let waits = is_stuck || !self.unsent.is_empty() || state.has_waiting();
-        if !waits {
-            self.stalled_since = None;
-        } else if self.stalled_since.is_none() {
-            self.stalled_since = Some(Instant::now());
-        }
-        let stalled_at = self.stalled_since.map(|since| since + STALLED);
+        // Streams with tasks have limits of their own.
+        self.stuck_since = is_stuck.then(|| self.stuck_since.unwrap_or_else(Instant::now));
+        let stuck_at = self.stuck_since.map(|since| since + STALLED);
+        let unread_at = (!self.unsent.is_empty()).then(|| self.unread_since + STALLED);
         let idle_at = is_idle.then_some(self.idle_until);
         let leave_at = self.leaving.map(|since| since + LEAVING);
         let quiet_at = self.quiet_from.filter(|_| is_idle);
-        let next = [stalled_at, idle_at, leave_at, quiet_at];
+        let next = [stuck_at, unread_at, idle_at, leave_at, quiet_at];
         let Some(at) = next.into_iter().flatten().min() else {
             return Poll::Pending;
         };
         self.deadline.set(at);
         ready!(self.deadline.poll(cx));
         let is_at = |limit: Option<Instant>| limit == Some(at);
-        if is_at(stalled_at) {
+        if is_at(stuck_at) || is_at(unread_at) {
             return Poll::Ready(true);
         }
         if is_at(quiet_at) {

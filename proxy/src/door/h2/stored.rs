@@ -182,7 +182,7 @@ impl Request {
         let nothing = self.head_only() || left == Some(0);
         self.exchange.send_head(&block, nothing);
         if nothing {
-            return Ok(());
+            return self.room(true).await;
         }
         let broken = || Error::from(ErrorKind::UnexpectedEof);
         loop {
@@ -219,7 +219,7 @@ impl Request {
     async fn room(&self, all: bool) -> Result<(), Error> {
         let exchange = &self.exchange;
         loop {
-            let before = exchange.unsent();
+            let before = exchange.progress();
             let room = poll_fn(|cx| match all {
                 true => exchange.poll_sent(cx),
                 false => exchange.poll_room(cx),
@@ -227,8 +227,8 @@ impl Request {
             match timeout(STALLED, room).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(Gone)) => return Err(ErrorKind::BrokenPipe.into()),
-                // Slow is not stalled.
-                Err(_) if exchange.unsent() < before => {}
+                // Slow is not stalled, and neither is who reads other streams first.
+                Err(_) if exchange.progress() != before => {}
                 Err(_) => return Err(ErrorKind::TimedOut.into()),
             }
         }
