@@ -20,8 +20,6 @@ SETTLE_SECONDS = 0.1
 ROUNDS_OF_PAIRS = 5
 # Idle connections beside the load, in the variant that has many and in the one it is compared with.
 OPEN_MANY, OPEN_FEW = 10_000, 10
-# Of ours: the servers of a row have their idle connections at the same time.
-OPEN_FILES = 40_000
 # A hit must not reach the origin; the few are the bench's own.
 ORIGIN_REQUESTS_MAX = 8
 # No line of an access log is half as short, so what a buffer still holds is allowed for.
@@ -186,10 +184,6 @@ def measure(site: Site, origin: Origin, work: Work, edges: list[str], rounds: in
 
 
 def raise_file_limit() -> None:
-    """The idle connections are all ours: take enough open files, or as many as the system grants."""
+    """The idle connections are all ours: take as many open files as the system grants."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(hard, OPEN_FILES)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
-    except (ValueError, PermissionError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

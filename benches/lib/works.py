@@ -110,7 +110,7 @@ WORKS = (
     Work("flat-routes", "1,000 routes to 1, hit of 1 KiB", Load.H1, "1k",
          ("dhal", "dhal-routes"), GOAL_FLAT, bases=_pairs("dhal-routes")),
     Work("flat-open", "10,000 idle connections beside to 10, hit of 1 KiB", Load.H1, "1k",
-         ("dhal", "dhal-open", "nginx", "nginx-open"), GOAL_FLAT, bases=_pairs("dhal-open", "nginx-open")),
+         ("dhal", "dhal-open"), GOAL_FLAT, bases=_pairs("dhal-open")),
     Work("flat-threads", "two threads to one, hit of 1 KiB", Load.H1, "1k",
          ("dhal-one", "dhal-two", "nginx-one", "nginx-two"), GOAL_FLAT,
          bases={"dhal-two": "dhal-one", "nginx-two": "nginx-one"}),
