@@ -8,6 +8,7 @@ mod deadline;
 mod fetched;
 pub mod h1;
 pub mod h2;
+mod linger;
 mod outgoing;
 pub mod waiting;
 

@@ -276,7 +276,7 @@ fn what_comes_behind_an_answer_answers_nothing() {
 fn trailers_are_dropped() {
     let shop = Origin::start(|_| {
         raw(
-            "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 7\r\nContent-Length: 3\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n",
         )
     });
     let edge = Edge::start(&passing(&shop));
@@ -378,7 +378,9 @@ fn a_shop_that_reads_nothing() {
 /// Memory of the edge in KiB, without that of files.
 fn memory(edge: &Edge) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", edge.id())).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
     let words = line.and_then(|line| line.split_whitespace().next());
     words.and_then(|n| n.parse().ok()).expect("a number")
 }

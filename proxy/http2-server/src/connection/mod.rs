@@ -96,20 +96,24 @@ const MAX_CONTROL: usize = 64 * 1024;
 const ANNOUNCED_FOR: Duration = Duration::from_secs(1);
 /// What a PING carries that measures that round trip.
 const LEAVING: [u8; 8] = *b"leaving!";
-/// Streams remembered after their end, each of those we reset and of the others.
-const REMEMBERED: usize = 16;
+/// Streams remembered after their end, each of those we reset and of the others: as many as may be open at
+/// once by default, all of which may be answered early.
+const REMEMBERED: usize = 128;
 
-/// A few ids of streams that are gone; 0 is none.
+/// The last ids of streams that are gone.
 #[derive(Debug, Default)]
 struct Gone {
-    ids: [u32; REMEMBERED],
-    next: u8,
+    ids: Vec<u32>,
+    next: usize,
 }
 
 impl Gone {
     fn add(&mut self, id: u32) {
-        self.ids[usize::from(self.next) % REMEMBERED] = id;
-        self.next = self.next.wrapping_add(1);
+        match self.ids.get_mut(self.next) {
+            Some(oldest) => *oldest = id,
+            None => self.ids.push(id),
+        }
+        self.next = (self.next + 1) % REMEMBERED;
     }
 
     fn has(&self, id: u32) -> bool {
@@ -253,6 +257,11 @@ impl Connection {
         self.streams.find(stream.0).is_some()
     }
 
+    /// Whether a head has begun whose end has not arrived.
+    pub fn is_in_head(&self) -> bool {
+        self.fragments.is_some()
+    }
+
     /// Streams that are not complete in both directions.
     pub fn open_streams(&self) -> usize {
         self.streams.len()
@@ -318,6 +327,7 @@ impl Connection {
             + self.streams.memory()
             + self.output.memory()
             + (self.heads.capacity() + self.contents.capacity()) * size_of::<u32>()
+            + (self.ended.ids.capacity() + self.reset_by_us.ids.capacity()) * size_of::<u32>()
             + self.events.capacity() * size_of::<Event>()
             + self.fragments.as_ref().map_or(0, |f| f.block.capacity() + size_of::<Fragments>())
     }
@@ -339,7 +349,12 @@ impl Connection {
     fn fail(&mut self, fault: Fault) -> Fault {
         if self.fault.is_none() {
             self.fault = Some(fault);
-            self.put_goaway(self.last_id, fault.code);
+            // What was said once is not taken back (RFC 9113 §6.8).
+            let last = match self.leaving {
+                Leaving::Final(last) => last,
+                Leaving::No | Leaving::Announced(_) => self.last_id,
+            };
+            self.put_goaway(last, fault.code);
             self.streams = Streams::new();
             self.heads = VecDeque::new();
             self.contents = VecDeque::new();

@@ -73,6 +73,16 @@ impl Connection {
         usize::try_from(window.min(self.send_window)).unwrap_or(0)
     }
 
+    /// Whether the client takes content on a stream, as far as that stream is concerned.
+    pub fn is_window_open(&self, stream: StreamId) -> bool {
+        self.streams.by_id(stream.0).is_some_and(|stream| stream.send_window > 0)
+    }
+
+    /// Whether streams with content and a window wait for their turn.
+    pub fn has_queued(&self) -> bool {
+        !self.contents.is_empty()
+    }
+
     /// Octets that are made into frames, and not written.
     pub fn unwritten(&self) -> usize {
         self.output.len()
@@ -232,7 +242,10 @@ impl Connection {
         if stream.is_limited && stream.unsent <= LOW_WATER {
             stream.is_limited = false;
             let stream = StreamId(stream.id);
-            self.events.push_back(Event::Sendable { stream });
+            let told = |event: &Event| matches!(event, Event::Sendable { stream: told } if *told == stream);
+            if !self.events.iter().any(told) {
+                self.events.push_back(Event::Sendable { stream });
+            }
         }
         let stream = self.streams.at(slot);
         let end = stream.is_ending && stream.queue.is_empty();

@@ -6,18 +6,16 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http1_wire::{Refusal, chunked::ChunkScanner};
-use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     time::timeout,
 };
 
-use super::{Next, Noted, Session, write};
+use super::{Next, Noted, Session};
 use crate::{
     edge::{Body, Forward, Rejection},
     forward::{Announced, AnswerHead, Request, UploadError, Visitor, asks_for_websocket, exchange},
@@ -44,9 +42,6 @@ impl Session<'_> {
         forward: Forward,
         noted: Noted,
     ) -> Option<Next> {
-        if write::flush(&mut self.stream).await.is_err() {
-            return None;
-        }
         let share = match self.check_ahead(&snapshot, &forward).await {
             Ok(share) => share,
             Err(refusal) => {
@@ -101,7 +96,7 @@ impl Session<'_> {
         if !complete {
             if until_close {
                 // The end of the connection would say that this was all.
-                let _ = SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO));
+                self.abort();
             }
             return None;
         }

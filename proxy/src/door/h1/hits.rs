@@ -155,6 +155,11 @@ impl Session<'_> {
     fn poll_desk(&mut self, desk: &mut Desk, cx: &mut Context<'_>) -> Poll<Turn> {
         // What was left by the request before may hold more of them.
         let mut is_read = !self.buf.is_empty() && self.head_until.is_none();
+        if desk.input.is_empty() {
+            // A task that panicked has left with it, and its answers are nobody else's.
+            desk.input = vec![0; INPUT].into_boxed_slice();
+            desk.answers.clear();
+        }
         loop {
             let mut arrived = 0;
             if !is_read {

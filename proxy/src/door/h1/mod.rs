@@ -21,13 +21,14 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use http1_wire::{HeadScanner, Refusal, request::Head};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     time::{Instant, timeout},
 };
 
 use self::hits::Turn;
-use super::{Hall, deadline::Deadline, waiting::Place};
+use super::{Hall, deadline::Deadline, linger::linger, waiting::Place};
 use crate::{
     cache::status::Outcome,
     edge::{Body, Connection, Decision, Rejection, decide::Now},
@@ -37,11 +38,6 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// After a refusal the client's bytes are read and dropped for this long, so that it sees the answer
-/// instead of a reset.
-const LINGER: Duration = Duration::from_secs(1);
-/// And no more than this many bytes.
-const LINGER_BYTES: usize = 256 * 1024;
 /// What is read at once of a request that is not answered from memory.
 const BUFFER: usize = 4 * 1024;
 
@@ -136,7 +132,7 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
         match next {
             Next::Another => {}
             Next::Close => return Box::pin(session.close()).await,
-            Next::Linger => return Box::pin(session.linger()).await,
+            Next::Linger => return Box::pin(linger(&mut session.stream)).await,
         }
     }
 }
@@ -305,7 +301,7 @@ impl Session<'_> {
             fields: None,
         });
         if sent.is_ok() && write::flush(&mut self.stream).await.is_ok() {
-            self.linger().await;
+            linger(&mut self.stream).await;
         }
     }
 
@@ -315,7 +311,7 @@ impl Session<'_> {
         // to the reset that unread bytes cause (RFC 9112 §9.6).
         let is_asking = !self.buf.is_empty() || self.hall.shared.is_draining();
         if is_asking || poll_fn(|cx| self.poll_unread(cx)).await {
-            return self.linger().await;
+            return linger(&mut self.stream).await;
         }
         // A reader that is not told the end of the connection may wait for it.
         let _ = timeout(super::STALLED, self.stream.shutdown()).await;
@@ -329,22 +325,9 @@ impl Session<'_> {
         Poll::Ready(matches!(read, Poll::Ready(Ok(()))) && !byte.filled().is_empty())
     }
 
-    /// Ends our side and drops what the client still sends, for a short while.
-    async fn linger(mut self) {
-        let _ = timeout(LINGER, async {
-            if self.stream.shutdown().await.is_err() {
-                return;
-            }
-            let mut left = LINGER_BYTES;
-            let mut sink = [0; 4096];
-            while let Ok(n @ 1..) = self.stream.read(&mut sink).await {
-                left = left.saturating_sub(n);
-                if left == 0 {
-                    return;
-                }
-            }
-        })
-        .await;
+    /// Ends the connection with a reset, where its end in peace would say that the answer is complete.
+    fn abort(&self) {
+        let _ = SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO));
     }
 
     /// Reads what is here, or waits for something to come.

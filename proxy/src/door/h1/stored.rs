@@ -98,9 +98,6 @@ impl Session<'_> {
         fetch: Fetch,
         noted: Noted,
     ) -> Option<Next> {
-        if write::flush(&mut self.stream).await.is_err() {
-            return None;
-        }
         let order = Arc::new(self.order(&snapshot, &bytes, fetch, &noted));
         let hall = self.hall;
         let (interim, mut arriving) = mpsc::channel(INTERIM);
@@ -108,12 +105,20 @@ impl Session<'_> {
         let (fetched, asked) = loop {
             tokio::select! {
                 biased;
-                Some(header) = arriving.recv() => self.write_interim(&header).await.ok()?,
+                Some(header) = arriving.recv() => {
+                    if self.write_interim(&header).await.is_err() {
+                        self.tell_gone(&bytes, &noted, &order);
+                        return None;
+                    }
+                }
                 fetched = &mut fetching => break fetched,
             }
         };
         while let Ok(header) = arriving.try_recv() {
-            self.write_interim(&header).await.ok()?;
+            if self.write_interim(&header).await.is_err() {
+                self.tell_gone(&bytes, &noted, &order);
+                return None;
+            }
         }
         let fetched = match fetched {
             // An old client learns the end of content without a length from the end of the connection, which
@@ -173,9 +178,24 @@ impl Session<'_> {
                     ..self.fetched(&noted, &order, &asked)
                 };
                 self.tell(&bytes, &noted, &record);
+                if done.is_err() && self.head.is_http10 && !outgoing.has_known_end() {
+                    // The end of the connection would say that this was all.
+                    self.abort();
+                }
                 done.ok().map(|()| next)
             }
         }
+    }
+
+    /// Tells of a visitor who leaves before it is answered (nginx's 499).
+    fn tell_gone(&self, bytes: &[u8], noted: &Noted, order: &Order) {
+        let nobody = Asked::default();
+        let record = Record {
+            status: 499,
+            reason: Some("client_gone"),
+            ..self.fetched(noted, order, &nobody)
+        };
+        self.tell(bytes, noted, &record);
     }
 
     fn fetched<'n>(&'n self, noted: &'n Noted, order: &'n Order, asked: &'n Asked) -> Record<'n> {

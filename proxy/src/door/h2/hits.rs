@@ -183,6 +183,7 @@ impl Session<'_> {
         if !state.wire.is_sent(stream) {
             return self.note_unsent(state, stream, Some(answer));
         }
+        self.end_request(state, stream);
         self.tell_hit(&answer, None);
         // Its room is for the next one.
         desk.head = answer.asked.head;
@@ -237,6 +238,14 @@ impl Session<'_> {
         {
             self.tell_hit(&hit, Some("client_gone"));
         }
+    }
+
+    /// Gives up answers that the client has taken nothing of for too long.
+    pub(super) fn give_up_unsent(&mut self, state: &mut State) {
+        for answer in &self.unsent {
+            state.wire.reset(answer.stream, ErrorCode::CANCEL);
+        }
+        self.tell_unsent();
     }
 
     /// Tells of the answers that nobody takes any more.

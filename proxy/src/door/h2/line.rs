@@ -93,6 +93,15 @@ impl State {
         }
     }
 
+    /// No stream goes on: the transport has ended, or the client has broken the protocol.
+    pub(super) fn end_streams(&mut self) {
+        for inbox in self.inboxes.values_mut() {
+            inbox.is_gone = true;
+            inbox.content.clear();
+            inbox.wake();
+        }
+    }
+
     fn wake_connection(&self) {
         if let Some(task) = &self.task {
             task.wake_by_ref();
@@ -128,11 +137,7 @@ impl Line {
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.task = None;
-        for inbox in state.inboxes.values_mut() {
-            inbox.is_gone = true;
-            inbox.content.clear();
-            inbox.wake();
-        }
+        state.end_streams();
     }
 }
 
@@ -233,11 +238,11 @@ impl Exchange {
     }
 
     /// Ready when more content may be sent: what was before it, on any stream, is with the transport, and the
-    /// client takes more.
+    /// client takes more. Where streams wait for their turn anyway, one piece of each may wait with them.
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
         self.poll_until(cx, |state, stream| {
             let wire = &state.wire;
-            let may_write = !state.is_stuck && wire.unwritten() == 0;
+            let may_write = wire.has_queued() || (!state.is_stuck && wire.unwritten() == 0);
             may_write && wire.unsent(stream) == 0 && wire.window(stream) > 0
         })
     }
@@ -251,7 +256,7 @@ impl Exchange {
     /// octets that went out on any stream.
     pub(super) fn progress(&self) -> (usize, u64) {
         let state = self.line.state();
-        let is_open = state.wire.window(self.stream) > 0;
+        let is_open = state.wire.is_window_open(self.stream);
         let written = if is_open { state.written } else { 0 };
         (state.wire.unsent(self.stream), written)
     }

@@ -24,8 +24,8 @@ use std::{
 use bytes::{Buf, BytesMut};
 use http2_server::{Config, Event, Head};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    time::{Instant, timeout},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
 };
 
 use self::{
@@ -33,7 +33,7 @@ use self::{
     hits::Unsent,
     line::{Exchange, Line, State},
 };
-use super::{Hall, STALLED, deadline::Deadline, waiting::Place};
+use super::{Hall, STALLED, deadline::Deadline, linger::linger, waiting::Place};
 use crate::{edge::Connection, listen::stream::Stream};
 
 /// What is read at once.
@@ -44,10 +44,8 @@ const SLICES: usize = 64;
 const LEAVING: Duration = Duration::from_secs(1);
 /// A connection that is quiet for so long gives back what it does not need.
 const QUIET: Duration = Duration::from_secs(1);
-/// After the last word the client's bytes are read and dropped for this long, so that it sees that word.
-const LINGER: Duration = Duration::from_secs(1);
-/// And no more than this many bytes.
-const LINGER_BYTES: usize = 256 * 1024;
+/// A client that was told that the connection ends has so long to hear it.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// An HTTP/2 connection.
 struct Session<'a> {
@@ -63,8 +61,9 @@ struct Session<'a> {
     has_preface: bool,
     /// No more is read: the client broke the protocol, and is told.
     is_faulty: bool,
-    /// Since when it leaves.
-    leaving: Option<Instant>,
+    leaving: Leaving,
+    /// Since when a head is on its way that has more than one part.
+    head_since: Option<Instant>,
     /// A request came since it was last without any.
     is_busy: bool,
     /// Without requests it ends then.
@@ -78,6 +77,16 @@ struct Session<'a> {
     unread: usize,
     deadline: Deadline,
     place: Place<'a>,
+}
+
+/// How far leaving has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// It was announced; what is on its way until then is still taken.
+    Announced(Instant),
+    /// Nothing more is taken.
+    Final,
 }
 
 /// What a thread's connections share while one of them works.
@@ -122,7 +131,8 @@ pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream) {
         unsent: Vec::new(),
         has_preface: false,
         is_faulty: false,
-        leaving: None,
+        leaving: Leaving::No,
+        head_since: None,
         is_busy: false,
         idle_until,
         quiet_from: None,
@@ -135,7 +145,7 @@ pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream) {
     poll_fn(|cx| session.poll(cx)).await;
     session.line.close();
     session.tell_unsent();
-    Box::pin(session.linger()).await;
+    Box::pin(linger(&mut session.stream)).await;
 }
 
 impl Session<'_> {
@@ -147,7 +157,7 @@ impl Session<'_> {
         if state.task.is_none() {
             state.task = Some(cx.waker().clone());
         }
-        if self.leaving.is_none() && self.hall.shared.is_draining() {
+        if self.leaving == Leaving::No && self.hall.shared.is_draining() {
             self.leave(&mut state);
         }
         // Something was read or written: streams that wait for either may go on.
@@ -162,11 +172,11 @@ impl Session<'_> {
             state.is_stuck = is_stuck;
             if std::mem::take(&mut has_moved) {
                 state.wake_waiting();
-                if self.note_sent(&mut state) && !is_stuck {
+                if !self.is_faulty && self.note_sent(&mut state) && !is_stuck {
                     continue;
                 }
             }
-            if state.wire.is_finished() {
+            if !is_stuck && state.wire.is_finished() {
                 return Poll::Ready(());
             }
             // Who does not read is not read from.
@@ -221,6 +231,10 @@ impl Session<'_> {
         desk: &mut Desk,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        if desk.input.is_empty() {
+            // A task that panicked has left with it.
+            desk.input = vec![0; INPUT].into_boxed_slice();
+        }
         let mut buf = ReadBuf::new(&mut desk.input);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
         let arrived = buf.filled().len();
@@ -262,6 +276,7 @@ impl Session<'_> {
                 Err(fault) => {
                     tracing::debug!(peer = %self.connection.peer, ?fault, "HTTP/2 connection ended");
                     self.is_faulty = true;
+                    state.end_streams();
                     break;
                 }
             };
@@ -296,10 +311,15 @@ impl Session<'_> {
         input.len() - rest.len()
     }
 
+    /// Whether what is held is the beginning of HEADERS or CONTINUATION.
+    fn has_part_of_head(&self) -> bool {
+        matches!(self.buf.get(3), Some(1 | 9))
+    }
+
     /// Says that no more requests are taken.
     fn leave(&mut self, state: &mut State) {
         state.wire.go_away(self.hall.started.elapsed());
-        self.leaving = Some(Instant::now());
+        self.leaving = Leaving::Announced(Instant::now() + LEAVING);
     }
 
     /// Looks at the time. `true`: it is over; `false`: there is something to be written.
@@ -317,51 +337,43 @@ impl Session<'_> {
         let stuck_at = self.stuck_since.map(|since| since + STALLED);
         let unread_at = (!self.unsent.is_empty()).then(|| self.unread_since + STALLED);
         let idle_at = is_idle.then_some(self.idle_until);
-        let leave_at = self.leaving.map(|since| since + LEAVING);
+        let leave_at = match self.leaving {
+            Leaving::Announced(until) => Some(until),
+            Leaving::No | Leaving::Final => None,
+        };
+        let is_partial = state.wire.is_in_head() || self.has_part_of_head();
+        self.head_since = is_partial.then(|| self.head_since.unwrap_or_else(Instant::now));
+        let limit = || self.hall.current.load().bounds.header_timeout;
+        let head_at = self.head_since.map(|since| since + limit());
         let quiet_at = self.quiet_from.filter(|_| is_idle);
-        let next = [stuck_at, unread_at, idle_at, leave_at, quiet_at];
+        let next = [stuck_at, head_at, unread_at, idle_at, leave_at, quiet_at];
         let Some(at) = next.into_iter().flatten().min() else {
             return Poll::Pending;
         };
         self.deadline.set(at);
         ready!(self.deadline.poll(cx));
         let is_at = |limit: Option<Instant>| limit == Some(at);
-        if is_at(stuck_at) || is_at(unread_at) {
+        if is_at(stuck_at) || is_at(head_at) {
             return Poll::Ready(true);
         }
-        if is_at(quiet_at) {
+        if is_at(unread_at) {
+            self.give_up_unsent(state);
+        } else if is_at(quiet_at) {
             self.quiet_from = None;
             state.wire.shrink();
         } else if is_at(leave_at) {
             // Whatever comes from now on came too late.
             state.wire.go_away(self.hall.started.elapsed());
-            self.leaving = Some(Instant::now() + Duration::from_secs(86_400));
+            self.leaving = Leaving::Final;
         } else {
-            self.idle_until = Instant::now() + LINGER;
-            if self.leaving.is_some() {
+            self.idle_until = Instant::now() + FAREWELL;
+            if self.leaving != Leaving::No {
                 return Poll::Ready(true);
             }
             self.leave(state);
             state.wire.go_away(self.hall.started.elapsed());
+            self.leaving = Leaving::Final;
         }
         Poll::Ready(false)
-    }
-
-    /// Ends our side and drops what the client still sends, for a short while.
-    async fn linger(mut self) {
-        let _ = timeout(LINGER, async {
-            if self.stream.shutdown().await.is_err() {
-                return;
-            }
-            let mut left = LINGER_BYTES;
-            let mut sink = [0; 4096];
-            while let Ok(n @ 1..) = self.stream.read(&mut sink).await {
-                left = left.saturating_sub(n);
-                if left == 0 {
-                    return;
-                }
-            }
-        })
-        .await;
     }
 }
