@@ -1,7 +1,7 @@
 # The commands a person types. CI runs the same ones.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test bench bench-quick bench-store bench-store-quick
+.PHONY: help deps demo demo-stop test bench bench-quick bench-micro bench-store bench-store-quick soak
 
 # A target folder outside the checkout survives a fresh clone: set CARGO_TARGET_DIR.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -23,15 +23,19 @@ test: ## Formatting, lints, all tests
 	@tools/deps.sh test
 	tools/test.sh
 
-bench: deps ## Side by side with nginx, HAProxy and Varnish; about ten minutes
+bench: deps ## Side by side with nginx, HAProxy and Varnish; about nine minutes
 	@tools/deps.sh bench
 	cargo build --release --locked -p dhal
 	python3 benches/run.py --dhal $(TARGET)/release/dhal --markdown benches/results/latest.md
 
-bench-quick: deps ## The same with short rounds; about two minutes
+bench-quick: deps ## The same with two rounds and fewer connections; about four minutes
 	@tools/deps.sh bench
 	cargo build --release --locked -p dhal
 	python3 benches/run.py --quick --dhal $(TARGET)/release/dhal
+
+bench-micro: deps ## Instructions of the steps of a hit, compared with the last ones, and nanoseconds
+	@tools/deps.sh micro
+	python3 benches/micro.py
 
 bench-store: deps ## What the store costs with up to a million responses; about eight minutes, 12 GiB
 	@tools/deps.sh bench
@@ -42,3 +46,8 @@ bench-store-quick: deps ## The same with ten thousand; under a minute
 	@tools/deps.sh bench
 	cargo build --release --locked -p dhal
 	python3 benches/store.py --quick --dhal $(TARGET)/release/dhal
+
+soak: deps ## A minute of load while shops are killed and the edge is reloaded: nothing may fail
+	@tools/deps.sh bench
+	cargo build --release --locked
+	python3 benches/soak.py --bin $(TARGET)/release --json benches/results/soak.json

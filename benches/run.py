@@ -8,10 +8,11 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lib import chart, report, servers, summary
+from lib import changes, chart, goals, readme, report, servers, summary
 from lib.measure import measure, raise_file_limit
 from lib.works import WORKS, Work
 
@@ -24,9 +25,9 @@ def parse_arguments() -> argparse.Namespace:
     target = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target"))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dhal", type=Path, default=target / "release" / "dhal", help="Dhal's binary")
-    parser.add_argument("--quick", action="store_true", help="2 rounds of 1 s: to see that everything works")
-    parser.add_argument("--rounds", type=int, help="rounds a row (default 5)")
-    parser.add_argument("--seconds", type=int, help="length of a round (default 2)")
+    parser.add_argument("--quick", action="store_true", help="2 rounds, fewer connections: to see that everything works")
+    parser.add_argument("--rounds", type=int, help="rounds a row (default 6)")
+    parser.add_argument("--seconds", type=int, help="length of a round (default 1)")
     parser.add_argument("--rows", type=_names([work.key for work in WORKS]), help="only these rows, by comma")
     parser.add_argument("--edges", type=_names(list(servers.KINDS)), help="only these servers, by comma")
     parser.add_argument("--log", action="store_true", help="access logs on, for all servers")
@@ -34,10 +35,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--load-core", type=int, default=1)
     parser.add_argument("--json", type=Path, help="result file, compared with what it held before")
     parser.add_argument("--svg", type=Path, help="bar chart")
-    parser.add_argument("--markdown", type=Path, help="the README's table")
+    parser.add_argument("--markdown", type=Path, help="the table of goals")
+    parser.add_argument("--readme", type=Path, help="a README that gets the table and the chart in their place")
     arguments = parser.parse_args()
-    arguments.rounds = arguments.rounds or (2 if arguments.quick else 5)
-    arguments.seconds = arguments.seconds or (1 if arguments.quick else 2)
+    arguments.rounds = arguments.rounds or (2 if arguments.quick else 6)
+    arguments.seconds = arguments.seconds or 1
     if not arguments.rows and not arguments.edges:
         # Each variant keeps a file of its own, so that like is compared with like; a part of the rows keeps none.
         stem = "latest" + ("-quick" if arguments.quick else "") + ("-log" if arguments.log else "")
@@ -71,7 +73,7 @@ def edges_of(work: Work, usable: list[str], log: bool) -> list[str]:
     """The servers of a row; with access logs on there is no limit, which writes none, and nothing left to add."""
     if log and "dhal-observed" in work.edges:
         return []
-    return [edge for edge in work.edges if edge in usable and not (log and edge == "limit")]
+    return [edge for edge in work.edges if servers.kind_of(edge) in usable and not (log and edge == "limit")]
 
 
 def run(arguments: argparse.Namespace, previous: summary.Figures | None) -> summary.Figures:
@@ -87,20 +89,28 @@ def run(arguments: argparse.Namespace, previous: summary.Figures | None) -> summ
             log=arguments.log,
             dhal=arguments.dhal,
         )
-        site.prepare()
+        works = [work for work in WORKS if not arguments.rows or work.key in arguments.rows]
+        site.prepare({work.body for work in works})
         with servers.origin(site) as origin:
-            for work in WORKS:
+            for work in works:
                 edges = edges_of(work, usable, arguments.log)
-                if not edges or (arguments.rows and work.key not in arguments.rows):
+                if not edges:
                     continue
+                start = time.monotonic()
                 row = summary.row(work, measure(site, origin, work, edges, arguments.rounds, arguments.seconds))
                 print(report.row_details(row, previous), flush=True)
+                print(f"{work.key}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
                 rows.append(row)
     return {
+        "date": summary.today(),
         "environment": summary.environment(arguments.dhal),
         "settings": {"rounds": arguments.rounds, "seconds": arguments.seconds, "log": arguments.log},
         "rows": rows,
     }
+
+
+def _read(file: Path | None) -> summary.Figures | None:
+    return json.loads(file.read_text()) if file and file.exists() else None
 
 
 def main() -> int:
@@ -113,18 +123,25 @@ def main() -> int:
     raise_file_limit()
     os.sched_setaffinity(0, {arguments.load_core})
 
-    old = arguments.json if arguments.json and arguments.json.exists() else None
-    figures = run(arguments, json.loads(old.read_text()) if old else None)
-    print(report.overview(figures))
+    previous = _read(arguments.json)
+    figures = run(arguments, previous)
+    results = HERE / "results"
+    table = goals.overview(figures, _read(results / "store.json"), _read(results / "soak.json"))
+    print(table)
+    print("Since the run before:\n")
+    print("\n".join(f"- {sentence}" for sentence in changes.sentences(figures, previous)))
     outputs = (
         (arguments.json, json.dumps(figures, indent=1, ensure_ascii=False) + "\n"),
         (arguments.svg, chart.svg(figures)),
-        (arguments.markdown, report.overview(figures)),
+        (arguments.markdown, table),
     )
     for file, text in outputs:
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
+    if arguments.readme:
+        picture = f"{table}\n![The same as a chart](benches/results/latest.svg)\n"
+        arguments.readme.write_text(readme.replaced(arguments.readme.read_text(), "bench", picture))
     return 1 if summary.has_trouble(figures["rows"]) else 0
 
 

@@ -8,6 +8,7 @@ Needs wrk, h2load and both binaries: `python3 benches/soak.py --bin target/relea
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import signal
 import socket
@@ -17,6 +18,8 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+
+from lib import summary
 
 CONFIG = """\
 [server]
@@ -159,8 +162,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", type=Path, default=Path("target/release"), help="folder of both binaries")
     parser.add_argument("--seconds", type=int, default=30, help="load per protocol")
+    parser.add_argument("--json", type=Path, help="result file, which `make bench` shows")
     options = parser.parse_args()
     wrong = 0
+    protocols = []
     with tempfile.TemporaryDirectory() as name:
         stack = Stack(options.bin.resolve(), Path(name))
         try:
@@ -170,6 +175,9 @@ def main() -> int:
                 output, _ = generator.communicate(timeout=options.seconds + 60)
                 total, failed = failures(protocol, output)
                 print(f"{protocol}: {total} requests, {failed} failed, {refused} of 10 reloads refused")
+                protocols.append(
+                    {"protocol": protocol, "requests": total, "failed": failed, "refused_reloads": refused}
+                )
                 if failed or refused or not total:
                     wrong = 1
                     print(output)
@@ -177,6 +185,9 @@ def main() -> int:
             stack.stop()
         if wrong:
             print((Path(name) / "edge.log").read_text()[-4000:])
+    if options.json:
+        found = {"date": summary.today(), "seconds": options.seconds, "protocols": protocols}
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
     return wrong
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lib import summary
+from lib import readme, summary
 from lib.load import LoadFailed
 from lib.measure import raise_file_limit
 from lib.servers import Origin, ServerFailed, free_port
@@ -116,6 +116,7 @@ def main() -> int:
         with edges.origin(bench) as origin:
             rows, failed = measure(bench, origin, arguments)
     figures = {
+        "date": summary.today(),
         "environment": summary.environment(arguments.dhal),
         "settings": {"rounds": arguments.rounds, "seconds": arguments.seconds, "stored": arguments.stored},
         "rows": rows,
@@ -128,7 +129,7 @@ def main() -> int:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
     if arguments.readme:
-        arguments.readme.write_text(report.into_readme(arguments.readme.read_text(), overview))
+        arguments.readme.write_text(readme.replaced(arguments.readme.read_text(), "bench-store", overview))
     return 1 if failed or any(report.troubles(row) for row in rows) else 0
 
 

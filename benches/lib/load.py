@@ -1,17 +1,20 @@
 """Load generators: what they are told, and what they say."""
 
+import math
 import re
-import statistics
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib import tls_client
+from lib.servers import Place
 from lib.works import Load, Work
 
 H1_CONNECTIONS = 32
 H2_CONNECTIONS = 16
 H2_STREAMS = 8
+PERCENTILES_SCRIPT = Path(__file__).with_name("percentiles.lua")
+PERCENTILES = (50, 99, 99.9)
 # How long a generator may outlive the time it was given.
 OVERTIME_SECONDS = 30
 
@@ -55,13 +58,11 @@ def parse_time_us(text: str) -> float:
 
 
 def parse_wrk(text: str) -> Loaded:
-    """The report of `wrk --latency`."""
+    """The report of `wrk`, with the percentiles of our script."""
     total = _find(r"^\s*(\d+) requests in ([\d.]+\w+), ([\d.]+)([KMGT]?B) read$", text)
     requests = int(total[1])
-    latency = {
-        f"p{percent}": parse_time_us(time)
-        for percent, time in re.findall(r"^\s*(50|99)%\s+([\d.]+\w+)$", text, re.MULTILINE)
-    }
+    percentiles = _find(r"^percentiles in us:(.*)$", text)[1]
+    latency = {f"p{percent}": float(us) for percent, us in re.findall(r"([\d.]+)%=(\d+)", percentiles)}
     sockets = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     failed = sum(map(int, sockets.groups())) if sockets else 0
@@ -74,18 +75,25 @@ def parse_wrk(text: str) -> Loaded:
     )
 
 
-def parse_h2load(text: str) -> Loaded:
-    """The report of h2load."""
+def percentiles_us(times: list[float]) -> dict[str, float]:
+    """The value that so many per cent of the times do not exceed."""
+    ordered = sorted(times)
+    return {f"p{percent:g}": ordered[math.ceil(len(ordered) * percent / 100) - 1] for percent in PERCENTILES}
+
+
+def parse_h2load(text: str, log: str) -> Loaded:
+    """The report of h2load, and its log: a line per request, of which the third column is its microseconds."""
     done = _count(r"^requests: .*?(\d+) succeeded", text)
     answered_2xx = _count(r"^status codes: (\d+) 2xx", text)
+    lines = [line.split("\t") for line in log.splitlines()]
+    times = [float(us) for _start, status, us, *_ in lines if status != "-1"]
     failed = _count(r"^requests: .*?(\d+) failed", text) + _count(r"^requests: .*?(\d+) errored", text)
-    times = _find(r"^time for request:\s+(\S+)\s+(\S+)\s+(\S+)", text).groups()
     return Loaded(
         requests=done,
         seconds=parse_time_us(_find(r"^finished in ([\d.]+\w+),", text)[1]) / 1e6,
         body_bytes_each=_count(r"\((\d+)\) data$", text) / max(done, 1),
         failed=failed + max(0, done - answered_2xx),
-        latency_us={name: parse_time_us(time) for name, time in zip(("min", "max", "mean"), times)},
+        latency_us=percentiles_us(times) if times else {},
     )
 
 
@@ -100,37 +108,40 @@ def _run(command: list[str], seconds: int) -> str:
 
 
 def _wrk(url: str, seconds: int) -> Loaded:
-    return parse_wrk(_run(["wrk", "-t1", f"-c{H1_CONNECTIONS}", f"-d{seconds}s", "--latency", url], seconds))
+    command = ["wrk", "-t1", f"-c{H1_CONNECTIONS}", f"-d{seconds}s", "-s", str(PERCENTILES_SCRIPT), url]
+    return parse_wrk(_run(command, seconds))
 
 
-def _h2load(port: int, path: str, seconds: int) -> Loaded:
-    connections = ["-t1", f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}", f"--connect-to=127.0.0.1:{port}"]
-    return parse_h2load(_run(["h2load", f"-D{seconds}", *connections, f"https://localhost:{port}{path}"], seconds))
+def _h2load(place: Place, path: str, seconds: int) -> Loaded:
+    log = place.directory / "h2load.log"
+    log.unlink(missing_ok=True)
+    port = place.tls_port
+    command = ["h2load", f"-D{seconds}", "-t1", f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}", f"--log-file={log}",
+               f"--connect-to=127.0.0.1:{port}", f"https://localhost:{port}{path}"]
+    return parse_h2load(_run(command, seconds), log.read_text())
 
 
-def _handshakes(port: int, work: Work, certificate: Path, seconds: int) -> Loaded:
-    context = tls_client.client_context(certificate)
+def _handshakes(place: Place, work: Work, seconds: int) -> Loaded:
+    context = tls_client.client_context(place.site.certificate)
     try:
-        times = tls_client.handshakes(context, port, work.path, work.body_bytes, seconds)
+        times = tls_client.handshakes(context, place.tls_port, work.path, work.body_bytes, seconds)
     except (OSError, tls_client.WrongAnswer) as error:
         raise LoadFailed(f"handshake: {error}") from error
-    if len(times) < 2:
-        raise LoadFailed(f"{len(times)} handshakes in {seconds} s")
-    percentiles = statistics.quantiles(times, n=100)
-    latency = {"p50": percentiles[49] * 1e6, "p99": percentiles[98] * 1e6}
-    return Loaded(len(times), sum(times), work.body_bytes, 0, latency)
+    if not times:
+        raise LoadFailed(f"no handshake in {seconds} s")
+    return Loaded(len(times), sum(times), work.body_bytes, 0, percentiles_us([time * 1e6 for time in times]))
 
 
-def run_load(work: Work, plain_port: int, tls_port: int, certificate: Path, seconds: int) -> Loaded:
+def run_load(work: Work, place: Place, seconds: int) -> Loaded:
     """Puts the work on a server for some seconds."""
     match work.load:
         case Load.H1:
-            return _wrk(f"http://127.0.0.1:{plain_port}{work.path}", seconds)
+            return _wrk(f"http://127.0.0.1:{place.plain_port}{work.path}", seconds)
         case Load.TLS_H1:
-            return _wrk(f"https://localhost:{tls_port}{work.path}", seconds)
+            return _wrk(f"https://localhost:{place.tls_port}{work.path}", seconds)
         case Load.TLS_H2:
-            return _h2load(tls_port, work.path, seconds)
+            return _h2load(place, work.path, seconds)
         case Load.HANDSHAKES:
-            return _handshakes(tls_port, work, certificate, seconds)
-        case Load.IDLE:
-            raise ValueError("idle connections are held, not run")
+            return _handshakes(place, work, seconds)
+        case _:
+            raise ValueError(f"{work.load.value} are held, not run")

@@ -7,7 +7,8 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from lib import cpu, servers, tls_client
+from lib import cpu, memory, servers, tls_client
+from lib.crowd import IdleConnections
 from lib.load import Loaded, LoadFailed, run_load
 from lib.servers import Origin, Server, ServerFailed, Site
 from lib.works import Load, Work
@@ -15,10 +16,10 @@ from lib.works import Load, Work
 WARM_UP_SECONDS = 1
 # After a load ends its connections are still being closed.
 SETTLE_SECONDS = 0.1
-IDLE_CONNECTIONS = 2000
-# Memory is the slope between a tenth of the connections and all: what the first few make a server set up is not theirs.
-IDLE_FIRST = IDLE_CONNECTIONS // 10
-ASK_AGAIN_EVERY = 50
+# Of the rows that compare a server with itself, whose figures differ by less.
+ROUNDS_OF_PAIRS = 5
+# Idle connections beside the load, in the variant that has many and in the one it is compared with.
+OPEN_MANY, OPEN_FEW = 10_000, 10
 # A hit must not reach the origin; the few are the bench's own.
 ORIGIN_REQUESTS_MAX = 8
 # No line of an access log is half as short, so what a buffer still holds is allowed for.
@@ -38,6 +39,10 @@ class Round:
     foreign: float = 0.0
     stolen: float = 0.0
     trouble: list[str] = field(default_factory=list)
+    # Of idle connections: their number, and KiB of the server with them.
+    points: list[tuple[int, int]] = field(default_factory=list)
+    # MiB still held after all was over.
+    left: float | None = None
 
 
 @dataclass
@@ -73,7 +78,7 @@ def _loaded(server: Server, origin: Origin, work: Work, seconds: int) -> Round:
     pids = server.pids()
     asked, log_before = origin.requests(), server.logged_bytes()
     times, ticks, start = cpu.thread_times(pids), cpu.core_ticks(site.server_core), time.monotonic()
-    loaded = run_load(work, server.place.plain_port, server.place.tls_port, site.certificate, seconds)
+    loaded = run_load(work, server.place, seconds)
     time.sleep(SETTLE_SECONDS)
     wall = time.monotonic() - start
     spent = cpu.Spent.between(times, cpu.thread_times(pids))
@@ -102,34 +107,39 @@ def _loaded(server: Server, origin: Origin, work: Work, seconds: int) -> Round:
     )
 
 
-def _idle(server: Server, work: Work) -> Round:
-    place = server.place
-    context = tls_client.client_context(place.site.certificate)
-    idle = tls_client.IdleConnections(context, place.tls_port, work.path, work.body_bytes)
+def _open_beside(work: Work, server: Server) -> IdleConnections:
+    """Connections that stay open, idle, while others are measured."""
+    idle = IdleConnections(Load.IDLE_PLAIN, server.place.plain_port, server.place.site.certificate, work.path,
+                           work.body_bytes)
     try:
-        idle.grow_to(IDLE_FIRST)
-        time.sleep(SETTLE_SECONDS)
-        before = cpu.memory_kib(server.pids())
-        idle.grow_to(IDLE_CONNECTIONS)
-        time.sleep(SETTLE_SECONDS)
-        after = cpu.memory_kib(server.pids())
-        idle.ask_again(ASK_AGAIN_EVERY)
+        idle.grow_to(OPEN_MANY if server.place.variant == "open" else OPEN_FEW)
     except (OSError, tls_client.WrongAnswer) as error:
-        raise LoadFailed(f"idle connections of {server.name}: {error}") from error
-    finally:
         idle.close()
-    return Round(value=(after - before) / (IDLE_CONNECTIONS - IDLE_FIRST), requests=IDLE_CONNECTIONS)
+        raise LoadFailed(f"idle connections of {server.name}: {error}") from error
+    return idle
+
+
+def _still_open(idle: IdleConnections) -> str | None:
+    try:
+        idle.ask_again()
+    except (OSError, tls_client.WrongAnswer) as error:
+        return f"idle connections did not stay open: {error}"
+    return None
 
 
 def _measure_load(site: Site, origin: Origin, work: Work, edges: list[str], rounds: int, seconds: int) -> Measured:
     measured = Measured({})
     with ExitStack() as stack:
         started: list[Server] = []
+        beside: dict[str, IdleConnections] = {}
         for edge in edges:
             try:
                 server = stack.enter_context(servers.running(edge, site, work))
+                if work.key == "flat-open":
+                    beside[edge] = _open_beside(work, server)
+                    stack.callback(beside[edge].close)
                 _loaded(server, origin, work, WARM_UP_SECONDS)
-                if work.load is not Load.H1:
+                if not work.load.is_plain:
                     measured.tls[edge] = server.tls()
                 measured.rounds[edge] = []
                 started.append(server)
@@ -144,29 +154,33 @@ def _measure_load(site: Site, origin: Origin, work: Work, edges: list[str], roun
                     measured.fail(server.name, error)
         for server in [server for server in started if server.name in measured.rounds]:
             wrong_now = server.check(work, expect_hit=work.cached)
-            measured.rounds[server.name][-1].trouble += [what for what in (wrong[server.name], wrong_now) if what]
+            closed = _still_open(beside[server.name]) if server.name in beside else None
+            trouble = [what for what in (wrong[server.name], wrong_now, closed) if what]
+            measured.rounds[server.name][-1].trouble += trouble
     return measured
 
 
-def _measure_idle(site: Site, work: Work, edges: list[str], rounds: int) -> Measured:
-    """Each on a server just started: memory freed by earlier work would hide what a connection takes."""
-    measured = Measured({edge: [] for edge in edges})
-    for _ in range(rounds):
-        for edge in list(measured.rounds):
-            try:
-                with servers.running(edge, site, work) as server:
-                    measured.rounds[edge].append(_idle(server, work))
-            except (LoadFailed, ServerFailed) as error:
-                measured.fail(edge, error)
+def _measure_memory(site: Site, origin: Origin, work: Work, edges: list[str], quick: bool) -> Measured:
+    measured = Measured({})
+    # No time is measured: the client may have the server's core as well.
+    os.sched_setaffinity(0, {site.server_core, site.load_core})
+    for edge in edges:
+        try:
+            held = memory.measure(site, origin, work, edge, quick)
+            measured.rounds[edge] = [
+                Round(value=held.value, trouble=held.trouble, points=held.points, left=held.left)
+            ]
+        except (LoadFailed, ServerFailed) as error:
+            measured.fail(edge, error)
+    os.sched_setaffinity(0, {site.load_core})
     return measured
 
 
 def measure(site: Site, origin: Origin, work: Work, edges: list[str], rounds: int, seconds: int) -> Measured:
-    """One row."""
-    if work.load is Load.IDLE:
-        # Memory is not noisy: half the rounds will do.
-        return _measure_idle(site, work, edges, (rounds + 1) // 2)
-    return _measure_load(site, origin, work, edges, rounds, seconds)
+    """One row. Memory is read once: it is not noisy."""
+    if work.load.is_memory:
+        return _measure_memory(site, origin, work, edges, quick=rounds <= 2)
+    return _measure_load(site, origin, work, edges, min(rounds, ROUNDS_OF_PAIRS) if work.is_pairs else rounds, seconds)
 
 
 def raise_file_limit() -> None:

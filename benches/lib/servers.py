@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib import cpu, tls_client
-from lib.works import BODY_BYTES, Load, Work
+from lib.works import BODY_BYTES, Work
 
 PEERS = Path(__file__).parent.parent / "peers"
 START_SECONDS = 15
 STOP_SECONDS = 10
+# Of the variant with many routes; the one that is asked for comes last.
+ROUTES = 1000
 
 
 class ServerFailed(Exception):
@@ -69,10 +71,11 @@ class Site:
         """The file the origin serves under that name."""
         return self.directory / "site" / name
 
-    def prepare(self) -> None:
+    def prepare(self, bodies: set[str]) -> None:
         """Generates the bodies and an ECDSA P-256 certificate."""
         self.body("").mkdir()
-        for name, size in BODY_BYTES.items():
+        for name in sorted(bodies):
+            size = BODY_BYTES[name]
             line = f"<p>{name}: a product page of {size} bytes</p>\n"
             self.body(name).write_text((line * (size // len(line) + 1))[:size])
         subprocess.run(
@@ -91,18 +94,31 @@ class Place:
     directory: Path
     plain_port: int
     tls_port: int
+    # What this server has that others of its kind lack.
+    variant: str = ""
 
     def variants(self) -> set[str]:
-        """The variants of a configuration that apply to every server."""
-        return {"log" if self.site.log else "plain"} | ({"root"} if os.geteuid() == 0 else set())
+        """The variants of the configuration that apply."""
+        root = {"root"} if os.geteuid() == 0 else set()
+        return {"log" if self.site.log else "plain", self.variant} | root
 
-    def configure(self, template: str, *more_variants: str) -> Path:
+    def cores(self) -> list[int]:
+        """Where it may run: threads are only compared where there is a core for each."""
+        both = self.variant in ("one", "two")
+        return [self.site.server_core, self.site.load_core] if both else [self.site.server_core]
+
+    def configure(self, template: str) -> Path:
         """Writes a configuration from its template."""
         values = {
             "DIR": self.directory,
             "PORT": self.plain_port,
             "TLS_PORT": self.tls_port,
             "ADMIN_PORT": free_port(),
+            "THREADS": 2 if self.variant == "two" else 1,
+            "MORE_ROUTES": "".join(
+                f'[[routes]]\npath = "/department-{number}/*"\nupstream = "origin"\ncache = "default"\n\n'
+                for number in range(1, ROUTES - 1)
+            ),
             "ORIGIN": self.site.origin_port,
             "CERT": self.site.certificate,
             "KEY": self.site.key,
@@ -111,7 +127,7 @@ class Place:
         text = render(
             (PEERS / template).read_text(),
             {name: str(value) for name, value in values.items()},
-            self.variants() | set(more_variants),
+            self.variants(),
         )
         file = self.directory / template
         file.write_text(text)
@@ -146,10 +162,6 @@ def _dhal(place: Place, _work: Work) -> list[Command]:
     return [[str(place.site.dhal), "run", "-c", str(place.configure("dhal.toml"))]]
 
 
-def _dhal_observed(place: Place, _work: Work) -> list[Command]:
-    return [[str(place.site.dhal), "run", "-c", str(place.configure("dhal.toml", "observed"))]]
-
-
 def _limit(place: Place, work: Work) -> list[Command]:
     program = place.directory / "bare"
     subprocess.run(["cc", "-O2", "-o", str(program), str(PEERS / "bare.c")], check=True)
@@ -162,13 +174,17 @@ KINDS: dict[str, Callable[[Place, Work], list[Command]]] = {
     "haproxy": _haproxy,
     "varnish": _varnish,
     "limit": _limit,
-    "dhal-observed": _dhal_observed,
 }
+
+
+def kind_of(edge: str) -> str:
+    """The kind of a server: its name is `kind` or `kind-variant`."""
+    return edge.partition("-")[0]
 
 
 def missing(kind: str, dhal: Path) -> str | None:
     """The program a kind of server needs and this machine lacks."""
-    program = {"dhal": str(dhal), "dhal-observed": str(dhal), "varnish": "varnishd", "limit": "cc"}.get(kind, kind)
+    program = {"dhal": str(dhal), "varnish": "varnishd", "limit": "cc"}.get(kind, kind)
     return None if shutil.which(program) else program
 
 
@@ -186,7 +202,7 @@ class Server:
 
     def logged_bytes(self) -> int | None:
         """How long its access log is, if it is to write one."""
-        if not self.place.site.log and self.name != "dhal-observed":
+        if not self.place.site.log and self.place.variant != "observed":
             return None
         # HAProxy writes to its standard output, which is a file here.
         file = self.place.directory / ("output" if self.name == "haproxy" else "access.log")
@@ -203,19 +219,20 @@ class Server:
         if body != self.place.site.body(work.body).read_bytes():
             return f"wrong body of {len(body)} bytes"
         cache_status = fields.get("Cache-Status", "")
-        if expect_hit and self.name.startswith("dhal") and not cache_status.startswith("dhal; hit"):
+        if expect_hit and kind_of(self.name) == "dhal" and not cache_status.startswith("dhal; hit"):
             return f"no hit: Cache-Status is {cache_status!r}"
         return None
 
     def _get(self, work: Work) -> tuple[int, http.client.HTTPMessage, bytes]:
         client: http.client.HTTPConnection
-        if work.load is Load.H1:
+        if work.load.is_plain:
             client = http.client.HTTPConnection("127.0.0.1", self.place.plain_port, timeout=5)
         else:
             context = tls_client.client_context(self.place.site.certificate)
             client = http.client.HTTPSConnection("localhost", self.place.tls_port, timeout=5, context=context)
         try:
-            client.request("GET", work.path)
+            # The authority of all our own clients, since it is part of a cache's key.
+            client.request("GET", work.path, headers={"Host": tls_client.HOST})
             answer = client.getresponse()
             return answer.status, answer.headers, answer.read()
         finally:
@@ -240,13 +257,13 @@ def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
 
 
 @contextmanager
-def launched(commands: list[Command], core: int, output: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes pinned to a core, stopped at the end."""
+def launched(commands: list[Command], cores: list[int], output: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes pinned to cores, stopped at the end."""
     processes: list[subprocess.Popen[bytes]] = []
     try:
         with output.open("wb") as file:
             for command in commands:
-                pinned = ["taskset", "-c", str(core), *command]
+                pinned = ["taskset", "-c", ",".join(map(str, cores)), *command]
                 processes.append(subprocess.Popen(pinned, stdin=subprocess.DEVNULL, stdout=file, stderr=file))
         yield processes
     finally:
@@ -254,21 +271,22 @@ def launched(commands: list[Command], core: int, output: Path) -> Iterator[list[
 
 
 @contextmanager
-def running(kind: str, site: Site, work: Work) -> Iterator[Server]:
-    """A server of a kind, answering the work's request from its cache if it may be cached."""
+def running(edge: str, site: Site, work: Work) -> Iterator[Server]:
+    """A server that answers the work's request, from its cache if it may be cached."""
     with ExitStack() as stack:
-        directory = site.directory / kind
+        directory = site.directory / edge
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
-        place = Place(site, directory, free_port(), free_port())
+        kind, _, variant = edge.partition("-")
+        place = Place(site, directory, free_port(), free_port(), variant)
         output = directory / "output"
-        processes = stack.enter_context(launched(KINDS[kind](place, work), site.server_core, output))
-        server = Server(kind, place, processes)
+        processes = stack.enter_context(launched(KINDS[kind](place, work), place.cores(), output))
+        server = Server(edge, place, processes)
         deadline = time.monotonic() + START_SECONDS
         while wrong := server.check(work, expect_hit=False):
             ended = [process for process in processes if process.poll() is not None]
             if ended or time.monotonic() > deadline:
-                raise ServerFailed(f"{kind} does not serve ({wrong})\nits last words:\n{output.read_text()[-2000:]}")
+                raise ServerFailed(f"{edge} does not serve ({wrong})\nits last words:\n{output.read_text()[-2000:]}")
             time.sleep(0.05)
         yield server
 
@@ -293,7 +311,7 @@ def origin(site: Site) -> Iterator[Origin]:
     """The origin, on the core of the load generator."""
     place = Place(site, site.directory, 0, 0)
     command = ["nginx", "-c", str(place.configure("origin.conf")), "-e", str(site.directory / "error.log")]
-    with launched([command], site.load_core, site.directory / "output"):
+    with launched([command], [site.load_core], site.directory / "output"):
         started = Origin(site.origin_port)
         deadline = time.monotonic() + START_SECONDS
         while True:

@@ -4,6 +4,7 @@ import platform
 import re
 import statistics
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ def _edge(rounds: list[Round], baseline: list[Round], limit: list[Round]) -> Fig
     disturbed = sum(one.foreign + one.stolen > FOREIGN_SHARE_MAX for one in rounds)
     return {
         "value": round(statistics.median(values), 2),
+        "points": rounds[0].points,
+        "left": rounds[0].left if rounds[0].left is None else round(rounds[0].left, 1),
         "rounds": [round(value, 2) for value in values],
         "ratio": ratio(values, [one.value for one in baseline]),
         "ratio_to_limit": ratio(values, [one.value for one in limit]),
@@ -48,16 +51,18 @@ def _edge(rounds: list[Round], baseline: list[Round], limit: list[Round]) -> Fig
 
 def row(work: Work, measured: Measured) -> Figures:
     """The figures of one row."""
-    baseline = measured.rounds.get(work.baseline, [])
     limit = measured.rounds.get("limit", [])
     return {
         "work": work.key,
         "title": work.title,
         "unit": work.unit,
-        "baseline": work.baseline,
+        "bases": work.bases,
         "goal_ratio": work.goal_ratio,
         "goal_value": work.goal_value,
-        "edges": {edge: _edge(rounds, baseline, limit) for edge, rounds in measured.rounds.items()},
+        "edges": {
+            edge: _edge(rounds, measured.rounds.get(work.base_of(edge), []), limit)
+            for edge, rounds in measured.rounds.items()
+        },
         "tls": measured.tls,
         "failed": measured.failed,
     }
@@ -66,6 +71,11 @@ def row(work: Work, measured: Measured) -> Figures:
 def has_trouble(rows: list[Figures]) -> bool:
     """Whether an answer was missing or wrong anywhere."""
     return any(row["failed"] or any(edge["trouble"] for edge in row["edges"].values()) for row in rows)
+
+
+def today() -> str:
+    """The date of a run."""
+    return datetime.now(UTC).strftime("%Y-%m-%d")
 
 
 def _first_version(command: list[str]) -> str | None:

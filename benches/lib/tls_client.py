@@ -1,6 +1,6 @@
-"""A small TLS 1.3 client for the two works no load generator does: full handshakes, and many idle connections.
+"""A small HTTP/1.1 client, plain and over TLS 1.3, for what no load generator does.
 
-It never offers a session, so every connection is a full handshake.
+It never offers a session, so every TLS connection is a full handshake.
 """
 
 import socket
@@ -8,6 +8,7 @@ import ssl
 import time
 from pathlib import Path
 
+HOST = "localhost"
 TIMEOUT_SECONDS = 10
 HANDSHAKES_MAX = 2000
 
@@ -23,20 +24,26 @@ def client_context(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-def connect(context: ssl.SSLContext, port: int) -> ssl.SSLSocket:
-    """A new connection after its handshake."""
+def connect_plain(port: int) -> socket.socket:
+    """A new connection."""
     raw = socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return raw
+
+
+def connect(context: ssl.SSLContext, port: int) -> ssl.SSLSocket:
+    """A new connection after its handshake."""
+    raw = connect_plain(port)
     try:
-        return context.wrap_socket(raw, server_hostname="localhost")
+        return context.wrap_socket(raw, server_hostname=HOST)
     except BaseException:
         raw.close()
         raise
 
 
-def request(stream: ssl.SSLSocket, path: str, body_bytes: int) -> None:
+def request(stream: socket.socket, path: str, body_bytes: int) -> None:
     """One GET whose answer must be a 200 with a body of the given length; leaves the connection open."""
-    stream.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    stream.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
     answer = bytearray()
     while (end_of_head := answer.find(b"\r\n\r\n")) < 0 or len(answer) < end_of_head + 4 + body_bytes:
         part = stream.recv(65536)
@@ -56,29 +63,3 @@ def handshakes(context: ssl.SSLContext, port: int, path: str, body_bytes: int, s
             request(stream, path, body_bytes)
         times.append(time.monotonic() - start)
     return times
-
-
-class IdleConnections:
-    """Connections that made one request each and stay open."""
-
-    def __init__(self, context: ssl.SSLContext, port: int, path: str, body_bytes: int) -> None:
-        self.context, self.port, self.path, self.body_bytes = context, port, path, body_bytes
-        self.streams: list[ssl.SSLSocket] = []
-
-    def grow_to(self, count: int) -> None:
-        """Opens connections until there are `count`."""
-        while len(self.streams) < count:
-            stream = connect(self.context, self.port)
-            self.streams.append(stream)
-            request(stream, self.path, self.body_bytes)
-
-    def ask_again(self, every: int) -> None:
-        """A second request on some of the connections: they must still be open."""
-        for stream in self.streams[::every]:
-            request(stream, self.path, self.body_bytes)
-
-    def close(self) -> None:
-        """Closes all of them."""
-        for stream in self.streams:
-            stream.close()
-        self.streams.clear()

@@ -189,19 +189,5 @@ class Overview(unittest.TestCase):
         self.assertFalse(report.troubles(run["rows"][1]))
 
 
-class Readme(unittest.TestCase):
-    def test_the_first_time_it_goes_behind_the_other_table(self) -> None:
-        text = report.into_readme("a\n<!-- /bench -->\nb\n", "table\n")
-        self.assertEqual(text, "a\n<!-- /bench -->\n\n<!-- bench-store -->\ntable\n<!-- /bench-store -->\nb\n")
-
-    def test_after_that_it_takes_its_own_place(self) -> None:
-        once = report.into_readme("a\n<!-- /bench -->\nb\n", "old\n")
-        self.assertEqual(report.into_readme(once, "new\n"), once.replace("old", "new"))
-
-    def test_no_place(self) -> None:
-        with self.assertRaises(ValueError):
-            report.into_readme("a\n", "table\n")
-
-
 if __name__ == "__main__":
     unittest.main()

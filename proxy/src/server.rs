@@ -36,7 +36,7 @@ use crate::{
 /// How often clients that have been quiet are forgotten and the store catches up with itself.
 const TIDY: Duration = Duration::from_secs(1);
 
-/// How long the disk tier may take at the end for what was handed to it.
+/// How long the disk tier, and then the access log, may take at the end for what was handed to them.
 const FINISH: Duration = Duration::from_secs(2);
 
 /// The hand on the running edge: what signals and the admin endpoint can do.
@@ -68,13 +68,13 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let shared = Arc::new(shared);
     work.begin(&shared).context("cannot start a thread")?;
     read_disk(&shared)?;
+    let threads = thread_count(&config);
     let log = config
         .access_log
         .as_ref()
-        .map(AccessLog::open)
+        .map(|log| AccessLog::open(log, threads))
         .transpose()?;
     shared.access_log.store(log.map(Arc::new));
-    let threads = thread_count(&config);
     let sockets = bind_all(&config, threads)?;
     let admin = admin::bind(config.admin.as_ref())?;
     let _sockets = admin::Cleanup::of(config.admin.as_ref());
@@ -125,7 +125,11 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     if let Err(why) = stored.store.purges.write_down() {
         tracing::warn!(%why, "the last invalidations could not be written down");
     }
-    // Lines that are still waiting are written when the last holder lets go.
+    if let Some(log) = stored.access_log.swap(None)
+        && !log.finish(FINISH)
+    {
+        tracing::warn!("the last lines of the access log could not be written in time");
+    }
     if let Some(path) = pid_file {
         let _ = std::fs::remove_file(path);
     }
@@ -361,7 +365,10 @@ impl Control {
         let new = Snapshot::build(loaded.config, old.generation + 1, &self.shared).map_err(text)?;
         let log = match &new.config.access_log {
             wanted if *wanted == old.config.access_log => None,
-            Some(wanted) => Some(Some(Arc::new(AccessLog::open(wanted).map_err(text)?))),
+            Some(wanted) => {
+                let log = AccessLog::open(wanted, thread_count(&new.config)).map_err(text)?;
+                Some(Some(Arc::new(log)))
+            }
             None => Some(None),
         };
         // Nothing can fail from here on.

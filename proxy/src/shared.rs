@@ -119,18 +119,18 @@ impl Shared {
     }
 
     /// What is to be done with a new response.
-    pub fn keep(&self, stored: &Arc<Stored>, compress: bool, variation: Option<Arc<Variation>>) {
+    pub fn keep(&self, stored: &Stored, compress: bool, variation: Option<Arc<Variation>>) {
         let compresses = compress && self.keeper.compress(stored);
         if !compresses && self.disk.is_some() {
-            self.keeper.hand(Job::New(Arc::clone(stored)));
+            self.keeper.hand(Job::New(stored.clone()));
         }
         self.keep_variation(variation);
     }
 
     /// What is to be done with a response whose fields have changed.
-    pub fn keep_meta(&self, stored: &Arc<Stored>) {
+    pub fn keep_meta(&self, stored: &Stored) {
         if self.disk.is_some() {
-            self.keeper.hand(Job::Meta(Arc::clone(stored)));
+            self.keeper.hand(Job::Meta(stored.clone()));
         }
     }
 

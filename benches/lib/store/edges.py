@@ -201,7 +201,7 @@ def running(bench: Bench, name: str, shape: Shape) -> Iterator[Edge]:
             # One by one, a million files take Python longer than this.
             stack.callback(subprocess.run, ["rm", "-rf", str(files)], check=True)
         command = KINDS[name.split()[0]](bench, directory, values, shape)
-        [process] = stack.enter_context(launched([command], bench.server_core, directory / "output"))
+        [process] = stack.enter_context(launched([command], [bench.server_core], directory / "output"))
         edge = Edge(name, bench, directory, port, process)
         edge.first_answer = _await_answer(edge)
         yield edge
@@ -226,7 +226,7 @@ def origin(bench: Bench) -> Iterator[Origin]:
     """The origin, on the core of the load generator."""
     configuration = bench.render("origin.conf", bench.directory, {}, set())
     command = ["nginx", "-c", str(configuration), "-e", str(bench.directory / "error.log")]
-    with launched([command], bench.load_core, bench.directory / "output"):
+    with launched([command], [bench.load_core], bench.directory / "output"):
         started = Origin(bench.origin_port)
         deadline = time.monotonic() + START_SECONDS
         while True:

@@ -4,9 +4,6 @@ from lib.report import table
 from lib.store.collapse import CASES
 from lib.summary import Figures
 
-START, END = "<!-- bench-store -->", "<!-- /bench-store -->"
-_AFTER = "<!-- /bench -->"
-
 Line = list[str]
 
 
@@ -162,15 +159,3 @@ def overview(run: Figures) -> str:
     if wrong := [why for row in run["rows"] for why in troubles(row)]:
         parts.append("\n".join(f"- **{why}**" for why in wrong))
     return "\n\n".join(parts) + "\n"
-
-
-def into_readme(readme: str, overview_text: str) -> str:
-    """The README with the table in its place, which is behind the other one until there is a place of its own."""
-    part = f"{START}\n{overview_text}{END}"
-    if START in readme and END in readme:
-        before, rest = readme.split(START, 1)
-        return before + part + rest.split(END, 1)[1]
-    if _AFTER not in readme:
-        raise ValueError(f"the README has neither {START} nor {_AFTER}")
-    before, rest = readme.split(_AFTER, 1)
-    return f"{before}{_AFTER}\n\n{part}{rest}"

@@ -105,6 +105,11 @@ pub fn precondition(method: &Method, request: &dyn Fields, stored: &dyn Fields) 
     if method != Method::GET && method != Method::HEAD {
         return Precondition::None;
     }
+    // Most requests have no condition, and need no look at what is stored.
+    let conditions = [IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH, IF_MODIFIED_SINCE];
+    if !conditions.iter().any(|name| request.contains(name)) {
+        return Precondition::None;
+    }
     // Steps 1 and 2: the date counts only where there is no `If-Match`.
     let holds = if request.contains(&IF_MATCH) {
         lists_stored(request, &IF_MATCH, stored, strong_match)

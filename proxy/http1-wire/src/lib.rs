@@ -1,9 +1,14 @@
 //! The wire format of HTTP/1.1 (RFC 9112), read strictly.
 //!
 //! Bytes in, positions out: where a message's head ends ([`HeadScanner`]), what a request's head says
-//! ([`request::Head`]) or a response's ([`response::Head`]), and where a chunked body ends ([`chunked::ChunkScanner`]). Nothing here does I/O or
-//! allocates for each message. Where the RFC lets a recipient be lenient, this one refuses: a lenient
-//! reader and a strict one behind it, or the reverse, is how requests are smuggled.
+//! ([`request::Head`]) or a response's ([`response::Head`]), and where a chunked body ends
+//! ([`chunked::ChunkScanner`]). Nothing here does I/O or allocates for each message. Where the RFC lets a
+//! recipient be lenient, this one refuses: a lenient reader and a strict one behind it, or the reverse, is how
+//! requests are smuggled.
+//!
+//! It is at least as strict as Pingora and HAProxy: what it accepts, they accept with the same method, target,
+//! fields, framing and end. `fuzz/` searches for bytes that show otherwise, and its README lists the few
+//! differences that are meant.
 
 pub mod chunked;
 mod lines;

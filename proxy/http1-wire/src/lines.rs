@@ -125,6 +125,14 @@ impl Fields for RawFields<'_> {
             }
         }
     }
+
+    fn contains(&self, name: &HeaderName) -> bool {
+        let wanted = name.as_str().as_bytes();
+        self.names.may_hold(wanted)
+            && self
+                .lines()
+                .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
+    }
 }
 
 /// Walks over lines that are known to end in CRLF.

@@ -135,7 +135,7 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
         let tracked = limit.tracked();
         metrics
             .tracked_clients
-            .with_label_values(&[&limit.name])
+            .with_label_values(&[limit.name])
             .set(whole(tracked as u64));
     }
     metrics.cache.refresh(&control.shared);
@@ -143,7 +143,7 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
         .connections
         .set(whole(control.shared.open_connections() as u64));
     if let Some(log) = &*control.shared.access_log.load() {
-        metrics.log_dropped.set(whole(log.dropped() as u64));
+        metrics.log_dropped.set(whole(log.dropped()));
     }
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4")],

@@ -2,40 +2,34 @@
 
 use std::{
     cell::Cell,
-    net::{IpAddr, Ipv6Addr},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    collections::BTreeSet,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use dashmap::DashMap;
 use governor::{
-    NotUntil, Quota, RateLimiter,
-    clock::Clock,
-    middleware::StateInformationMiddleware,
-    nanos::Nanos,
-    state::{InMemoryState, NotKeyed, StateStore, keyed::ShrinkableKeyedStateStore},
+    NotUntil, Quota, RateLimiter, clock::Clock, middleware::StateInformationMiddleware,
 };
 
+use super::clients::{Client, Clients};
 use crate::config::model::Limit;
 
 /// A rule and its memory of clients.
 pub struct RateLimit {
     /// Name of the rule.
-    pub name: Arc<str>,
+    pub name: &'static str,
     burst: u32,
     /// Seconds until a whole burst is replenished, rounded up.
     window: u64,
-    limiter: RateLimiter<IpAddr, Clients, GivenClock, StateInformationMiddleware>,
+    limiter: RateLimiter<Client, Clients, GivenClock, StateInformationMiddleware>,
 }
 
 /// What a limit says about one request.
 #[derive(Debug, Clone)]
 pub struct LimitState {
-    /// The rule.
-    pub rule: Arc<str>,
+    /// The rule. Its name outlives all requests, so that none of them counts who holds it.
+    pub rule: &'static str,
     /// Requests that may come at once when rested.
     pub quota: u32,
     /// Seconds until a whole quota is replenished.
@@ -53,18 +47,12 @@ impl RateLimit {
         let quota = Quota::with_period(per_request.max(Duration::from_nanos(1)))
             .unwrap_or_else(|| Quota::per_second(limit.rate))
             .allow_burst(limit.burst);
-        let clients = Clients {
-            map: DashMap::default(),
-            count: AtomicUsize::new(0),
-            max: limit.max_keys,
-            others: InMemoryState::default(),
-        };
         NOW.set(Duration::ZERO);
         Self {
-            name: Arc::from(limit.name.as_str()),
+            name: lasting(&limit.name),
             burst: limit.burst.get(),
             window: (per_request * limit.burst.get()).as_secs_f64().ceil() as u64,
-            limiter: RateLimiter::new(quota, clients, GivenClock),
+            limiter: RateLimiter::new(quota, Clients::new(limit.max_keys), GivenClock),
         }
     }
 
@@ -72,13 +60,13 @@ impl RateLimit {
     pub fn check(&self, client: IpAddr, now: Duration) -> Result<LimitState, LimitState> {
         NOW.set(now);
         let state = |remaining, retry_after| LimitState {
-            rule: Arc::clone(&self.name),
+            rule: self.name,
             quota: self.burst,
             window: self.window.max(1),
             remaining,
             retry_after,
         };
-        match self.limiter.check_key(&key(client)) {
+        match self.limiter.check_key(&client.into()) {
             Ok(snapshot) => Ok(state(snapshot.remaining_burst_capacity(), 0)),
             Err(until) => Err(state(0, seconds_until(&until, now))),
         }
@@ -96,15 +84,17 @@ impl RateLimit {
     }
 }
 
-/// A client's address; of IPv6 the /64, because a visitor commands that many.
-fn key(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
+/// A name that stays for as long as the process lives. Only operators make up names, by writing them into
+/// the configuration, so they stay few.
+fn lasting(name: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name) {
+        return known;
     }
+    let name: &'static str = Box::leak(name.into());
+    names.insert(name);
+    name
 }
 
 /// Rounded up: a client that comes back when told to is not refused again.
@@ -127,52 +117,6 @@ impl Clock for GivenClock {
 
     fn now(&self) -> Duration {
         NOW.get()
-    }
-}
-
-/// Clients and their states. Once `max` are known, further ones share one state: a flood from many
-/// addresses then limits itself and leaves those alone who came before.
-struct Clients {
-    map: DashMap<IpAddr, InMemoryState, ahash::RandomState>,
-    count: AtomicUsize,
-    max: usize,
-    others: InMemoryState,
-}
-
-impl StateStore for Clients {
-    type Key = IpAddr;
-
-    fn measure_and_replace<T, F, E>(&self, key: &IpAddr, f: F) -> Result<T, E>
-    where
-        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
-    {
-        if let Some(state) = self.map.get(key) {
-            return state.measure_and_replace(&NotKeyed::NonKey, f);
-        }
-        if self.count.load(Ordering::Relaxed) >= self.max {
-            return self.others.measure_and_replace(&NotKeyed::NonKey, f);
-        }
-        let state = self.map.entry(*key).or_insert_with(|| {
-            self.count.fetch_add(1, Ordering::Relaxed);
-            InMemoryState::default()
-        });
-        state.measure_and_replace(&NotKeyed::NonKey, f)
-    }
-}
-
-impl ShrinkableKeyedStateStore<IpAddr> for Clients {
-    fn retain_recent(&self, drop_below: Nanos) {
-        ShrinkableKeyedStateStore::retain_recent(&self.map, drop_below);
-        self.map.shrink_to_fit();
-        self.count.store(self.map.len(), Ordering::Relaxed);
-    }
-
-    fn len(&self) -> usize {
-        self.map.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.map.is_empty()
     }
 }
 

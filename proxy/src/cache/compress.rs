@@ -22,11 +22,20 @@ const PAYS: (usize, usize) = (9, 10);
 pub const CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
 
 /// The forms of one response: head and content of each.
+#[derive(Clone)]
 pub struct Encoded {
     forms: [Option<(Bytes, Bytes)>; CODINGS.len()],
 }
 
 impl Encoded {
+    /// No form.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self {
+            forms: [None, None, None],
+        }
+    }
+
     /// The form in this coding.
     pub fn form(&self, coding: Coding) -> Option<&(Bytes, Bytes)> {
         let at = CODINGS.iter().position(|known| *known == coding)?;
@@ -164,7 +173,7 @@ fn head(stored: &Stored, coding: Coding, length: usize) -> Bytes {
 }
 
 /// `Vary` of a response that is served in several forms.
-pub fn vary_on_encoding(header: &mut pingora::http::ResponseHeader) {
+pub fn vary_on_encoding(header: &mut pingora_http::ResponseHeader) {
     let mut named = false;
     for line in header.headers.get_all(header::VARY) {
         let mut members = line.as_bytes().split(|byte| *byte == b',');

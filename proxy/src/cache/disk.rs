@@ -55,7 +55,7 @@ const OVER: Duration = Duration::from_secs(5);
 /// What lies under a key.
 pub enum Loaded {
     /// A response.
-    Response(Box<Stored>),
+    Response(Stored),
     /// What the responses under this primary key vary on.
     Variation(Vec<HeaderName>),
 }
@@ -132,9 +132,9 @@ fn meta_of(stored: &Stored) -> Vec<u8> {
         may_be_stale: lifetimes.may_be_stale,
         shared_with_credentials: stored.is_shared_with_credentials(),
         is_told_aside: stored.is_told_aside(),
-        seq: stored.stamp.seq,
-        uri: stored.stamp.uri,
-        tags: stored.stamp.tags.clone(),
+        seq: stored.stamp().seq,
+        uri: stored.stamp().uri,
+        tags: stored.stamp().tags.clone(),
         codings: (0..CODINGS.len())
             .filter(|at| contents[*at].is_some())
             .collect(),
@@ -251,7 +251,10 @@ impl Disk {
         match &loaded {
             None => _ = self.files.remove(key),
             Some(Loaded::Response(stored)) => {
-                stored.checked.fetch_max(forgotten, Ordering::Relaxed);
+                stored
+                    .facts()
+                    .checked
+                    .fetch_max(forgotten, Ordering::Relaxed);
             }
             Some(Loaded::Variation(_)) => {}
         }
@@ -315,10 +318,10 @@ impl Disk {
             *slot = Some(read(section + 1, *lengths.get(section + 1)?)?);
         }
         let encoded = Encoded::of(&stored, contents);
-        Some(Loaded::Response(Box::new(match encoded {
+        Some(Loaded::Response(match encoded {
             Some(encoded) => stored.with_encoded(encoded),
             None => stored,
-        })))
+        }))
     }
 
     /// Writes a response down. Blocks.

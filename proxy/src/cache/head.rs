@@ -8,7 +8,7 @@ use http::{
     header::{AGE, CONTENT_LENGTH, DATE, VIA},
 };
 use http_caching::Fields;
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 
 /// Our name in `Via`.
 pub const VIA_SELF: &str = "1.1 dhal";

@@ -39,9 +39,9 @@ const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(600);
 /// Something to be done on the disk.
 pub enum Job {
     /// A new response.
-    New(Arc<Stored>),
+    New(Stored),
     /// Its fields have changed.
-    Meta(Arc<Stored>),
+    Meta(Stored),
     /// What the responses under a primary key vary on.
     Variation(Arc<Variation>),
     /// What lies under a key is of no use any more.
@@ -83,7 +83,7 @@ impl<T> Queue<T> {
 
 /// The way to the threads.
 pub struct Keeper {
-    to_compress: Queue<Arc<Stored>>,
+    to_compress: Queue<Stored>,
     jobs: Queue<Job>,
     waiting: Arc<AtomicU64>,
     left: AtomicU64,
@@ -95,7 +95,7 @@ pub struct Keeper {
 
 /// The other end of it, until the threads begin.
 pub struct Work {
-    to_compress: Receiver<(Arc<Stored>, u64)>,
+    to_compress: Receiver<(Stored, u64)>,
     jobs: Receiver<(Job, u64)>,
     compressing: Arc<AtomicU64>,
     writing: Arc<AtomicU64>,
@@ -128,9 +128,9 @@ impl Keeper {
     }
 
     /// Hands over a response to be compressed, and then to be written down; `false` where too many wait.
-    pub fn compress(&self, stored: &Arc<Stored>) -> bool {
+    pub fn compress(&self, stored: &Stored) -> bool {
         let bytes = stored.weight() as u64;
-        self.counted(|| self.to_compress.push(Arc::clone(stored), bytes))
+        self.counted(|| self.to_compress.push(stored.clone(), bytes))
     }
 
     /// Hands over a job for the disk; `false` where it does not fit. What is left stays in memory.
@@ -291,7 +291,7 @@ fn attend_journal(shared: &Shared) {
     }
 }
 
-fn compress(stored: Arc<Stored>, shared: &Shared) {
+fn compress(stored: Stored, shared: &Shared) {
     let mut stored = stored;
     if let Some(encoded) = compress::compress(&stored) {
         let contents = encoded.contents().map(|content| content.cloned());
@@ -302,8 +302,8 @@ fn compress(stored: Arc<Stored>, shared: &Shared) {
             && compress::is_worthwhile(there.status(), &there.fields(), there.content_length())
             && let Some(encoded) = compress::Encoded::of(&there, contents.clone())
         {
-            let with_forms = Arc::new(there.with_encoded(encoded));
-            if shared.store.replace(&there, Arc::clone(&with_forms)) {
+            let with_forms = there.with_encoded(encoded);
+            if shared.store.replace(&there, with_forms.clone()) {
                 stored = with_forms;
                 break;
             }
@@ -341,7 +341,7 @@ fn write(job: Job, store: &Store, disk: &Disk) {
 /// A response that was replaced while its job waited has a job behind this one. One that was evicted
 /// is what the disk is for. One that was purged softly is written down only while the record of that
 /// can be looked up: a file does not know.
-fn is_current(store: &Store, stored: &Arc<Stored>) -> bool {
+fn is_current(store: &Store, stored: &Stored) -> bool {
     let is_last = match store.get(stored.key()) {
         Some(there) => there.response_time() <= stored.response_time(),
         None => true,
@@ -349,7 +349,7 @@ fn is_current(store: &Store, stored: &Arc<Stored>) -> bool {
     let purges = &store.purges;
     is_last
         && (purges.leaves_untouched(stored)
-            || purges.lets_stand(stored) && stored.stamp.seq >= purges.forgotten())
+            || purges.lets_stand(stored) && stored.stamp().seq >= purges.forgotten())
 }
 
 fn sweep(up_to: u64, shared: &Shared) {

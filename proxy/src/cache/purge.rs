@@ -339,22 +339,25 @@ impl Purges {
     /// The same for a stored response, which remembers the answer. `false`: it is gone.
     pub fn lets_stand(&self, stored: &Stored) -> bool {
         let seq = self.seq();
-        let checked = stored.checked.load(Ordering::Acquire);
+        let checked = stored.facts().checked.load(Ordering::Acquire);
         if checked >= seq {
             return true;
         }
-        match self.standing_since(&stored.stamp, checked, stored.key()) {
+        match self.standing_since(stored.stamp(), checked, stored.key()) {
             Standing::Purged => return false,
-            Standing::Soft(since) => stored.soft_since.store(since.max(1), Ordering::Relaxed),
+            Standing::Soft(since) => {
+                let soft_since = &stored.facts().soft_since;
+                soft_since.store(since.max(1), Ordering::Relaxed);
+            }
             Standing::Untouched => {}
         }
-        stored.checked.fetch_max(seq, Ordering::Release);
+        stored.facts().checked.fetch_max(seq, Ordering::Release);
         true
     }
 
     /// Whether no purge concerns a stored response, not even a soft one.
     pub fn leaves_untouched(&self, stored: &Stored) -> bool {
-        self.lets_stand(stored) && stored.soft_since.load(Ordering::Relaxed) == 0
+        self.lets_stand(stored) && stored.facts().soft_since.load(Ordering::Relaxed) == 0
     }
 
     /// Forgets the records up to a step, after everything that they concern has been swept out. After an

@@ -14,14 +14,14 @@ use http::{
     header::{AUTHORIZATION, COOKIE, ETAG},
 };
 use http_caching::Fields;
-use moka::{
-    Entry as MokaEntry,
-    ops::compute::{CompResult, Op},
-    policy::EvictionPolicy,
-    sync::Cache as Moka,
-};
+use moka::sync::Cache as Moka;
+use object_table::{Change, Table};
 
-use super::{Purges, Stored, parts::Parts};
+use super::{
+    Purges, Stored,
+    parts::Parts,
+    stored::{Facts, allocated},
+};
 use crate::config::model::Cache;
 
 /// Fields that one URI may vary on, all its responses together.
@@ -35,13 +35,14 @@ const MAX_UNCACHEABLE: u64 = 100_000;
 /// Stands between a primary key and the field values of a variant.
 const SEPARATOR: u8 = 0xff;
 
-/// Stored responses by cache key, the least recently used leaving first. New responses are always
-/// admitted: at the opening of a sale the new pages are the ones that matter.
+/// Stored responses by cache key. New responses are always admitted: at the opening of a sale the new pages
+/// are the ones that matter. Which ones leave for them is the table's to say: what nobody has asked for
+/// since, and then what has not been asked for the longest.
 ///
-/// The map knows keys by a number; the response has the whole of it, so that two keys with one number
+/// The table knows keys by a number; the response has the whole of it, so that two keys with one number
 /// cost a miss and nothing else.
 pub struct Store {
-    map: Moka<u64, Entry, ahash::RandomState>,
+    table: Table<Facts>,
     numbers: ahash::RandomState,
     /// What was purged.
     pub purges: Purges,
@@ -53,16 +54,6 @@ pub struct Store {
     /// Bytes of content that requests are fetching for the store.
     filling: AtomicU64,
     max_filling: u64,
-    evicted: Arc<AtomicU64>,
-}
-
-/// What stands under a number.
-#[derive(Clone)]
-enum Entry {
-    /// A response.
-    Response(Arc<Stored>),
-    /// Responses to this URI vary and stand under longer keys (RFC 9111 §4.1).
-    Varies(Arc<Variation>),
 }
 
 /// What the responses to a URI vary on.
@@ -79,7 +70,7 @@ pub struct Variation {
 /// The outcome of a look-up.
 pub enum Found {
     /// A response for this URI and these field values; perhaps not fresh.
-    Fit(Arc<Stored>),
+    Fit(Stored),
     /// Only responses for other field values.
     OtherVariant,
     /// Nothing.
@@ -89,26 +80,8 @@ pub enum Found {
 impl Store {
     /// An empty store.
     pub fn new(config: &Cache, purges: Purges) -> Self {
-        let evicted = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&evicted);
-        let map = Moka::builder()
-            .max_capacity(config.memory)
-            .weigher(|_: &u64, entry: &Entry| {
-                let weight = match entry {
-                    Entry::Response(stored) => stored.weight(),
-                    Entry::Varies(variation) => 512 + variation.key.len(),
-                };
-                u32::try_from(weight).unwrap_or(u32::MAX)
-            })
-            .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener(move |_, _, cause| {
-                if cause.was_evicted() {
-                    counter.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-            .build_with_hasher(ahash::RandomState::new());
         Self {
-            map,
+            table: Table::new(config.memory),
             numbers: ahash::RandomState::new(),
             purges,
             parts: Parts::new(config.memory),
@@ -119,7 +92,6 @@ impl Store {
             max_object: config.max_object.min(config.memory),
             filling: AtomicU64::new(0),
             max_filling: config.memory,
-            evicted,
         }
     }
 
@@ -149,34 +121,35 @@ impl Store {
 
     /// Looks for a response to a request with these fields.
     pub fn find(&self, key: &[u8], fields: &dyn Fields) -> Found {
-        match self.map.get(&self.number(key)) {
-            None => Found::Nothing,
-            Some(Entry::Response(stored)) => match self.standing(stored, key) {
-                Some(stored) => Found::Fit(stored),
-                None => Found::Nothing,
-            },
-            Some(Entry::Varies(variation)) if *variation.key == *key => {
+        let Some(there) = self.table.get(self.number(key)).map(Stored) else {
+            return Found::Nothing;
+        };
+        match there.variation() {
+            Some(variation) if *variation.key == *key => {
                 let variant = variation.variant(fields);
-                match self.get(&variant) {
+                let there = self.table.get(self.number(&variant)).map(Stored);
+                match there.and_then(|there| self.standing(there, &variant)) {
                     Some(stored) => Found::Fit(stored),
                     None => Found::OtherVariant,
                 }
             }
-            Some(Entry::Varies(_)) => Found::Nothing,
+            Some(_) => Found::Nothing,
+            None => match self.standing(there, key) {
+                Some(stored) => Found::Fit(stored),
+                None => Found::Nothing,
+            },
         }
     }
 
-    /// The response under this very key, that of its variant where it varies.
-    pub fn get(&self, key: &[u8]) -> Option<Arc<Stored>> {
-        match self.map.get(&self.number(key))? {
-            Entry::Response(stored) => self.standing(stored, key),
-            Entry::Varies(_) => None,
-        }
+    /// The response under this very key, that of its variant where it varies. That it was asked for is not
+    /// counted.
+    pub fn get(&self, key: &[u8]) -> Option<Stored> {
+        self.standing(Stored(self.table.peek(self.number(key))?), key)
     }
 
-    /// The response, unless it is another key's or purged.
-    fn standing(&self, stored: Arc<Stored>, key: &[u8]) -> Option<Arc<Stored>> {
-        if stored.key() != key {
+    /// The response, unless it is none, another key's or purged.
+    fn standing(&self, stored: Stored, key: &[u8]) -> Option<Stored> {
+        if stored.key() != key || stored.variation().is_some() {
             return None;
         }
         if !self.purges.lets_stand(&stored) {
@@ -188,10 +161,9 @@ impl Store {
 
     /// What the responses under a primary key vary on, where it is known that they do.
     pub fn variation(&self, key: &[u8]) -> Option<Arc<Variation>> {
-        match self.map.get(&self.number(key))? {
-            Entry::Varies(variation) if *variation.key == *key => Some(variation),
-            _ => None,
-        }
+        let there = Stored(self.table.peek(self.number(key))?);
+        let variation = there.variation()?;
+        (*variation.key == *key).then(|| Arc::clone(variation))
     }
 
     /// Learns that a response under a primary key varies on these fields too. Its responses are told
@@ -219,56 +191,49 @@ impl Store {
             variants: Mutex::default(),
             numbers: self.numbers.clone(),
         });
-        self.map
-            .insert(self.number(key), Entry::Varies(Arc::clone(&variation)));
+        let entry = Stored::of_variation(Arc::clone(&variation));
+        self.table
+            .update(self.number(key), |_| Change::Put(entry.0));
         Some(variation)
     }
 
     /// Stores a response under its key, in the place of what it replaces; something newer stays.
-    pub fn put(&self, stored: Arc<Stored>) {
+    pub fn put(&self, stored: Stored) {
         let number = self.number(stored.key());
         let now = SystemTime::now();
-        self.map
-            .entry(number)
-            .and_compute_with(|there| match there.map(MokaEntry::into_value) {
-                Some(Entry::Response(there)) if self.stays(&there, &stored, now) => Op::Nop,
-                _ => Op::Put(Entry::Response(stored)),
-            });
+        self.table.update(number, |there| match there {
+            Some(there) if self.stays(&Stored(there.clone()), &stored, now) => Change::Keep,
+            _ => Change::Put(stored.0),
+        });
     }
 
     /// Whether what is there is newer than what comes, and of use.
     fn stays(&self, there: &Stored, new: &Stored, now: SystemTime) -> bool {
         let time = there.response_time();
         // What comes from the future was stored before the clock went back, and says nothing.
-        there.key() == new.key()
+        there.variation().is_none()
+            && there.key() == new.key()
             && time <= now
-            && (time, there.stamp.seq) > (new.response_time(), new.stamp.seq)
+            && (time, there.stamp().seq) > (new.response_time(), new.stamp().seq)
             && self.purges.lets_stand(there)
     }
 
     /// Puts another form of a response in its place, unless something else has taken it.
-    pub fn replace(&self, old: &Arc<Stored>, new: Arc<Stored>) -> bool {
-        let number = self.number(old.key());
-        let done = self.map.entry(number).and_compute_with(|there| {
-            if is_there(there, old) {
-                Op::Put(Entry::Response(new))
-            } else {
-                Op::Nop
-            }
-        });
-        matches!(done, CompResult::ReplacedWith(_))
+    pub fn replace(&self, old: &Stored, new: Stored) -> bool {
+        self.table
+            .update(self.number(old.key()), |there| match there {
+                Some(there) if there.is_same(&old.0) => Change::Put(new.0),
+                _ => Change::Keep,
+            })
     }
 
-    /// Drops a response, unless something else has taken its place.
-    pub fn remove(&self, stored: &Arc<Stored>) {
-        let number = self.number(stored.key());
-        self.map.entry(number).and_compute_with(|there| {
-            if is_there(there, stored) {
-                Op::Remove
-            } else {
-                Op::Nop
-            }
-        });
+    /// Drops a response, unless something else has taken its place; says whether it was there.
+    pub fn remove(&self, stored: &Stored) -> bool {
+        self.table
+            .update(self.number(stored.key()), |there| match there {
+                Some(there) if there.is_same(&stored.0) => Change::Remove,
+                _ => Change::Keep,
+            })
     }
 
     /// Remembers for a while that the answers under a primary key cannot be shared, or are too large to
@@ -290,44 +255,46 @@ impl Store {
     /// Drops everything that was purged; returns how many there were.
     pub fn sweep(&self) -> u64 {
         let mut swept = 0;
-        for (number, entry) in &self.map {
-            if let Entry::Response(stored) = entry
-                && !self.purges.lets_stand(&stored)
-            {
-                self.map.invalidate(&*number);
+        for stored in self.table.steps().flatten().map(Stored) {
+            let is_purged = stored.variation().is_none() && !self.purges.lets_stand(&stored);
+            if is_purged && self.remove(&stored) {
                 swept += 1;
             }
         }
         swept + self.parts.sweep(&self.purges)
     }
 
-    /// Entries and bytes; both lag a little behind.
+    /// Entries and bytes.
     pub fn size(&self) -> (u64, u64) {
-        (self.map.entry_count(), self.map.weighted_size())
+        (self.table.len(), self.table.weight())
     }
 
     /// Responses that had to leave for others.
     pub fn evicted(&self) -> u64 {
-        self.evicted.load(Ordering::Relaxed)
+        self.table.evicted()
     }
 
-    /// Lets evictions and counts catch up.
+    /// Lets evictions and counts of what lies beside the responses catch up.
     pub fn tidy(&self) {
-        self.map.run_pending_tasks();
         self.uncacheable.run_pending_tasks();
         self.parts.tidy();
     }
-}
-
-fn is_there(there: Option<MokaEntry<u64, Entry>>, stored: &Arc<Stored>) -> bool {
-    let there = there.map(MokaEntry::into_value);
-    matches!(there, Some(Entry::Response(there)) if Arc::ptr_eq(&there, stored))
 }
 
 impl Variation {
     /// The primary key.
     pub fn key(&self) -> &[u8] {
         &self.key
+    }
+
+    /// Bytes that it takes in memory.
+    pub(super) fn weight(&self) -> usize {
+        let fields = self.fields.capacity() * size_of::<HeaderName>();
+        let variants = MAX_OFFERED * size_of::<u64>();
+        allocated(size_of::<Self>() + 2 * size_of::<usize>())
+            + allocated(self.key.len())
+            + allocated(fields)
+            + allocated(variants)
     }
 
     /// Notes that a response stands under this variation.
@@ -352,21 +319,17 @@ impl Variation {
     }
 
     /// Responses to other field values that the shop can be asked about by their entity tags.
-    pub fn variants(&self, store: &Store) -> Vec<Arc<Stored>> {
+    pub fn variants(&self, store: &Store) -> Vec<Stored> {
         let variants = {
             let variants = self.variants.lock().unwrap_or_else(PoisonError::into_inner);
             variants.clone()
         };
-        let stored = variants
-            .iter()
-            .filter_map(|number| match store.map.get(number)? {
-                // Two keys may have one number.
-                Entry::Response(stored) if self.covers(stored.key()) => {
-                    let key = stored.key().to_vec();
-                    store.standing(stored, &key)
-                }
-                _ => None,
-            });
+        let stored = variants.iter().filter_map(|number| {
+            let there = Stored(store.table.peek(*number)?);
+            // Two keys may have one number.
+            let key = there.key().to_vec();
+            self.covers(&key).then(|| store.standing(there, &key))?
+        });
         stored
             .filter(|stored| {
                 // A weak tag may mean the same to a shop whatever the language.

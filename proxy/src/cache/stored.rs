@@ -1,28 +1,58 @@
 //! A stored response, in one piece of memory and ready to be sent.
 
 use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http_caching::{Coding, Lifetimes, Storable};
-use pingora::http::ResponseHeader;
+use object_table::Object;
+use pingora_http::ResponseHeader;
 
 use super::{
     compress::Encoded,
     head::{HeadFields, put_head},
     purge::Stamp,
+    store::Variation,
 };
 
-/// What an entry costs in memory beyond its key, head and content: the struct, the map's books, the
-/// allocator's rounding. Measured by `benches/store.py`.
-const OVERHEAD: usize = 512;
+/// What the table keeps of an entry beside it: slots of the index of which a quarter to a half is free, a
+/// node of a queue, and the memory of what left. Measured by `benches/store.py`.
+const BOOKS: usize = 64;
+/// Content up to which key, head and content lie behind each other in one piece with the facts. More lies
+/// beside them, so that a form that shares it need not copy it; among so many bytes one place more to look
+/// does not count.
+const INLINE_MAX: usize = 16 * 1024;
 
-/// A response as it was stored, with the arithmetic of its freshness. Key, head and content lie behind
-/// each other in one allocation, because a million small responses should cost little beyond their bytes.
-pub struct Stored {
-    data: Bytes,
+/// A response as it was stored, with the arithmetic of its freshness, shared by all who hold it. It lies in
+/// one allocation, because a million small responses should cost little beyond their bytes, and a hit among
+/// them should wait for memory as seldom as may be.
+#[derive(Clone)]
+pub struct Stored(pub(super) Object<Facts>);
+
+/// What is known of it.
+pub(super) struct Facts {
+    told: Told,
+    /// What purges it.
+    stamp: Stamp,
+    /// The purge step up to which it is known to stand; see [`super::purge`].
+    pub(super) checked: AtomicU64,
+    /// Since when an operator calls it stale, in milliseconds since 1970; 0 where nobody does.
+    pub(super) soft_since: AtomicU64,
+    /// Answers it gave.
+    hits: AtomicU32,
+    /// No refresh before this moment, in milliseconds since 1970.
+    not_before: AtomicU64,
+    beside: Option<Box<Beside>>,
+}
+
+/// The part that does not change.
+#[derive(Clone, Copy)]
+struct Told {
     key_len: u32,
     head_len: u32,
     content_length: u64,
@@ -37,17 +67,31 @@ pub struct Stored {
     born: u64,
     /// Milliseconds.
     initial_age: u64,
-    /// What purges it.
-    pub stamp: Stamp,
-    /// The purge step up to which it is known to stand; see [`super::purge`].
-    pub(super) checked: AtomicU64,
-    /// Since when an operator calls it stale, in milliseconds since 1970; 0 where nobody does.
-    pub(super) soft_since: AtomicU64,
-    /// Answers it gave.
-    hits: AtomicU32,
-    /// No refresh before this moment, in milliseconds since 1970.
-    not_before: AtomicU64,
-    encoded: Option<Box<Encoded>>,
+}
+
+/// What few have.
+#[derive(Clone, Default)]
+struct Beside {
+    /// The content, where it is large.
+    content: Option<Bytes>,
+    encoded: Option<Encoded>,
+    /// It is no response, but says what the responses to its URI vary on.
+    varies: Option<Arc<Variation>>,
+}
+
+impl Clone for Facts {
+    fn clone(&self) -> Self {
+        let load = |number: &AtomicU64| AtomicU64::new(number.load(Ordering::Relaxed));
+        Self {
+            told: self.told,
+            stamp: self.stamp.clone(),
+            checked: load(&self.checked),
+            soft_since: load(&self.soft_since),
+            hits: AtomicU32::new(self.hits.load(Ordering::Relaxed)),
+            not_before: load(&self.not_before),
+            beside: self.beside.clone(),
+        }
+    }
 }
 
 const ALWAYS_VALIDATE: u8 = 1;
@@ -107,14 +151,24 @@ impl Stored {
             is_told_aside,
         } = judged;
         let pieces = content.unwrap_or_default();
-        // Exactly as large as needed, so that what the weigher counts is what memory holds.
         let length: usize = pieces.iter().map(Bytes::len).sum();
-        let mut data = Vec::with_capacity(key.len() + head.len() + length);
-        data.extend_from_slice(key);
-        data.extend_from_slice(head);
-        for piece in pieces {
-            data.extend_from_slice(piece);
-        }
+        let is_inline = length <= INLINE_MAX;
+        let mut bytes = Vec::with_capacity(key.len() + head.len() + length);
+        bytes.extend_from_slice(key);
+        bytes.extend_from_slice(head);
+        let beside = if is_inline {
+            for piece in pieces {
+                bytes.extend_from_slice(piece);
+            }
+            None
+        } else {
+            // Exactly as large as needed, so that what it weighs is what memory holds.
+            let content = Some(Bytes::from(pieces.concat().into_boxed_slice()));
+            Some(Box::new(Beside {
+                content,
+                ..Beside::default()
+            }))
+        };
         let mut flags = 0;
         for (set, flag) in [
             (rules.lifetimes.always_validate, ALWAYS_VALIDATE),
@@ -127,8 +181,7 @@ impl Stored {
                 flags |= flag;
             }
         }
-        Self {
-            data: Bytes::from(data.into_boxed_slice()),
+        let told = Told {
             key_len: clamp(key.len() as u64),
             head_len: clamp(head.len() as u64),
             content_length,
@@ -140,75 +193,133 @@ impl Stored {
             response_time: millis(response_time),
             born: crate::random::next(),
             initial_age: u64::try_from(rules.age.as_millis()).unwrap_or(u64::MAX),
-            checked: AtomicU64::new(stamp.seq),
-            stamp,
-            soft_since: AtomicU64::new(0),
-            hits: AtomicU32::new(0),
-            not_before: AtomicU64::new(0),
-            encoded: None,
-        }
+        };
+        Self::of(Facts::new(told, stamp, beside), &bytes)
+    }
+
+    /// What stands for a URI whose responses vary.
+    pub(super) fn of_variation(variation: Arc<Variation>) -> Self {
+        let told = Told {
+            key_len: clamp(variation.key().len() as u64),
+            head_len: 0,
+            content_length: 0,
+            status: 0,
+            flags: 0,
+            lifetime: 0,
+            stale_while_revalidate: 0,
+            stale_if_error: 0,
+            response_time: 0,
+            born: 0,
+            initial_age: 0,
+        };
+        let key = variation.key().to_vec();
+        let beside = Box::new(Beside {
+            varies: Some(variation),
+            ..Beside::default()
+        });
+        Self::of(Facts::new(told, Stamp::default(), Some(beside)), &key)
+    }
+
+    fn of(facts: Facts, bytes: &[u8]) -> Self {
+        let weight = facts.weight(bytes.len());
+        Self(Object::new(weight as u64, facts, bytes))
+    }
+
+    /// A copy with other facts.
+    fn changed(&self, change: impl FnOnce(&mut Facts)) -> Self {
+        let mut facts = self.facts().clone();
+        change(&mut facts);
+        Self::of(facts, self.0.bytes())
     }
 
     /// The same response with compressed forms of its content.
     pub fn with_encoded(&self, encoded: Encoded) -> Self {
-        Self {
-            data: self.data.clone(),
-            stamp: self.stamp.clone(),
-            checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
-            soft_since: AtomicU64::new(self.soft_since.load(Ordering::Relaxed)),
-            hits: AtomicU32::new(self.hits.load(Ordering::Relaxed)),
-            not_before: AtomicU64::new(self.not_before.load(Ordering::Relaxed)),
-            encoded: Some(Box::new(encoded)),
-            ..*self
-        }
+        self.changed(|facts| {
+            facts.beside.get_or_insert_default().encoded = Some(encoded);
+        })
     }
 
     /// The same response with the content of an earlier one.
-    pub fn with_born(self, born: u64) -> Self {
-        Self { born, ..self }
+    pub fn with_born(&self, born: u64) -> Self {
+        self.changed(|facts| facts.told.born = born)
+    }
+
+    /// Whether both are the same piece of memory.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.is_same(&other.0)
+    }
+
+    pub(super) fn facts(&self) -> &Facts {
+        self.0.facts()
+    }
+
+    fn told(&self) -> &Told {
+        &self.facts().told
+    }
+
+    fn beside(&self) -> Option<&Beside> {
+        self.facts().beside.as_deref()
+    }
+
+    /// What the responses to this URI vary on, where this is no response but says so.
+    pub(super) fn variation(&self) -> Option<&Arc<Variation>> {
+        self.beside()?.varies.as_ref()
+    }
+
+    /// What purges it.
+    pub fn stamp(&self) -> &Stamp {
+        &self.facts().stamp
     }
 
     /// Which content it is: two versions never share this number, a response that was validated keeps it.
     pub fn born(&self) -> u64 {
-        self.born
+        self.told().born
     }
 
     /// The key it stands under, that of its variant where it varies.
     pub fn key(&self) -> &[u8] {
-        self.data.get(..self.key_len as usize).unwrap_or_default()
+        let key = self.0.bytes().get(..self.told().key_len as usize);
+        key.unwrap_or_default()
     }
 
     /// Status line and fields in HTTP/1.1's form, up to where the fields that differ from answer to
     /// answer begin.
     pub fn head(&self) -> Bytes {
-        let start = self.key_len as usize;
-        self.data.slice(start..start + self.head_len as usize)
+        self.head_and_content().0
     }
 
     /// The content, where it lies in memory; else empty.
     pub fn content(&self) -> Bytes {
-        self.data
-            .slice(self.key_len as usize + self.head_len as usize..)
+        self.head_and_content().1
+    }
+
+    fn head_and_content(&self) -> (Bytes, Bytes) {
+        let told = self.told();
+        let mut head = Bytes::from_owner(Inline(self.0.clone()));
+        head.advance(told.key_len as usize);
+        let inline = head.split_off(told.head_len as usize);
+        let content = self.beside().and_then(|beside| beside.content.clone());
+        (head, content.unwrap_or(inline))
     }
 
     /// Whether the content lies on disk only.
     pub fn is_on_disk(&self) -> bool {
-        self.flags & ON_DISK != 0
+        self.told().flags & ON_DISK != 0
     }
 
     /// Whether its lifetimes come from a field that is not stored, because it is for caches like us.
     pub fn is_told_aside(&self) -> bool {
-        self.flags & TOLD_ASIDE != 0
+        self.told().flags & TOLD_ASIDE != 0
     }
 
     /// Bytes of content, before any compression.
     pub fn content_length(&self) -> u64 {
-        self.content_length
+        self.told().content_length
     }
 
     /// The compressed forms.
     pub fn encoded(&self) -> Option<&Encoded> {
-        self.encoded.as_deref()
+        self.beside()?.encoded.as_ref()
     }
 
     /// Head and content in this coding, as far as there is one.
@@ -216,63 +327,66 @@ impl Stored {
         let encoded = coding.and_then(|coding| self.encoded()?.form(coding));
         match encoded {
             Some((head, content)) => (head.clone(), content.clone()),
-            None => (self.head(), self.content()),
+            None => self.head_and_content(),
         }
     }
 
     /// Status code.
     pub fn status(&self) -> u16 {
-        self.status
+        self.told().status
     }
 
     /// Fields, for the rules.
     pub fn fields(&self) -> HeadFields<'_> {
-        let start = self.key_len as usize;
-        let head = self.data.get(start..start + self.head_len as usize);
+        let start = self.told().key_len as usize;
+        let end = start + self.told().head_len as usize;
+        let head = self.0.bytes().get(start..end);
         HeadFields(head.unwrap_or_default())
     }
 
     /// When it arrived or was last validated.
     pub fn response_time(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.response_time)
+        UNIX_EPOCH + Duration::from_millis(self.told().response_time)
     }
 
     /// Its age when it arrived.
     pub fn initial_age(&self) -> Duration {
-        Duration::from_millis(self.initial_age)
+        Duration::from_millis(self.told().initial_age)
     }
 
     /// How long it is of use.
     pub fn lifetimes(&self) -> Lifetimes {
         Lifetimes {
-            lifetime: Duration::from_secs(u64::from(self.lifetime)),
-            stale_while_revalidate: Duration::from_secs(u64::from(self.stale_while_revalidate)),
-            stale_if_error: Duration::from_secs(u64::from(self.stale_if_error)),
-            always_validate: self.flags & ALWAYS_VALIDATE != 0,
-            may_be_stale: self.flags & MAY_BE_STALE != 0,
+            lifetime: Duration::from_secs(u64::from(self.told().lifetime)),
+            stale_while_revalidate: Duration::from_secs(u64::from(
+                self.told().stale_while_revalidate,
+            )),
+            stale_if_error: Duration::from_secs(u64::from(self.told().stale_if_error)),
+            always_validate: self.told().flags & ALWAYS_VALIDATE != 0,
+            may_be_stale: self.told().flags & MAY_BE_STALE != 0,
         }
     }
 
     /// Whether the origin allows it to answer requests with credentials (RFC 9111 §3.5).
     pub fn is_shared_with_credentials(&self) -> bool {
-        self.flags & SHARED_WITH_CREDENTIALS != 0
+        self.told().flags & SHARED_WITH_CREDENTIALS != 0
     }
 
     /// Current age (RFC 9111 §4.2.3). A clock that went back counts as no time passed.
     pub fn age(&self, now: SystemTime) -> Duration {
-        let resident = millis(now).saturating_sub(self.response_time);
+        let resident = millis(now).saturating_sub(self.told().response_time);
         http_caching::current_age(self.initial_age(), Duration::from_millis(resident))
     }
 
     /// Freshness that is left, in whole seconds; negative once it is stale (`ttl` of RFC 9211 §2.6).
     pub fn ttl(&self, now: SystemTime) -> i64 {
         let whole = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
-        whole(u64::from(self.lifetime)).saturating_sub(whole(self.age(now).as_secs()))
+        whole(u64::from(self.told().lifetime)).saturating_sub(whole(self.age(now).as_secs()))
     }
 
     /// How long an operator has called it stale.
     pub fn purged_softly(&self, now: SystemTime) -> Option<Duration> {
-        match self.soft_since.load(Ordering::Relaxed) {
+        match self.facts().soft_since.load(Ordering::Relaxed) {
             0 => None,
             since => Some(Duration::from_millis(millis(now).saturating_sub(since))),
         }
@@ -281,21 +395,22 @@ impl Stored {
     /// Counts an answer; returns how many there were.
     pub fn count_hit(&self) -> u32 {
         // Beyond a few nobody looks at the number, and a shared line that is not written costs nothing.
-        let hits = self.hits.load(Ordering::Relaxed);
+        let hits = self.facts().hits.load(Ordering::Relaxed);
         if hits < POPULAR {
-            self.hits.fetch_add(1, Ordering::Relaxed);
+            self.facts().hits.fetch_add(1, Ordering::Relaxed);
         }
         hits
     }
 
     /// Whether so many visitors asked for it that it is refreshed before it expires.
     pub fn is_popular(&self) -> bool {
-        self.hits.load(Ordering::Relaxed) >= POPULAR
+        self.facts().hits.load(Ordering::Relaxed) >= POPULAR
     }
 
     /// Whether a refresh has failed just now.
     pub fn rests(&self, now: SystemTime) -> bool {
         let left = self
+            .facts()
             .not_before
             .load(Ordering::Relaxed)
             .saturating_sub(millis(now));
@@ -305,14 +420,64 @@ impl Stored {
 
     /// No refresh for so long, at most a minute.
     pub fn rest(&self, now: SystemTime, pause: Duration) {
-        self.not_before
+        self.facts()
+            .not_before
             .store(millis(now + pause.min(REST_MAX)), Ordering::Relaxed);
     }
 
     /// Bytes it takes in memory.
     pub fn weight(&self) -> usize {
-        self.data.len() + self.encoded().map_or(0, Encoded::weight) + OVERHEAD
+        usize::try_from(self.0.weight()).unwrap_or(usize::MAX)
     }
+}
+
+/// The bytes of a stored response, for those who send them.
+struct Inline(Object<Facts>);
+
+impl AsRef<[u8]> for Inline {
+    fn as_ref(&self) -> &[u8] {
+        self.0.bytes()
+    }
+}
+
+impl Facts {
+    fn new(told: Told, stamp: Stamp, beside: Option<Box<Beside>>) -> Self {
+        Self {
+            told,
+            checked: AtomicU64::new(stamp.seq),
+            stamp,
+            soft_since: AtomicU64::new(0),
+            hits: AtomicU32::new(0),
+            not_before: AtomicU64::new(0),
+            beside,
+        }
+    }
+
+    /// Bytes that such a response takes in memory.
+    fn weight(&self, inline: usize) -> usize {
+        let piece = allocated(Object::<Self>::HEAD + inline);
+        let tags = allocated(size_of_val(&*self.stamp.tags));
+        let beside = self.beside.as_deref().map_or(0, Beside::weight);
+        piece + tags + beside + BOOKS
+    }
+}
+
+impl Beside {
+    fn weight(&self) -> usize {
+        let content = self
+            .content
+            .as_ref()
+            .map_or(0, |content| allocated(content.len()));
+        let encoded = self.encoded.as_ref().map_or(0, Encoded::weight);
+        let varies = self.varies.as_ref().map_or(0, |varies| varies.weight());
+        allocated(size_of::<Self>()) + content + encoded + varies
+    }
+}
+
+/// Bytes that the allocator takes for so many: its classes are four to a doubling, and sixteen apart at least.
+pub(super) fn allocated(bytes: usize) -> usize {
+    let apart = (bytes.next_power_of_two() / 8).max(16);
+    bytes.next_multiple_of(apart)
 }
 
 /// The longest pause between attempts to refresh a response.

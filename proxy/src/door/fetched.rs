@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 use tokio::sync::mpsc;
 
 use super::{
@@ -100,7 +100,7 @@ pub(super) async fn fetch<'a>(
 /// The content of a stored response; `None` where the disk does not have it any more.
 async fn open(
     hall: &Hall,
-    stored: &Arc<Stored>,
+    stored: &Stored,
     answer: &Answer,
     coding: Option<http_caching::Coding>,
 ) -> Option<Content> {
@@ -111,7 +111,7 @@ async fn open(
         return Some(Content::empty());
     }
     let disk = Arc::clone(hall.shared.disk.as_ref()?);
-    let wanted = Arc::clone(stored);
+    let wanted = stored.clone();
     let opened = tokio::task::spawn_blocking(move || disk.open_content(&wanted)).await;
     let object = opened.ok().flatten()?;
     hall.shared.metrics.cache.disk_hits.inc();

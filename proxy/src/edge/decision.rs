@@ -34,7 +34,7 @@ pub struct Hit {
     /// The route it was found on.
     pub route: Arc<Route>,
     /// The response.
-    pub stored: Arc<Stored>,
+    pub stored: Stored,
     /// Its current age in seconds (RFC 9111 §4.2.3).
     pub age: u64,
     /// Freshness left in seconds, negative when stale (RFC 9211 §2.6).

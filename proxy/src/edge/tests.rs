@@ -1,13 +1,10 @@
 //! The decision as a table.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 
 use super::{decide::Now, *};
 use crate::{
@@ -114,7 +111,7 @@ impl World {
         };
         let content = [Bytes::from("0123456789")];
         let stored = Stored::new(&key, &header, Some(&content), 10, judged);
-        store.put(Arc::new(stored));
+        store.put(stored);
     }
 
     fn ask(&self, seconds: u64, line: &str, fields: &[(&'static str, &'static str)]) -> String {

@@ -15,7 +15,7 @@ use http::{
 };
 use http_caching::CacheControl;
 use http1_wire::response::Head;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::timeout;
 
 use super::{Filler, fetch::Task, flight::Asked, part, request};

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use object_files::Writer;
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 
 use super::{ask::Answer, fetch::Task, flight::Broken, part};
 use crate::{
@@ -255,7 +255,7 @@ pub(super) async fn fill(task: &Task, mut answer: Answer, plan: Plan) {
 /// Whether others, who would not wait any longer, have been answered with something newer meanwhile.
 fn is_overtaken(task: &Task, plan: &Plan, sent_at: SystemTime) -> bool {
     let shared = task.filler.shared();
-    let newer = |there: Arc<Stored>| millis(there.response_time()) >= millis(sent_at);
+    let newer = |there: Stored| millis(there.response_time()) >= millis(sent_at);
     !shared.flights.is_current(&task.flight) && shared.store.get(&plan.key).is_some_and(newer)
 }
 
@@ -306,8 +306,7 @@ fn store(task: &Task, plan: Plan, arrived: u64) {
     let header = with_length(&plan, arrived);
     let pieces = task.flight.pieces();
     let stored = Stored::new(&plan.key, &header, Some(&pieces), arrived, plan.judged);
-    let stored = Arc::new(stored);
-    shared.store.put(Arc::clone(&stored));
+    shared.store.put(stored.clone());
     shared.store.parts.remove(&plan.key);
     task.flight.end(Ok(()));
     if let Some(variation) = &plan.variation {
@@ -378,9 +377,9 @@ async fn finish(task: &Task, spool: Box<Spool>, plan: Plan, arrived: u64) {
     };
     let shared = Arc::clone(task.filler.shared());
     let header = with_length(&plan, arrived);
-    let stored = Arc::new(Stored::new(&plan.key, &header, None, arrived, plan.judged));
+    let stored = Stored::new(&plan.key, &header, None, arrived, plan.judged);
     let done = tokio::task::spawn_blocking({
-        let (shared, stored) = (Arc::clone(&shared), Arc::clone(&stored));
+        let (shared, stored) = (Arc::clone(&shared), stored.clone());
         move || {
             let Some(disk) = &shared.disk else {
                 return false;
@@ -389,7 +388,7 @@ async fn finish(task: &Task, spool: Box<Spool>, plan: Plan, arrived: u64) {
         }
     });
     if let Ok(true) = done.await {
-        shared.store.put(Arc::clone(&stored));
+        shared.store.put(stored.clone());
         shared.keep_variation(plan.variation.filter(|_| plan.learned));
     }
     task.flight.end(Ok(()));

@@ -11,7 +11,8 @@ use http_caching::{
     CacheControl, Reuse, Source,
     tags::{CACHE_TAG, SURROGATE_KEY},
 };
-use pingora::{Error, http::ResponseHeader};
+use pingora_error::Error;
+use pingora_http::ResponseHeader;
 
 use super::{
     Filler, Order,
@@ -76,7 +77,7 @@ impl Task {
             return;
         }
         let stored = shared.store.get(&self.flight.key);
-        if self.part.is_none() && stored.as_deref().is_some_and(|s| self.came_meanwhile(s)) {
+        if self.part.is_none() && stored.as_ref().is_some_and(|s| self.came_meanwhile(s)) {
             return self.land(Stage::Again);
         }
         // Those for other visitors may be what this one is to get, too (RFC 9111 §4.3.1).
@@ -101,7 +102,7 @@ impl Task {
         }
         self.flight.set_sent(sent);
         match self.ask(&header).await {
-            Err(failure) => self.fail(stored.as_deref(), failure),
+            Err(failure) => self.fail(stored.as_ref(), failure),
             Ok(answer) => self.answered(answer, stored, &others).await,
         }
         drop(landing);
@@ -173,12 +174,11 @@ impl Task {
         let loaded = tokio::task::spawn_blocking(move || disk.load(&key, most, forgotten)).await;
         match loaded {
             Ok(Some(Loaded::Response(stored))) => {
-                let stored = Arc::new(*stored);
                 if !store.purges.lets_stand(&stored) {
                     self.shared().forget_on_disk(&self.flight.key);
                     return false;
                 }
-                store.put(Arc::clone(&stored));
+                store.put(stored.clone());
                 let reuse = self.filler.reuse(&self.order, &stored, SystemTime::now());
                 matches!(reuse, Reuse::Fresh | Reuse::WhileRevalidate)
             }
@@ -212,7 +212,7 @@ impl Task {
     }
 
     /// The head of an answer is here.
-    async fn answered(&self, answer: Answer, stored: Option<Arc<Stored>>, others: &[Arc<Stored>]) {
+    async fn answered(&self, answer: Answer, stored: Option<Stored>, others: &[Stored]) {
         let now = SystemTime::now();
         let status = answer.header.status;
         answer.note_server(self.filler.tick());
@@ -286,7 +286,7 @@ impl Task {
         if let Some(before) = before {
             let tagged = [SURROGATE_KEY, CACHE_TAG];
             if !tagged.iter().any(|name| header.headers.contains_key(name)) {
-                stamp.tags.clone_from(&before.stamp.tags);
+                stamp.tags.clone_from(&before.stamp().tags);
             }
             if before.is_told_aside() && !is_told_aside {
                 rules.lifetimes = before.lifetimes();

@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use object_files::WriterReader;
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep},
@@ -74,7 +74,7 @@ pub enum Stage {
     /// It answers something that nobody may have who has not asked for it in person.
     Refused,
     /// Nothing has to arrive: the store has it. `true` after the shop confirmed it.
-    Stored(Arc<Stored>, bool),
+    Stored(Stored, bool),
     /// Look into the store again, or ask again with what is known now.
     Again,
     /// There is no answer.

@@ -27,7 +27,7 @@ use std::{
 
 use http::header::RANGE;
 use http_caching::{CacheControl, Reuse};
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 use tokio::{
     sync::mpsc,
     time::{Instant as Deadline, timeout_at},
@@ -178,7 +178,7 @@ impl Filler {
                 Some(Stage::Solo(_) | Stage::Refused) => break,
                 Some(Stage::Stored(stored, confirmed)) => {
                     if flight.seq < seq
-                        && store.purges.standing(&stored.stamp, full) != Standing::Untouched
+                        && store.purges.standing(stored.stamp(), full) != Standing::Untouched
                     {
                         self.shared.flights.retire(&flight);
                         continue;

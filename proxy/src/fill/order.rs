@@ -41,7 +41,7 @@ pub struct Order {
 /// How a request is answered.
 pub enum Served {
     /// From the store.
-    Stored(Arc<Stored>),
+    Stored(Stored),
     /// From what is here of a response: the bytes from one position to another, both included.
     Part(Arc<Partial>, u64, u64),
     /// With content that is on its way.

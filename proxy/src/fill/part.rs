@@ -10,7 +10,7 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE, VIA},
 };
 use http_caching::{ContentRange, Fields, RangeOutcome};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::{
     Order,

@@ -14,7 +14,8 @@ use http::{
     },
 };
 use http_caching::Fields;
-use pingora::{ErrorType::InvalidHTTPHeader, OrErr, Result, http::RequestHeader};
+use pingora_error::{ErrorType::InvalidHTTPHeader, OrErr, Result};
+use pingora_http::RequestHeader;
 
 use super::Order;
 use crate::{

@@ -1,10 +1,10 @@
 //! What a `304` does to what is stored (RFC 9111 §4.3).
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use http::header::VIA;
 use http_caching::Fields;
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 
 use super::{ask::Answer, fetch::Task, flight::Stage, request};
 use crate::cache::{
@@ -14,7 +14,7 @@ use crate::cache::{
 
 impl Task {
     /// A `304` to our own conditions (RFC 9111 §4.3.3).
-    pub(super) async fn confirmed(&self, answer: Answer, stored: &Arc<Stored>, now: SystemTime) {
+    pub(super) async fn confirmed(&self, answer: Answer, stored: &Stored, now: SystemTime) {
         let fresh = answer.header.headers.clone();
         let sent_at = answer.sent_at;
         answer.release(&self.filler);
@@ -36,7 +36,7 @@ impl Task {
         for (name, value) in &fields {
             let _ = header.append_header(name.clone(), value.clone());
         }
-        let judged = self.judge(&header, Some(&**stored), sent_at, now);
+        let judged = self.judge(&header, Some(stored), sent_at, now);
         if judged
             .as_ref()
             .is_ok_and(|j| !self.tells_apart(&j.rules.vary))
@@ -66,8 +66,7 @@ impl Task {
                 {
                     new = new.with_encoded(encoded);
                 }
-                let new = Arc::new(new);
-                self.shared().store.put(Arc::clone(&new));
+                self.shared().store.put(new.clone());
                 if *stored.key() == *new.key() {
                     self.shared().keep_meta(&new);
                 } else {
@@ -82,7 +81,7 @@ impl Task {
                 // What the shop confirms it may answer with now, but not again.
                 self.shared().store.remove(stored);
                 self.shared().forget_on_disk(stored.key());
-                Arc::clone(stored)
+                stored.clone()
             }
         };
         self.land(Stage::Stored(updated, true));
@@ -96,10 +95,7 @@ impl Task {
 }
 
 /// The stored response that a `304` is about (RFC 9111 §4.3.4).
-pub(super) fn selected<'s>(
-    others: &'s [Arc<Stored>],
-    header: &ResponseHeader,
-) -> Option<&'s Arc<Stored>> {
+pub(super) fn selected<'s>(others: &'s [Stored], header: &ResponseHeader) -> Option<&'s Stored> {
     let fields: Vec<_> = others.iter().map(|other| other.fields()).collect();
     let fields: Vec<&dyn Fields> = fields.iter().map(|f| f as &dyn Fields).collect();
     others.get(http_caching::select(&fields, &header.headers)?)

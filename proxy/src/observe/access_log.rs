@@ -1,219 +1,229 @@
-//! The access log: one line a request, written by a thread of its own.
+//! The access log: one line a request, written to the file by a thread of its own.
 //!
-//! A disk that is too slow costs lines, never requests; how many is counted.
+//! Every serving thread appends its lines to a buffer of its own, and the log's thread exchanges the buffers for
+//! empty ones some times a second, or when one has become large. Nobody waits for anybody: a disk that is too slow
+//! costs lines, never requests; how many is counted.
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, BufWriter, Write},
+    io,
+    os::fd::AsFd,
     path::PathBuf,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, channel},
     },
+    thread,
+    time::Duration,
 };
 
-use http::header::{REFERER, USER_AGENT};
-use serde::Serialize;
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use crossbeam_utils::atomic::AtomicCell;
 
-use super::Record;
+use super::{
+    Record,
+    log_line::{self, Second},
+    log_writer::Writer,
+    per_thread::{Count, PerThread, Place},
+};
 use crate::{
     config::model::{AccessLog as Config, LogFormat, LogTarget},
     snapshot::BuildError,
 };
 
-/// Lines that may wait for the disk; about 4 MiB.
-const MAX_WAITING: usize = 16 * 1024;
+/// Bytes of lines that may wait for the disk, besides those it has just been given.
+const MAX_WAITING: usize = 4 * 1024 * 1024;
+/// The least that a thread gets of them, some hundred lines, however many threads there are.
+const MIN_BUFFER: usize = 64 * 1024;
+/// A buffer that has grown to this is collected at once: some hundred lines pay for one wake-up, and the disk gets
+/// them in one write.
+const LARGE: usize = 128 * 1024;
 
 /// An open access log.
 pub struct AccessLog {
     format: LogFormat,
-    writer: NonBlocking,
-    reopen: Arc<AtomicBool>,
-    /// Flushes when the last holder lets go.
-    _guard: WorkerGuard,
+    desk: Arc<Desk>,
+    writer: thread::Thread,
+    /// Says when the last line is written.
+    done: Mutex<Receiver<()>>,
+}
+
+/// What serving threads and the log's thread share.
+pub(super) struct Desk {
+    pub(super) trays: PerThread<Tray>,
+    /// Bytes a buffer may have.
+    capacity: usize,
+    /// The log's thread sleeps for long and wants to be woken by the next line.
+    pub(super) is_asleep: AtomicBool,
+    /// The file is to be opened anew.
+    pub(super) reopen: AtomicBool,
+    /// No line comes after those that are here.
+    pub(super) is_closing: AtomicBool,
+    /// Lines that were collected and could not be written.
+    pub(super) lost: AtomicU64,
+}
+
+/// Where a thread's buffer lies while neither the thread nor the log's thread has it in hand.
+#[derive(Default)]
+pub(super) struct Tray {
+    pub(super) buffer: AtomicCell<Option<Box<Buffer>>>,
+    dropped: Count,
+    /// For threads that share a tray.
+    turn: Mutex<()>,
+}
+
+/// Lines that wait.
+#[derive(Default)]
+pub(super) struct Buffer {
+    pub(super) lines: Vec<u8>,
+    second: Second,
+    /// A line did not fit: none fits until these are written.
+    is_full: bool,
+}
+
+impl Buffer {
+    /// An empty one with room for what is usually collected.
+    pub(super) fn new(desk: &Desk) -> Self {
+        Self {
+            lines: Vec::with_capacity(desk.capacity.min(2 * LARGE)),
+            ..Self::default()
+        }
+    }
+
+    /// Takes all lines out.
+    pub(super) fn clear(&mut self) {
+        self.lines.clear();
+        self.is_full = false;
+    }
+
+    /// Appends a line unless the buffer would grow beyond `capacity`; whether it did.
+    fn append(&mut self, record: &Record<'_>, format: LogFormat, capacity: usize) -> bool {
+        if self.is_full {
+            return false;
+        }
+        let before = self.lines.len();
+        match format {
+            LogFormat::Json => log_line::json(record, &mut self.second, &mut self.lines),
+            LogFormat::Combined => log_line::combined(record, &mut self.second, &mut self.lines),
+        }
+        self.lines.push(b'\n');
+        if self.lines.len() > capacity {
+            self.lines.truncate(before);
+            self.lines.shrink_to(capacity);
+            self.is_full = true;
+        }
+        !self.is_full
+    }
 }
 
 impl AccessLog {
-    /// Opens the target and starts its thread.
-    pub fn open(config: &Config) -> Result<Self, BuildError> {
-        let reopen = Arc::new(AtomicBool::new(false));
-        let target: Box<dyn Write + Send> = match &config.target {
-            LogTarget::Stdout => Box::new(BufWriter::new(io::stdout())),
-            LogTarget::File(path) => Box::new(Reopening {
-                file: BufWriter::new(append(path).map_err(|why| BuildError::File {
-                    path: path.clone(),
-                    why,
-                })?),
-                path: path.clone(),
-                reopen: Arc::clone(&reopen),
-            }),
+    /// Opens the target and starts its thread; `threads` are those that will write.
+    pub fn open(config: &Config, threads: usize) -> Result<Self, BuildError> {
+        let (file, path) = match &config.target {
+            // Unbuffered: what is collected is written whole.
+            LogTarget::Stdout => (
+                io::stdout().as_fd().try_clone_to_owned().map(File::from),
+                None,
+            ),
+            LogTarget::File(path) => (append(path), Some(path.clone())),
         };
-        let (writer, guard) = NonBlockingBuilder::default()
-            .buffered_lines_limit(MAX_WAITING)
-            .lossy(true)
-            .thread_name("access-log")
-            .finish(target);
+        let fails = |why: io::Error| BuildError::File {
+            path: path.clone().unwrap_or_else(|| PathBuf::from("stdout")),
+            why,
+        };
+        let file = file.map_err(fails)?;
+        let capacity = (MAX_WAITING / threads.max(1)).max(MIN_BUFFER);
+        let desk = Arc::new(Desk {
+            trays: PerThread::default(),
+            capacity,
+            is_asleep: AtomicBool::new(false),
+            reopen: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+        });
+        let (tell, done) = channel();
+        let writer = Writer::new(Arc::clone(&desk), file, path.clone());
+        let writer = thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || {
+                writer.run();
+                // Nobody may be waiting for it.
+                let _ = tell.send(());
+            })
+            .map_err(fails)?;
         Ok(Self {
             format: config.format,
-            writer,
-            reopen,
-            _guard: guard,
+            desk,
+            writer: writer.thread().clone(),
+            done: Mutex::new(done),
         })
-    }
-
-    /// Opens the file anew before the next line, after it was moved away.
-    pub fn reopen(&self) {
-        self.reopen.store(true, Ordering::Release);
-    }
-
-    /// Lines that were dropped because too many were waiting.
-    pub fn dropped(&self) -> usize {
-        self.writer.error_counter().dropped_lines()
     }
 
     /// Writes a request's line.
     pub fn write(&self, record: &Record<'_>) {
-        let mut line = Vec::with_capacity(512);
-        match self.format {
-            LogFormat::Json => json(record, &mut line),
-            LogFormat::Combined => combined(record, &mut line),
+        let place = Place::mine();
+        let tray = self.desk.trays.at(place);
+        let _turn = place
+            .is_shared()
+            .then(|| tray.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        // There is none before the thread's first line.
+        let mut buffer = tray.buffer.take().unwrap_or_default();
+        let before = buffer.lines.len();
+        if !buffer.append(record, self.format, self.desk.capacity) {
+            tray.dropped.add(1, place);
         }
-        line.push(b'\n');
-        // A lossy writer never fails; what it drops it counts.
-        let _ = self.writer.clone().write(&line);
+        let large = LARGE.min(self.desk.capacity / 2);
+        let has_become_large = before < large && buffer.lines.len() >= large;
+        // What may have been put there in the meantime is empty.
+        tray.buffer.store(Some(buffer));
+        if has_become_large || self.desk.is_asleep.load(Ordering::Relaxed) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        self.desk.is_asleep.store(false, Ordering::Relaxed);
+        self.writer.unpark();
+    }
+
+    /// Opens the file anew once the lines that are waiting are written, after it was moved away.
+    pub fn reopen(&self) {
+        self.desk.reopen.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Lines that were dropped because too many were waiting, or because they could not be written.
+    pub fn dropped(&self) -> u64 {
+        let dropped = self.desk.trays.all().map(|tray| tray.dropped.get());
+        dropped.sum::<u64>() + self.desk.lost.load(Ordering::Relaxed)
+    }
+
+    /// Ends the log when nobody writes any more; waits for the disk up to `limit`, and says whether all is
+    /// written.
+    pub fn finish(&self, limit: Duration) -> bool {
+        self.close();
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.recv_timeout(limit).is_ok()
+    }
+
+    fn close(&self) {
+        self.desk.is_closing.store(true, Ordering::Release);
+        self.wake();
     }
 }
 
-fn append(path: &PathBuf) -> io::Result<File> {
+impl Drop for AccessLog {
+    /// The last holder is gone, so all lines are here; the log's thread writes them and ends. Nobody waits for
+    /// it, since after a reload the last holder may be a thread that serves visitors.
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Opens a log for appending.
+pub(super) fn append(path: &PathBuf) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// A file that follows its name when it is told to.
-struct Reopening {
-    file: BufWriter<File>,
-    path: PathBuf,
-    reopen: Arc<AtomicBool>,
-}
-
-impl Write for Reopening {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.reopen.swap(false, Ordering::AcqRel) {
-            self.file.flush()?;
-            match append(&self.path) {
-                Ok(file) => self.file = BufWriter::new(file),
-                Err(why) => {
-                    tracing::error!(path = %self.path.display(), %why, "access log cannot be reopened")
-                }
-            }
-        }
-        self.file.write_all(line)?;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-/// A line of the JSON format; durations in milliseconds.
-#[derive(Serialize)]
-struct Line<'a> {
-    time: String,
-    client: std::net::IpAddr,
-    method: &'a str,
-    host: &'a str,
-    path: &'a str,
-    status: u16,
-    bytes: u64,
-    duration_ms: f64,
-    route: Option<&'a str>,
-    cache: &'a str,
-    upstream: Option<&'a str>,
-    upstream_ms: Option<f64>,
-    attempts: u32,
-    request_id: &'a str,
-    protocol: &'a str,
-    limit: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit_rule: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    user_agent: String,
-}
-
-fn millis(duration: std::time::Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-fn json(record: &Record<'_>, out: &mut Vec<u8>) {
-    let line = Line {
-        time: super::process_log::timestamp(record.began.wall),
-        client: record.client,
-        method: record.method.as_str(),
-        host: record.host,
-        path: record.target,
-        status: record.status,
-        bytes: record.bytes,
-        duration_ms: millis(record.duration),
-        route: record.route.map(|r| r.name.as_str()),
-        cache: record.outcome.label(),
-        upstream: record.upstream,
-        upstream_ms: record.upstream_time.map(millis),
-        attempts: record.attempts,
-        request_id: record.request_id,
-        protocol: record.protocol.as_str(),
-        limit: match record.limit {
-            None => "none",
-            Some(limit) if limit.retry_after > 0 => "rejected",
-            Some(_) => "passed",
-        },
-        limit_rule: record.limit.map(|l| &*l.rule),
-        reason: record.reason,
-        user_agent: field(record, &USER_AGENT),
-    };
-    // Strings and numbers always serialise, and memory always takes them.
-    let _ = serde_json::to_writer(out, &line);
-}
-
-fn field(record: &Record<'_>, name: &http::HeaderName) -> String {
-    let mut text = String::new();
-    if let Some(fields) = record.fields {
-        fields.for_each(name, &mut |value| {
-            if text.is_empty() {
-                text = String::from_utf8_lossy(value).into_owned();
-            }
-        });
-    }
-    text
-}
-
-/// `client - - [time] "request" status bytes "referer" "user agent"`
-fn combined(record: &Record<'_>, out: &mut Vec<u8>) {
-    let quoted = |text: String| match text.as_str() {
-        "" => "-".to_owned(),
-        text => text
-            .chars()
-            .flat_map(|c| match c {
-                '"' | '\\' => format!("\\x{:02X}", u32::from(c))
-                    .chars()
-                    .collect::<Vec<_>>(),
-                c if c.is_control() => format!("\\x{:02X}", u32::from(c)).chars().collect(),
-                c => vec![c],
-            })
-            .collect(),
-    };
-    let _ = write!(
-        out,
-        "{} - - [{}] \"{} {} {}\" {} {} \"{}\" \"{}\"",
-        record.client,
-        super::process_log::common_log_time(record.began.wall),
-        record.method,
-        quoted(record.target.to_owned()),
-        record.protocol.as_str(),
-        record.status,
-        record.bytes,
-        quoted(field(record, &REFERER)),
-        quoted(field(record, &USER_AGENT)),
-    );
-}
+#[cfg(test)]
+mod tests;

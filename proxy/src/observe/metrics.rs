@@ -1,40 +1,27 @@
-//! Counters in Prometheus' form. Doors hold handles; nothing is looked up by label on a request.
+//! Counters in Prometheus' form. What every request counts has a part for each thread, to which no other thread
+//! writes, and is summed when it is read; doors hold handles, so that nothing is looked up by label on a hit.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Duration,
-};
+use std::sync::Arc;
 
-use http::Method;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector,
 };
 
-use super::cache_metrics::CacheMetrics;
+pub use super::request_metrics::RouteMetrics;
+use super::{
+    cache_metrics::CacheMetrics, families::Labelled, per_thread::Counts, request_metrics::Requests,
+};
 use crate::cache::status::Outcome;
-
-/// Methods with a label of their own; all others share `other`, so that nobody can invent labels.
-const METHODS: [&str; 8] = [
-    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other",
-];
-
-/// From a hit in memory to a page that nobody waits for.
-const BUCKETS: [f64; 14] = [
-    0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-];
 
 /// Every counter of the process.
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    durations: HistogramVec,
-    routes: Mutex<HashMap<String, Arc<RouteMetrics>>>,
+    requests: Requests,
     /// For requests that belong to no route.
     pub no_route: Arc<RouteMetrics>,
-    outcomes: Vec<(&'static str, IntCounter)>,
-    rate_limited: IntCounterVec,
+    outcomes: Vec<(&'static str, Arc<Counts>)>,
+    rate_limited: Labelled,
     /// Requests that were sent to a server once more.
     pub retries: IntCounterVec,
     /// 1 up, 0 down or ejected.
@@ -61,69 +48,22 @@ pub struct Metrics {
     pub log_dropped: IntGauge,
 }
 
-/// The counters of a route.
-pub struct RouteMetrics {
-    name: String,
-    requests: IntCounterVec,
-    /// By method, then by status from 100 on; filled in as they occur.
-    handles: [OnceLock<Box<[OnceLock<IntCounter>; 500]>>; METHODS.len()],
-    duration: Histogram,
-}
-
-impl RouteMetrics {
-    fn new(name: &str, requests: &IntCounterVec, durations: &HistogramVec) -> Self {
-        Self {
-            name: name.to_owned(),
-            requests: requests.clone(),
-            handles: Default::default(),
-            duration: durations.with_label_values(&[name]),
-        }
-    }
-
-    /// Counts a finished request.
-    pub fn count(&self, method: &Method, status: u16, duration: Duration) {
-        let method = METHODS
-            .iter()
-            .position(|m| *m == method.as_str())
-            .unwrap_or(METHODS.len() - 1);
-        let by_status =
-            self.handles[method].get_or_init(|| Box::new([const { OnceLock::new() }; 500]));
-        if let Some(handle) = by_status.get(usize::from(status).wrapping_sub(100)) {
-            let counter = || {
-                self.requests
-                    .with_label_values(&[&self.name, METHODS[method], &status.to_string()])
-            };
-            handle.get_or_init(counter).inc();
-        }
-        self.duration.observe(duration.as_secs_f64());
-    }
-}
-
 impl Metrics {
     /// All counters at zero.
     pub fn new() -> Self {
         let registry = Registry::new();
-        let requests = counters(
+        let requests = register(&registry, Requests::new());
+        let cache = register(
             &registry,
-            "http_requests_total",
-            "Requests answered.",
-            &["route", "method", "code"],
-        );
-        let opts = HistogramOpts::new(
-            "dhal_http_request_duration_seconds",
-            "From the request's head to the last byte of its answer.",
-        )
-        .buckets(BUCKETS.to_vec());
-        let durations = register(&registry, HistogramVec::new(opts, &["route"]));
-        let cache = counters(
-            &registry,
-            "cache_requests_total",
-            "Requests on cached routes by the store's part in the answer.",
-            &["outcome"],
+            Labelled::new(
+                "dhal_cache_requests_total",
+                "Requests on cached routes by the store's part in the answer.",
+                "outcome",
+            ),
         );
         let outcomes = Outcome::LABELS
             .iter()
-            .map(|l| (*l, cache.with_label_values(&[*l])))
+            .map(|label| (*label, cache.of(label)))
             .collect();
         let build = gauges(
             &registry,
@@ -133,14 +73,15 @@ impl Metrics {
         );
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Self {
-            no_route: Arc::new(RouteMetrics::new("", &requests, &durations)),
-            routes: Mutex::default(),
+            no_route: requests.route(""),
             outcomes,
-            rate_limited: counters(
+            rate_limited: register(
                 &registry,
-                "ratelimit_rejected_total",
-                "Requests refused by a limit.",
-                &["limit"],
+                Labelled::new(
+                    "dhal_ratelimit_rejected_total",
+                    "Requests refused by a limit.",
+                    "limit",
+                ),
             ),
             retries: counters(
                 &registry,
@@ -206,16 +147,13 @@ impl Metrics {
                 "Lines the access log could not take in time.",
             ),
             requests,
-            durations,
             registry,
         }
     }
 
     /// The counters of a route, the same across reloads.
     pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(RouteMetrics::new(name, &self.requests, &self.durations));
-        Arc::clone(routes.entry(name.to_owned()).or_insert_with(new))
+        self.requests.route(name)
     }
 
     /// Counts the store's part in an answer.
@@ -228,7 +166,7 @@ impl Metrics {
 
     /// Counts a refusal by a limit.
     pub fn rate_limited(&self, rule: &str) {
-        self.rate_limited.with_label_values(&[rule]).inc();
+        self.rate_limited.inc(rule);
     }
 
     /// Requests answered from the store and all requests on cached routes.
@@ -303,6 +241,10 @@ pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use http::Method;
+
     use super::*;
 
     #[test]

@@ -2,8 +2,15 @@
 
 pub mod access_log;
 pub mod cache_metrics;
+mod families;
+mod log_line;
+mod log_writer;
 pub mod metrics;
+mod per_thread;
 pub mod process_log;
 pub mod record;
+pub mod request_metrics;
+#[cfg(test)]
+mod testing;
 
 pub use record::{Protocol, Record};

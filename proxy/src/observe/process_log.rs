@@ -5,11 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing_subscriber::{EnvFilter, fmt, fmt::time::FormatTime};
 
-/// Starts logging; `DHAL_LOG` sets the level (`info` where unset, Pingora's own words from `error`).
+/// Starts logging; `DHAL_LOG` sets the level (`info` where unset).
 pub fn start() {
-    let filter = EnvFilter::try_from_env("DHAL_LOG").unwrap_or_else(|_| {
-        EnvFilter::new("info,pingora=off,pingora_core=off,pingora_proxy=off,pingora_cache=off")
-    });
+    let filter = EnvFilter::try_from_env("DHAL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // A second start, in a test, keeps the first.
     let _ = fmt()
         .with_env_filter(filter)

@@ -83,7 +83,7 @@ impl Shared {
             self.metrics.cache_outcome(record.outcome);
         }
         if let Some(limit) = record.limit.filter(|limit| limit.retry_after > 0) {
-            self.metrics.rate_limited(&limit.rule);
+            self.metrics.rate_limited(limit.rule);
         }
         if let Some(log) = &*self.access_log.load() {
             log.write(record);

@@ -1,6 +1,6 @@
 //! Fields that Dhal adds to answers and requests, and those it takes off.
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use http::HeaderName;
 
 use crate::{admit::rate::LimitState, cache::head::put_field};
@@ -43,41 +43,61 @@ pub const NEVER_FORWARDED: [&str; 16] = [
 
 /// `"browse";q=100;w=2`
 pub fn ratelimit_policy(limit: &LimitState) -> String {
-    format!("\"{}\";q={};w={}", limit.rule, limit.quota, limit.window)
+    let mut out = String::with_capacity(64);
+    compose_policy(limit, &mut |part| out.push_str(part));
+    out
 }
 
 /// `"browse";r=42;t=1`
 pub fn ratelimit(limit: &LimitState) -> String {
+    let mut out = String::with_capacity(64);
+    compose_state(limit, &mut |part| out.push_str(part));
+    out
+}
+
+fn compose_policy(limit: &LimitState, put: &mut impl FnMut(&str)) {
+    put("\"");
+    put(limit.rule);
+    put("\";q=");
+    put(itoa::Buffer::new().format(limit.quota));
+    put(";w=");
+    put(itoa::Buffer::new().format(limit.window));
+}
+
+fn compose_state(limit: &LimitState, put: &mut impl FnMut(&str)) {
     let left = u64::from(limit.quota - limit.remaining.min(limit.quota));
     let reset = (limit.window * left)
         .div_ceil(u64::from(limit.quota.max(1)))
         .max(limit.retry_after);
-    format!("\"{}\";r={};t={}", limit.rule, limit.remaining, reset)
+    put("\"");
+    put(limit.rule);
+    put("\";r=");
+    put(itoa::Buffer::new().format(limit.remaining));
+    put(";t=");
+    put(itoa::Buffer::new().format(reset));
 }
 
 /// Appends the fields of one request's answer.
 pub fn put_request_fields(out: &mut BytesMut, request_id: &[u8], limit: Option<&LimitState>) {
     put_field(out, X_REQUEST_ID.as_str(), request_id);
     if let Some(limit) = limit {
-        put_field(
-            out,
-            RATELIMIT_POLICY.as_str(),
-            ratelimit_policy(limit).as_bytes(),
-        );
-        put_field(out, RATELIMIT.as_str(), ratelimit(limit).as_bytes());
+        let put = &mut |part: &str| out.put_slice(part.as_bytes());
+        put("ratelimit-policy: ");
+        compose_policy(limit, put);
+        put("\r\nratelimit: ");
+        compose_state(limit, put);
+        put("\r\n");
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
     fn limits_are_told() {
         let limit = LimitState {
-            rule: Arc::from("browse"),
+            rule: "browse",
             quota: 100,
             window: 2,
             remaining: 25,
@@ -85,6 +105,11 @@ mod tests {
         };
         assert_eq!(ratelimit_policy(&limit), "\"browse\";q=100;w=2");
         assert_eq!(ratelimit(&limit), "\"browse\";r=25;t=2");
+        let mut out = BytesMut::new();
+        put_request_fields(&mut out, b"id", Some(&limit));
+        let fields = "x-request-id: id\r\nratelimit-policy: \"browse\";q=100;w=2\r\n\
+            ratelimit: \"browse\";r=25;t=2\r\n";
+        assert_eq!(out, fields.as_bytes());
         let spent = LimitState {
             remaining: 0,
             retry_after: 60,

@@ -270,6 +270,32 @@ fn the_access_log_in_combined_form_and_anew() {
 }
 
 #[test]
+fn the_access_log_is_whole_when_the_edge_has_ended() {
+    let shop = shop();
+    let mut edge = Edge::start(&smallest(&shop));
+    let mut conns = [edge.connect(), edge.connect(), edge.connect()];
+    for n in 0..100 {
+        for (i, conn) in conns.iter_mut().enumerate() {
+            assert_eq!(conn.get(&format!("/kept?{i}-{n}")).status, 200);
+        }
+    }
+    // At once, and before the last lines are due.
+    edge.signal(Signal::SIGTERM);
+    drop(conns);
+    assert!(edge.wait().success());
+    let log = edge.log();
+    assert_eq!(log.len(), 300);
+    for i in 0..3 {
+        let paths = log.iter().filter_map(|line| line["path"].as_str());
+        let own = paths.filter(|path| path.starts_with(&format!("/kept?{i}-")));
+        assert!(
+            own.eq((0..100).map(|n| format!("/kept?{i}-{n}"))),
+            "in order"
+        );
+    }
+}
+
+#[test]
 fn a_request_that_fails_is_told_once_with_its_reason() {
     let mut shop = shop();
     let edge = Edge::start(&smallest(&shop));

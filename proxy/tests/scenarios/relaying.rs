@@ -375,10 +375,10 @@ fn a_shop_that_reads_nothing() {
     });
 }
 
-/// Memory of the edge in KiB.
+/// Memory of the edge in KiB, without that of files.
 fn memory(edge: &Edge) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", edge.id())).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let words = line.and_then(|line| line.split_whitespace().next());
     words.and_then(|n| n.parse().ok()).expect("a number")
 }

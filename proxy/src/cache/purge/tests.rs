@@ -1,7 +1,7 @@
 use std::time::UNIX_EPOCH;
 
 use http_caching::{Lifetimes, Storable};
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 
 use super::*;
 use crate::cache::stored::Judged;
@@ -167,9 +167,9 @@ fn what_lands_after_its_record_was_forgotten_is_purged() {
     assert!(purges.lets_stand(&looked_at));
     assert!(purges.lets_stand(&since));
     assert!(!purges.lets_stand(&late));
-    assert_eq!(purges.standing(&late.stamp, late.key()), Standing::Purged);
+    assert_eq!(purges.standing(late.stamp(), late.key()), Standing::Purged);
     // On disk only what survived the sweep is left, under steps as old.
-    let on_disk = purges.standing_on_disk(&looked_at.stamp, looked_at.key());
+    let on_disk = purges.standing_on_disk(looked_at.stamp(), looked_at.key());
     assert_eq!(on_disk, Standing::Untouched);
     // The next purges are told as before.
     purges.purge(tag("a", false), at(20)).expect("no disk");
@@ -224,7 +224,7 @@ fn two_processes_learn_of_each_others_purges() {
     assert!(pages.iter().all(|page| !one.lets_stand(page)));
     let again = folder.open();
     for page in pages {
-        let standing = again.standing(&page.stamp, page.key());
+        let standing = again.standing(page.stamp(), page.key());
         assert_eq!(standing, Standing::Purged);
     }
 }

@@ -15,7 +15,7 @@ fn store() -> Store {
     Store::new(&config, Purges::in_memory())
 }
 
-fn stored(at: SystemTime, seq: u64) -> Arc<Stored> {
+fn stored(at: SystemTime, seq: u64) -> Stored {
     let judged = Judged {
         rules: Storable {
             lifetimes: Lifetimes::default(),
@@ -31,7 +31,7 @@ fn stored(at: SystemTime, seq: u64) -> Arc<Stored> {
         },
         is_told_aside: false,
     };
-    Arc::new(Stored::from_head(b"key", b"", 200, Some(&[]), 0, judged))
+    Stored::from_head(b"key", b"", 200, Some(&[]), 0, judged)
 }
 
 #[test]
@@ -49,10 +49,10 @@ fn the_older_never_takes_the_place_of_the_newer() {
     ] {
         let store = store();
         let (there, comes) = (stored(there.0, there.1), stored(comes.0, comes.1));
-        store.put(Arc::clone(&there));
-        store.put(Arc::clone(&comes));
+        store.put(there.clone());
+        store.put(comes.clone());
         let found = store.get(b"key").expect("one of them");
-        assert_eq!(Arc::ptr_eq(&found, &comes), is_taken);
+        assert_eq!(found.is_same(&comes), is_taken);
     }
 }
 
@@ -60,11 +60,52 @@ fn the_older_never_takes_the_place_of_the_newer() {
 fn only_what_is_there_is_replaced_or_removed() {
     let store = store();
     let [first, second, third] = [1, 2, 3].map(|n| stored(UNIX_EPOCH, n));
-    store.put(Arc::clone(&first));
-    assert!(store.replace(&first, Arc::clone(&second)));
-    assert!(!store.replace(&first, Arc::clone(&third)));
+    store.put(first.clone());
+    assert!(store.replace(&first, second.clone()));
+    assert!(!store.replace(&first, third.clone()));
     store.remove(&first);
-    assert!(store.get(b"key").is_some_and(|s| Arc::ptr_eq(&s, &second)));
+    assert!(store.get(b"key").is_some_and(|s| s.is_same(&second)));
     store.remove(&second);
     assert!(store.get(b"key").is_none());
+}
+
+#[test]
+fn what_varies_stands_under_its_key_until_a_response_does() {
+    let store = store();
+    let accept = HeaderName::from_static("accept");
+    let variation = store.learn(b"key", &[accept]).expect("one field");
+    assert!(store.get(b"key").is_none());
+    assert!(
+        store
+            .variation(b"key")
+            .is_some_and(|there| Arc::ptr_eq(&there, &variation))
+    );
+    let fields = http::HeaderMap::new();
+    assert!(matches!(store.find(b"key", &fields), Found::OtherVariant));
+    assert_eq!(store.size().0, 1);
+    // It is no response that a newer one would have to give way to.
+    let response = stored(UNIX_EPOCH, 1);
+    store.put(response.clone());
+    assert!(store.variation(b"key").is_none());
+    let found = store.find(b"key", &fields);
+    assert!(matches!(found, Found::Fit(there) if there.is_same(&response)));
+    assert_eq!(store.size(), (1, response.weight() as u64));
+}
+
+#[test]
+fn a_sweep_takes_what_was_purged_and_nothing_else() {
+    let store = store();
+    let seq = store.purges.seq();
+    let old = stored(UNIX_EPOCH, seq);
+    store.put(old);
+    store.learn(b"other", &[HeaderName::from_static("accept")]);
+    assert_eq!(store.sweep(), 0);
+    let all = crate::cache::purge::Order {
+        all: true,
+        ..Default::default()
+    };
+    store.purges.purge(all, UNIX_EPOCH).expect("no disk");
+    assert_eq!(store.sweep(), 1);
+    assert_eq!(store.size().0, 1);
+    assert!(store.variation(b"other").is_some());
 }

@@ -37,13 +37,13 @@ const MAX_BEHIND: usize = 16 * 1024;
 impl Session<'_> {
     /// Sends a request to a shop, and its answer back.
     pub(super) async fn hand_over(
-        mut self,
+        &mut self,
         snapshot: Arc<Snapshot>,
         bytes: BytesMut,
         host: String,
         forward: Forward,
         noted: Noted,
-    ) -> Option<(Next, Self)> {
+    ) -> Option<Next> {
         if write::flush(&mut self.stream).await.is_err() {
             return None;
         }
@@ -57,7 +57,7 @@ impl Session<'_> {
                 };
                 let reply = Reply::rejection(&rejection, &self.asked(&bytes, &noted));
                 let next = self.reply(&bytes, &reply, &noted, Some(&rejection)).await;
-                return self.done(next);
+                return next.ok();
             }
         };
         let protocol = self.protocol();
@@ -107,10 +107,10 @@ impl Session<'_> {
         }
         if unread {
             // It may still be sending, and is to see its answer.
-            return Some((Next::Linger, self));
+            return Some(Next::Linger);
         }
         let next = if close { Next::Close } else { Next::Another };
-        Some((next, self))
+        Some(next)
     }
 
     /// Takes what is here of the body, and says what of the stream is still to come.

@@ -9,6 +9,8 @@ mod hits;
 mod stored;
 mod write;
 
+pub use write::hit_head;
+
 use std::{
     future::poll_fn,
     pin::Pin,
@@ -124,8 +126,7 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
             Turn::Close => Next::Close,
             Turn::Refuse(refusal) => return Box::pin(session.refuse_unread(refusal)).await,
             Turn::Request(request) => match Box::pin(session.request(*request)).await {
-                Some((next, back)) => {
-                    session = back;
+                Some(next) => {
                     session.begin_to_wait();
                     next
                 }
@@ -142,7 +143,7 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
 
 impl Session<'_> {
     /// Answers a request that is no hit. `None`: the stream is gone.
-    async fn request(mut self, request: Request) -> Option<(Next, Self)> {
+    async fn request(&mut self, request: Request) -> Option<Next> {
         let Request {
             snapshot,
             decision,
@@ -155,7 +156,7 @@ impl Session<'_> {
         match decision {
             Decision::Respond(hit) => {
                 let next = self.respond(&snapshot, &bytes, &hit, &noted).await;
-                self.done(next)
+                next.ok()
             }
             // Each in a box of its own: who waits for long shall not hold what the other needs.
             Decision::Fetch(fetch) => {
@@ -164,21 +165,17 @@ impl Session<'_> {
             Decision::Redirect { status, location } => {
                 let reply = Reply::redirect(status, &location, &self.asked(&bytes, &noted));
                 let next = self.reply(&bytes, &reply, &noted, None).await;
-                self.done(next)
+                next.ok()
             }
             Decision::Reject(rejection) => {
                 let reply = Reply::rejection(&rejection, &self.asked(&bytes, &noted));
                 let next = self.reply(&bytes, &reply, &noted, Some(&rejection)).await;
-                self.done(next)
+                next.ok()
             }
             Decision::Forward(forward) => {
                 Box::pin(self.hand_over(snapshot, bytes, host, forward, noted)).await
             }
         }
-    }
-
-    fn done(self, next: Result<Next, std::io::Error>) -> Option<(Next, Self)> {
-        next.ok().map(|next| (next, self))
     }
 
     fn asked<'n>(&self, bytes: &[u8], noted: &'n Noted) -> Asked<'n> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use bytes::{BufMut, BytesMut};
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 use tokio::sync::mpsc;
 
 use super::{Next, Noted, Session, write};
@@ -91,13 +91,13 @@ impl Session<'_> {
 
     /// Answers with what is fetched, or hands the request over if that is none to be shared.
     pub(super) async fn fetch(
-        mut self,
+        &mut self,
         snapshot: Arc<Snapshot>,
         bytes: BytesMut,
         host: String,
         fetch: Fetch,
         noted: Noted,
-    ) -> Option<(Next, Self)> {
+    ) -> Option<Next> {
         if write::flush(&mut self.stream).await.is_err() {
             return None;
         }
@@ -158,7 +158,7 @@ impl Session<'_> {
                 };
                 self.tell(&bytes, &noted, &record);
                 let next = if close { Next::Close } else { Next::Another };
-                self.done(sent.map(|()| next))
+                sent.ok().map(|()| next)
             }
             Fetched::Answer(mut outgoing) => {
                 let (sent, done, next) = self.send(&mut outgoing, &noted).await;
@@ -173,7 +173,7 @@ impl Session<'_> {
                     ..self.fetched(&noted, &order, &asked)
                 };
                 self.tell(&bytes, &noted, &record);
-                self.done(done.map(|()| next))
+                done.ok().map(|()| next)
             }
         }
     }

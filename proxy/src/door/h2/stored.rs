@@ -9,7 +9,7 @@ use std::{
 use bytes::BytesMut;
 use http::Method;
 use http2_server::hpack;
-use pingora::http::ResponseHeader;
+use pingora_http::ResponseHeader;
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{Request, blocks, line::Gone, visitor::Client};

@@ -1,0 +1,287 @@
+//! The clients that a limit remembers: a table of bounded size.
+//!
+//! A check of a known client reads the table without a lock and writes one word of it, that client's own. Requests
+//! of different clients on different threads hence rarely meet in a cache line, and never wait for each other.
+
+use std::{
+    array,
+    net::IpAddr,
+    num::NonZeroU64,
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use governor::{
+    nanos::Nanos,
+    state::{StateStore, keyed::ShrinkableKeyedStateStore},
+};
+
+/// Slots of a bucket: with two buckets to choose from and at most half of all slots in use, practically none is
+/// ever full.
+const SLOTS: usize = 8;
+/// Buckets that are allocated together, 1 KiB: few clients need few pages.
+const BUCKETS: usize = 8;
+
+/// A client as limits know it: an IPv4 address, or the /64 of an IPv6 one, because a visitor commands that many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Client(NonZeroU64);
+
+impl From<IpAddr> for Client {
+    fn from(address: IpAddr) -> Self {
+        // Nobody has an address in 0000::/16 (RFC 4291 §2.4) but a host itself, so there is room for IPv4.
+        const V4: NonZeroU64 = NonZeroU64::MIN.saturating_add(u32::MAX as u64);
+        const RESERVED: NonZeroU64 = V4.saturating_add(1 << 32);
+        let number = match address.to_canonical() {
+            IpAddr::V4(v4) => V4 | u64::from(v4.to_bits()),
+            IpAddr::V6(v6) => NonZeroU64::new((v6.to_bits() >> 64) as u64)
+                .filter(|prefix| prefix.get() >> 48 != 0)
+                .unwrap_or(RESERVED),
+        };
+        Self(number)
+    }
+}
+
+/// Who a slot belongs to, `0` while it is free, and GCRA's theoretical arrival time in nanoseconds.
+#[derive(Default)]
+struct Slot {
+    client: AtomicU64,
+    arrival: AtomicU64,
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Bucket([Slot; SLOTS]);
+
+type Page = [Bucket; BUCKETS];
+
+/// Clients and their states. Once `max` are known, further ones share one state: a flood from many
+/// addresses then limits itself and leaves those alone who came before.
+pub(super) struct Clients {
+    /// Filled in as clients come; a power of two.
+    pages: Box<[OnceLock<Box<Page>>]>,
+    /// Keyed at random, so that nobody can choose addresses that meet in a bucket.
+    hasher: ahash::RandomState,
+    count: AtomicUsize,
+    max: usize,
+    others: AtomicU64,
+    /// Newcomers enter one after the other, so that none enters twice.
+    entrance: Mutex<()>,
+}
+
+impl Clients {
+    /// Room for `max` clients: at most 16 bytes for each of the next power of two of slots beyond twice as many.
+    pub(super) fn new(max: usize) -> Self {
+        let slots = max.saturating_mul(2).next_power_of_two();
+        let pages = (slots / (SLOTS * BUCKETS)).max(1);
+        Self {
+            pages: (0..pages).map(|_| OnceLock::new()).collect(),
+            hasher: ahash::RandomState::new(),
+            count: AtomicUsize::new(0),
+            max,
+            others: AtomicU64::new(0),
+            entrance: Mutex::new(()),
+        }
+    }
+
+    /// Numbers of the two buckets a client may be in.
+    fn buckets(&self, client: Client) -> [usize; 2] {
+        let hash = self.hasher.hash_one(client.0.get());
+        let mask = self.pages.len() * BUCKETS - 1;
+        [hash as usize & mask, (hash >> 32) as usize & mask]
+    }
+
+    fn known(&self, buckets: [usize; 2], client: Client) -> Option<&AtomicU64> {
+        buckets.into_iter().find_map(|number| {
+            let page = self.pages[number / BUCKETS].get()?;
+            let slots = page[number % BUCKETS].0.iter();
+            slots
+                .filter(|slot| slot.client.load(Ordering::Acquire) == client.0.get())
+                .map(|slot| &slot.arrival)
+                .next()
+        })
+    }
+
+    /// A slot for a newcomer, in the emptier bucket; that of all others where there is none.
+    fn welcome(&self, buckets: [usize; 2], client: Client) -> &AtomicU64 {
+        if self.count.load(Ordering::Relaxed) >= self.max {
+            return &self.others;
+        }
+        let _turn = self.entrance.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.known(buckets, client) {
+            return known;
+        }
+        let mut buckets = buckets.map(|number| {
+            let page = self.pages[number / BUCKETS]
+                .get_or_init(|| Box::new(array::from_fn(|_| Bucket::default())));
+            &page[number % BUCKETS].0
+        });
+        let is_free = |slot: &&Slot| slot.client.load(Ordering::Acquire) == 0;
+        buckets.sort_by_key(|bucket| SLOTS - bucket.iter().filter(is_free).count());
+        match buckets.into_iter().flatten().find(is_free) {
+            Some(slot) if self.count.load(Ordering::Relaxed) < self.max => {
+                slot.client.store(client.0.get(), Ordering::Release);
+                self.count.fetch_add(1, Ordering::Relaxed);
+                &slot.arrival
+            }
+            _ => &self.others,
+        }
+    }
+}
+
+impl StateStore for Clients {
+    type Key = Client;
+
+    fn measure_and_replace<T, F, E>(&self, client: &Client, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let buckets = self.buckets(*client);
+        let arrival = self
+            .known(buckets, *client)
+            .unwrap_or_else(|| self.welcome(buckets, *client));
+        let mut seen = arrival.load(Ordering::Relaxed);
+        loop {
+            let (result, next) = decide(NonZeroU64::new(seen).map(|n| n.get().into()))?;
+            let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+            match arrival.compare_exchange_weak(seen, next.into(), ok, failed) {
+                Ok(_) => return Ok(result),
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+impl ShrinkableKeyedStateStore<Client> for Clients {
+    /// Frees the slots of clients that have their whole burst again. A request that comes at this very moment
+    /// may be forgotten, or be counted for the slot's next owner: one request, which no limit is that exact about.
+    fn retain_recent(&self, drop_below: Nanos) {
+        let drop_below = u64::from(drop_below);
+        let pages = self.pages.iter().filter_map(OnceLock::get);
+        let slots = pages
+            .flat_map(|page| page.iter())
+            .flat_map(|bucket| &bucket.0);
+        let mut freed = 0;
+        for slot in slots {
+            let arrival = slot.arrival.load(Ordering::Relaxed);
+            if slot.client.load(Ordering::Relaxed) == 0 || arrival > drop_below {
+                continue;
+            }
+            let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+            if slot
+                .arrival
+                .compare_exchange(arrival, 0, ok, failed)
+                .is_ok()
+            {
+                slot.client.store(0, Ordering::Release);
+                freed += 1;
+            }
+        }
+        self.count.fetch_sub(freed, Ordering::Relaxed);
+    }
+
+    fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(text: &str) -> Client {
+        text.parse::<IpAddr>().expect("address").into()
+    }
+
+    fn met(clients: &Clients, client: Client) -> u64 {
+        let count = |seen: Option<Nanos>| {
+            let met = seen.map_or(0, Nanos::as_u64) + 1;
+            Ok::<_, ()>((met, met.into()))
+        };
+        clients.measure_and_replace(&client, count).expect("always")
+    }
+
+    #[test]
+    fn who_is_one_client() {
+        let same = [
+            ("192.0.2.1", "::ffff:192.0.2.1"),
+            ("2001:db8::1", "2001:db8::ffff:0:0:1"),
+            ("::1", "::2"),
+        ];
+        for (one, two) in same {
+            assert_eq!(client(one), client(two));
+        }
+        let distinct = [
+            "0.0.0.0",
+            "192.0.2.1",
+            "255.255.255.255",
+            "::1",
+            "2001:db8::1",
+            "2001:db8:0:1::1",
+        ];
+        for (i, one) in distinct.iter().enumerate() {
+            for two in &distinct[..i] {
+                assert_ne!(client(one), client(two), "{one} and {two}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_has_a_state_of_its_own_up_to_the_bound() {
+        const MAX: u32 = 100_000;
+        let clients = Clients::new(MAX as usize);
+        let number = |n: u32| Client::from(IpAddr::from(n.to_be_bytes()));
+        for _ in 0..2 {
+            for n in 0..MAX {
+                met(&clients, number(n));
+            }
+        }
+        assert_eq!(clients.len(), MAX as usize);
+        assert!(
+            (0..MAX).all(|n| met(&clients, number(n)) == 3),
+            "nobody shares"
+        );
+        assert_eq!(clients.others.load(Ordering::Relaxed), 0);
+        met(&clients, number(MAX));
+        assert_eq!(met(&clients, number(MAX + 1)), 2, "newcomers do");
+        clients.retain_recent(3.into());
+        assert!(clients.is_empty());
+        assert_eq!(met(&clients, number(7)), 1, "all is forgotten");
+    }
+
+    #[test]
+    fn who_is_recent_stays() {
+        let clients = Clients::new(10);
+        met(&clients, client("192.0.2.1"));
+        met(&clients, client("192.0.2.2"));
+        met(&clients, client("192.0.2.2"));
+        clients.retain_recent(1.into());
+        assert_eq!(clients.len(), 1);
+        assert_eq!(met(&clients, client("192.0.2.1")), 1);
+        assert_eq!(met(&clients, client("192.0.2.2")), 3);
+    }
+
+    #[test]
+    fn threads_count_each_request_once() {
+        let clients = Clients::new(1000);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..20_000u32 {
+                        met(&clients, IpAddr::from((n % 500).to_be_bytes()).into());
+                    }
+                });
+            }
+        });
+        assert_eq!(clients.len(), 500);
+        let sum: u64 = (0..500u32)
+            .map(|n| met(&clients, IpAddr::from(n.to_be_bytes()).into()) - 1)
+            .sum();
+        assert_eq!(sum, 80_000);
+    }
+}
