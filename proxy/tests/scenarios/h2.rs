@@ -4,6 +4,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -206,6 +207,55 @@ pub(crate) async fn exchange(
     Ok(response)
 }
 
+/// A frame as it is sent.
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a frame").to_be_bytes();
+    let mut bytes = length[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// HEADERS of literal fields, as they stand.
+pub(crate) fn headers(stream: u32, fields: &[(&str, &str)], end: bool) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            assert!(text.len() < 127);
+            block.push(text.len() as u8);
+            block.extend(text.bytes());
+        }
+    }
+    frame(1, 4 | u8::from(end), stream, &block)
+}
+
+/// All that came on a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Answered {
+    /// Of the interim answers, and of the final one.
+    pub(crate) statuses: Vec<u16>,
+    pub(crate) content: Vec<u8>,
+    pub(crate) end: End,
+}
+
+/// How a stream ended, with the code of the error if there was one.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub(crate) enum End {
+    /// By END_STREAM.
+    Stream,
+    Reset(u32),
+    /// The connection came to its end first.
+    Connection(Option<u32>),
+}
+
+impl Default for End {
+    fn default() -> Self {
+        Self::Connection(None)
+    }
+}
+
 /// A connection whose frames are written by hand.
 pub(crate) struct Frames {
     stream: StreamOwned<ClientConnection, TcpStream>,
@@ -230,51 +280,122 @@ impl Frames {
     }
 
     pub(crate) fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).expect("a frame").to_be_bytes();
-        let mut bytes = length[1..].to_vec();
-        bytes.extend([kind, flags]);
-        bytes.extend(stream.to_be_bytes());
-        bytes.extend(payload);
+        self.send(&frame(kind, flags, stream, payload));
+    }
+
+    /// Sends frames; an edge that has closed already is no failure here.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         let _ = self
             .stream
-            .write_all(&bytes)
+            .write_all(bytes)
             .and_then(|()| self.stream.flush());
+    }
+
+    /// SETTINGS_INITIAL_WINDOW_SIZE: what the edge may send on a stream before it hears more.
+    pub(crate) fn window(&mut self, octets: u32) {
+        let value = octets.to_be_bytes();
+        self.frame(4, 0, 0, &[&[0, 4][..], &value].concat());
+    }
+
+    /// WINDOW_UPDATE.
+    pub(crate) fn more(&mut self, stream: u32, octets: u32) {
+        self.frame(8, 0, stream, &octets.to_be_bytes());
+    }
+
+    /// Our end of the connection.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.stream.sock.local_addr().expect("a connected socket")
+    }
+
+    /// How long reading waits.
+    pub(crate) fn patience(&self, limit: Duration) {
+        let set = self.stream.sock.set_read_timeout(Some(limit));
+        set.expect("an option");
+    }
+
+    /// Type, flags, stream and payload of the next frame; nothing at the end of the connection.
+    pub(crate) fn next(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+        let mut head = [0; 9];
+        self.stream.read_exact(&mut head).ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let mut payload = vec![0; length];
+        self.stream.read_exact(&mut payload).ok()?;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        Some((head[3], head[4], stream, payload))
+    }
+
+    /// Reads up to the end of a stream. Its windows stay as they are.
+    pub(crate) fn answer(&mut self, wanted: u32) -> Answered {
+        self.answer_in_steps(wanted, None)
+    }
+
+    /// The same, and opens both windows by so many octets when as many have come.
+    pub(crate) fn answer_in_steps(&mut self, wanted: u32, step: Option<u32>) -> Answered {
+        let mut answered = Answered::default();
+        let mut owed = 0;
+        while let Some((kind, flags, stream, payload)) = self.next() {
+            let code = |at: usize| {
+                let octets = payload[at..at + 4].try_into().expect("four octets");
+                u32::from_be_bytes(octets)
+            };
+            match kind {
+                0 if stream == wanted => {
+                    owed += payload.len() as u32;
+                    answered.content.extend(payload);
+                    if let Some(step) = step
+                        && owed >= step
+                    {
+                        self.more(0, owed);
+                        self.more(wanted, owed);
+                        owed = 0;
+                    }
+                }
+                1 if stream == wanted => answered.statuses.push(status(&payload)),
+                3 if stream == wanted => {
+                    answered.end = End::Reset(code(0));
+                    return answered;
+                }
+                7 if code(4) != 0 => {
+                    answered.end = End::Connection(Some(code(4)));
+                    return answered;
+                }
+                _ => {}
+            }
+            if stream == wanted && kind < 2 && flags & 1 == 1 {
+                answered.end = End::Stream;
+                return answered;
+            }
+        }
+        answered
+    }
+
+    /// The code of the GOAWAY that ends the connection; nothing where it ends without one.
+    pub(crate) fn error(&mut self) -> Option<u32> {
+        while let Some((kind, _, _, payload)) = self.next() {
+            if kind == 7 {
+                let octets = payload[4..8].try_into().expect("four octets");
+                return Some(u32::from_be_bytes(octets));
+            }
+        }
+        None
     }
 
     /// HEADERS of literal fields, as they stand.
     pub(crate) fn headers(&mut self, stream: u32, fields: &[(&str, &str)], end: bool) {
-        let mut block = Vec::new();
-        for (name, value) in fields {
-            block.push(0);
-            for text in [name, value] {
-                assert!(text.len() < 127);
-                block.push(text.len() as u8);
-                block.extend(text.bytes());
-            }
-        }
-        self.frame(1, 4 | u8::from(end), stream, &block);
+        self.send(&headers(stream, fields, end));
     }
 
     /// Reads until something is decided about a stream.
     pub(crate) fn fate(&mut self, wanted: u32) -> Fate {
-        loop {
-            let mut head = [0; 9];
-            if self.stream.read_exact(&mut head).is_err() {
-                return Fate::ConnectionEnded;
-            }
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-            let mut payload = vec![0; length];
-            if self.stream.read_exact(&mut payload).is_err() {
-                return Fate::ConnectionEnded;
-            }
-            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-            match head[3] {
+        while let Some((kind, _, stream, payload)) = self.next() {
+            match kind {
                 1 if stream == wanted => return Fate::Status(status(&payload)),
                 3 if stream == wanted => return Fate::Reset,
                 7 => return Fate::ConnectionEnded,
                 _ => {}
             }
         }
+        Fate::ConnectionEnded
     }
 }
 

@@ -3,9 +3,14 @@
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
+    thread,
+    time::Duration,
 };
 
 use crate::{edge::Edge, tools::eventually};
+
+/// What its use of the processor is measured over.
+const MOMENT: Duration = Duration::from_millis(250);
 
 /// Memory that is the edge's own share, in KiB.
 pub(crate) fn memory(edge: &Edge) -> u64 {
@@ -13,6 +18,31 @@ pub(crate) fn memory(edge: &Edge) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
     let words = line.and_then(|line| line.split_whitespace().next());
     words.and_then(|n| n.parse().ok()).expect("a number")
+}
+
+/// Time of processors that the edge has used.
+pub(crate) fn processor_time(edge: &Edge) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{}/stat", edge.id())).expect("Linux");
+    let (_, behind_name) = text.rsplit_once(") ").expect("fields");
+    let ticks = |nth: usize| behind_name.split(' ').nth(nth)?.parse::<u64>().ok();
+    let (user, system) = (ticks(11).expect("a number"), ticks(12).expect("a number"));
+    // Linux tells it in hundredths of a second to all programs.
+    Duration::from_millis(10 * (user + system))
+}
+
+/// Waits until the edge has nothing more to do for now.
+pub(crate) fn settles(edge: &Edge) {
+    let (mut before, mut quiet) = (processor_time(edge), 0);
+    eventually("the edge has nothing to do", || {
+        thread::sleep(MOMENT);
+        let now = processor_time(edge);
+        quiet = match now - before <= Duration::from_millis(10) {
+            true => quiet + 1,
+            false => 0,
+        };
+        before = now;
+        quiet == 2
+    });
 }
 
 /// Bytes that wait in the kernel, as `/proc/net/tcp` writes the ends of a connection.
@@ -36,6 +66,11 @@ fn queues(local: SocketAddr, remote: SocketAddr) -> Option<(u64, u64)> {
         let number = |text| u64::from_str_radix(text, 16).ok();
         Some((number(sent)?, number(read)?))
     })
+}
+
+/// Whether the edge has sent from `edge` what does not fit into the receiver any more.
+pub(crate) fn stuck(edge: SocketAddr, client: SocketAddr) -> bool {
+    queues(edge, client).is_some_and(|(unsent, _)| unsent > 0)
 }
 
 /// Waits until the edge at `edge` has read all that was sent from `client`.

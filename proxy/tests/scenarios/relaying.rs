@@ -39,7 +39,7 @@ fn passing(shop: &impl std::fmt::Display) -> String {
 }
 
 /// A shop that does with each connection what it likes.
-fn own_shop(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn own_shop(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let address = free_address();
     let listener = TcpListener::bind(address).expect("free");
     let serve = Arc::new(serve);
@@ -53,7 +53,7 @@ fn own_shop(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     address
 }
 
-fn read_head(mut stream: &TcpStream) -> Option<String> {
+pub(crate) fn read_head(mut stream: &TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

@@ -14,7 +14,7 @@ pub(crate) fn smallest(shop: &Origin) -> String {
 }
 
 /// The same without a listener.
-pub(crate) fn plain(shop: &Origin) -> String {
+pub(crate) fn plain(shop: &impl std::fmt::Display) -> String {
     format!(
         r#"
         [upstreams.shop]
