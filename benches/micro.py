@@ -61,7 +61,7 @@ def main() -> int:
         print(f"\nAccepted into {arguments.json}.")
     if not arguments.no_time:
         print()
-        print(cargo_bench("time", ["--noplot"]))
+        print(cargo_bench("time", ["--noplot", "--warm-up-time", "1", "--measurement-time", "3"]))
     return 1 if wrong and not arguments.accept else 0
 
 
