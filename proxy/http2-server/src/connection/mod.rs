@@ -319,6 +319,8 @@ impl Connection {
             queue.shrink_to(0);
         }
         self.events.shrink_to(0);
+        self.ended.ids.shrink_to_fit();
+        self.reset_by_us.ids.shrink_to_fit();
     }
 
     /// Octets on the heap, without the content that callers gave.

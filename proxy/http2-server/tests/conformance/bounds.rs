@@ -215,7 +215,8 @@ fn a_quiet_connection_is_cheap() {
     peer.connection.shrink();
     let own = size_of_val(&peer.connection);
     println!("{own} octets, {before} on the heap, {} when quiet", peer.connection.memory());
-    assert_eq!(peer.connection.memory(), 0, "nothing of these requests went into the table");
+    // Nothing of these requests went into the table; what is left are the ids of streams that have ended.
+    assert!(peer.connection.memory() <= 128 * 4, "{}", peer.connection.memory());
     assert!(own < 1024, "{own}");
     peer.events(&get(201));
     peer.respond(201, 10);
