@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use http::header::EXPECT;
 use http1_wire::{
     Body, HeadScanner,
     response::{Framing, Head},
@@ -36,6 +37,8 @@ pub(super) struct Progress {
     pub(super) status: u16,
     /// Content bytes that the visitor has taken.
     pub(super) delivered: u64,
+    /// The visitor has been told to send its content (RFC 9110 §10.1.1).
+    pub(super) continued: bool,
 }
 
 /// Where an answer is on its way.
@@ -76,6 +79,7 @@ pub(super) async fn relay(
         run: Run::default(),
         interim: 0,
         tunnel: false,
+        expects: request.content != Body::None && expects_continue(request),
         half_closed: false,
         times: Times {
             up: began,
@@ -87,6 +91,15 @@ pub(super) async fn relay(
     let complete = relay.upload.is_complete();
     let beyond = !buffers.answer.is_empty();
     Ok(complete && !tunnel && !beyond && !buffers.head.close)
+}
+
+/// Whether the visitor keeps its content back until it is told to send it.
+fn expects_continue(request: &Request<'_>) -> bool {
+    let mut expects = false;
+    request.fields.for_each(&EXPECT, &mut |value| {
+        expects |= value.eq_ignore_ascii_case(b"100-continue")
+    });
+    expects
 }
 
 /// When each direction last moved.
@@ -118,6 +131,8 @@ struct Relay<'a, V, F> {
     interim: usize,
     /// Bytes of another protocol go both ways.
     tunnel: bool,
+    /// The visitor keeps its content back until it is told to send it.
+    expects: bool,
     /// The server knows that the visitor has said all.
     half_closed: bool,
     times: Times,
@@ -204,6 +219,11 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             if self.interim > MAX_INTERIM {
                 return Err(Fault::bad_answer("no final answer"));
             }
+            if self.head.status == 100 {
+                self.progress.continued = true;
+                // From now on it is the visitor who is waited for.
+                self.times.up = Instant::now();
+            }
             self.visitor.interim(&answer);
             self.buffer.consume(length);
             return Ok(Poll::Ready(Stage::Head(HeadScanner::default())));
@@ -288,6 +308,14 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         let (at, fault) = match (up_waits, down_waits) {
             (_, DownWaits::Visitor) => (self.times.down + STALLED, Fault::UNREAD),
             _ if self.tunnel => (last + TUNNEL_IDLE, Fault::SILENT),
+            // An answer in full flow does not need the rest of the content.
+            _ if self.progress.status != 0 => (last + response, Fault::SILENT),
+            // The visitor may wait for the word to go on.
+            (Waits::Visitor, _)
+                if self.expects && !self.progress.continued && !self.content.has_begun() =>
+            {
+                (last + response, Fault::SILENT)
+            }
             // A server that waits for content is not slow.
             (Waits::Visitor, _) => (self.times.up + body, Fault::SLOW_UPLOAD),
             (Waits::Server, _) => (last + response, Fault::DEAF),

@@ -12,11 +12,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use socket2::{Domain, SockRef, Socket, Type};
+use tokio::time::timeout;
 
 use crate::{
     client::Conn,
     edge::Edge,
+    h2::{H2, request},
     origin::{Origin, page, raw},
     tools::{Gate, PATIENCE, eventually, free_address},
 };
@@ -167,6 +170,82 @@ fn an_early_answer_does_not_wait_for_the_content() {
     assert_eq!((answer.status, answer.text().as_str()), (403, "early"));
     assert_eq!(answer.field("connection"), Some("close"));
     conn.ends();
+}
+
+/// A shop that answers at once and in pieces, and lets more time pass than an upload may pause.
+fn slow_early_answer() -> String {
+    let shop = own_shop(|stream| {
+        read_head(&stream).expect("a head");
+        (&stream)
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
+            .expect("sent");
+        for piece in ["sl", "ow", "ly"] {
+            thread::sleep(Duration::from_millis(400));
+            let _ = (&stream).write_all(piece.as_bytes());
+        }
+        let _ = stream.peek(&mut [0]);
+        thread::sleep(PATIENCE);
+    });
+    passing(&shop) + "body_timeout = \"300ms\"\n"
+}
+
+#[test]
+fn an_answer_in_full_flow_does_not_need_the_content() {
+    let edge = Edge::start(&slow_early_answer());
+    let mut conn = edge.connect();
+    conn.request("POST", "/", &[("Content-Length", "1000")]);
+    conn.send("a beginning");
+    let answer = conn.response("POST");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "slowly"));
+}
+
+#[test]
+fn an_answer_in_full_flow_does_not_need_the_content_over_h2() {
+    let edge = Edge::start_tls(&slow_early_answer());
+    let client = H2::connect(edge.site.https);
+    let content = client.runtime.block_on(async {
+        let asked = async {
+            let mut sender = client.sender.clone().ready().await?;
+            let (answer, mut upload) = sender.send_request(request("POST", "/", &[]), false)?;
+            upload.send_data(Bytes::from_static(b"a beginning"), false)?;
+            let mut content = answer.await?.into_body();
+            let mut all = Vec::new();
+            while let Some(piece) = content.data().await {
+                all.extend_from_slice(&piece?);
+            }
+            Ok::<_, h2::Error>(all)
+        };
+        timeout(PATIENCE, asked).await
+    });
+    let content = content.expect("in time").expect("a complete answer");
+    assert_eq!(content, b"slowly");
+}
+
+#[test]
+fn a_server_that_does_not_say_continue_is_slow() {
+    let shop = own_shop(|stream| {
+        read_head(&stream);
+        let _ = stream.peek(&mut [0]);
+        thread::sleep(PATIENCE);
+    });
+    let config = passing(&shop).replace("5s", "600ms") + "body_timeout = \"200ms\"\n";
+    let edge = Edge::start(&config);
+    let mut conn = edge.connect();
+    let fields = [("Content-Length", "10"), ("Expect", "100-continue")];
+    conn.request("POST", "/", &fields);
+    assert_eq!(conn.response("POST").status, 504);
+    // Who was told to go on and does not is slow itself.
+    let shop = own_shop(|stream| {
+        read_head(&stream);
+        let _ = (&stream).write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
+        let _ = stream.peek(&mut [0]);
+        thread::sleep(PATIENCE);
+    });
+    let edge = Edge::start(&(passing(&shop) + "body_timeout = \"200ms\"\n"));
+    let mut conn = edge.connect();
+    conn.request("POST", "/", &fields);
+    assert_eq!(conn.head().expect("an interim answer").0, 100);
+    assert_eq!(conn.response("POST").status, 408);
 }
 
 #[test]
@@ -378,7 +457,9 @@ fn a_shop_that_reads_nothing() {
 /// Memory of the edge in KiB, without that of files.
 fn memory(edge: &Edge) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", edge.id())).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
     let words = line.and_then(|line| line.split_whitespace().next());
     words.and_then(|n| n.parse().ok()).expect("a number")
 }
