@@ -81,6 +81,7 @@ pub(super) async fn relay(
         tunnel: false,
         expects: request.content != Body::None && expects_continue(request),
         half_closed: false,
+        seen: 0,
         times: Times {
             up: began,
             down: began,
@@ -135,6 +136,8 @@ struct Relay<'a, V, F> {
     expects: bool,
     /// The server knows that the visitor has said all.
     half_closed: bool,
+    /// The visitor's progress when it was last looked at.
+    seen: u64,
     times: Times,
 }
 
@@ -301,25 +304,44 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         }
         if down {
             self.times.down = now;
+            if down_waits == DownWaits::Visitor {
+                self.seen = self.visitor.progress();
+            }
         }
         let response = self.request.forward.route.upstream.timeouts.response;
         let body = self.request.body_timeout;
         let last = self.times.up.max(self.times.down);
-        let (at, fault) = match (up_waits, down_waits) {
-            (_, DownWaits::Visitor) => (self.times.down + STALLED, Fault::UNREAD),
+        if down_waits == DownWaits::Visitor {
+            // A stream that waits for its turn is not stuck while its connection moves.
+            while self
+                .connection
+                .deadline
+                .poll(cx, self.times.down + STALLED)
+                .is_ready()
+            {
+                let seen = self.visitor.progress();
+                if seen == self.seen {
+                    return Poll::Ready(Err(Fault::UNREAD));
+                }
+                self.seen = seen;
+                self.times.down = Instant::now();
+            }
+            return Poll::Pending;
+        }
+        let (at, fault) = match up_waits {
             _ if self.tunnel => (last + TUNNEL_IDLE, Fault::SILENT),
             // An answer in full flow does not need the rest of the content.
             _ if self.progress.status != 0 => (last + response, Fault::SILENT),
             // The visitor may wait for the word to go on.
-            (Waits::Visitor, _)
+            Waits::Visitor
                 if self.expects && !self.progress.continued && !self.content.has_begun() =>
             {
                 (last + response, Fault::SILENT)
             }
             // A server that waits for content is not slow.
-            (Waits::Visitor, _) => (self.times.up + body, Fault::SLOW_UPLOAD),
-            (Waits::Server, _) => (last + response, Fault::DEAF),
-            (Waits::Done, _) => (last + response, Fault::SILENT),
+            Waits::Visitor => (self.times.up + body, Fault::SLOW_UPLOAD),
+            Waits::Server => (last + response, Fault::DEAF),
+            Waits::Done => (last + response, Fault::SILENT),
         };
         ready!(self.connection.deadline.poll(cx, at));
         Poll::Ready(Err(fault))
