@@ -73,7 +73,8 @@ impl Task {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            // A pooled connection that the server closed at the moment of reuse is nobody's fault.
+            // A pooled connection that the server closed at the moment of reuse is nobody's fault; one that it
+            // has said something on is.
             let pool_race = stage == Step::Reused && !fault.timed_out;
             if stage == Step::Connect {
                 upstream.servers[index].state.refused(now);
@@ -173,6 +174,7 @@ impl Task {
                 sent_at,
                 upstream: Arc::clone(upstream),
             }),
+            Err(fault) if exchange.has_heard() => Err((fault, Step::Exchange)),
             Err(fault) => Err((fault, step)),
         }
     }

@@ -126,6 +126,7 @@ pub struct Exchange {
     buffers: Buffers,
     left: Left,
     limit: Duration,
+    heard: bool,
 }
 
 impl Exchange {
@@ -136,6 +137,7 @@ impl Exchange {
             buffers,
             left: Left::Length(0),
             limit,
+            heard: false,
         }
     }
 
@@ -167,6 +169,7 @@ impl Exchange {
         let Self {
             connection,
             buffers,
+            heard,
             ..
         } = self;
         let mut scanner = HeadScanner::default();
@@ -180,6 +183,7 @@ impl Exchange {
                 &mut scanner,
                 &mut moved,
             );
+            *heard |= moved;
             if polled.is_ready() {
                 return polled;
             }
@@ -233,6 +237,11 @@ impl Exchange {
             }
         }
         Poll::Ready(Ok(None))
+    }
+
+    /// Whether a byte of an answer has arrived.
+    pub fn has_heard(&self) -> bool {
+        self.heard
     }
 
     /// Whether all of the content was read.
