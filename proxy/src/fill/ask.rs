@@ -174,8 +174,16 @@ impl Task {
                 sent_at,
                 upstream: Arc::clone(upstream),
             }),
-            Err(fault) if exchange.has_heard() => Err((fault, Step::Exchange)),
-            Err(fault) => Err((fault, step)),
+            Err(fault) => {
+                let step = if exchange.has_heard() {
+                    Step::Exchange
+                } else {
+                    step
+                };
+                let (_, buffers) = exchange.end();
+                pool.give_back(buffers);
+                Err((fault, step))
+            }
         }
     }
 
@@ -282,6 +290,8 @@ impl Answer {
             server = self.upstream.servers[self.at_work.index].name,
             "answer broke off"
         );
+        let (_, buffers) = self.exchange.end();
+        filler.pool.give_back(buffers);
     }
 
     /// Nobody wants the content. What is little is read, so that the connection can be used again.
