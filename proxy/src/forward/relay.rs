@@ -205,11 +205,14 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         let Stage::Head(scanner) = &mut self.stage else {
             return Ok(Poll::Ready(Stage::Finish));
         };
-        let polled = http1::poll_head(cx, self.connection, self.buffer, scanner, moved);
-        self.progress.heard |= *moved;
+        let mut heard = false;
+        let polled = http1::poll_head(cx, self.connection, self.buffer, scanner, &mut heard);
+        self.progress.heard |= heard;
         let Poll::Ready(length) = polled else {
+            // A part of a head is no progress: one that drips would never be late.
             return Ok(Poll::Pending);
         };
+        *moved = true;
         let length = length?;
         let bytes = &self.buffer.filled()[..length];
         let to_head = self.request.method == http::Method::HEAD;

@@ -173,7 +173,8 @@ impl Exchange {
             ..
         } = self;
         let mut scanner = HeadScanner::default();
-        let mut until = Instant::now() + self.limit;
+        // Each byte of the head is none of its own: one that drips would never be late.
+        let until = Instant::now() + self.limit;
         let length = poll_fn(|cx| {
             let mut moved = false;
             let polled = poll_head(
@@ -186,9 +187,6 @@ impl Exchange {
             *heard |= moved;
             if polled.is_ready() {
                 return polled;
-            }
-            if moved {
-                until = Instant::now() + self.limit;
             }
             ready!(connection.deadline.poll(cx, until));
             Poll::Ready(Err(Fault::SILENT))
