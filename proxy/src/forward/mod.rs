@@ -19,8 +19,8 @@ use tokio::time::timeout;
 
 pub use answer::AnswerHead;
 pub(crate) use invalidate::invalidate;
-pub(crate) use request::forwarded_for;
 pub use request::{FieldLines, asks_for_websocket};
+pub(crate) use request::{forwarded_for, traceparent};
 pub use visitor::{Announced, UploadError, Visitor};
 
 use crate::{
