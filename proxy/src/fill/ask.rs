@@ -73,6 +73,9 @@ impl Task {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
+            if !fault.is_by_server() {
+                return Err(fault.failure);
+            }
             // A pooled connection that the server closed at the moment of reuse is nobody's fault; one that it
             // has said something on is.
             let pool_race = stage == Step::Reused && !fault.timed_out;
