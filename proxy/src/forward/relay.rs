@@ -24,7 +24,7 @@ use crate::{
     upstream::{
         buffer::{Buffer, Buffers},
         connection::Connection,
-        http1::{self, Left, MAX_INTERIM, Run},
+        http1::{self, Interim, Left, Run},
     },
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Progress {
     pub(super) delivered: u64,
     /// The visitor has been told to send its content (RFC 9110 §10.1.1).
     pub(super) continued: bool,
+    /// What the visitor was told before its answer.
+    pub(super) interim: Interim,
 }
 
 /// Where an answer is on its way.
@@ -77,7 +79,6 @@ pub(super) async fn relay(
         answered,
         stage: Stage::Head(HeadScanner::default()),
         run: Run::default(),
-        interim: 0,
         tunnel: false,
         expects: request.content != Body::None && expects_continue(request),
         half_closed: false,
@@ -129,7 +130,6 @@ struct Relay<'a, V, F> {
     stage: Stage,
     /// Content in the buffer that the visitor has not taken yet.
     run: Run,
-    interim: usize,
     /// Bytes of another protocol go both ways.
     tunnel: bool,
     /// The visitor keeps its content back until it is told to send it.
@@ -221,10 +221,7 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             .map_err(|refusal| Fault::bad_answer(refusal.reason))?;
         let answer = AnswerHead::new(self.head, bytes, self.request);
         if self.head.is_interim() {
-            self.interim += 1;
-            if self.interim > MAX_INTERIM {
-                return Err(Fault::bad_answer("no final answer"));
-            }
+            self.progress.interim.add(length)?;
             if self.head.status == 100 {
                 self.progress.continued = true;
                 // From now on it is the visitor who is waited for.

@@ -23,7 +23,27 @@ use super::{
 use crate::respond::fault::Fault;
 
 /// Interim answers to one request.
-pub const MAX_INTERIM: usize = 16;
+const MAX_INTERIM: usize = 16;
+
+/// Interim answers to one request, whichever servers they come from. A visitor who reads slowly has them all in
+/// memory, so that they are bounded like the head of one answer.
+#[derive(Default)]
+pub struct Interim {
+    count: usize,
+    bytes: usize,
+}
+
+impl Interim {
+    /// Counts one with a head of so many bytes.
+    pub fn add(&mut self, length: usize) -> Result<(), Fault> {
+        self.count += 1;
+        self.bytes += length;
+        if self.count > MAX_INTERIM || self.bytes > MAX_HEAD {
+            return Err(Fault::bad_answer("no final answer"));
+        }
+        Ok(())
+    }
+}
 
 /// Reads until a head is complete; says how long it is. `moved` is set where something arrived.
 pub fn poll_head(
