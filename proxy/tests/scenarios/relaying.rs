@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -246,6 +246,74 @@ fn a_server_that_does_not_say_continue_is_slow() {
     conn.request("POST", "/", &fields);
     assert_eq!(conn.head().expect("an interim answer").0, 100);
     assert_eq!(conn.response("POST").status, 408);
+}
+
+/// The same with a store, so that answers are fetched for all.
+fn storing(shop: &SocketAddr) -> String {
+    passing(shop).replace("max_body", "cache = \"default\"\n        max_body")
+}
+
+#[test]
+fn a_head_that_drips_is_late() {
+    let shop = own_shop(|mut stream| {
+        while read_head(&stream).is_some() {
+            // An interim answer is progress, a part of a head is none.
+            for text in ["HTTP/1.1 103 Early\r\n\r\n", "HTTP/1.1 200 OK\r\n"] {
+                thread::sleep(Duration::from_millis(200));
+                let _ = stream.write_all(text.as_bytes());
+            }
+            while stream.write_all(b"X: y\r\n").is_ok() {
+                thread::sleep(Duration::from_millis(100));
+            }
+        }
+    });
+    for config in [passing(&shop), storing(&shop)] {
+        let edge = Edge::start(&config.replace("5s", "500ms"));
+        let began = Instant::now();
+        assert_eq!(edge.get("/").status, 504);
+        // The head alone would be too large only after many minutes.
+        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn interim_answers_are_bounded() {
+    let shop = own_shop(|mut stream| {
+        while let Some(head) = read_head(&stream) {
+            let (many, long) = match head.split(' ').nth(1) {
+                Some("/sixteen") => (16, 10),
+                Some("/more") => (17, 10),
+                Some("/long") => (10, 7_000),
+                _ => (9, 7_000),
+            };
+            let interim = format!("HTTP/1.1 103 Early\r\nX: {}\r\n\r\n", "x".repeat(long));
+            let _ = stream.write_all(interim.repeat(many).as_bytes());
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    for config in [passing(&shop), storing(&shop)] {
+        let edge = Edge::start(&config);
+        for (path, status) in [
+            ("/sixteen", 200),
+            ("/more", 502),
+            ("/short", 200),
+            ("/long", 502),
+        ] {
+            assert_eq!(edge.get(path).status, status, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_trace_of_one_hop_goes_no_further() {
+    let shop = Origin::start(|r| page(r.field("traceparent").unwrap_or_default().to_owned()));
+    let edge = Edge::start(&passing(&shop));
+    let theirs = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
+    let kept = edge.ask("GET", "/", &[("Traceparent", theirs)]);
+    assert_eq!(kept.text(), theirs);
+    let fields = [("Traceparent", theirs), ("Connection", "traceparent")];
+    let ours = edge.ask("GET", "/", &fields).text();
+    assert!(ours.len() == theirs.len() && ours != theirs, "{ours}");
 }
 
 #[test]
