@@ -83,6 +83,11 @@ impl<F> Object<F> {
         &self.0.slice
     }
 
+    /// Whether it lies in a table.
+    pub(crate) fn is_placed(&self) -> bool {
+        self.head().place.load(Relaxed) != NOWHERE
+    }
+
     /// Whether both are the same piece of memory.
     pub fn is_same(&self, other: &Self) -> bool {
         self.0.as_ptr() == other.0.as_ptr()

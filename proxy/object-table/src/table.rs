@@ -108,6 +108,10 @@ impl<F> Table<F> {
             }
             return false;
         }
+        // Nothing leaves for what cannot be taken up.
+        if new.is_placed() {
+            return false;
+        }
         // First the room, so that the bound holds at any moment.
         while !books.policy.has_room(new.weight(), there.as_ref().map_or(0, Object::weight)) {
             let Some(evicted) = books.policy.evict(|number| self.peek(number)) else {

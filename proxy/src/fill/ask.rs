@@ -25,7 +25,7 @@ use crate::{
     upstream::{
         Asked as AtWork, Upstream,
         connection::Connection,
-        http1::{Exchange, MAX_INTERIM},
+        http1::{Exchange, Interim},
     },
 };
 
@@ -52,6 +52,7 @@ impl Task {
         upstream.budget.request();
         let mut tried = Vec::new();
         let mut asked = Asked::default();
+        let mut interim = Interim::default();
         loop {
             let tick = self.filler.tick();
             // As visitors' own requests choose, so that a page stays with its server.
@@ -64,7 +65,7 @@ impl Task {
             };
             asked.attempts += 1;
             let at_work = AtWork::new(index, &upstream.servers[index], tick);
-            let result = self.ask_one(index, at_work, request).await;
+            let result = self.ask_one(index, at_work, request, &mut interim).await;
             let now = self.filler.tick();
             let name = upstream.servers[index].name.clone();
             asked.server = Some((name, now.saturating_sub(tick)));
@@ -73,7 +74,11 @@ impl Task {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            // A pooled connection that the server closed at the moment of reuse is nobody's fault.
+            if !fault.is_by_server() {
+                return Err(fault.failure);
+            }
+            // A pooled connection that the server closed at the moment of reuse is nobody's fault; one that it
+            // has said something on is.
             let pool_race = stage == Step::Reused && !fault.timed_out;
             if stage == Step::Connect {
                 upstream.servers[index].state.refused(now);
@@ -147,6 +152,7 @@ impl Task {
         index: usize,
         at_work: AtWork,
         request: &RequestHeader,
+        interim: &mut Interim,
     ) -> Result<Answer, (Fault, Step)> {
         let upstream = self.upstream();
         let timeouts = &upstream.timeouts;
@@ -164,7 +170,7 @@ impl Task {
         write_head(&mut buffers.request, request);
         let mut exchange = Exchange::new(connection, buffers, timeouts.response);
         let sent_at = SystemTime::now();
-        match self.answer_to(&mut exchange).await {
+        match self.answer_to(&mut exchange, interim).await {
             Ok(header) => Ok(Answer {
                 exchange,
                 header,
@@ -173,28 +179,44 @@ impl Task {
                 sent_at,
                 upstream: Arc::clone(upstream),
             }),
-            Err(fault) => Err((fault, step)),
+            Err(fault) => {
+                let step = if exchange.has_heard() {
+                    Step::Exchange
+                } else {
+                    step
+                };
+                let (_, buffers) = exchange.end();
+                pool.give_back(buffers);
+                Err((fault, step))
+            }
         }
     }
 
     /// Sends a request, and reads heads up to that of the answer.
-    async fn answer_to(&self, exchange: &mut Exchange) -> Result<ResponseHeader, Fault> {
+    async fn answer_to(
+        &self,
+        exchange: &mut Exchange,
+        told: &mut Interim,
+    ) -> Result<ResponseHeader, Fault> {
         const UNASKED: Fault = Fault::bad_answer("another protocol that nobody asked for");
         exchange.send().await?;
-        for _ in 0..MAX_INTERIM {
+        loop {
             let (interim, header) = exchange
-                .head(|head, bytes| (head.is_interim(), read_head(head, bytes)))
+                .head(|head, bytes| {
+                    let interim = head.is_interim().then_some(bytes.len());
+                    (interim, read_head(head, bytes))
+                })
                 .await?;
             let header = header.ok_or(Fault::bad_answer("a head that cannot be kept"))?;
             if header.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Err(UNASKED);
             }
-            if !interim {
+            let Some(length) = interim else {
                 return Ok(header);
-            }
+            };
+            told.add(length)?;
             self.flight.add_interim(header);
         }
-        Err(Fault::bad_answer("no final answer"))
     }
 }
 
@@ -280,6 +302,8 @@ impl Answer {
             server = self.upstream.servers[self.at_work.index].name,
             "answer broke off"
         );
+        let (_, buffers) = self.exchange.end();
+        filler.pool.give_back(buffers);
     }
 
     /// Nobody wants the content. What is little is read, so that the connection can be used again.

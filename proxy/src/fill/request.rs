@@ -24,7 +24,7 @@ use crate::{
         store::Variation,
     },
     edge::keyed::FORWARDED_URL,
-    forward::forwarded_for,
+    forward::{forwarded_for, traceparent},
     random,
     respond::fields::{
         NEVER_FORWARDED, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
@@ -198,12 +198,9 @@ pub(super) fn compose(
         }
     }
     header.insert_header(X_REQUEST_ID, value(&order.request_id))?;
-    let id = random::id();
-    let trace = String::from_utf8_lossy(&id);
-    header.insert_header(
-        TRACEPARENT,
-        value(&format!("00-{trace}-{}-00", &trace[8..24])),
-    )?;
+    let trace = traceparent(&random::id());
+    let trace = HeaderValue::from_bytes(&trace).or_err(InvalidHTTPHeader, "trace")?;
+    header.insert_header(TRACEPARENT, trace)?;
     header.insert_header(VIA, VIA_SELF)?;
     if let Some(stored) = stored {
         for (name, value) in http_caching::conditions(&stored) {

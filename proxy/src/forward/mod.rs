@@ -19,8 +19,8 @@ use tokio::time::timeout;
 
 pub use answer::AnswerHead;
 pub(crate) use invalidate::invalidate;
-pub(crate) use request::forwarded_for;
 pub use request::{FieldLines, asks_for_websocket};
+pub(crate) use request::{forwarded_for, traceparent};
 pub use visitor::{Announced, UploadError, Visitor};
 
 use crate::{
@@ -302,8 +302,14 @@ async fn tell(
     }
     progress.status = failure.status;
     visitor.reply(&reply);
-    let told = timeout(STALLED, poll_fn(|cx| visitor.poll_finish(cx))).await;
-    let told = matches!(told, Ok(Ok(())));
+    let mut seen = visitor.progress();
+    let told = loop {
+        match timeout(STALLED, poll_fn(|cx| visitor.poll_finish(cx))).await {
+            Ok(told) => break told.is_ok(),
+            Err(_) if visitor.progress() == seen => break false,
+            Err(_) => seen = visitor.progress(),
+        }
+    };
     if told && request.method != Method::HEAD {
         progress.delivered = reply.body.len() as u64;
     }

@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use http::header::EXPECT;
 use http1_wire::{
     Body, HeadScanner,
     response::{Framing, Head},
@@ -23,7 +24,7 @@ use crate::{
     upstream::{
         buffer::{Buffer, Buffers},
         connection::Connection,
-        http1::{self, Left, MAX_INTERIM, Run},
+        http1::{self, Interim, Left, Run},
     },
 };
 
@@ -36,6 +37,10 @@ pub(super) struct Progress {
     pub(super) status: u16,
     /// Content bytes that the visitor has taken.
     pub(super) delivered: u64,
+    /// The visitor has been told to send its content (RFC 9110 §10.1.1).
+    pub(super) continued: bool,
+    /// What the visitor was told before its answer.
+    pub(super) interim: Interim,
 }
 
 /// Where an answer is on its way.
@@ -74,9 +79,10 @@ pub(super) async fn relay(
         answered,
         stage: Stage::Head(HeadScanner::default()),
         run: Run::default(),
-        interim: 0,
         tunnel: false,
+        expects: request.content != Body::None && expects_continue(request),
         half_closed: false,
+        seen: 0,
         times: Times {
             up: began,
             down: began,
@@ -87,6 +93,15 @@ pub(super) async fn relay(
     let complete = relay.upload.is_complete();
     let beyond = !buffers.answer.is_empty();
     Ok(complete && !tunnel && !beyond && !buffers.head.close)
+}
+
+/// Whether the visitor keeps its content back until it is told to send it.
+fn expects_continue(request: &Request<'_>) -> bool {
+    let mut expects = false;
+    request.fields.for_each(&EXPECT, &mut |value| {
+        expects |= value.eq_ignore_ascii_case(b"100-continue")
+    });
+    expects
 }
 
 /// When each direction last moved.
@@ -115,11 +130,14 @@ struct Relay<'a, V, F> {
     stage: Stage,
     /// Content in the buffer that the visitor has not taken yet.
     run: Run,
-    interim: usize,
     /// Bytes of another protocol go both ways.
     tunnel: bool,
+    /// The visitor keeps its content back until it is told to send it.
+    expects: bool,
     /// The server knows that the visitor has said all.
     half_closed: bool,
+    /// The visitor's progress when it was last looked at.
+    seen: u64,
     times: Times,
 }
 
@@ -187,11 +205,14 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         let Stage::Head(scanner) = &mut self.stage else {
             return Ok(Poll::Ready(Stage::Finish));
         };
-        let polled = http1::poll_head(cx, self.connection, self.buffer, scanner, moved);
-        self.progress.heard |= *moved;
+        let mut heard = false;
+        let polled = http1::poll_head(cx, self.connection, self.buffer, scanner, &mut heard);
+        self.progress.heard |= heard;
         let Poll::Ready(length) = polled else {
+            // A part of a head is no progress: one that drips would never be late.
             return Ok(Poll::Pending);
         };
+        *moved = true;
         let length = length?;
         let bytes = &self.buffer.filled()[..length];
         let to_head = self.request.method == http::Method::HEAD;
@@ -200,9 +221,11 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             .map_err(|refusal| Fault::bad_answer(refusal.reason))?;
         let answer = AnswerHead::new(self.head, bytes, self.request);
         if self.head.is_interim() {
-            self.interim += 1;
-            if self.interim > MAX_INTERIM {
-                return Err(Fault::bad_answer("no final answer"));
+            self.progress.interim.add(length)?;
+            if self.head.status == 100 {
+                self.progress.continued = true;
+                // From now on it is the visitor who is waited for.
+                self.times.up = Instant::now();
             }
             self.visitor.interim(&answer);
             self.buffer.consume(length);
@@ -281,17 +304,44 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         }
         if down {
             self.times.down = now;
+            if down_waits == DownWaits::Visitor {
+                self.seen = self.visitor.progress();
+            }
         }
         let response = self.request.forward.route.upstream.timeouts.response;
         let body = self.request.body_timeout;
         let last = self.times.up.max(self.times.down);
-        let (at, fault) = match (up_waits, down_waits) {
-            (_, DownWaits::Visitor) => (self.times.down + STALLED, Fault::UNREAD),
+        if down_waits == DownWaits::Visitor {
+            // A stream that waits for its turn is not stuck while its connection moves.
+            while self
+                .connection
+                .deadline
+                .poll(cx, self.times.down + STALLED)
+                .is_ready()
+            {
+                let seen = self.visitor.progress();
+                if seen == self.seen {
+                    return Poll::Ready(Err(Fault::UNREAD));
+                }
+                self.seen = seen;
+                self.times.down = Instant::now();
+            }
+            return Poll::Pending;
+        }
+        let (at, fault) = match up_waits {
             _ if self.tunnel => (last + TUNNEL_IDLE, Fault::SILENT),
+            // An answer in full flow does not need the rest of the content.
+            _ if self.progress.status != 0 => (last + response, Fault::SILENT),
+            // The visitor may wait for the word to go on.
+            Waits::Visitor
+                if self.expects && !self.progress.continued && !self.content.has_begun() =>
+            {
+                (last + response, Fault::SILENT)
+            }
             // A server that waits for content is not slow.
-            (Waits::Visitor, _) => (self.times.up + body, Fault::SLOW_UPLOAD),
-            (Waits::Server, _) => (last + response, Fault::DEAF),
-            (Waits::Done, _) => (last + response, Fault::SILENT),
+            Waits::Visitor => (self.times.up + body, Fault::SLOW_UPLOAD),
+            Waits::Server => (last + response, Fault::DEAF),
+            Waits::Done => (last + response, Fault::SILENT),
         };
         ready!(self.connection.deadline.poll(cx, at));
         Poll::Ready(Err(fault))

@@ -42,6 +42,11 @@ impl Content {
         self.is_kept
     }
 
+    /// Whether any of it has come from the visitor.
+    pub(super) fn has_begun(&self) -> bool {
+        self.taken > 0
+    }
+
     /// Another server gets it.
     pub(super) fn rewind(&mut self) {
         self.replayed = 0;

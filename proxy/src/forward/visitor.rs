@@ -74,6 +74,12 @@ pub trait Visitor {
     /// Ends the answer, and sends what is left of it.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// Changes whenever the visitor's connection has taken something that its turn had to wait for: who shares
+    /// a connection with others is not stuck while those move.
+    fn progress(&self) -> u64 {
+        0
+    }
+
     /// An answer of our own.
     fn reply(&mut self, reply: &Reply);
 }

@@ -26,6 +26,8 @@ pub struct Failure {
 pub mod kind {
     /// No server may be asked.
     pub const UNAVAILABLE: &str = "destination_unavailable";
+    /// We lack descriptors, ports or memory.
+    pub const EXHAUSTED: &str = "proxy_internal_error";
     /// The body exceeds the route's bound.
     pub const BODY_TOO_LARGE: &str = "http_request_error";
     /// The server's answer breaks HTTP.

@@ -1,5 +1,7 @@
 //! What can go wrong in an exchange, and who is to blame.
 
+use nix::errno::Errno;
+
 use super::failure::{Failure, Side, kind};
 
 /// Why an exchange broke.
@@ -71,8 +73,23 @@ impl Fault {
         Self::server(502, kind::BAD_ANSWER, detail)
     }
 
+    /// We lack what a connection takes: descriptors, ports or memory. No server is the worse for it, and
+    /// another would not help.
+    const EXHAUSTED: Self = Self {
+        failure: Failure {
+            status: 503,
+            reason: kind::EXHAUSTED,
+            side: Side::Internal,
+        },
+        timed_out: false,
+        detail: "no descriptor, port or memory is left for a connection",
+    };
+
     /// The connection does not come about.
     pub fn connecting(why: &std::io::Error) -> Self {
+        if is_ours(why) {
+            return Self::EXHAUSTED;
+        }
         match why.kind() {
             std::io::ErrorKind::TimedOut => {
                 Self::server(504, "connection_timeout", "connecting took too long")
@@ -87,5 +104,43 @@ impl Fault {
     /// Whether the server is to blame.
     pub fn is_by_server(&self) -> bool {
         self.failure.side == Side::Upstream
+    }
+}
+
+/// Whether it is on our side that a connection fails.
+fn is_ours(why: &std::io::Error) -> bool {
+    let code = why.raw_os_error().map(Errno::from_raw);
+    matches!(
+        code,
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::EADDRNOTAVAIL | Errno::ENOMEM | Errno::ENOBUFS)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_we_lack_is_no_failure_of_a_server() {
+        let fault =
+            |code: Errno| Fault::connecting(&std::io::Error::from_raw_os_error(code as i32));
+        for ours in [
+            Errno::EMFILE,
+            Errno::ENFILE,
+            Errno::EADDRNOTAVAIL,
+            Errno::ENOMEM,
+            Errno::ENOBUFS,
+        ] {
+            let fault = fault(ours);
+            assert_eq!(
+                (fault.failure.status, fault.failure.side),
+                (503, Side::Internal),
+                "{ours}"
+            );
+            assert!(!fault.is_by_server(), "{ours}");
+        }
+        for theirs in [Errno::ECONNREFUSED, Errno::EHOSTUNREACH, Errno::ETIMEDOUT] {
+            assert!(fault(theirs).is_by_server(), "{theirs}");
+        }
     }
 }

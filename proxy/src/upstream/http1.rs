@@ -23,7 +23,27 @@ use super::{
 use crate::respond::fault::Fault;
 
 /// Interim answers to one request.
-pub const MAX_INTERIM: usize = 16;
+const MAX_INTERIM: usize = 16;
+
+/// Interim answers to one request, whichever servers they come from. A visitor who reads slowly has them all in
+/// memory, so that they are bounded like the head of one answer.
+#[derive(Default)]
+pub struct Interim {
+    count: usize,
+    bytes: usize,
+}
+
+impl Interim {
+    /// Counts one with a head of so many bytes.
+    pub fn add(&mut self, length: usize) -> Result<(), Fault> {
+        self.count += 1;
+        self.bytes += length;
+        if self.count > MAX_INTERIM || self.bytes > MAX_HEAD {
+            return Err(Fault::bad_answer("no final answer"));
+        }
+        Ok(())
+    }
+}
 
 /// Reads until a head is complete; says how long it is. `moved` is set where something arrived.
 pub fn poll_head(
@@ -126,6 +146,7 @@ pub struct Exchange {
     buffers: Buffers,
     left: Left,
     limit: Duration,
+    heard: bool,
 }
 
 impl Exchange {
@@ -136,6 +157,7 @@ impl Exchange {
             buffers,
             left: Left::Length(0),
             limit,
+            heard: false,
         }
     }
 
@@ -167,10 +189,12 @@ impl Exchange {
         let Self {
             connection,
             buffers,
+            heard,
             ..
         } = self;
         let mut scanner = HeadScanner::default();
-        let mut until = Instant::now() + self.limit;
+        // Each byte of the head is none of its own: one that drips would never be late.
+        let until = Instant::now() + self.limit;
         let length = poll_fn(|cx| {
             let mut moved = false;
             let polled = poll_head(
@@ -180,11 +204,9 @@ impl Exchange {
                 &mut scanner,
                 &mut moved,
             );
+            *heard |= moved;
             if polled.is_ready() {
                 return polled;
-            }
-            if moved {
-                until = Instant::now() + self.limit;
             }
             ready!(connection.deadline.poll(cx, until));
             Poll::Ready(Err(Fault::SILENT))
@@ -233,6 +255,11 @@ impl Exchange {
             }
         }
         Poll::Ready(Ok(None))
+    }
+
+    /// Whether a byte of an answer has arrived.
+    pub fn has_heard(&self) -> bool {
+        self.heard
     }
 
     /// Whether all of the content was read.

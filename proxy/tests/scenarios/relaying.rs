@@ -9,14 +9,17 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use socket2::{Domain, SockRef, Socket, Type};
+use tokio::time::timeout;
 
 use crate::{
     client::Conn,
     edge::Edge,
+    h2::{H2, request},
     origin::{Origin, page, raw},
     tools::{Gate, PATIENCE, eventually, free_address},
 };
@@ -167,6 +170,150 @@ fn an_early_answer_does_not_wait_for_the_content() {
     assert_eq!((answer.status, answer.text().as_str()), (403, "early"));
     assert_eq!(answer.field("connection"), Some("close"));
     conn.ends();
+}
+
+/// A shop that answers at once and in pieces, and lets more time pass than an upload may pause.
+fn slow_early_answer() -> String {
+    let shop = own_shop(|stream| {
+        read_head(&stream).expect("a head");
+        (&stream)
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
+            .expect("sent");
+        for piece in ["sl", "ow", "ly"] {
+            thread::sleep(Duration::from_millis(400));
+            let _ = (&stream).write_all(piece.as_bytes());
+        }
+        let _ = stream.peek(&mut [0]);
+        thread::sleep(PATIENCE);
+    });
+    passing(&shop) + "body_timeout = \"300ms\"\n"
+}
+
+#[test]
+fn an_answer_in_full_flow_does_not_need_the_content() {
+    let edge = Edge::start(&slow_early_answer());
+    let mut conn = edge.connect();
+    conn.request("POST", "/", &[("Content-Length", "1000")]);
+    conn.send("a beginning");
+    let answer = conn.response("POST");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "slowly"));
+}
+
+#[test]
+fn an_answer_in_full_flow_does_not_need_the_content_over_h2() {
+    let edge = Edge::start_tls(&slow_early_answer());
+    let client = H2::connect(edge.site.https);
+    let content = client.runtime.block_on(async {
+        let asked = async {
+            let mut sender = client.sender.clone().ready().await?;
+            let (answer, mut upload) = sender.send_request(request("POST", "/", &[]), false)?;
+            upload.send_data(Bytes::from_static(b"a beginning"), false)?;
+            let mut content = answer.await?.into_body();
+            let mut all = Vec::new();
+            while let Some(piece) = content.data().await {
+                all.extend_from_slice(&piece?);
+            }
+            Ok::<_, h2::Error>(all)
+        };
+        timeout(PATIENCE, asked).await
+    });
+    let content = content.expect("in time").expect("a complete answer");
+    assert_eq!(content, b"slowly");
+}
+
+#[test]
+fn a_server_that_does_not_say_continue_is_slow() {
+    let shop = own_shop(|stream| {
+        read_head(&stream);
+        let _ = stream.peek(&mut [0]);
+        thread::sleep(PATIENCE);
+    });
+    let config = passing(&shop).replace("5s", "600ms") + "body_timeout = \"200ms\"\n";
+    let edge = Edge::start(&config);
+    let mut conn = edge.connect();
+    let fields = [("Content-Length", "10"), ("Expect", "100-continue")];
+    conn.request("POST", "/", &fields);
+    assert_eq!(conn.response("POST").status, 504);
+    // Who was told to go on and does not is slow itself.
+    let shop = own_shop(|stream| {
+        read_head(&stream);
+        let _ = (&stream).write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
+        let _ = stream.peek(&mut [0]);
+        thread::sleep(PATIENCE);
+    });
+    let edge = Edge::start(&(passing(&shop) + "body_timeout = \"200ms\"\n"));
+    let mut conn = edge.connect();
+    conn.request("POST", "/", &fields);
+    assert_eq!(conn.head().expect("an interim answer").0, 100);
+    assert_eq!(conn.response("POST").status, 408);
+}
+
+/// The same with a store, so that answers are fetched for all.
+fn storing(shop: &SocketAddr) -> String {
+    passing(shop).replace("max_body", "cache = \"default\"\n        max_body")
+}
+
+#[test]
+fn a_head_that_drips_is_late() {
+    let shop = own_shop(|mut stream| {
+        while read_head(&stream).is_some() {
+            // An interim answer is progress, a part of a head is none.
+            for text in ["HTTP/1.1 103 Early\r\n\r\n", "HTTP/1.1 200 OK\r\n"] {
+                thread::sleep(Duration::from_millis(200));
+                let _ = stream.write_all(text.as_bytes());
+            }
+            while stream.write_all(b"X: y\r\n").is_ok() {
+                thread::sleep(Duration::from_millis(100));
+            }
+        }
+    });
+    for config in [passing(&shop), storing(&shop)] {
+        let edge = Edge::start(&config.replace("5s", "500ms"));
+        let began = Instant::now();
+        assert_eq!(edge.get("/").status, 504);
+        // The head alone would be too large only after many minutes.
+        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn interim_answers_are_bounded() {
+    let shop = own_shop(|mut stream| {
+        while let Some(head) = read_head(&stream) {
+            let (many, long) = match head.split(' ').nth(1) {
+                Some("/sixteen") => (16, 10),
+                Some("/more") => (17, 10),
+                Some("/long") => (10, 7_000),
+                _ => (9, 7_000),
+            };
+            let interim = format!("HTTP/1.1 103 Early\r\nX: {}\r\n\r\n", "x".repeat(long));
+            let _ = stream.write_all(interim.repeat(many).as_bytes());
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    for config in [passing(&shop), storing(&shop)] {
+        let edge = Edge::start(&config);
+        for (path, status) in [
+            ("/sixteen", 200),
+            ("/more", 502),
+            ("/short", 200),
+            ("/long", 502),
+        ] {
+            assert_eq!(edge.get(path).status, status, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_trace_of_one_hop_goes_no_further() {
+    let shop = Origin::start(|r| page(r.field("traceparent").unwrap_or_default().to_owned()));
+    let edge = Edge::start(&passing(&shop));
+    let theirs = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
+    let kept = edge.ask("GET", "/", &[("Traceparent", theirs)]);
+    assert_eq!(kept.text(), theirs);
+    let fields = [("Traceparent", theirs), ("Connection", "traceparent")];
+    let ours = edge.ask("GET", "/", &fields).text();
+    assert!(ours.len() == theirs.len() && ours != theirs, "{ours}");
 }
 
 #[test]

@@ -157,6 +157,11 @@ fn an_object_lies_in_one_place() {
     assert!(!put(&one, object.clone()));
     assert!(!put(&other, object.clone()));
     assert_eq!((one.len(), other.len()), (1, 0));
+    // Nothing has left for it.
+    let full = Table::new(1);
+    assert!(put(&full, self::object(2, 1)));
+    assert!(!put(&full, object.clone()));
+    assert_eq!((full.len(), full.evicted()), (1, 0));
     assert!(one.update(object.number(), |_| Change::Remove));
     assert!(put(&other, object));
 }

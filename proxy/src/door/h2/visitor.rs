@@ -85,6 +85,12 @@ impl Visitor for Client<'_> {
         self.exchange.poll_sent(cx).map_err(gone)
     }
 
+    fn progress(&self) -> u64 {
+        let (unsent, written) = self.exchange.progress();
+        // Either part shows in it: as one falls, or the other rises, so does the difference.
+        written.wrapping_sub(unsent as u64)
+    }
+
     fn reply(&mut self, reply: &Reply) {
         let mut block = BytesMut::with_capacity(512);
         blocks::put_reply(&mut block, reply);

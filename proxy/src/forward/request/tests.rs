@@ -30,8 +30,8 @@ fn lines(name: HeaderName, values: &[&str]) -> Lines {
 
 #[test]
 fn options_of_connection() {
-    let many = "a,".repeat(MAX_OPTIONS - 1);
-    let too_many = "a,".repeat(MAX_OPTIONS);
+    let many = "a,".repeat(MAX_OPTIONS);
+    let too_many = "a,".repeat(MAX_OPTIONS + 1);
     for (values, wanted) in [
         (&[][..], Some(Nominated::Nothing)),
         (&["keep-alive"], Some(Nominated::Nothing)),
@@ -40,8 +40,6 @@ fn options_of_connection() {
         (&["close", "x-secret"], Some(Nominated::Some)),
         (&[&many], Some(Nominated::Some)),
         (&[&too_many], None),
-        (&["\"X-Forwarded-For\""], None),
-        (&[":authority"], None),
         (&["close, Host"], None),
         (&["X-Forwarded-For"], None),
         (&["x-forwarded-host"], None),
