@@ -23,7 +23,7 @@ test: ## Formatting, lints, all tests
 	@tools/deps.sh test
 	tools/test.sh
 
-bench: deps ## Side by side with nginx, HAProxy and Varnish; about nine minutes
+bench: deps ## Side by side with nginx, HAProxy and Varnish; about eight minutes
 	@tools/deps.sh bench
 	cargo build --release --locked -p dhal
 	python3 benches/run.py --dhal $(TARGET)/release/dhal --markdown benches/results/latest.md
