@@ -5,19 +5,14 @@
 
 use std::{
     borrow::Cow,
-    cell::RefCell,
-    collections::VecDeque,
-    io::{self, IoSlice},
     net::IpAddr,
-    ops::Range,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
-use http::Method;
+use bytes::{Buf, BytesMut};
 use http1_wire::{HeadScanner, Refusal, request::Head};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -25,22 +20,18 @@ use tokio::{
 };
 
 use super::{
-    super::{Hall, RequestId, outgoing::Outgoing},
-    Noted, Request, Session, local_address, protocol, write,
+    super::RequestId,
+    Noted, Request, Session,
+    desk::{AskedFor, DESK, Desk, INPUT, MAX_TOGETHER, Ready, Unsent, poll_write},
+    local_address, write,
 };
 use crate::{
     admit::client,
     edge::{self, Answer, Decision, Hit, RequestView, decide::Now},
-    fill::content::Content,
     listen::stream::Stream,
-    observe::Record,
     snapshot::Snapshot,
 };
 
-/// What is read at once.
-const INPUT: usize = 16 * 1024;
-/// Requests that are answered in one write.
-const MAX_TOGETHER: usize = 16;
 /// Content after which answers go out before more requests are looked at.
 const MAX_CONTENT: usize = 64 * 1024;
 
@@ -68,55 +59,6 @@ enum Step {
     Again,
     /// Something else is to be done.
     Turn(Turn),
-}
-
-/// The shared place of a thread.
-struct Desk {
-    input: Box<[u8]>,
-    answers: Vec<Ready>,
-    /// What differs from answer to answer, one behind the other.
-    out: BytesMut,
-    /// For the next heads.
-    spare: Vec<Head>,
-}
-
-thread_local! {
-    static DESK: RefCell<Desk> = RefCell::new(Desk {
-        input: vec![0; INPUT].into_boxed_slice(),
-        answers: Vec::with_capacity(MAX_TOGETHER),
-        out: BytesMut::with_capacity(4 * 1024),
-        spare: Vec::new(),
-    });
-}
-
-/// A request that is answered, for those who are told of it.
-struct AskedFor {
-    head: Head,
-    /// Where its head lies in the input.
-    at: Range<usize>,
-    now: Now,
-    client: IpAddr,
-    request_id: RequestId,
-}
-
-/// An answer that is ready to be written.
-struct Ready {
-    asked: AskedFor,
-    hit: Hit,
-    status: u16,
-    /// As it is stored; empty where the answer has another one.
-    stored_head: Bytes,
-    /// What follows it, on the desk.
-    out: Range<usize>,
-    content: Bytes,
-}
-
-/// Answers that are not written yet.
-pub(super) struct Unsent {
-    parts: VecDeque<Bytes>,
-    answers: Vec<(Ready, BytesMut)>,
-    /// What is to be done behind them.
-    then: Turn,
 }
 
 /// What became of answers.
@@ -446,110 +388,4 @@ fn judge(
         request_id: RequestId::of(&fields, trusted),
         decision: edge::decide(snapshot, &session.hall.shared, &view, now),
     }
-}
-
-impl Ready {
-    /// Composes the answer; its head goes onto the desk.
-    fn new(asked: AskedFor, hit: Hit, close: bool, desk: &mut BytesMut) -> Self {
-        let mut outgoing = Outgoing::of_hit(&hit);
-        outgoing.narrow();
-        let manner = write::Manner {
-            head_only: asked.head.method == Method::HEAD,
-            close,
-            is_http10: asked.head.is_http10,
-            request_id: asked.request_id.as_str().as_bytes(),
-        };
-        let begin = desk.len();
-        write::put_head(desk, &outgoing, &manner, write::Framing::Known);
-        let content = match std::mem::replace(&mut outgoing.content, Content::empty()) {
-            Content::Memory(content) if !manner.head_only => content,
-            _ => Bytes::new(),
-        };
-        let stored_head = match outgoing.answer {
-            Answer::Whole => std::mem::take(&mut outgoing.head),
-            _ => Bytes::new(),
-        };
-        Self {
-            status: outgoing.status(),
-            stored_head,
-            out: begin..desk.len(),
-            content,
-            hit,
-            asked,
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.stored_head.len() + self.out.len() + self.content.len()
-    }
-
-    fn tell(&self, hall: &Hall, bytes: &[u8], now: Duration, reason: Option<&'static str>) {
-        let asked = &self.asked;
-        let fields = asked.head.fields(bytes);
-        hall.shared.finish(&Record {
-            began: asked.now,
-            duration: now.saturating_sub(asked.now.tick),
-            client: asked.client,
-            protocol: protocol(&asked.head),
-            method: &asked.head.method,
-            host: asked.head.host(bytes),
-            target: asked.head.target(bytes),
-            status: self.status,
-            bytes: self.content.len() as u64,
-            route: Some(&self.hit.route),
-            outcome: self.hit.outcome,
-            upstream: None,
-            upstream_time: None,
-            attempts: 0,
-            request_id: asked.request_id.as_str(),
-            limit: self.hit.limit.as_ref(),
-            reason,
-            fields: Some(&fields),
-        });
-    }
-}
-
-impl Unsent {
-    /// Takes the answers off the desk, less what is `written`.
-    fn new(desk: &mut Desk, input: &[u8], written: usize, then: Turn) -> Self {
-        let mut parts = VecDeque::with_capacity(3 * desk.answers.len());
-        let mut skip = written;
-        let out = Bytes::copy_from_slice(&desk.out);
-        for ready in &desk.answers {
-            let head = ready.stored_head.clone();
-            for mut part in [head, out.slice(ready.out.clone()), ready.content.clone()] {
-                let gone = skip.min(part.len());
-                skip -= gone;
-                part.advance(gone);
-                if !part.is_empty() {
-                    parts.push_back(part);
-                }
-            }
-        }
-        let answers = desk.answers.drain(..).map(|ready| {
-            let bytes = BytesMut::from(&input[ready.asked.at.clone()]);
-            (ready, bytes)
-        });
-        Self {
-            parts,
-            answers: answers.collect(),
-            then,
-        }
-    }
-}
-
-/// Writes what can be written at once of the answers on the desk.
-fn poll_write(stream: &mut Stream, desk: &Desk, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    if let [only] = desk.answers.as_slice() {
-        let out = &desk.out[only.out.clone()];
-        let slices = [&only.stored_head[..], out, &only.content[..]].map(IoSlice::new);
-        return Pin::new(stream).poll_write_vectored(cx, &slices);
-    }
-    let mut slices = [IoSlice::new(&[]); 3 * MAX_TOGETHER];
-    for (i, ready) in desk.answers.iter().enumerate() {
-        slices[3 * i] = IoSlice::new(&ready.stored_head);
-        slices[3 * i + 1] = IoSlice::new(&desk.out[ready.out.clone()]);
-        slices[3 * i + 2] = IoSlice::new(&ready.content);
-    }
-    Pin::new(stream).poll_write_vectored(cx, &slices[..3 * desk.answers.len()])
 }

@@ -4,6 +4,7 @@
 //! belongs to the connection. Any other request leaves that path as a [`Request`] and is answered here:
 //! fetched, refused, redirected, or forwarded to a shop.
 
+mod desk;
 mod hand_over;
 mod hits;
 mod stored;
