@@ -1,7 +1,7 @@
 //! HTTP/1.1: a connection's requests, one after the other.
 //!
-//! [`hits`] reads what has arrived and answers, in one write, whatever lies in memory; nothing of that
-//! belongs to the connection. Any other request leaves that path as a [`Request`] and is answered here:
+//! `hits.rs` reads what has arrived and answers, in one write, whatever lies in memory; nothing of that
+//! belongs to the connection. Any other request leaves that path as a `Request` and is answered here:
 //! fetched, refused, redirected, or forwarded to a shop.
 
 mod desk;

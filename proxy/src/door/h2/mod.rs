@@ -2,7 +2,7 @@
 //!
 //! The connection's task reads, decides, and answers whatever lies in memory; the answers to all that came
 //! in one read leave in one write. Other requests get a task of their own (`stored.rs`), which talks to the
-//! connection's through a [`Line`](line::Line).
+//! connection's through a `Line` (`line.rs`).
 
 mod asked;
 mod blocks;
