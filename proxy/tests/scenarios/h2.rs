@@ -184,10 +184,13 @@ pub(crate) async fn exchange(
     let mut sender = sender.ready().await?;
     let (response, mut stream) = sender.send_request(request, body.is_none())?;
     if let Some(frames) = body {
+        let mut sent = Ok(());
         for frame in frames {
-            stream.send_data(Bytes::from_static(frame.as_bytes()), false)?;
+            sent =
+                sent.and_then(|()| stream.send_data(Bytes::from_static(frame.as_bytes()), false));
         }
-        stream.send_data(Bytes::new(), true)?;
+        // Who is answered before it has sent all cannot send the rest.
+        let _ = sent.and_then(|()| stream.send_data(Bytes::new(), true));
     }
     let (head, mut content) = response.await?.into_parts();
     let fields = head.headers.iter().map(|(name, value)| {
