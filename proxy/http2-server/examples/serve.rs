@@ -63,7 +63,7 @@ fn serve(mut stream: TcpStream, block: &[u8], content: &Bytes) -> io::Result<()>
                     connection.reset(stream, ErrorCode::ENHANCE_YOUR_CALM);
                 }
                 Ok(Some(Event::Malformed { reason, .. })) => eprintln!("{reason}"),
-                Ok(Some(Event::Reset { .. } | Event::Sendable { .. })) => {}
+                Ok(Some(Event::Reset { .. })) => {}
                 Ok(None) => break None,
                 Err(fault) => break Some(fault),
             }

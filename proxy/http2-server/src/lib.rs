@@ -49,8 +49,9 @@
 //!
 //! # The rules of driving
 //!
-//! - [`Connection::next`] until it says `None` after every read, and after [`Connection::advance`] if someone
-//!   waits for [`Event::Sendable`]; then write while [`Connection::wants_write`].
+//! - [`Connection::next`] until it says `None` after every read, then write while [`Connection::wants_write`].
+//! - Who has much to send looks at [`Connection::unsent`] after every read and write, and gives the next piece
+//!   when little is left.
 //! - A peer that does not read is not read from: while a write is stuck, leave the input alone, and set it a
 //!   time limit. Without this nothing breaks but the limit of answers to PING and the like.
 //! - Content that was told is given back by [`Connection::release`], or the client stops sending.
@@ -79,6 +80,6 @@ mod streams;
 
 pub use budget::Rate;
 pub use config::Config;
-pub use connection::{Connection, Event, INPUT_BUFFER, LOW_WATER, StreamId};
+pub use connection::{Connection, Event, INPUT_BUFFER, StreamId};
 pub use frame::{ErrorCode, Fault};
 pub use head::Head;

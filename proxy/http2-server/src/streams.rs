@@ -40,8 +40,6 @@ pub(crate) struct Stream {
     pub(crate) has_sent_all: bool,
     /// It has a place in one of the queues of streams.
     pub(crate) is_scheduled: bool,
-    /// The caller waits for `Sendable`.
-    pub(crate) is_limited: bool,
     next_free: u32,
 }
 

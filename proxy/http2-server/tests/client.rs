@@ -58,7 +58,6 @@ impl Server {
                 }
                 self.connection.send_trailers(stream, &block);
             }
-            Event::Sendable { stream } => self.more(stream),
             Event::Reset { stream, .. } => {
                 self.left.remove(&stream);
             }
@@ -91,7 +90,7 @@ impl Server {
     /// As much as is good to have queued at a time.
     fn more(&mut self, stream: StreamId) {
         while let Some(left) = self.left.get_mut(&stream)
-            && self.connection.unsent(stream) <= http2_server::LOW_WATER
+            && self.connection.unsent(stream) <= LOW_WATER
         {
             let now = (*left).min(PART);
             *left -= now;
@@ -104,6 +103,8 @@ impl Server {
     }
 }
 
+/// Content unsent on a stream, from which on there may be more.
+const LOW_WATER: usize = 16 * 1024;
 /// Where the pattern begins anew.
 const PART: usize = 251 * 120;
 
@@ -130,6 +131,9 @@ async fn serve(io: DuplexStream, config: Config, mut cuts: Cuts) -> Vec<String> 
         assert!(input.len() < INPUT_BUFFER);
         if server.connection.is_finished() {
             return server.seen;
+        }
+        for stream in server.left.keys().copied().collect::<Vec<_>>() {
+            server.more(stream);
         }
         let mut out = Vec::new();
         let mut slices = [IoSlice::new(&[]); 7];

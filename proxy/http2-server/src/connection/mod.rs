@@ -74,15 +74,8 @@ pub enum Event {
         /// What was wrong.
         reason: &'static str,
     },
-    /// A stream on which more than [`LOW_WATER`] octets were left unsent has no more of them than that.
-    Sendable {
-        /// The stream.
-        stream: StreamId,
-    },
 }
 
-/// Content unsent on a stream, from which on a caller is told when it is time for more.
-pub const LOW_WATER: usize = 16 * 1024;
 /// What an input buffer must hold at least: the largest frame that is read as a whole.
 pub const INPUT_BUFFER: usize = 9 + 16 * 1024;
 
@@ -304,7 +297,7 @@ impl Connection {
     }
 
     /// The transport took so many of the octets that [`gather`](Self::gather) gave. There may be more of them
-    /// then, and an event [`Sendable`](Event::Sendable).
+    /// then.
     pub fn advance(&mut self, written: usize) {
         self.output.advance(written);
         self.pump();

@@ -47,10 +47,7 @@ impl Connection {
                 return Err(fault);
             }
             if let Some(event) = self.events.pop_front() {
-                match event {
-                    Event::Sendable { stream } if !self.is_open(stream) => continue,
-                    event => return Ok(Some(event)),
-                }
+                return Ok(Some(event));
             }
             match self.step(input, head) {
                 Ok(Step::Event(event)) => return Ok(Some(event)),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{AHEAD, Connection, Event, LOW_WATER, StreamId};
+use super::{AHEAD, Connection, StreamId};
 use crate::{
     frame::{ErrorCode, Fault, MAX_PAYLOAD, kind},
     streams::Item,
@@ -22,7 +22,7 @@ impl Connection {
         if let Some(content) = content {
             self.push_content(slot, content, end);
         }
-        self.pump_and_limit(stream);
+        self.pump();
     }
 
     /// Sends a head. Interim ones (1xx) come before the final one, without `end`.
@@ -43,7 +43,7 @@ impl Connection {
         } else {
             self.push_content(slot, content, end);
         }
-        self.pump_and_limit(stream);
+        self.pump();
     }
 
     /// Sends trailers, the end of a response.
@@ -103,15 +103,6 @@ impl Connection {
         let slot = self.streams.find(stream.0)?;
         let stream = self.streams.at(slot);
         (!stream.is_ending && !stream.has_sent_all).then_some(slot)
-    }
-
-    /// Only what the windows and the transport leave is worth waiting for.
-    fn pump_and_limit(&mut self, stream: StreamId) {
-        self.pump();
-        if let Some(slot) = self.sending(stream) {
-            let stream = self.streams.at(slot);
-            stream.is_limited = stream.unsent > LOW_WATER;
-        }
     }
 
     fn push_head(&mut self, slot: u32, block: &[u8], end: bool) {
@@ -239,15 +230,6 @@ impl Connection {
             stream.queue.push_front(Item::Content(content));
         }
         stream.unsent -= len;
-        if stream.is_limited && stream.unsent <= LOW_WATER {
-            stream.is_limited = false;
-            let stream = StreamId(stream.id);
-            let told = |event: &Event| matches!(event, Event::Sendable { stream: told } if *told == stream);
-            if !self.events.iter().any(told) {
-                self.events.push_back(Event::Sendable { stream });
-            }
-        }
-        let stream = self.streams.at(slot);
         let end = stream.is_ending && stream.queue.is_empty();
         self.put_content(slot, part, end);
         if !is_cut || len >= CRUMB {

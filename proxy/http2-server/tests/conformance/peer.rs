@@ -164,7 +164,6 @@ impl Peer {
             Event::Malformed { stream: StreamId(id), reason } => {
                 format!("{id} malformed: {reason}")
             }
-            Event::Sendable { stream: StreamId(id) } => format!("{id} sendable"),
         }
     }
 

@@ -111,14 +111,17 @@ fn frames_are_made_no_further_ahead_than_needed() {
 }
 
 #[test]
-fn a_caller_is_told_when_more_may_be_sent() {
+fn a_caller_sees_how_much_is_unsent() {
     let mut peer = Peer::with(&Config::default(), &[(4, 10_000)]);
     peer.events(&get(1));
     peer.connection.respond(StreamId(1), b"\x88", None, false);
     peer.connection.send_content(StreamId(1), vec![0; 40_000].into(), false);
     peer.frames();
-    assert_eq!(peer.events(&window_update(1, 10_000)), [] as [&str; 0]);
-    assert_eq!(peer.events(&window_update(1, 10_000)), ["1 sendable"]);
+    assert_eq!(peer.connection.unsent(StreamId(1)), 30_000);
+    for left in [20_000, 10_000] {
+        assert_eq!(peer.events(&window_update(1, 10_000)), [] as [&str; 0]);
+        assert_eq!(peer.connection.unsent(StreamId(1)), left);
+    }
     peer.connection.send_content(StreamId(1), vec![0; 10].into(), true);
     peer.events(&window_update(1, 100_000));
     peer.frames();
