@@ -21,4 +21,5 @@ pub mod shared;
 pub mod snapshot;
 pub mod upstream;
 
+pub mod deadline;
 pub mod random;

@@ -4,7 +4,6 @@
 //! `h1` and `h2` answer hits, redirects and refusals themselves. What needs a shop in person goes to
 //! [`crate::forward`], of which they are the visitor's side.
 
-mod deadline;
 mod fetched;
 pub mod h1;
 pub mod h2;

@@ -1,7 +1,6 @@
-//! A connection to a server, and the patience of those who wait on it.
+//! A connection to a server.
 
 use std::{
-    future::Future,
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
@@ -9,15 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::AsyncWrite,
-    net::TcpStream,
-    time::{Instant, Sleep, sleep_until, timeout},
-};
+use tokio::{io::AsyncWrite, net::TcpStream, time::timeout};
 
 use super::buffer::Buffer;
-
-const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::deadline::Deadline;
 
 /// A connection to a server that speaks HTTP/1.1. What carries the bytes is known only here.
 pub struct Connection {
@@ -36,7 +30,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
-            deadline: Deadline::new(),
+            deadline: Deadline::default(),
         })
     }
 
@@ -77,59 +71,5 @@ impl Connection {
     /// Ends our side.
     pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// A time limit that is moved often and hardly ever reached. The timer behind it is left where it is until
-/// it goes off, and only then set to the limit of that moment.
-pub struct Deadline {
-    timer: Pin<Box<Sleep>>,
-}
-
-impl Deadline {
-    fn new() -> Self {
-        // Further away than any limit, so that the first one sets it.
-        Self {
-            timer: Box::pin(sleep_until(Instant::now() + FAR)),
-        }
-    }
-
-    /// Ready once `at` is past.
-    pub fn poll(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
-        if self.timer.deadline() > at {
-            self.timer.as_mut().reset(at);
-        }
-        loop {
-            ready!(self.timer.as_mut().poll(cx));
-            if self.timer.deadline() >= at {
-                return Poll::Ready(());
-            }
-            self.timer.as_mut().reset(at);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_deadline_may_move_either_way() {
-        let mut deadline = Deadline::new();
-        let second = Duration::from_secs(1);
-        let began = Instant::now();
-        let pending = |deadline: &mut Deadline, cx: &mut Context<'_>, at| {
-            assert!(deadline.poll(cx, at).is_pending());
-            Poll::Ready(())
-        };
-        poll_fn(|cx| pending(&mut deadline, cx, began + 15 * second)).await;
-        poll_fn(|cx| pending(&mut deadline, cx, began + 30 * second)).await;
-        poll_fn(|cx| deadline.poll(cx, began + 20 * second)).await;
-        assert_eq!(began.elapsed().as_secs(), 20);
-        poll_fn(|cx| pending(&mut deadline, cx, began + 600 * second)).await;
-        poll_fn(|cx| deadline.poll(cx, began + 21 * second)).await;
-        assert_eq!(began.elapsed().as_secs(), 21);
     }
 }

@@ -82,9 +82,8 @@ impl Session<'_> {
             // A connection without a request at hand goes when the process does.
             return Poll::Ready(Turn::Over);
         }
-        self.deadline
-            .set(self.head_until.unwrap_or(self.idle_until));
-        ready!(self.deadline.poll(cx));
+        let until = self.head_until.unwrap_or(self.idle_until);
+        ready!(self.deadline.poll(cx, until));
         Poll::Ready(match self.buf.is_empty() {
             true => Turn::Over,
             false => Turn::Refuse(Refusal {

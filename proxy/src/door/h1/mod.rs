@@ -29,9 +29,10 @@ use tokio::{
 };
 
 use self::hits::Turn;
-use super::{Hall, deadline::Deadline, linger::linger, waiting::Place};
+use super::{Hall, linger::linger, waiting::Place};
 use crate::{
     cache::status::Outcome,
+    deadline::Deadline,
     edge::{Body, Connection, Decision, Rejection, decide::Now},
     listen::stream::Stream,
     observe::{Protocol, Record},
@@ -105,7 +106,7 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
         head: Head::default(),
         idle_until,
         head_until: None,
-        deadline: Deadline::new(idle_until),
+        deadline: Deadline::default(),
         place: Place::new(&hall.waiting),
     };
     loop {

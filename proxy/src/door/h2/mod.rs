@@ -33,8 +33,8 @@ use self::{
     hits::Unsent,
     line::{Exchange, Line, State},
 };
-use super::{Hall, STALLED, deadline::Deadline, linger::linger, waiting::Place};
-use crate::{edge::Connection, listen::stream::Stream};
+use super::{Hall, STALLED, linger::linger, waiting::Place};
+use crate::{deadline::Deadline, edge::Connection, listen::stream::Stream};
 
 /// What is read at once.
 const INPUT: usize = 16 * 1024;
@@ -139,7 +139,7 @@ pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream) {
         stuck_since: None,
         unread_since: now,
         unread: 0,
-        deadline: Deadline::new(idle_until),
+        deadline: Deadline::default(),
         place: Place::new(&hall.waiting),
     };
     poll_fn(|cx| session.poll(cx)).await;
@@ -305,7 +305,6 @@ impl Session<'_> {
                 Event::Malformed { reason, .. } => {
                     tracing::debug!(peer = %self.connection.peer, reason, "malformed HTTP/2 stream");
                 }
-                Event::Sendable { .. } => {}
             }
         }
         input.len() - rest.len()
@@ -341,7 +340,8 @@ impl Session<'_> {
             Leaving::Announced(until) => Some(until),
             Leaving::No | Leaving::Final => None,
         };
-        let is_partial = state.wire.is_in_head() || self.has_part_of_head();
+        // While nothing is read it is not the client who is late.
+        let is_partial = !is_stuck && (state.wire.is_in_head() || self.has_part_of_head());
         self.head_since = is_partial.then(|| self.head_since.unwrap_or_else(Instant::now));
         let limit = || self.hall.current.load().bounds.header_timeout;
         let head_at = self.head_since.map(|since| since + limit());
@@ -350,8 +350,7 @@ impl Session<'_> {
         let Some(at) = next.into_iter().flatten().min() else {
             return Poll::Pending;
         };
-        self.deadline.set(at);
-        ready!(self.deadline.poll(cx));
+        ready!(self.deadline.poll(cx, at));
         let is_at = |limit: Option<Instant>| limit == Some(at);
         if is_at(stuck_at) || is_at(head_at) {
             return Poll::Ready(true);
