@@ -177,7 +177,11 @@ impl TlsStream {
         let mut taken = 0;
         while taken < whole {
             let most = self.record(whole);
-            let written = write_some(&mut self.session, slices, taken, most)?;
+            let written = match taken == 0 && whole <= most {
+                // Most answers are one record as they are.
+                true => self.session.writer().write_vectored(slices)?,
+                false => write_some(&mut self.session, slices, taken, most)?,
+            };
             taken += written;
             self.sent = self.sent.saturating_add(written);
             match self.poll_drain(cx) {
