@@ -22,7 +22,7 @@ use crate::{
         purge::{self, Stamp},
         store::Variation,
     },
-    config::model::{self, Cache, Limit},
+    config::model::{self, Cache, Limit, Upstream, UpstreamProtocol, UpstreamTls},
     edge::Fetch,
     fill::flight::Flights,
     observe::{access_log::AccessLog, metrics::Metrics},
@@ -46,11 +46,20 @@ pub struct Shared {
     /// One for each connection that may be open.
     pub slots: Arc<Semaphore>,
     max_connections: u32,
-    servers: Mutex<HashMap<(String, SocketAddr), Arc<ServerState>>>,
+    servers: Mutex<HashMap<ServerKey, Arc<ServerState>>>,
     limiters: Mutex<HashMap<String, (Limit, Arc<RateLimit>)>>,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
     stop: watch::Sender<bool>,
+}
+
+/// What tells servers apart.
+#[derive(PartialEq, Eq, Hash)]
+struct ServerKey {
+    upstream: String,
+    address: SocketAddr,
+    protocol: UpstreamProtocol,
+    tls: Option<UpstreamTls>,
 }
 
 /// The configuration in force, for doors and tasks.
@@ -169,9 +178,16 @@ impl Shared {
     }
 
     /// The state of a server, the same across reloads.
-    pub fn server_state(&self, upstream: &str, address: SocketAddr) -> Arc<ServerState> {
+    pub fn server_state(&self, upstream: &Upstream, address: SocketAddr) -> Arc<ServerState> {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(servers.entry((upstream.to_owned(), address)).or_default())
+        let key = ServerKey {
+            upstream: upstream.name.clone(),
+            address,
+            // Another way to speak to it is another server: what is known, and connections, are of the old one.
+            protocol: upstream.protocol,
+            tls: upstream.tls.clone(),
+        };
+        Arc::clone(servers.entry(key).or_default())
     }
 
     /// The limiter of a rule; a rule that has not changed keeps its memory across reloads. A new one
@@ -200,9 +216,9 @@ impl Shared {
         for upstream in snapshot
             .upstreams
             .iter()
-            .filter(|u| u.health_check.is_none())
+            .filter(|u| u.config.health_check.is_none())
         {
-            for server in &upstream.servers {
+            for server in upstream.servers().iter() {
                 // Nobody would find it well again.
                 server.state.set_up(true);
             }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::{
     admit::rate::RateLimit,
-    config::model::{CachePolicy, Config, SetCookie},
+    config::model::{CachePolicy, Config, SetCookie, Timeouts},
     listen::tls::CertificateTable,
     observe::metrics::RouteMetrics,
     route::Router,
@@ -63,6 +63,8 @@ pub struct Route {
     pub limits: Vec<Arc<RateLimit>>,
     /// Bytes of a request body.
     pub max_body: u64,
+    /// Time limits towards the servers.
+    pub timeouts: Timeouts,
     /// Counters of this route.
     pub metrics: Arc<RouteMetrics>,
 }
@@ -168,6 +170,7 @@ impl Snapshot {
                     .map(|i| Arc::clone(&limits[*i]))
                     .collect(),
                 max_body: route.max_body,
+                timeouts: route.timeouts.clone(),
                 metrics: shared.metrics.route(&route.name),
             };
             (&route.host, &route.path, Arc::new(built))

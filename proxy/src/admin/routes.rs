@@ -122,11 +122,11 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
     let tick = control.started.elapsed();
     metrics.upstream_up.reset();
     for upstream in &snapshot.upstreams {
-        for server in &upstream.servers {
+        for server in upstream.servers().iter() {
             let up = i64::from(server.state.is_usable(tick));
             metrics
                 .upstream_up
-                .with_label_values(&[&upstream.name, &server.name])
+                .with_label_values(&[upstream.name(), &server.name])
                 .set(up);
         }
     }

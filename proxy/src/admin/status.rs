@@ -88,9 +88,9 @@ impl Status {
         let (responses, bytes) = shared.store.size();
         let (hits, requests) = shared.metrics.hits();
         let upstreams = snapshot.upstreams.iter().map(|upstream| UpstreamStatus {
-            name: upstream.name.clone(),
+            name: upstream.name().to_owned(),
             servers: upstream
-                .servers
+                .servers()
                 .iter()
                 .map(|server| ServerStatus {
                     name: server.name.clone(),

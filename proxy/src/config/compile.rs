@@ -68,6 +68,7 @@ fn document(text: &str, cx: &mut Context<'_>) -> Option<File> {
 fn config(file: &File, cx: &mut Context<'_>) -> Config {
     let certificates = listeners::certificates(file, cx);
     let listeners = listeners::listeners(file, cx);
+    let upstreams = upstreams::upstreams(&file.upstreams, cx);
     Config {
         server: server(file.server.value(), cx),
         admin: file
@@ -76,11 +77,11 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
             .map(|admin| self::admin(admin, &listeners, cx)),
         listeners,
         certificates,
-        upstreams: upstreams::upstreams(&file.upstreams, cx),
         cache: cache::cache(file.cache.value(), cx),
         policies: cache::policies(file, cx),
         limits: limits(&file.limits, cx),
-        routes: routes::routes(file, cx),
+        routes: routes::routes(file, &upstreams, cx),
+        upstreams,
         access_log: file.access_log.value().map(|log| access_log(log, cx)),
     }
 }
@@ -149,6 +150,12 @@ fn server(given: Option<&file::Server>, cx: &mut Context<'_>) -> Server {
         max_target_bytes: target.value.0 as usize,
         max_header_bytes: header.value.0 as usize,
         trusted_proxies,
+        resolvers: server
+            .resolvers
+            .items()
+            .iter()
+            .map(|address| *address.get_ref())
+            .collect(),
     }
 }
 

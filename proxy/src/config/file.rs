@@ -13,7 +13,10 @@ use toml::de::{DeTable, DeValue};
 use super::{
     context::{Context, Value},
     key_header::KeyHeader,
-    model::{Balance, HostPattern, LimitKey, LogFormat, PathPattern, SetCookie},
+    model::{
+        Balance, CheckKind, HashKey, HostPattern, LimitKey, LogFormat, PathPattern, SetCookie,
+        StatusRange, UpstreamProtocol,
+    },
     pattern::HeaderHost,
     read::{self, Field, List, Named, OneOrMany, Read, Scalar, Setting, section},
     scalar::{
@@ -85,6 +88,9 @@ section! {
         /// Networks (`10.0.0.0/8`) or addresses whose `X-Forwarded-*` and `X-Request-ID` fields
         /// are believed. None where absent.
         trusted_proxies: List<Network>;
+        /// DNS servers that are asked for the names of servers, with their ports. The system's, and
+        /// `/etc/hosts`, where absent.
+        resolvers: List<SocketAddr>;
     }
 }
 
@@ -126,19 +132,38 @@ section! {
 section! {
     /// `[upstreams.NAME]`
     Upstream is "[upstreams.NAME]" {
-        /// Servers, as `"host:port"` or as a table. A name is resolved once, when the
-        /// configuration is loaded. Required, one or more.
+        /// Servers, as `"host:port"` or as a table. A name stands for all of its addresses, and is
+        /// resolved anew when its time to live is over. Required, one or more.
         servers: List<BackendEntry>;
         /// `"least-requests"` (the default), `"round-robin"` or `"consistent-hash"`.
         balance: Balance;
+        /// What `"consistent-hash"` goes by: `"target"` (the default), `"client-ip"`,
+        /// `"header:NAME"` or `"cookie:NAME"`. A request without that field or cookie goes by its
+        /// target.
+        hash_key: HashKey;
+        /// A server that comes back gets its share bit by bit over this time: caches are cold, and
+        /// pools are empty. 0s: at once.
+        slow_start: Duration = secs(0), secs(0)..=HOUR;
+        /// `"http1"` (the default) or `"h2"`: agreed on by ALPN where there is `tls`, known
+        /// beforehand where not.
+        protocol: UpstreamProtocol;
+        /// Speak TLS to the servers: `true`, or a table. The certificate is verified. False where
+        /// absent.
+        tls: TlsEntry;
+        /// Bounds on the connections to each server.
+        connections: Connections;
         /// Active checks. Without them a server is taken to be up.
         health_check: HealthCheck;
-        /// Passive ejection after failures in a row. None where absent.
+        /// Passive ejection of servers that fail requests. None where absent.
         eject: Eject;
         /// How often a safe request is tried again.
         retry: Retry;
         /// Time limits towards the servers.
         timeouts: Timeouts;
+        /// While no server can answer, stored responses answer for so long after their freshness
+        /// ended, and everything else gets a friendly 503 at once. Absent: `stale_if_error` of the
+        /// policies alone counts.
+        shop_window: Duration;
     }
 }
 
@@ -151,16 +176,54 @@ section! {
         weight: u64 = 1, 1..=1_000;
         /// Used only while no other server is up. False where absent.
         backup: bool;
+        /// Finish what runs, and take nothing new. False where absent.
+        drain: bool;
+    }
+}
+
+section! {
+    /// `tls` of an upstream
+    UpstreamTls is "`tls`" {
+        /// PEM file with the authorities that are believed. The system's where absent.
+        ca: FilePath;
+        /// PEM file with the chain that we show. Absent: none.
+        cert: FilePath;
+        /// PEM file with its key.
+        key: FilePath;
+        /// The name that is asked for (SNI) and verified. The server's name or address where absent.
+        name: HeaderHost;
+        /// Whether the certificate must be right. True where absent.
+        verify: bool;
+    }
+}
+
+section! {
+    /// `connections`
+    Connections is "`connections`" {
+        /// Connections to each server over all threads, idle ones included; 0: no bound. Over
+        /// HTTP/2, requests at once.
+        max: u64 = 0, 0..=CONNECTIONS_MOST;
+        /// Requests that wait for one of them, for each server; beyond it `503`.
+        queue: u64 = 1_024, 0..=CONNECTIONS_MOST;
+        /// How long they wait.
+        queue_timeout: Duration = secs(1), millis(1)..=secs(60);
+        /// A connection is not used again when it is older. 1h: a server that was moved behind its
+        /// address is noticed.
+        lifetime: Duration = HOUR, secs(1)..=secs(86_400);
     }
 }
 
 section! {
     /// `health_check`
     HealthCheck is "`health_check`" {
-        /// Requested with GET; any 2xx or 3xx is healthy. Required.
+        /// `"http"`, `"https"` or `"tcp"`; that of the upstream's own connections where absent.
+        protocol: CheckKind;
+        /// Requested with GET. Required, but for `"tcp"`.
         path: RequestPath;
         /// `Host` of the check. The server's address where absent.
         host: HeaderHost;
+        /// Port of the check. The server's where absent.
+        port: u64 = 0, 0..=65_535;
         /// Pause between two checks of a server.
         interval: Duration = secs(2), millis(100)..=HOUR;
         /// Time for the whole exchange.
@@ -169,6 +232,10 @@ section! {
         healthy: u64 = 2, 1..=100;
         /// Failures in a row that take it out. 3: one lost packet is no outage, six seconds are.
         unhealthy: u64 = 3, 1..=100;
+        /// Statuses that are healthy: `"200"` or `"200-299"`. `["200-399"]` where absent.
+        status: List<StatusRange>;
+        /// Text that the answer's first 64 KiB must have in them. Any where absent.
+        body: String;
     }
 }
 
@@ -177,8 +244,16 @@ section! {
     Eject is "`eject`" {
         /// Failures in a row that eject a server.
         consecutive_failures: u64 = 5, 1..=1_000;
+        /// Share of failures within `window` that ejects a server, in percent; 0: no share does.
+        failure_percent: u64 = 50, 0..=100;
+        /// The share counts from so many requests on.
+        min_requests: u64 = 20, 1..=1_000_000;
+        /// Over which the share is counted.
+        window: Duration = secs(10), secs(1)..=HOUR;
         /// Length of the first ejection; each further one lasts that much longer.
         base_time: Duration = secs(10), millis(100)..=HOUR;
+        /// The longest ejection.
+        max_time: Duration = secs(300), millis(100)..=secs(86_400);
         /// Greatest share of an upstream's servers that may be ejected at once, in percent.
         /// 50: when most fail, the fault is rarely theirs.
         max_percent: u64 = 50, 0..=100;
@@ -193,20 +268,47 @@ section! {
         /// Share that retries may add to an upstream's requests, in percent. 20: retries help
         /// against a bad server and must not become a second flood against all of them.
         budget_percent: u64 = 20, 0..=100;
+        /// Content up to this size is kept, so that it can be sent once more.
+        body: Size = kib(64), Size(0)..=mib(16);
+        /// How long a request waits for a server where the last one has just gone. 1s: a process
+        /// that is started anew.
+        wait: Duration = secs(1), secs(0)..=secs(60);
     }
 }
 
 section! {
     /// `timeouts`
     Timeouts is "`timeouts`" {
-        /// TCP connect. 1s: the servers are near.
+        /// TCP connect and TLS handshake. 1s: the servers are near.
         connect: Duration = secs(1), millis(1)..=secs(60);
-        /// From the request until the response head, and between two reads of its body. 15s:
-        /// longer than any page a visitor still waits for.
+        /// From the request until the response head. 15s: longer than any page a visitor still
+        /// waits for.
         response: Duration = secs(15), millis(1)..=HOUR;
+        /// Longest pause within the response body. `response` where absent.
+        read: Duration;
+        /// The whole exchange, further attempts included.
+        total: Duration = secs(86_400), millis(1)..=secs(86_400);
+        /// How long a WebSocket may be silent.
+        tunnel: Duration = secs(600), secs(1)..=secs(86_400);
         /// How long an unused connection stays in the pool. 60s: below the 75s for which common
         /// servers keep one, so that a request does not meet a closing connection.
         idle: Duration = secs(60), secs(1)..=HOUR;
+    }
+}
+
+section! {
+    /// `timeouts` of a route: what it says counts in the place of the upstream's.
+    RouteTimeouts is "`timeouts` of a route" {
+        /// TCP connect and TLS handshake.
+        connect: Duration;
+        /// From the request until the response head.
+        response: Duration;
+        /// Longest pause within the response body.
+        read: Duration;
+        /// The whole exchange.
+        total: Duration;
+        /// How long a WebSocket may be silent.
+        tunnel: Duration;
     }
 }
 
@@ -322,6 +424,8 @@ section! {
         limits: List<String>;
         /// Largest request body; `413` beyond it. 1 MiB: a form, not an upload.
         max_body: Size = mib(1), Size(0)..=Size(1 << 40);
+        /// Time limits that differ from the upstream's.
+        timeouts: RouteTimeouts;
     }
 }
 
@@ -350,15 +454,33 @@ impl Read for BackendEntry {
         }
         let address = Field::read(Some(value), cx);
         address.given()?;
-        let weight = Setting {
-            value: 1,
-            span: None,
-        };
         Some(Self(Backend {
             address,
-            weight,
-            backup: Field::Absent,
+            ..Backend::empty(cx)
         }))
+    }
+}
+
+/// `tls` of an upstream: yes, no, or how.
+#[derive(Debug)]
+pub(super) enum TlsEntry {
+    No,
+    Yes(UpstreamTls),
+}
+
+impl Read for TlsEntry {
+    fn wanted() -> String {
+        "`true`, `false`, or a table".to_owned()
+    }
+
+    fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
+        if let DeValue::Table(_) = value.get_ref() {
+            return UpstreamTls::read(value, cx).map(Self::Yes);
+        }
+        Some(match bool::read(value, cx)? {
+            true => Self::Yes(UpstreamTls::empty(cx)),
+            false => Self::No,
+        })
     }
 }
 

@@ -26,7 +26,6 @@ mod tests;
 use std::{
     fs::File,
     io::{self, Read as _},
-    net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
 };
 
@@ -66,22 +65,16 @@ pub struct Surroundings<'a> {
     pub folder: &'a Path,
     /// Looks up an environment variable.
     pub env: &'a dyn Fn(&str) -> Option<String>,
-    /// Resolves `name:port`.
-    pub resolve: &'a dyn Fn(&str) -> io::Result<SocketAddr>,
 }
 
-/// Reads and compiles a file. Names of servers are resolved here, which may block for seconds.
+/// Reads and compiles a file.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Errors> {
     let text = read_text(path).map_err(|cause| Errors::Unreadable {
         path: path.to_owned(),
         cause,
     })?;
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
-    let surroundings = Surroundings {
-        folder,
-        env,
-        resolve: &resolve,
-    };
+    let surroundings = Surroundings { folder, env };
     parse(&path.display().to_string(), &text, &surroundings)
 }
 
@@ -106,10 +99,4 @@ fn read_text(path: &Path) -> io::Result<String> {
         true => Err(io::Error::other("it is larger than 1 MiB")),
         false => Ok(text),
     }
-}
-
-/// The first address the system knows for a name.
-fn resolve(name: &str) -> io::Result<SocketAddr> {
-    let first = name.to_socket_addrs()?.next();
-    first.ok_or_else(|| io::Error::other("the name has no address"))
 }

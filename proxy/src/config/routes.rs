@@ -10,8 +10,9 @@ use super::{
     context::Context,
     diagnostic::{Complaint, Severity, shown},
     file::{self, File},
-    model::{HostPattern, PathPattern, Route, Segment},
+    model::{HostPattern, PathPattern, Route, Segment, Upstream},
     read::{Field, Named},
+    upstreams::route_timeouts,
 };
 
 /// Longest name of a route: it becomes a label of every metric.
@@ -31,7 +32,7 @@ struct Seen {
     names: HashMap<String, Range<usize>>,
 }
 
-pub(super) fn routes(file: &File, cx: &mut Context<'_>) -> Vec<Route> {
+pub(super) fn routes(file: &File, upstreams: &[Upstream], cx: &mut Context<'_>) -> Vec<Route> {
     let names = Names {
         upstreams: names(&file.upstreams).collect(),
         policies: [BUILT_IN_POLICY]
@@ -50,7 +51,7 @@ pub(super) fn routes(file: &File, cx: &mut Context<'_>) -> Vec<Route> {
         .routes
         .items()
         .iter()
-        .filter_map(|section| route(section, file, &names, &mut seen, cx))
+        .filter_map(|section| route(section, file, upstreams, &names, &mut seen, cx))
         .collect();
     existence(file, cx);
     // After an error the missing use may be the mistake just reported.
@@ -75,6 +76,7 @@ fn names<T>(field: &Field<Named<T>>) -> impl Iterator<Item = &str> {
 fn route(
     section: &Spanned<file::Route>,
     file: &File,
+    upstreams: &[Upstream],
     names: &Names<'_>,
     seen: &mut Seen,
     cx: &mut Context<'_>,
@@ -104,6 +106,10 @@ fn route(
     let host = pattern(&route.host, HostPattern::Any)?;
     let path = pattern(&route.path, PathPattern::Prefix("/".to_owned()))?;
     unique(section, &host, &path, seen, cx);
+    // By name: an upstream whose table could not be read is not among those compiled.
+    let theirs = route.upstream.value();
+    let theirs = upstreams.iter().find(|u| Some(&u.name) == theirs);
+    let timeouts = theirs.map(|u| route_timeouts(route.timeouts.value(), &u.timeouts, cx));
     Some(Route {
         name: name(route, &host, &path, seen, cx),
         host,
@@ -112,6 +118,7 @@ fn route(
         cache,
         limits,
         max_body: route.max_body.value.0,
+        timeouts: timeouts?,
     })
 }
 

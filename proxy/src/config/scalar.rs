@@ -6,7 +6,9 @@ use ipnet::IpNet;
 
 use super::{
     diagnostic::{Complaint, shown},
-    model::{Balance, LimitKey, LogFormat, SetCookie},
+    model::{
+        Balance, CheckKind, HashKey, LimitKey, LogFormat, SetCookie, StatusRange, UpstreamProtocol,
+    },
     read::{Scalar, choice},
 };
 
@@ -25,6 +27,74 @@ impl Scalar for Balance {
                 ("consistent-hash", Self::ConsistentHash),
             ],
         )
+    }
+}
+
+impl Scalar for HashKey {
+    const WANTED: &'static str = "what to hash, such as \"target\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        if let Some(name) = text.strip_prefix("cookie:") {
+            return CookieName::parse(name).map(|name| Self::Cookie(name.0));
+        }
+        if let Some(name) = text.strip_prefix("header:") {
+            return name.parse().map(Self::Header).map_err(|_| {
+                Complaint::new(format!("{} is no name of a field", shown(name)))
+                    .help("write a name such as \"header:x-user\"")
+            });
+        }
+        match text {
+            "target" => Ok(Self::Target),
+            "client-ip" => Ok(Self::ClientIp),
+            _ => Err(
+                Complaint::new(format!("{} is nothing to hash", shown(text)))
+                    .help("write \"target\", \"client-ip\", \"header:NAME\" or \"cookie:NAME\""),
+            ),
+        }
+    }
+}
+
+impl Scalar for UpstreamProtocol {
+    const WANTED: &'static str = "a protocol, \"http1\" or \"h2\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(text, &[("http1", Self::Http1), ("h2", Self::Http2)])
+    }
+}
+
+impl Scalar for CheckKind {
+    const WANTED: &'static str = "a kind of check, such as \"http\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(
+            text,
+            &[
+                ("http", Self::Http),
+                ("https", Self::Https),
+                ("tcp", Self::Tcp),
+            ],
+        )
+    }
+}
+
+impl Scalar for StatusRange {
+    const WANTED: &'static str = "a status such as \"200\" or \"200-299\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let status = |text: &str| {
+            let plain = text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
+            let status = text.parse::<u16>().ok().filter(|_| plain);
+            status.filter(|status| (100..=599).contains(status))
+        };
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        match (status(first), status(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(Self { first, last }),
+            _ => Err(
+                Complaint::new(format!("{} is no status", shown(text))).help(
+                    "write one such as \"200\", or the first and the last of several: \"200-299\"",
+                ),
+            ),
+        }
     }
 }
 
@@ -202,7 +272,7 @@ impl Scalar for ServerAddress {
     fn parse(text: &str) -> Result<Self, Complaint> {
         if text.contains("://") {
             return Err(Complaint::new("a server is `host:port`, without a scheme")
-                .help("leave out `http://`; servers are spoken to in plain HTTP/1.1"));
+                .help("leave out the scheme; `tls = true` of the upstream says that its servers speak TLS"));
         }
         let wrong = || {
             Complaint::new(format!("{} is no `host:port`", shown(text)))

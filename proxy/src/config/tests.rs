@@ -1,8 +1,6 @@
 //! Whole files: what is reported, what the examples mean, and that no text makes a panic.
 
 use std::{
-    io,
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,19 +21,10 @@ fn env(name: &str) -> Option<String> {
     (name == "PORT").then(|| "8080".to_owned())
 }
 
-fn resolve(name: &str) -> io::Result<SocketAddr> {
-    match name {
-        "localhost:3000" => Ok(([127, 0, 0, 1], 3000).into()),
-        "shop.internal:3000" => Ok(([10, 0, 0, 9], 3000).into()),
-        _ => Err(io::Error::other("the name is not known")),
-    }
-}
-
 fn parse(text: &str) -> Result<Loaded, Errors> {
     let surroundings = Surroundings {
         folder: Path::new("/etc/dhal"),
         env: &env,
-        resolve: &resolve,
     };
     parse_text("dhal.toml", text, &surroundings)
 }
@@ -105,9 +94,10 @@ fn minimal_means_the_defaults() {
     assert_eq!(upstream.name, "shop");
     let backend = Backend {
         name: "127.0.0.1:3000".to_owned(),
-        address: ([127, 0, 0, 1], 3000).into(),
+        address: BackendAddress::Address(([127, 0, 0, 1], 3000).into()),
         weight: 1.try_into().unwrap(),
         backup: false,
+        drain: false,
     };
     assert_eq!(upstream.servers, [backend]);
     assert_eq!(upstream.balance, Balance::LeastRequests);
@@ -166,7 +156,11 @@ fn sections_have_defaults_of_their_own() {
     // In the order of the file, so `other` is before `shop`.
     let other = &config.upstreams[0];
     assert_eq!(other.servers[0].name, "shop.internal:3000");
-    assert_eq!(other.servers[0].address, ([10, 0, 0, 9], 3000).into());
+    let place = BackendAddress::Name {
+        host: "shop.internal".to_owned(),
+        port: 3000,
+    };
+    assert_eq!(other.servers[0].address, place);
     assert_eq!(other.servers[0].weight.get(), 7);
     let check = other.health_check.as_ref().unwrap();
     assert_eq!((check.interval, check.timeout), (secs(2), secs(1)));

@@ -1,17 +1,24 @@
 //! `[upstreams.NAME]`.
 
-use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, ops::Range};
+use std::{collections::HashMap, num::NonZeroU32, ops::Range, time::Duration};
 
 use toml::Spanned;
 
 use super::{
     context::Context,
     diagnostic::{Complaint, shown},
-    file,
-    model::{Backend, Balance, Eject, HealthCheck, Retry, Timeouts, Upstream},
+    file::{self, TlsEntry},
+    model::{
+        Backend, BackendAddress, Balance, Certificate, CheckKind, Connections, Eject, HashKey,
+        HealthCheck, Retry, StatusRange, Timeouts, Upstream, UpstreamTls,
+    },
     read::{Field, Named},
     scalar::ServerAddress,
+    units::Shown,
 };
+
+/// Beyond it nothing stored is of any use to a visitor.
+const WINDOW_MOST: Duration = Duration::from_secs(365 * 86_400);
 
 pub(super) fn upstreams(
     given: &Field<Named<file::Upstream>>,
@@ -29,22 +36,102 @@ pub(super) fn upstreams(
 
 fn upstream(name: &str, section: &Spanned<file::Upstream>, cx: &mut Context<'_>) -> Upstream {
     let upstream = section.get_ref();
+    let tls = tls(&upstream.tls, cx);
     let health_check = upstream
         .health_check
         .given()
-        .and_then(|check| health_check(check, cx));
+        .and_then(|check| health_check(check, tls.is_some(), cx));
+    let balance = upstream.balance.value().copied();
+    let balance = balance.unwrap_or(Balance::LeastRequests);
+    if let Some(key) = upstream.hash_key.given()
+        && balance != Balance::ConsistentHash
+    {
+        cx.warning(
+            key.span(),
+            Complaint::new("`hash_key` does nothing: this upstream does not balance by hash")
+                .help("write `balance = \"consistent-hash\"`"),
+        );
+    }
     Upstream {
         name: name.to_owned(),
         servers: servers(section, cx),
-        balance: upstream
-            .balance
+        balance,
+        hash_key: upstream
+            .hash_key
             .value()
-            .copied()
-            .unwrap_or(Balance::LeastRequests),
+            .cloned()
+            .unwrap_or(HashKey::Target),
+        slow_start: upstream.slow_start.value,
+        protocol: upstream.protocol.value().copied().unwrap_or_default(),
+        connections: connections(upstream.connections.value(), cx),
         health_check,
         eject: upstream.eject.given().map(|eject| self::eject(eject, cx)),
         retry: retry(upstream.retry.value(), cx),
         timeouts: timeouts(upstream.timeouts.value(), cx),
+        shop_window: duration("shop_window", &upstream.shop_window, WINDOW_MOST, cx),
+        tls,
+    }
+}
+
+/// A duration that has no default.
+fn duration(
+    key: &str,
+    given: &Field<Duration>,
+    most: Duration,
+    cx: &mut Context<'_>,
+) -> Option<Duration> {
+    const LEAST: Duration = Duration::from_millis(1);
+    let given = given.given()?;
+    if !(LEAST..=most).contains(given.get_ref()) {
+        let (least, most) = (LEAST.shown(), most.shown());
+        cx.error(
+            given.span(),
+            format!("`{key}` must lie between {least} and {most}"),
+        );
+    }
+    Some(*given.get_ref())
+}
+
+fn tls(given: &Field<TlsEntry>, cx: &mut Context<'_>) -> Option<UpstreamTls> {
+    let given = given.given()?;
+    let TlsEntry::Yes(tls) = given.get_ref() else {
+        return None;
+    };
+    let identity = match (tls.cert.given(), tls.key.given()) {
+        (Some(cert), Some(key)) => Some(Certificate {
+            cert: cx.path(cert.get_ref()),
+            key: cx.path(key.get_ref()),
+        }),
+        (Some(one), None) | (None, Some(one)) => {
+            cx.error(one.span(), "`cert` and `key` belong together");
+            None
+        }
+        (None, None) => None,
+    };
+    let verify = tls.verify.value().copied().unwrap_or(true);
+    if let (false, Some(span)) = (verify, tls.verify.given().map(Spanned::span)) {
+        cx.warning(
+            span,
+            Complaint::new("whoever stands between can read and change everything")
+                .help("name the authority of the servers with `ca` instead"),
+        );
+    }
+    Some(UpstreamTls {
+        ca: tls.ca.value().map(|path| cx.path(path)),
+        identity,
+        name: tls.name.value().map(|name| name.0.clone()),
+        verify,
+    })
+}
+
+fn connections(given: Option<&file::Connections>, cx: &mut Context<'_>) -> Connections {
+    let empty = file::Connections::empty(cx);
+    let connections = given.unwrap_or(&empty);
+    Connections {
+        max: Some(connections.max.value as usize).filter(|max| *max > 0),
+        queue: connections.queue.value as usize,
+        queue_timeout: connections.queue_timeout.value,
+        lifetime: connections.lifetime.value,
     }
 }
 
@@ -66,14 +153,15 @@ fn servers(section: &Spanned<file::Upstream>, cx: &mut Context<'_>) -> Vec<Backe
         let Some(address) = server.address.require("address", entry.span(), cx) else {
             continue;
         };
-        let Some(resolved) = resolve(address, &mut seen, cx) else {
+        let Some(place) = place(address, &mut seen, cx) else {
             continue;
         };
         servers.push(Backend {
             name: address.get_ref().0.clone(),
-            address: resolved,
+            address: place,
             weight: weight(server.weight.value),
             backup: server.backup.value().copied().unwrap_or(false),
+            drain: server.drain.value().copied().unwrap_or(false),
         });
     }
     if !servers.is_empty() && servers.iter().all(|server| server.backup) {
@@ -82,43 +170,46 @@ fn servers(section: &Spanned<file::Upstream>, cx: &mut Context<'_>) -> Vec<Backe
             "every server is a backup, so none is used first",
         );
     }
+    if !servers.is_empty() && servers.iter().all(|server| server.drain) {
+        cx.warning(list.span(), "every server is draining, so none is used");
+    }
     servers
 }
 
-/// The address of a server, unless another of the same upstream has it.
-fn resolve(
+/// Where a server is, unless another of the same upstream is there.
+fn place(
     address: &Spanned<ServerAddress>,
-    seen: &mut HashMap<SocketAddr, Range<usize>>,
+    seen: &mut HashMap<String, Range<usize>>,
     cx: &mut Context<'_>,
-) -> Option<SocketAddr> {
+) -> Option<BackendAddress> {
     let text = &address.get_ref().0;
-    let resolved = match text.parse() {
-        Ok(resolved) => resolved,
-        Err(_) => match (cx.outside.resolve)(text) {
-            Ok(resolved) => resolved,
-            Err(cause) => {
-                cx.error(
-                    address.span(),
-                    Complaint::new(format!("cannot resolve {}: {cause}", shown(text)))
-                        .help("write the IP address, or see to it that the name is known before the edge starts"),
-                );
-                return None;
+    let place = match text.parse() {
+        Ok(address) => BackendAddress::Address(address),
+        Err(_) => {
+            let (host, port) = text.rsplit_once(':')?;
+            BackendAddress::Name {
+                host: host.trim_end_matches('.').to_ascii_lowercase(),
+                port: port.parse().ok()?,
             }
-        },
+        }
     };
-    if let Some(first) = seen.get(&resolved) {
+    let spelled = match &place {
+        BackendAddress::Address(address) => address.to_string(),
+        BackendAddress::Name { host, port } => format!("{host}:{port}"),
+    };
+    if let Some(first) = seen.get(&spelled) {
         cx.error(
             address.span(),
             Complaint::new(format!(
-                "{resolved} is a server of this upstream already, {}",
+                "{spelled} is a server of this upstream already, {}",
                 cx.line(first)
             ))
             .help("give one of them a `weight` instead"),
         );
         return None;
     }
-    seen.insert(resolved, address.span());
-    Some(resolved)
+    seen.insert(spelled, address.span());
+    Some(place)
 }
 
 fn weight(value: u64) -> NonZeroU32 {
@@ -139,16 +230,62 @@ fn percent(value: u64) -> u8 {
     u8::try_from(value).unwrap_or(100)
 }
 
-fn health_check(section: &Spanned<file::HealthCheck>, cx: &mut Context<'_>) -> Option<HealthCheck> {
+fn health_check(
+    section: &Spanned<file::HealthCheck>,
+    over_tls: bool,
+    cx: &mut Context<'_>,
+) -> Option<HealthCheck> {
     let check = section.get_ref();
-    let path = check.path.require("path", section.span(), cx)?;
+    let kind = check.protocol.value().copied();
+    let kind = kind.unwrap_or(if over_tls {
+        CheckKind::Https
+    } else {
+        CheckKind::Http
+    });
+    let path = match kind {
+        CheckKind::Tcp => {
+            let fields = [
+                ("path", check.path.given().map(Spanned::span)),
+                ("host", check.host.given().map(Spanned::span)),
+                ("status", check.status.given().map(Spanned::span)),
+                ("body", check.body.given().map(Spanned::span)),
+            ];
+            for (key, span) in fields {
+                if let Some(span) = span {
+                    cx.error(
+                        span,
+                        format!("`{key}` means nothing to a check that only connects"),
+                    );
+                }
+            }
+            String::new()
+        }
+        CheckKind::Http | CheckKind::Https => {
+            let path = check.path.require("path", section.span(), cx)?;
+            path.get_ref().0.clone()
+        }
+    };
+    let mut status: Vec<StatusRange> = Vec::new();
+    status.extend(check.status.items().iter().map(Spanned::get_ref).copied());
+    if status.is_empty() {
+        status.push(StatusRange {
+            first: 200,
+            last: 399,
+        });
+    }
     Some(HealthCheck {
-        path: path.get_ref().0.clone(),
+        kind,
+        path,
         host: check.host.value().map(|host| host.0.clone()),
+        port: u16::try_from(check.port.value)
+            .ok()
+            .filter(|port| *port != 0),
         interval: check.interval.value,
         timeout: check.timeout.value,
         healthy: count(check.healthy.value),
         unhealthy: count(check.unhealthy.value),
+        status,
+        body: check.body.value().cloned(),
     })
 }
 
@@ -161,9 +298,22 @@ fn eject(section: &Spanned<file::Eject>, cx: &mut Context<'_>) -> Eject {
                 .help("remove `eject`, or let it eject some"),
         );
     }
+    if eject.max_time.value < eject.base_time.value
+        && let Some(span) = eject
+            .max_time
+            .span
+            .as_ref()
+            .or(eject.base_time.span.as_ref())
+    {
+        cx.error(span.clone(), "`max_time` is shorter than `base_time`");
+    }
     Eject {
         consecutive_failures: count(eject.consecutive_failures.value),
+        failure_percent: percent(eject.failure_percent.value),
+        min_requests: count(eject.min_requests.value),
+        window: eject.window.value,
         base_time: eject.base_time.value,
+        max_time: eject.max_time.value,
         max_percent: percent(eject.max_percent.value),
     }
 }
@@ -183,8 +333,14 @@ fn retry(given: Option<&file::Retry>, cx: &mut Context<'_>) -> Retry {
     Retry {
         attempts: count(retry.attempts.value),
         budget_percent: percent(retry.budget_percent.value),
+        body: usize::try_from(retry.body.value.0).unwrap_or(usize::MAX),
+        wait: retry.wait.value,
     }
 }
+
+/// As long as anything may take.
+const TOTAL_MOST: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_secs(3_600);
 
 fn timeouts(given: Option<&file::Timeouts>, cx: &mut Context<'_>) -> Timeouts {
     let empty = file::Timeouts::empty(cx);
@@ -192,6 +348,30 @@ fn timeouts(given: Option<&file::Timeouts>, cx: &mut Context<'_>) -> Timeouts {
     Timeouts {
         connect: timeouts.connect.value,
         response: timeouts.response.value,
+        read: duration("read", &timeouts.read, HOUR, cx).unwrap_or(timeouts.response.value),
+        total: timeouts.total.value,
+        tunnel: timeouts.tunnel.value,
         idle: timeouts.idle.value,
+    }
+}
+
+/// The time limits of a route on an upstream.
+pub(super) fn route_timeouts(
+    given: Option<&file::RouteTimeouts>,
+    upstream: &Timeouts,
+    cx: &mut Context<'_>,
+) -> Timeouts {
+    let Some(own) = given else {
+        return upstream.clone();
+    };
+    let response = duration("response", &own.response, HOUR, cx);
+    let read = duration("read", &own.read, HOUR, cx);
+    Timeouts {
+        connect: duration("connect", &own.connect, HOUR, cx).unwrap_or(upstream.connect),
+        response: response.unwrap_or(upstream.response),
+        read: read.or(response).unwrap_or(upstream.read),
+        total: duration("total", &own.total, TOTAL_MOST, cx).unwrap_or(upstream.total),
+        tunnel: duration("tunnel", &own.tunnel, TOTAL_MOST, cx).unwrap_or(upstream.tunnel),
+        idle: upstream.idle,
     }
 }

@@ -51,7 +51,6 @@ impl World {
         let surroundings = config::Surroundings {
             folder: std::path::Path::new(""),
             env: &|_| None,
-            resolve: &|_| Err(std::io::ErrorKind::Other.into()),
         };
         let config = config::parse("test", CONFIG, &surroundings)
             .expect("valid")

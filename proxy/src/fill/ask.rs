@@ -23,7 +23,8 @@ use crate::{
     cache::head::put_field,
     respond::{failure::Failure, fault::Fault},
     upstream::{
-        Asked as AtWork, Upstream,
+        AtWork, Attempts, Upstream,
+        attempts::Stage,
         connection::Connection,
         http1::{Exchange, Interim},
     },
@@ -48,56 +49,35 @@ pub(super) struct Answer {
 impl Task {
     /// Asks one server after the other until one answers.
     pub(super) async fn ask(&self, request: &RequestHeader) -> Result<Answer, Failure> {
-        let upstream = self.upstream();
-        upstream.budget.request();
-        let mut tried = Vec::new();
-        let mut asked = Asked::default();
+        let mut attempts = Attempts::new(self.upstream(), self.filler.started);
         let mut interim = Interim::default();
-        loop {
-            let tick = self.filler.tick();
-            // As visitors' own requests choose, so that a page stays with its server.
-            let key = self.order.fetch.target.as_bytes();
-            let chosen = upstream
-                .choose(&tried, key, tick)
-                .or_else(|| upstream.choose(&[], key, tick));
-            let Some(index) = chosen else {
-                return Err(Failure::unavailable());
+        // As visitors' own requests choose, so that a page stays with its server.
+        let key = self.order.fetch.target.as_bytes();
+        while let Some(at_work) = attempts.next(key) {
+            let fresh = attempts.wants_fresh();
+            let result = self.ask_one(at_work, fresh, request, &mut interim).await;
+            let metrics = &self.shared().metrics;
+            let (again, result) = match result {
+                Ok(answer) => {
+                    attempts.note(&answer.at_work);
+                    (false, Ok(answer))
+                }
+                Err((at_work, fault, stage)) => (
+                    attempts.failed(&at_work, &fault, stage, true, metrics),
+                    Err(fault.failure),
+                ),
             };
-            asked.attempts += 1;
-            let at_work = AtWork::new(index, &upstream.servers[index], tick);
-            let result = self.ask_one(index, at_work, request, &mut interim).await;
-            let now = self.filler.tick();
-            let name = upstream.servers[index].name.clone();
-            asked.server = Some((name, now.saturating_sub(tick)));
-            self.flight.set_asked(asked.clone());
-            let (fault, stage) = match result {
-                Ok(answer) => return Ok(answer),
-                Err(failed) => failed,
-            };
-            if !fault.is_by_server() {
-                return Err(fault.failure);
-            }
-            // A pooled connection that the server closed at the moment of reuse is nobody's fault; one that it
-            // has said something on is.
-            let pool_race = stage == Step::Reused && !fault.timed_out;
-            if stage == Step::Connect {
-                upstream.servers[index].state.refused(now);
-            }
-            if !pool_race {
-                upstream.failed(index, now);
-            }
-            // A server that has just died closes all its pooled connections: ask another.
-            tried.push(index);
-            let free = stage == Step::Connect || pool_race;
-            let again = (stage == Step::Connect || !fault.timed_out)
-                && asked.attempts <= upstream.retry.attempts
-                && (free || upstream.budget.take());
+            self.flight.set_asked(Asked {
+                attempts: attempts.count(),
+                server: attempts
+                    .last()
+                    .map(|(server, time)| (server.name.clone(), time)),
+            });
             if !again {
-                return Err(fault.failure);
+                return result;
             }
-            let retries = &self.shared().metrics.retries;
-            retries.with_label_values(&[&upstream.name]).inc();
         }
+        Err(Failure::unavailable())
     }
 
     /// Asks for the content from a place on, of an answer that broke off there. `None` where what comes
@@ -149,22 +129,24 @@ impl Task {
 
     async fn ask_one(
         &self,
-        index: usize,
         at_work: AtWork,
+        fresh: bool,
         request: &RequestHeader,
         interim: &mut Interim,
-    ) -> Result<Answer, (Fault, Step)> {
-        let upstream = self.upstream();
-        let timeouts = &upstream.timeouts;
-        let address = upstream.servers[index].address;
+    ) -> Result<Answer, (AtWork, Fault, Stage)> {
+        let timeouts = &self.order.fetch.own.route.timeouts;
         let pool = &self.filler.pool;
-        let (connection, step) = match pool.take(address, at_work.since) {
-            Some(connection) => (connection, Step::Reused),
-            None => {
-                let opened = Connection::open(address, timeouts.connect).await;
-                let connection = opened.map_err(|why| (Fault::connecting(&why), Step::Connect))?;
-                (connection, Step::Exchange)
-            }
+        let pooled = if fresh {
+            None
+        } else {
+            pool.take(&at_work.server, at_work.since)
+        };
+        let (connection, stage) = match pooled {
+            Some(connection) => (connection, Stage::Reused),
+            None => match Connection::open(at_work.server.address, timeouts.connect).await {
+                Ok(connection) => (connection, Stage::Exchange),
+                Err(why) => return Err((at_work, Fault::connecting(&why), Stage::Connect)),
+            },
         };
         let mut buffers = pool.buffers();
         write_head(&mut buffers.request, request);
@@ -177,17 +159,17 @@ impl Task {
                 ahead: Bytes::new(),
                 at_work,
                 sent_at,
-                upstream: Arc::clone(upstream),
+                upstream: Arc::clone(self.upstream()),
             }),
             Err(fault) => {
-                let step = if exchange.has_heard() {
-                    Step::Exchange
+                let stage = if exchange.has_heard() {
+                    Stage::Exchange
                 } else {
-                    step
+                    stage
                 };
                 let (_, buffers) = exchange.end();
                 pool.give_back(buffers);
-                Err((fault, step))
+                Err((at_work, fault, stage))
             }
         }
     }
@@ -245,15 +227,6 @@ fn read_head(head: &Head, bytes: &[u8]) -> Option<ResponseHeader> {
     Some(header)
 }
 
-/// How far an exchange had come when it failed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Connect,
-    /// On a connection that had been used before.
-    Reused,
-    Exchange,
-}
-
 impl Answer {
     /// Who was asked.
     pub(super) fn upstream(&self) -> &Upstream {
@@ -263,10 +236,9 @@ impl Answer {
     /// Notes what its status says of the server; those of a gateway count against it.
     pub(super) fn note_server(&self, tick: Duration) {
         if matches!(self.header.status.as_u16(), 502..=504) {
-            self.upstream.failed(self.at_work.index, tick);
+            self.upstream.failed(&self.at_work.server, tick);
         } else {
-            let server = &self.upstream.servers[self.at_work.index];
-            server.state.succeeded(tick);
+            self.at_work.server.state.succeeded(tick);
         }
     }
 
@@ -285,21 +257,20 @@ impl Answer {
 
     /// The exchange is complete: the connection is for the next one.
     pub(super) fn release(self, filler: &Filler) {
-        let address = self.upstream.servers[self.at_work.index].address;
         let (connection, buffers) = self.exchange.end();
         filler.pool.give_back(buffers);
         if let Some(connection) = connection {
-            let until = filler.tick() + self.upstream.timeouts.idle;
-            filler.pool.put(address, connection, until);
+            let until = filler.tick() + self.upstream.config.timeouts.idle;
+            filler.pool.put(&self.at_work.server, connection, until);
         }
     }
 
     /// The exchange broke while content arrived.
     pub(super) fn broke(self, filler: &Filler, fault: &Fault) {
-        self.upstream.failed(self.at_work.index, filler.tick());
+        self.upstream.failed(&self.at_work.server, filler.tick());
         tracing::warn!(
             error = fault.detail,
-            server = self.upstream.servers[self.at_work.index].name,
+            server = self.at_work.server.name,
             "answer broke off"
         );
         let (_, buffers) = self.exchange.end();

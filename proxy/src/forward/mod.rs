@@ -34,13 +34,12 @@ use crate::{
         fault::Fault,
         reply::{Asked, wants_json},
     },
-    upstream::{Upstream, buffer::Buffers, connection::Connection},
+    upstream::{
+        AtWork, Attempts, Upstream, attempts::Stage, buffer::Buffers, connection::Connection,
+    },
 };
 use relay::Progress;
 use upload::Content;
-
-/// How long a connection that changed its protocol may be silent.
-const TUNNEL_IDLE: Duration = Duration::from_secs(600);
 
 /// A request and what was decided about it.
 pub struct Request<'a> {
@@ -76,24 +75,13 @@ pub struct Request<'a> {
     pub target: &'a str,
 }
 
-/// Whom was asked.
-#[derive(Default)]
-struct Tries {
-    /// Servers that failed this request.
-    failed: Vec<usize>,
-    attempts: u32,
-    /// The last one, and how long it took.
-    last: Option<(usize, Duration)>,
-}
-
 /// Answers a request with what a server says. `false` where the visitor has not got a complete answer: its
 /// connection or stream ends, so that what it got never looks whole.
 pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Visitor) -> bool {
-    let upstream = &*request.forward.route.upstream;
-    upstream.budget.request();
-    let mut tries = Tries::default();
+    let route = &request.forward.route;
+    let mut attempts = Attempts::new(&route.upstream, hall.started);
     let mut progress = Progress::default();
-    let mut content = Content::new(request.forward.route.max_body);
+    let mut content = Content::new(route.max_body, route.upstream.config.retry.body);
     let mut buffers = hall.pool.buffers();
     let fault = loop {
         // A server that failed may have left a part of an answer.
@@ -101,21 +89,16 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
         if let Err(why) = request::compose(&mut buffers.request, request) {
             break Some(Fault::refused(why));
         }
-        let tick = hall.started.elapsed();
-        let Some(index) = choose(request, upstream, &tries, tick) else {
+        let Some(at_work) = attempts.next(request.forward.target.as_bytes()) else {
             break Some(Fault::UNAVAILABLE);
         };
-        let _busy = upstream.servers[index].busy();
-        tries.attempts += 1;
-        let mut at = At {
+        let at = At {
             hall,
             request,
-            upstream,
-            index,
-            since: tick,
+            at_work,
         };
-        let (fault, reused) = match at.connect().await {
-            Err(fault) => (fault, None),
+        let (fault, stage) = match at.connect(attempts.wants_fresh()).await {
+            Err(fault) => (fault, Stage::Connect),
             Ok((mut connection, reused)) => {
                 content.rewind();
                 let relayed = at.relay(
@@ -127,16 +110,23 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
                 );
                 match relayed.await {
                     Ok(reusable) => {
-                        at.release(&mut tries, reusable.then_some(connection));
+                        attempts.note(&at.at_work);
+                        if reusable {
+                            at.release(connection);
+                        }
                         break None;
                     }
-                    Err(fault) => (fault, Some(reused)),
+                    Err(fault) if reused && !progress.heard => (fault, Stage::Reused),
+                    Err(fault) => (fault, Stage::Exchange),
                 }
             }
         };
-        let may_repeat = at.note_failure(&mut tries, &fault, reused, &progress);
-        let free = reused.is_none_or(|reused| is_pool_race(&fault, reused, &progress));
-        if !(may_repeat && content.is_kept() && at.may_retry(&tries, !free)) {
+        // Before the first byte of an answer, and only what can be said once more.
+        let repeatable = request.method.is_idempotent() && progress.status == 0;
+        let metrics = &hall.shared.metrics;
+        let again =
+            content.is_kept() && attempts.failed(&at.at_work, &fault, stage, repeatable, metrics);
+        if !again {
             break Some(fault);
         }
         progress.heard = false;
@@ -146,53 +136,43 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
         Some(fault) => tell(request, visitor, &fault, &mut progress).await,
         None => true,
     };
-    record(hall, request, &tries, &progress, fault.as_ref());
+    record(hall, request, &attempts, &progress, fault.as_ref());
     told
-}
-
-/// Another server while there is one, else the same one again.
-fn choose(
-    request: &Request<'_>,
-    upstream: &Upstream,
-    tries: &Tries,
-    tick: Duration,
-) -> Option<usize> {
-    let key = request.forward.target.as_bytes();
-    upstream
-        .choose(&tries.failed, key, tick)
-        .or_else(|| upstream.choose(&[], key, tick))
 }
 
 /// A request at a server.
 struct At<'a> {
     hall: &'a Hall,
     request: &'a Request<'a>,
-    upstream: &'a Upstream,
-    index: usize,
-    since: Duration,
+    at_work: AtWork,
 }
 
 impl At<'_> {
+    fn upstream(&self) -> &Upstream {
+        &self.request.forward.route.upstream
+    }
+
     /// A connection that waits for a request, or a new one; `true` for the first.
-    async fn connect(&self) -> Result<(Connection, bool), Fault> {
-        let address = self.upstream.servers[self.index].address;
-        if let Some(connection) = self.hall.pool.take(address, self.since) {
+    async fn connect(&self, fresh: bool) -> Result<(Connection, bool), Fault> {
+        let server = &self.at_work.server;
+        if !fresh && let Some(connection) = self.hall.pool.take(server, self.at_work.since) {
             return Ok((connection, true));
         }
-        let opened = Connection::open(address, self.upstream.timeouts.connect).await;
+        let limit = self.request.forward.route.timeouts.connect;
+        let opened = Connection::open(server.address, limit).await;
         let connection = opened.map_err(|why| Fault::connecting(&why))?;
         Ok((connection, false))
     }
 
     async fn relay(
-        &mut self,
+        &self,
         connection: &mut Connection,
         buffers: &mut Buffers,
         content: &mut Content,
         visitor: &mut impl Visitor,
         progress: &mut Progress,
     ) -> Result<bool, Fault> {
-        let (hall, request, upstream, index) = (self.hall, self.request, self.upstream, self.index);
+        let (hall, request) = (self.hall, self.request);
         let answered = |answer: &AnswerHead<'_>| {
             let status = answer.status();
             let code = StatusCode::from_u16(status).unwrap_or_default();
@@ -203,9 +183,9 @@ impl At<'_> {
             }
             let tick = hall.started.elapsed();
             if matches!(status, 502..=504) {
-                upstream.failed(index, tick);
+                self.upstream().failed(&self.at_work.server, tick);
             } else {
-                upstream.servers[index].state.succeeded(tick);
+                self.at_work.server.state.succeeded(tick);
             }
         };
         relay::relay(
@@ -215,61 +195,10 @@ impl At<'_> {
     }
 
     /// The server is done; its connection waits for another request.
-    fn release(&self, tries: &mut Tries, connection: Option<Connection>) {
-        let now = self.hall.started.elapsed();
-        tries.last = Some((self.index, now.saturating_sub(self.since)));
-        if let Some(connection) = connection {
-            let address = self.upstream.servers[self.index].address;
-            let until = now + self.upstream.timeouts.idle;
-            self.hall.pool.put(address, connection, until);
-        }
+    fn release(&self, connection: Connection) {
+        let until = self.hall.started.elapsed() + self.upstream().config.timeouts.idle;
+        self.hall.pool.put(&self.at_work.server, connection, until);
     }
-
-    /// Notes what a failure says of the server; says whether the request may be repeated by its nature.
-    /// `reused` is `None` where no connection came about.
-    fn note_failure(
-        &self,
-        tries: &mut Tries,
-        fault: &Fault,
-        reused: Option<bool>,
-        progress: &Progress,
-    ) -> bool {
-        let tick = self.hall.started.elapsed();
-        tries.last = Some((self.index, tick.saturating_sub(self.since)));
-        if !fault.is_by_server() {
-            return false;
-        }
-        // A server that has just died closes all its pooled connections, and each of them would cost an
-        // attempt: whoever is to blame, another is asked.
-        tries.failed.push(self.index);
-        let Some(reused) = reused else {
-            // Nothing was sent, so nothing can happen twice.
-            self.upstream.servers[self.index].state.refused(tick);
-            self.upstream.failed(self.index, tick);
-            return true;
-        };
-        let switched = progress.status == 101;
-        if !(is_pool_race(fault, reused, progress) || switched) {
-            self.upstream.failed(self.index, tick);
-        }
-        !fault.timed_out && self.request.method.is_idempotent() && progress.status == 0
-    }
-
-    /// Attempts, and for requests that have already cost a server work, the budget.
-    fn may_retry(&self, tries: &Tries, charged: bool) -> bool {
-        let may = tries.attempts <= self.upstream.retry.attempts
-            && (!charged || self.upstream.budget.take());
-        if may {
-            let retries = &self.hall.shared.metrics.retries;
-            retries.with_label_values(&[&self.upstream.name]).inc();
-        }
-        may
-    }
-}
-
-/// A pooled connection that the server closed at the moment of reuse is nobody's fault.
-fn is_pool_race(fault: &Fault, reused: bool, progress: &Progress) -> bool {
-    reused && !fault.timed_out && !progress.heard
 }
 
 /// Nothing else can be done: the visitor is told, unless it is gone or has a part of an answer.
@@ -320,12 +249,12 @@ async fn tell(
 fn record(
     hall: &Hall,
     request: &Request<'_>,
-    tries: &Tries,
+    attempts: &Attempts,
     progress: &Progress,
     fault: Option<&Fault>,
 ) {
     let route = &request.forward.route;
-    let server = tries.last.as_ref();
+    let last = attempts.last();
     hall.shared.finish(&Record {
         began: request.began,
         duration: hall.started.elapsed().saturating_sub(request.began.tick),
@@ -346,9 +275,9 @@ fn record(
             Some(_) => Outcome::None,
             None => request.outcome(),
         },
-        upstream: server.map(|(index, _)| route.upstream.servers[*index].name.as_str()),
-        upstream_time: server.map(|(_, time)| *time),
-        attempts: tries.attempts,
+        upstream: last.map(|(server, _)| server.name.as_str()),
+        upstream_time: last.map(|(_, time)| time),
+        attempts: attempts.count(),
         request_id: request.request_id,
         limit: request.forward.limit.as_ref(),
         reason: fault.map(|fault| fault.failure.reason),

@@ -13,7 +13,7 @@ use http1_wire::{
 use tokio::time::Instant;
 
 use super::{
-    Request, TUNNEL_IDLE,
+    Request,
     answer::AnswerHead,
     upload::{Content, Manner, Upload, Waits},
     visitor::Visitor,
@@ -308,7 +308,8 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
                 self.seen = self.visitor.progress();
             }
         }
-        let response = self.request.forward.route.upstream.timeouts.response;
+        let timeouts = &self.request.forward.route.timeouts;
+        let response = timeouts.response;
         let body = self.request.body_timeout;
         let last = self.times.up.max(self.times.down);
         if down_waits == DownWaits::Visitor {
@@ -329,9 +330,9 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             return Poll::Pending;
         }
         let (at, fault) = match up_waits {
-            _ if self.tunnel => (last + TUNNEL_IDLE, Fault::SILENT),
+            _ if self.tunnel => (last + timeouts.tunnel, Fault::SILENT),
             // An answer in full flow does not need the rest of the content.
-            _ if self.progress.status != 0 => (last + response, Fault::SILENT),
+            _ if self.progress.status != 0 => (last + timeouts.read, Fault::SILENT),
             // The visitor may wait for the word to go on.
             Waits::Visitor
                 if self.expects && !self.progress.continued && !self.content.has_begun() =>

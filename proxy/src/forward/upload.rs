@@ -10,9 +10,6 @@ use bytes::{Buf, Bytes};
 use super::visitor::Visitor;
 use crate::{respond::fault::Fault, upstream::connection::Connection};
 
-/// Content up to this size is kept, so that it can be sent once more.
-const KEPT: usize = 64 * 1024;
-
 /// Content of a request as far as it has come, whichever server it goes to.
 pub(super) struct Content {
     /// All of it so far, while that is little.
@@ -22,17 +19,20 @@ pub(super) struct Content {
     replayed: usize,
     taken: u64,
     max: u64,
+    /// What is kept at most.
+    most_kept: usize,
     ended: bool,
 }
 
 impl Content {
-    pub(super) fn new(max: u64) -> Self {
+    pub(super) fn new(max: u64, most_kept: usize) -> Self {
         Self {
             kept: Vec::new(),
             is_kept: true,
             replayed: 0,
             taken: 0,
             max,
+            most_kept,
             ended: false,
         }
     }
@@ -92,7 +92,7 @@ impl Content {
             return Poll::Ready(Err(Fault::TOO_LARGE));
         }
         if self.is_kept {
-            if self.kept.len() + piece.len() <= KEPT {
+            if self.kept.len() + piece.len() <= self.most_kept {
                 self.kept.extend_from_slice(&piece);
                 self.replayed = self.kept.len();
             } else {

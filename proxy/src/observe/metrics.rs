@@ -24,6 +24,8 @@ pub struct Metrics {
     rate_limited: Labelled,
     /// Requests that were sent to a server once more.
     pub retries: IntCounterVec,
+    /// Retries that the budget refused.
+    pub budget_exhausted: IntCounterVec,
     /// 1 up, 0 down or ejected.
     pub upstream_up: IntGaugeVec,
     /// Whether the last reload took effect.
@@ -87,6 +89,12 @@ impl Metrics {
                 &registry,
                 "upstream_retries_total",
                 "Requests sent once more, to another server where there was one.",
+                &["upstream"],
+            ),
+            budget_exhausted: counters(
+                &registry,
+                "upstream_retry_budget_exhausted_total",
+                "Retries that were not made, because they would have been too many.",
                 &["upstream"],
             ),
             upstream_up: gauges(

@@ -25,7 +25,6 @@ pub(super) fn routes(names: &[&str]) -> Vec<Arc<Route>> {
     let surroundings = config::Surroundings {
         folder: std::path::Path::new(""),
         env: &|_| None,
-        resolve: &|_| Err(std::io::ErrorKind::Other.into()),
     };
     let config = config::parse("test", text, &surroundings)
         .expect("valid")

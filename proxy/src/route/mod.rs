@@ -96,7 +96,6 @@ mod tests {
         let surroundings = config::Surroundings {
             folder: std::path::Path::new(""),
             env: &|_| None,
-            resolve: &|_| Err(std::io::ErrorKind::Other.into()),
         };
         let config: Config = config::parse("test", &text, &surroundings)
             .expect("valid")

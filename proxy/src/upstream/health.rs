@@ -7,25 +7,25 @@ use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::JoinSet, time};
 
-use super::Upstream;
+use super::{Server, Upstream};
 use crate::{config::model::HealthCheck, random};
 
 /// Checks every server of these upstreams until the set is dropped.
 pub fn watch(upstreams: &[Arc<Upstream>]) -> JoinSet<()> {
     let mut checks = JoinSet::new();
     for upstream in upstreams {
-        let Some(check) = &upstream.health_check else {
+        let Some(check) = &upstream.config.health_check else {
             continue;
         };
-        for index in 0..upstream.servers.len() {
-            checks.spawn(watch_server(Arc::clone(upstream), index, check.clone()));
+        for server in upstream.servers().iter() {
+            let (upstream, server) = (Arc::clone(upstream), Arc::clone(server));
+            checks.spawn(watch_server(upstream, server, check.clone()));
         }
     }
     checks
 }
 
-async fn watch_server(upstream: Arc<Upstream>, index: usize, check: HealthCheck) {
-    let server = &upstream.servers[index];
+async fn watch_server(upstream: Arc<Upstream>, server: Arc<Server>, check: HealthCheck) {
     let (mut well, mut ill) = (0u32, 0u32);
     loop {
         match probe(server.address, &check).await {
@@ -34,7 +34,7 @@ async fn watch_server(upstream: Arc<Upstream>, index: usize, check: HealthCheck)
                 // A server that was down proves itself; one that starts out up need not.
                 if well >= check.healthy && server.state.set_up(true) {
                     tracing::info!(
-                        upstream = upstream.name,
+                        upstream = upstream.name(),
                         server = server.name,
                         "server is up"
                     );
@@ -43,7 +43,7 @@ async fn watch_server(upstream: Arc<Upstream>, index: usize, check: HealthCheck)
             Err(why) => {
                 (well, ill) = (0, ill.saturating_add(1));
                 if ill >= check.unhealthy && server.state.set_up(false) {
-                    tracing::warn!(upstream = upstream.name, server = server.name, %why, "server is down");
+                    tracing::warn!(upstream = upstream.name(), server = server.name, %why, "server is down");
                 }
             }
         }

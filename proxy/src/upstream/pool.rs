@@ -2,12 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use super::{buffer::Buffers, connection::Connection};
+use super::{Server, buffer::Buffers, connection::Connection};
 
 /// Idle connections of a thread, to all servers together.
 const MAX_IDLE: usize = 512;
@@ -23,7 +22,8 @@ pub struct Pool {
 
 #[derive(Default)]
 struct Kept {
-    idle: ahash::HashMap<SocketAddr, VecDeque<Idle>>,
+    /// By the number of a server's state.
+    idle: ahash::HashMap<u64, VecDeque<Idle>>,
     count: usize,
     spare: Vec<Buffers>,
 }
@@ -41,9 +41,9 @@ impl Pool {
 
     /// The connection that was used last, of those that are still good. `now` is the time since the process
     /// began.
-    pub fn take(&self, server: SocketAddr, now: Duration) -> Option<Connection> {
+    pub fn take(&self, server: &Server, now: Duration) -> Option<Connection> {
         let mut kept = self.kept();
-        let idle = kept.idle.get_mut(&server)?;
+        let idle = kept.idle.get_mut(&server.state.id())?;
         let mut gone = 0;
         let mut found = None;
         while let Some(newest) = idle.pop_back() {
@@ -59,10 +59,10 @@ impl Pool {
 
     /// Keeps a connection for another request until a moment. Where there is no room the oldest to the same
     /// server goes, or this one.
-    pub fn put(&self, server: SocketAddr, connection: Connection, until: Duration) {
+    pub fn put(&self, server: &Server, connection: Connection, until: Duration) {
         let mut kept = self.kept();
         let full = kept.count >= MAX_IDLE;
-        let idle = kept.idle.entry(server).or_default();
+        let idle = kept.idle.entry(server.state.id()).or_default();
         if full && idle.pop_front().is_none() {
             return;
         }
@@ -103,12 +103,15 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use std::{num::NonZeroU32, sync::Arc};
+
     use tokio::{
         io::AsyncWriteExt,
         net::{TcpListener, TcpStream},
     };
 
     use super::*;
+    use crate::config::model::{Backend, BackendAddress};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -119,55 +122,62 @@ mod tests {
         (connection, server)
     }
 
-    async fn listener() -> (TcpListener, SocketAddr) {
+    async fn listener() -> (TcpListener, Server) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("free");
         let address = listener.local_addr().expect("its address");
-        (listener, address)
+        let backend = Backend {
+            name: "s".to_owned(),
+            address: BackendAddress::Address(address),
+            weight: NonZeroU32::MIN,
+            backup: false,
+            drain: false,
+        };
+        (listener, Server::new(&backend, address, Arc::default()))
     }
 
     #[tokio::test]
     async fn the_newest_comes_first_and_old_ones_go() {
-        let (listener, address) = listener().await;
+        let (listener, server) = listener().await;
         let pool = Pool::default();
-        assert!(pool.take(address, SECOND).is_none());
-        let mut servers = Vec::new();
+        assert!(pool.take(&server, SECOND).is_none());
+        let mut ends = Vec::new();
         for n in 1..=3 {
-            let (connection, server) = pair(&listener).await;
-            servers.push(server);
-            pool.put(address, connection, n * SECOND);
+            let (connection, end) = pair(&listener).await;
+            ends.push(end);
+            pool.put(&server, connection, n * SECOND);
         }
-        assert!(pool.take(address, Duration::ZERO).is_some());
-        assert!(pool.take(address, 2 * SECOND).is_none(), "past their time");
+        assert!(pool.take(&server, Duration::ZERO).is_some());
+        assert!(pool.take(&server, 2 * SECOND).is_none(), "past their time");
         assert_eq!(pool.kept().count, 0);
     }
 
     #[tokio::test]
     async fn what_its_server_closed_or_spoke_on_is_not_used_again() {
-        let (listener, address) = listener().await;
+        let (listener, server) = listener().await;
         let pool = Pool::default();
-        let (closed, server) = pair(&listener).await;
-        drop(server);
-        let (spoken, mut server) = pair(&listener).await;
-        server.write_all(b"HTTP/1.1 408").await.expect("sent");
+        let (closed, end) = pair(&listener).await;
+        drop(end);
+        let (spoken, mut end) = pair(&listener).await;
+        end.write_all(b"HTTP/1.1 408").await.expect("sent");
         for connection in [closed, spoken] {
             connection.stream_readable().await;
-            pool.put(address, connection, SECOND);
+            pool.put(&server, connection, SECOND);
         }
-        assert!(pool.take(address, Duration::ZERO).is_none());
+        assert!(pool.take(&server, Duration::ZERO).is_none());
     }
 
     #[tokio::test]
     async fn there_is_a_bound_and_tidying() {
-        let (listener, address) = listener().await;
+        let (listener, server) = listener().await;
         let pool = Pool::default();
-        let mut servers = Vec::new();
+        let mut ends = Vec::new();
         for _ in 0..MAX_IDLE + 3 {
-            let (connection, server) = pair(&listener).await;
-            servers.push(server);
-            pool.put(address, connection, SECOND);
+            let (connection, end) = pair(&listener).await;
+            ends.push(end);
+            pool.put(&server, connection, SECOND);
         }
         assert_eq!(pool.kept().count, MAX_IDLE);
-        assert_eq!(pool.kept().idle[&address].len(), MAX_IDLE);
+        assert_eq!(pool.kept().idle[&server.state.id()].len(), MAX_IDLE);
         pool.tidy(Duration::ZERO);
         assert_eq!(pool.kept().count, MAX_IDLE);
         pool.tidy(SECOND);

@@ -17,6 +17,8 @@ const CALM: Duration = Duration::from_secs(60);
 
 /// Health and load of a server. Times are milliseconds since the process began.
 pub struct ServerState {
+    /// Tells it from all others, in every configuration.
+    id: u64,
     /// Judged by active checks; true until one says otherwise.
     up: AtomicBool,
     in_flight: AtomicUsize,
@@ -28,7 +30,9 @@ pub struct ServerState {
 
 impl Default for ServerState {
     fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             up: AtomicBool::new(true),
             in_flight: AtomicUsize::new(0),
             failures: AtomicU32::new(0),
@@ -44,6 +48,11 @@ fn millis(tick: Duration) -> u64 {
 }
 
 impl ServerState {
+    /// A number that no other server has.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Whether active checks find it well.
     pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)

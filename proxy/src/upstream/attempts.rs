@@ -1,0 +1,149 @@
+//! The attempts of one request: which server next, what a failure says of it, and whether to try again.
+//!
+//! What visitors ask in person and what is fetched for the store go by the same rules.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{AtWork, Server, Upstream};
+use crate::{observe::metrics::Metrics, respond::fault::Fault};
+
+/// How far an exchange had come when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// No connection came about, so nothing can happen twice.
+    Connect,
+    /// On a connection that had been used before, and not a byte was heard.
+    Reused,
+    /// On a new connection, or the server has spoken.
+    Exchange,
+}
+
+/// The attempts of one request.
+pub struct Attempts {
+    upstream: Arc<Upstream>,
+    /// When the process began.
+    started: Instant,
+    /// Servers that failed this request.
+    tried: Vec<SocketAddr>,
+    /// Servers that were asked, for the log.
+    count: u32,
+    /// Those of them that the configuration's bound counts.
+    charged: u32,
+    /// The next connection must be a new one.
+    fresh: bool,
+    last: Option<(Arc<Server>, Duration)>,
+    /// Why another one was made, for the log.
+    reason: Option<&'static str>,
+}
+
+impl Attempts {
+    /// Begins; counts the request for the retry budget.
+    pub fn new(upstream: &Arc<Upstream>, started: Instant) -> Self {
+        upstream.budget.request();
+        Self {
+            upstream: Arc::clone(upstream),
+            started,
+            tried: Vec::new(),
+            count: 0,
+            charged: 0,
+            fresh: false,
+            last: None,
+            reason: None,
+        }
+    }
+
+    /// The next server: another while there is one, else the same one again. `key` is what consistent
+    /// hashing goes by.
+    pub fn next(&mut self, key: &[u8]) -> Option<AtWork> {
+        let tick = self.started.elapsed();
+        let server = self
+            .upstream
+            .choose(&self.tried, key, tick)
+            .or_else(|| self.upstream.choose(&[], key, tick))?;
+        self.count += 1;
+        Some(AtWork::new(server, tick))
+    }
+
+    /// Whether the next connection must be a new one.
+    pub fn wants_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// A server is done with the request, or has answered it.
+    pub fn note(&mut self, at_work: &AtWork) {
+        let now = self.started.elapsed();
+        let server = Arc::clone(&at_work.server);
+        self.last = Some((server, now.saturating_sub(at_work.since)));
+    }
+
+    /// Notes what a failure says of the server. `true` when another attempt is to be made, which is counted
+    /// here; `repeatable` says whether the request may be repeated once a server may have seen it.
+    pub fn failed(
+        &mut self,
+        at_work: &AtWork,
+        fault: &Fault,
+        stage: Stage,
+        repeatable: bool,
+        metrics: &Metrics,
+    ) -> bool {
+        self.note(at_work);
+        if !fault.is_by_server() {
+            return false;
+        }
+        let (server, now) = (&at_work.server, self.started.elapsed());
+        if stage == Stage::Connect {
+            server.state.refused(now);
+        }
+        // A pooled connection that the server closed at the moment of reuse is nobody's fault: the next
+        // one is new, and so at most one such race costs a request anything.
+        let race = stage == Stage::Reused && !fault.timed_out;
+        if race {
+            self.fresh = true;
+        } else {
+            self.upstream.failed(server, now);
+            self.tried.push(server.address);
+        }
+        if stage != Stage::Connect && !repeatable {
+            return false;
+        }
+        let again = race || {
+            self.charged += 1;
+            self.charged <= self.upstream.config.retry.attempts
+                && (stage == Stage::Connect || self.take_from_budget(metrics))
+        };
+        if again {
+            self.reason = Some(fault.failure.reason);
+            let name = self.upstream.name();
+            metrics.retries.with_label_values(&[name]).inc();
+        }
+        again
+    }
+
+    fn take_from_budget(&self, metrics: &Metrics) -> bool {
+        let taken = self.upstream.budget.take();
+        if !taken {
+            let name = self.upstream.name();
+            metrics.budget_exhausted.with_label_values(&[name]).inc();
+        }
+        taken
+    }
+
+    /// Servers that were asked.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The server that was asked last, and how long it took.
+    pub fn last(&self) -> Option<(&Arc<Server>, Duration)> {
+        self.last.as_ref().map(|(server, time)| (server, *time))
+    }
+
+    /// Why the last attempt but one failed.
+    pub fn reason(&self) -> Option<&'static str> {
+        self.reason
+    }
+}
