@@ -27,7 +27,7 @@ use crate::{
     fill::flight::Flights,
     observe::{access_log::AccessLog, metrics::Metrics},
     snapshot::Snapshot,
-    upstream::ServerState,
+    upstream::{Lasting, ServerState},
 };
 
 /// State of the process.
@@ -47,6 +47,7 @@ pub struct Shared {
     pub slots: Arc<Semaphore>,
     max_connections: u32,
     servers: Mutex<HashMap<ServerKey, Arc<ServerState>>>,
+    upstreams: Mutex<HashMap<String, Arc<Lasting>>>,
     limiters: Mutex<HashMap<String, (Limit, Arc<RateLimit>)>>,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
@@ -101,6 +102,7 @@ impl Shared {
             slots: Arc::new(Semaphore::new(max_connections as usize)),
             max_connections,
             servers: Mutex::default(),
+            upstreams: Mutex::default(),
             limiters: Mutex::default(),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
@@ -190,6 +192,15 @@ impl Shared {
         Arc::clone(servers.entry(key).or_default())
     }
 
+    /// What outlives the configuration of an upstream.
+    pub fn lasting(&self, upstream: &str) -> Arc<Lasting> {
+        let mut known = self
+            .upstreams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(upstream.to_owned()).or_default())
+    }
+
     /// The limiter of a rule; a rule that has not changed keeps its memory across reloads. A new one
     /// is remembered only by [`adopt`](Self::adopt), when its configuration takes effect.
     pub fn limiter(&self, limit: &Limit) -> Arc<RateLimit> {
@@ -235,6 +246,11 @@ impl Shared {
         }
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         servers.retain(|_, state| Arc::strong_count(state) > 1);
+        let mut upstreams = self
+            .upstreams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        upstreams.retain(|_, lasting| Arc::strong_count(lasting) > 1);
     }
 
     /// Begins the end: listeners close, idle connections go, running requests finish.

@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::{
     context::Context,
-    diagnostic::{Complaint, shown},
+    diagnostic::Complaint,
     file::{self, TlsEntry},
     model::{
         Backend, BackendAddress, Balance, Certificate, CheckKind, Connections, Eject, HashKey,
@@ -50,6 +50,15 @@ fn upstream(name: &str, section: &Spanned<file::Upstream>, cx: &mut Context<'_>)
             key.span(),
             Complaint::new("`hash_key` does nothing: this upstream does not balance by hash")
                 .help("write `balance = \"consistent-hash\"`"),
+        );
+    }
+    if let (Some(window), None) = (upstream.shop_window.given(), &health_check)
+        && matches!(upstream.health_check, Field::Absent)
+    {
+        cx.warning(
+            window.span(),
+            Complaint::new("without checks a shop that hangs is noticed by time limits only")
+                .help("add `health_check = { path = \"/healthz\" }`, or whatever path tells that the shop is well"),
         );
     }
     Upstream {

@@ -16,7 +16,7 @@ use http::{
 use http_caching::CacheControl;
 use http1_wire::response::Head;
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Filler, fetch::Task, flight::Asked, part, request};
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
         AtWork, Attempts, Upstream,
         attempts::Stage,
         connection::Connection,
-        http1::{Exchange, Interim},
+        http1::{Exchange, Interim, Limits},
     },
 };
 
@@ -50,12 +50,18 @@ impl Task {
     /// Asks one server after the other until one answers.
     pub(super) async fn ask(&self, request: &RequestHeader) -> Result<Answer, Failure> {
         let mut attempts = Attempts::new(self.upstream(), self.filler.started);
+        if self.something_stale_may_answer() {
+            attempts = attempts.without_waiting();
+        }
         let mut interim = Interim::default();
+        let until = Instant::now() + self.order.fetch.own.route.timeouts.total;
         // As visitors' own requests choose, so that a page stays with its server.
         let key = self.order.fetch.target.as_bytes();
-        while let Some(at_work) = attempts.next(key) {
+        while let Some(at_work) = attempts.next(key).await {
             let fresh = attempts.wants_fresh();
-            let result = self.ask_one(at_work, fresh, request, &mut interim).await;
+            let result = self
+                .ask_one(at_work, fresh, until, request, &mut interim)
+                .await;
             let metrics = &self.shared().metrics;
             let (again, result) = match result {
                 Ok(answer) => {
@@ -69,6 +75,7 @@ impl Task {
             };
             self.flight.set_asked(Asked {
                 attempts: attempts.count(),
+                retried: attempts.reason(),
                 server: attempts
                     .last()
                     .map(|(server, time)| (server.name.clone(), time)),
@@ -131,10 +138,16 @@ impl Task {
         &self,
         at_work: AtWork,
         fresh: bool,
+        until: Instant,
         request: &RequestHeader,
         interim: &mut Interim,
     ) -> Result<Answer, (AtWork, Fault, Stage)> {
         let timeouts = &self.order.fetch.own.route.timeouts;
+        let limits = Limits {
+            response: timeouts.response,
+            read: timeouts.read,
+            until,
+        };
         let pool = &self.filler.pool;
         let pooled = if fresh {
             None
@@ -150,7 +163,7 @@ impl Task {
         };
         let mut buffers = pool.buffers();
         write_head(&mut buffers.request, request);
-        let mut exchange = Exchange::new(connection, buffers, timeouts.response);
+        let mut exchange = Exchange::new(connection, buffers, limits);
         let sent_at = SystemTime::now();
         match self.answer_to(&mut exchange, interim).await {
             Ok(header) => Ok(Answer {
@@ -238,7 +251,7 @@ impl Answer {
         if matches!(self.header.status.as_u16(), 502..=504) {
             self.upstream.failed(&self.at_work.server, tick);
         } else {
-            self.at_work.server.state.succeeded(tick);
+            self.upstream.succeeded(&self.at_work.server, tick);
         }
     }
 

@@ -13,9 +13,9 @@ mod visitor;
 
 use std::{future::poll_fn, net::IpAddr, time::Duration};
 
-use http::{Method, StatusCode, header::RETRY_AFTER};
+use http::{Method, StatusCode};
 use http1_wire::Body;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub use answer::AnswerHead;
 pub(crate) use invalidate::invalidate;
@@ -83,19 +83,22 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     let mut progress = Progress::default();
     let mut content = Content::new(route.max_body, route.upstream.config.retry.body);
     let mut buffers = hall.pool.buffers();
+    let until = hall.started + request.began.tick + route.timeouts.total;
+    let until = Instant::from_std(until);
     let fault = loop {
         // A server that failed may have left a part of an answer.
         buffers.clear();
         if let Err(why) = request::compose(&mut buffers.request, request) {
             break Some(Fault::refused(why));
         }
-        let Some(at_work) = attempts.next(request.forward.target.as_bytes()) else {
+        let Some(at_work) = attempts.next(request.forward.target.as_bytes()).await else {
             break Some(Fault::UNAVAILABLE);
         };
         let at = At {
             hall,
             request,
             at_work,
+            until,
         };
         let (fault, stage) = match at.connect(attempts.wants_fresh()).await {
             Err(fault) => (fault, Stage::Connect),
@@ -133,7 +136,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     };
     hall.pool.give_back(buffers);
     let told = match fault {
-        Some(fault) => tell(request, visitor, &fault, &mut progress).await,
+        Some(fault) => tell(hall, request, visitor, &fault, &mut progress).await,
         None => true,
     };
     record(hall, request, &attempts, &progress, fault.as_ref());
@@ -145,6 +148,8 @@ struct At<'a> {
     hall: &'a Hall,
     request: &'a Request<'a>,
     at_work: AtWork,
+    /// When the whole exchange is to be over.
+    until: Instant,
 }
 
 impl At<'_> {
@@ -185,11 +190,11 @@ impl At<'_> {
             if matches!(status, 502..=504) {
                 self.upstream().failed(&self.at_work.server, tick);
             } else {
-                self.at_work.server.state.succeeded(tick);
+                self.upstream().succeeded(&self.at_work.server, tick);
             }
         };
         relay::relay(
-            request, connection, buffers, content, visitor, progress, answered,
+            request, connection, buffers, content, visitor, progress, self.until, answered,
         )
         .await
     }
@@ -203,6 +208,7 @@ impl At<'_> {
 
 /// Nothing else can be done: the visitor is told, unless it is gone or has a part of an answer.
 async fn tell(
+    hall: &Hall,
     request: &Request<'_>,
     visitor: &mut impl Visitor,
     fault: &Fault,
@@ -225,11 +231,10 @@ async fn tell(
         request_id: request.request_id,
         wants_json: wants_json(request.fields),
     };
-    let mut reply = Reply::error(failure.status, &asked);
-    if failure.status == 503 {
-        reply.add(RETRY_AFTER, "5");
-    }
-    progress.status = failure.status;
+    let upstream = &request.forward.route.upstream;
+    let tick = hall.started.elapsed();
+    let reply = Reply::failure(failure, upstream, tick, request.method.is_safe(), &asked);
+    progress.status = reply.status;
     visitor.reply(&reply);
     let mut seen = visitor.progress();
     let told = loop {
@@ -278,6 +283,7 @@ fn record(
         upstream: last.map(|(server, _)| server.name.as_str()),
         upstream_time: last.map(|(_, time)| time),
         attempts: attempts.count(),
+        retried: attempts.reason(),
         request_id: request.request_id,
         limit: request.forward.limit.as_ref(),
         reason: fault.map(|fault| fault.failure.reason),

@@ -60,6 +60,7 @@ pub(super) async fn relay(
     content: &mut Content,
     visitor: &mut impl Visitor,
     progress: &mut Progress,
+    until: Instant,
     answered: impl FnMut(&AnswerHead<'_>),
 ) -> Result<bool, Fault> {
     let manner = match request.content {
@@ -77,6 +78,7 @@ pub(super) async fn relay(
         visitor,
         progress,
         answered,
+        until,
         stage: Stage::Head(HeadScanner::default()),
         run: Run::default(),
         tunnel: false,
@@ -127,6 +129,8 @@ struct Relay<'a, V, F> {
     visitor: &'a mut V,
     progress: &'a mut Progress,
     answered: F,
+    /// When the whole exchange is to be over.
+    until: Instant,
     stage: Stage,
     /// Content in the buffer that the visitor has not taken yet.
     run: Run,
@@ -314,12 +318,13 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         let last = self.times.up.max(self.times.down);
         if down_waits == DownWaits::Visitor {
             // A stream that waits for its turn is not stuck while its connection moves.
-            while self
-                .connection
-                .deadline
-                .poll(cx, self.times.down + STALLED)
-                .is_ready()
-            {
+            loop {
+                let at = self.times.down + STALLED;
+                let at = if self.tunnel { at } else { at.min(self.until) };
+                ready!(self.connection.deadline.poll(cx, at));
+                if at == self.until && !self.tunnel {
+                    return Poll::Ready(Err(Fault::TOO_LONG));
+                }
                 let seen = self.visitor.progress();
                 if seen == self.seen {
                     return Poll::Ready(Err(Fault::UNREAD));
@@ -327,7 +332,6 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
                 self.seen = seen;
                 self.times.down = Instant::now();
             }
-            return Poll::Pending;
         }
         let (at, fault) = match up_waits {
             _ if self.tunnel => (last + timeouts.tunnel, Fault::SILENT),
@@ -343,6 +347,10 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             Waits::Visitor => (self.times.up + body, Fault::SLOW_UPLOAD),
             Waits::Server => (last + response, Fault::DEAF),
             Waits::Done => (last + response, Fault::SILENT),
+        };
+        let (at, fault) = match self.tunnel || at < self.until {
+            true => (at, fault),
+            false => (self.until, Fault::TOO_LONG),
         };
         ready!(self.connection.deadline.poll(cx, at));
         Poll::Ready(Err(fault))

@@ -28,6 +28,8 @@ pub struct Metrics {
     pub budget_exhausted: IntCounterVec,
     /// 1 up, 0 down or ejected.
     pub upstream_up: IntGaugeVec,
+    /// 1 while stored responses answer in the place of an upstream.
+    pub shop_window: IntGaugeVec,
     /// Whether the last reload took effect.
     pub reload_successful: IntGauge,
     /// When it did.
@@ -102,6 +104,12 @@ impl Metrics {
                 "upstream_up",
                 "1 while a server is asked, 0 while it is down or ejected.",
                 &["upstream", "server"],
+            ),
+            shop_window: gauges(
+                &registry,
+                "shop_window",
+                "1 while no server can answer and stored responses do.",
+                &["upstream"],
             ),
             reload_successful: gauge(
                 &registry,
@@ -187,7 +195,12 @@ impl Metrics {
                 .sum()
         };
         (
-            sum(|l| matches!(l, "hit" | "stale" | "stale-error" | "revalidated")),
+            sum(|l| {
+                matches!(
+                    l,
+                    "hit" | "stale" | "stale-error" | "shop-window" | "revalidated"
+                )
+            }),
             sum(|_| true),
         )
     }
