@@ -80,6 +80,8 @@ pub struct Request<'a> {
 pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Visitor) -> bool {
     let route = &request.forward.route;
     let mut attempts = Attempts::new(&route.upstream, hall.started);
+    let target = request.forward.target.as_bytes();
+    let key = (route.upstream).hash_key(request.fields, target, request.client);
     let mut progress = Progress::default();
     let mut content = Content::new(route.max_body, route.upstream.config.retry.body);
     let mut buffers = hall.pool.buffers();
@@ -91,7 +93,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
         if let Err(why) = request::compose(&mut buffers.request, request) {
             break Some(Fault::refused(why));
         }
-        let Some(at_work) = attempts.next(request.forward.target.as_bytes()).await else {
+        let Some(at_work) = attempts.next(&key).await else {
             break Some(Fault::UNAVAILABLE);
         };
         let at = At {
@@ -187,11 +189,7 @@ impl At<'_> {
                 invalidate(&hall.shared, request.scheme, request.forward, &fields);
             }
             let tick = hall.started.elapsed();
-            if matches!(status, 502..=504) {
-                self.upstream().failed(&self.at_work.server, tick);
-            } else {
-                self.upstream().succeeded(&self.at_work.server, tick);
-            }
+            self.upstream().answered(&self.at_work, status, tick);
         };
         relay::relay(
             request, connection, buffers, content, visitor, progress, self.until, answered,
