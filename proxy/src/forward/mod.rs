@@ -80,11 +80,10 @@ pub struct Request<'a> {
 pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Visitor) -> bool {
     let route = &request.forward.route;
     let mut attempts = Attempts::new(&route.upstream, hall.started);
-    let mut progress = Progress::default();
+    let until = hall.started + request.began.tick + route.timeouts.total;
+    let mut progress = Progress::new(Instant::from_std(until));
     let mut content = Content::new(route.max_body, route.upstream.config.retry.body);
     let mut buffers = hall.pool.buffers();
-    let until = hall.started + request.began.tick + route.timeouts.total;
-    let until = Instant::from_std(until);
     let fault = loop {
         // A server that failed may have left a part of an answer.
         buffers.clear();
@@ -98,7 +97,6 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             hall,
             request,
             at_work,
-            until,
         };
         let (fault, stage) = match at.connect(attempts.wants_fresh()).await {
             Err(fault) => (fault, Stage::Connect),
@@ -148,8 +146,6 @@ struct At<'a> {
     hall: &'a Hall,
     request: &'a Request<'a>,
     at_work: AtWork,
-    /// When the whole exchange is to be over.
-    until: Instant,
 }
 
 impl At<'_> {
@@ -194,7 +190,7 @@ impl At<'_> {
             }
         };
         relay::relay(
-            request, connection, buffers, content, visitor, progress, self.until, answered,
+            request, connection, buffers, content, visitor, progress, answered,
         )
         .await
     }
