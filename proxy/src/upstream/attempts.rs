@@ -126,15 +126,16 @@ impl Attempts {
         if stage == Stage::Connect {
             server.state.refused(now);
         }
-        // A pooled connection that the server closed at the moment of reuse is nobody's fault: the next
-        // one is new, and so at most one such race costs a request anything.
+        // A pooled connection that the server closed at the moment of reuse is nobody's fault. The next one is
+        // new, so that a request meets one such race at most; and to another server where there is one, since
+        // a process that has just died closes all of its connections.
         let race = stage == Stage::Reused && !fault.timed_out;
         if race {
             self.fresh = true;
         } else {
             self.upstream.failed(server, now);
-            self.tried.push(server.address);
         }
+        self.tried.push(server.address);
         if stage != Stage::Connect && !repeatable {
             return false;
         }
