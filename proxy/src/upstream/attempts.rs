@@ -159,10 +159,11 @@ impl Attempts {
 
     fn take_from_budget(&self, metrics: &Metrics) -> bool {
         let taken = self.upstream.lasting.budget.take();
-        if !taken {
-            let name = self.upstream.name();
-            metrics.budget_exhausted.with_label_values(&[name]).inc();
-        }
+        let counter = match taken {
+            true => &metrics.retries_charged,
+            false => &metrics.budget_exhausted,
+        };
+        counter.with_label_values(&[self.upstream.name()]).inc();
         taken
     }
 
