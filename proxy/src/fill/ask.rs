@@ -68,10 +68,12 @@ impl Task {
                     attempts.note(&answer.at_work);
                     (false, Ok(answer))
                 }
-                Err((at_work, fault, stage)) => (
-                    attempts.failed(&at_work, &fault, stage, true, metrics),
-                    Err(fault.failure),
-                ),
+                Err((at_work, fault, stage)) => {
+                    // A shop that says nothing is not asked again for nobody.
+                    let repeatable = !fault.timed_out || self.flight.is_wanted();
+                    let again = attempts.failed(&at_work, &fault, stage, repeatable, metrics);
+                    (again, Err(fault.failure))
+                }
             };
             self.flight.set_asked(Asked {
                 attempts: attempts.count(),

@@ -82,11 +82,10 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     let mut attempts = Attempts::new(&route.upstream, hall.started);
     let target = request.forward.target.as_bytes();
     let key = (route.upstream).hash_key(request.fields, target, request.client);
-    let mut progress = Progress::default();
+    let until = hall.started + request.began.tick + route.timeouts.total;
+    let mut progress = Progress::new(Instant::from_std(until));
     let mut content = Content::new(route.max_body, route.upstream.config.retry.body);
     let mut buffers = hall.pool.buffers();
-    let until = hall.started + request.began.tick + route.timeouts.total;
-    let until = Instant::from_std(until);
     let fault = loop {
         // A server that failed may have left a part of an answer.
         buffers.clear();
@@ -100,7 +99,6 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             hall,
             request,
             at_work,
-            until,
         };
         let (fault, stage) = match at.connect(attempts.wants_fresh()).await {
             Err(fault) => (fault, Stage::Connect),
@@ -150,8 +148,6 @@ struct At<'a> {
     hall: &'a Hall,
     request: &'a Request<'a>,
     at_work: AtWork,
-    /// When the whole exchange is to be over.
-    until: Instant,
 }
 
 impl At<'_> {
@@ -192,7 +188,7 @@ impl At<'_> {
             self.upstream().answered(&self.at_work, status, tick);
         };
         relay::relay(
-            request, connection, buffers, content, visitor, progress, self.until, answered,
+            request, connection, buffers, content, visitor, progress, answered,
         )
         .await
     }

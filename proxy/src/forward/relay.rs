@@ -29,8 +29,9 @@ use crate::{
 };
 
 /// What has come of an exchange so far; outlives the relay.
-#[derive(Default)]
 pub(super) struct Progress {
+    /// When all of it is to be over, further attempts included.
+    pub(super) until: Instant,
     /// A byte of an answer has arrived.
     pub(super) heard: bool,
     /// Status of the answer that the visitor gets; `0` while there is none.
@@ -41,6 +42,19 @@ pub(super) struct Progress {
     pub(super) continued: bool,
     /// What the visitor was told before its answer.
     pub(super) interim: Interim,
+}
+
+impl Progress {
+    pub(super) fn new(until: Instant) -> Self {
+        Self {
+            until,
+            heard: false,
+            status: 0,
+            delivered: 0,
+            continued: false,
+            interim: Interim::default(),
+        }
+    }
 }
 
 /// Where an answer is on its way.
@@ -60,7 +74,6 @@ pub(super) async fn relay(
     content: &mut Content,
     visitor: &mut impl Visitor,
     progress: &mut Progress,
-    until: Instant,
     answered: impl FnMut(&AnswerHead<'_>),
 ) -> Result<bool, Fault> {
     let manner = match request.content {
@@ -78,7 +91,6 @@ pub(super) async fn relay(
         visitor,
         progress,
         answered,
-        until,
         stage: Stage::Head(HeadScanner::default()),
         run: Run::default(),
         tunnel: false,
@@ -129,8 +141,6 @@ struct Relay<'a, V, F> {
     visitor: &'a mut V,
     progress: &'a mut Progress,
     answered: F,
-    /// When the whole exchange is to be over.
-    until: Instant,
     stage: Stage,
     /// Content in the buffer that the visitor has not taken yet.
     run: Run,
@@ -320,9 +330,13 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             // A stream that waits for its turn is not stuck while its connection moves.
             loop {
                 let at = self.times.down + STALLED;
-                let at = if self.tunnel { at } else { at.min(self.until) };
+                let at = if self.tunnel {
+                    at
+                } else {
+                    at.min(self.progress.until)
+                };
                 ready!(self.connection.deadline.poll(cx, at));
-                if at == self.until && !self.tunnel {
+                if at == self.progress.until && !self.tunnel {
                     return Poll::Ready(Err(Fault::TOO_LONG));
                 }
                 let seen = self.visitor.progress();
@@ -348,9 +362,9 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             Waits::Server => (last + response, Fault::DEAF),
             Waits::Done => (last + response, Fault::SILENT),
         };
-        let (at, fault) = match self.tunnel || at < self.until {
+        let (at, fault) = match self.tunnel || at < self.progress.until {
             true => (at, fault),
-            false => (self.until, Fault::TOO_LONG),
+            false => (self.progress.until, Fault::TOO_LONG),
         };
         ready!(self.connection.deadline.poll(cx, at));
         Poll::Ready(Err(fault))

@@ -24,6 +24,8 @@ pub struct Metrics {
     rate_limited: Labelled,
     /// Requests that were sent to a server once more.
     pub retries: IntCounterVec,
+    /// Those of them that the budget paid for: a server may have had work with the first attempt.
+    pub retries_charged: IntCounterVec,
     /// Retries that the budget refused.
     pub budget_exhausted: IntCounterVec,
     /// 1 up, 0 down or ejected.
@@ -95,6 +97,12 @@ impl Metrics {
                 &registry,
                 "upstream_retries_total",
                 "Requests sent once more, to another server where there was one.",
+                &["upstream"],
+            ),
+            retries_charged: counters(
+                &registry,
+                "upstream_retries_charged_total",
+                "Retries that count against the budget: all but those after a connection that failed.",
                 &["upstream"],
             ),
             budget_exhausted: counters(

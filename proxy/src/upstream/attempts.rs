@@ -125,15 +125,16 @@ impl Attempts {
         if stage == Stage::Connect {
             server.state.refused(now);
         }
-        // A pooled connection that the server closed at the moment of reuse is nobody's fault: the next
-        // one is new, and so at most one such race costs a request anything.
+        // A pooled connection that the server closed at the moment of reuse is nobody's fault. The next one is
+        // new, so that a request meets one such race at most; and to another server where there is one, since
+        // a process that has just died closes all of its connections.
         let race = stage == Stage::Reused && !fault.timed_out;
         if race {
             self.fresh = true;
         } else {
             self.upstream.failed(server, now);
-            self.tried.push(server.address);
         }
+        self.tried.push(server.address);
         if stage != Stage::Connect && !repeatable {
             return false;
         }
@@ -157,10 +158,11 @@ impl Attempts {
 
     fn take_from_budget(&self, metrics: &Metrics) -> bool {
         let taken = self.upstream.lasting.budget.take();
-        if !taken {
-            let name = self.upstream.name();
-            metrics.budget_exhausted.with_label_values(&[name]).inc();
-        }
+        let counter = match taken {
+            true => &metrics.retries_charged,
+            false => &metrics.budget_exhausted,
+        };
+        counter.with_label_values(&[self.upstream.name()]).inc();
         taken
     }
 
