@@ -70,7 +70,8 @@ impl Attempts {
     /// that is within a moment. `key` is what consistent hashing goes by.
     pub async fn next(&mut self, key: &[u8]) -> Option<AtWork> {
         let mut chosen = self.choose(key);
-        if !chosen.as_ref().is_some_and(|chosen| chosen.is_willing) && self.waits {
+        // Of those who have waited for one server, one has the turn to try it, and the others wait on.
+        while !chosen.as_ref().is_some_and(|chosen| chosen.is_willing) && self.waits {
             let came = self
                 .upstream
                 .wait_for_server(|| self.started.elapsed())

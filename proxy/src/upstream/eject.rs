@@ -58,7 +58,7 @@ impl Upstream {
     /// Tells that a server's ejection is over, where that is news.
     pub(super) fn tell_return(&self, server: &Server, tick: Duration) {
         if let Some(length) = server.state.note_return(tick) {
-            let details = format!("it was out for {length:.1?}");
+            let details = format!("it was out for {length:?}");
             self.tell(server, Change::Returned, &Why::new("time_over", details));
         }
     }

@@ -173,7 +173,7 @@ impl ServerState {
             .saturating_add(1);
         let pause = base.saturating_mul(times).min(most);
         self.ejected_until
-            .store(millis(tick + pause), Ordering::Relaxed);
+            .store(millis(tick.saturating_add(pause)), Ordering::Relaxed);
         self.failures.store(0, Ordering::Relaxed);
         notes.ejection = Some(note(tick, why));
         true
@@ -185,7 +185,8 @@ impl ServerState {
             return None;
         }
         let ejection = self.lock().ejection.take()?;
-        Some(tick.saturating_sub(ejection.since))
+        let until = Duration::from_millis(self.ejected_until.load(Ordering::Relaxed));
+        Some(until.saturating_sub(ejection.since))
     }
 
     /// What its refusals mean now.
@@ -298,7 +299,8 @@ impl ServerState {
 
 fn note(since: Duration, why: &str) -> Note {
     Note {
-        since,
+        // As fine as all other times here.
+        since: Duration::from_millis(millis(since)),
         why: why.to_owned(),
     }
 }
@@ -326,7 +328,8 @@ mod tests {
             state.notes().ejection,
             Some(note(now - 25 * SECOND, "5 failures in a row"))
         );
-        assert_eq!(state.note_return(now), Some(25 * SECOND));
+        let length = state.note_return(now + SECOND);
+        assert_eq!(length, Some(25 * SECOND), "however late it is told");
         assert_eq!(state.note_return(now), None, "told once");
         now += CALM + SECOND;
         state.succeeded(now);
