@@ -1,14 +1,19 @@
 //! One check of a server: connect, ask, and read the answer to its end, all within the time limit.
 
-use std::{future::pending, io, net::SocketAddr, pin::pin, sync::Arc};
+use std::{
+    future::{Future, pending},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     Request, Response,
     body::{Bytes, Incoming},
-    client::conn::http1,
+    client::conn::{http1, http2},
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -19,7 +24,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{Server, Upstream, changes::Why, check_tls::server_name};
 use crate::{
-    config::model::{CheckKind, HealthCheck},
+    config::model::{CheckKind, HealthCheck, UpstreamProtocol},
     respond::fault::is_ours,
 };
 
@@ -81,9 +86,14 @@ async fn exchange(upstream: &Upstream, server: &Server, check: &HealthCheck) -> 
         Some(host) => host.clone(),
         None => host(server, address),
     };
+    // What listens at another port is rarely the shop itself.
+    let protocol = match check.port {
+        None => upstream.config.protocol,
+        Some(_) => UpstreamProtocol::Http1,
+    };
     match check.kind {
         CheckKind::Tcp => Ok(()),
-        CheckKind::Http => ask(stream, &host, check).await,
+        CheckKind::Http => ask(stream, &host, check, protocol).await,
         CheckKind::Https => {
             let config = upstream
                 .check_tls()
@@ -91,8 +101,8 @@ async fn exchange(upstream: &Upstream, server: &Server, check: &HealthCheck) -> 
             let name = server_name(upstream.config.tls.as_ref(), server).ok_or_else(|| {
                 Failed::new("tls", "it has no name that a certificate could have")
             })?;
-            let stream = encrypt(stream, config, name).await?;
-            ask(stream, &host, check).await
+            let stream = encrypt(stream, config, name, protocol).await?;
+            ask(stream, &host, check, protocol).await
         }
     }
 }
@@ -109,47 +119,82 @@ async fn encrypt(
     stream: TcpStream,
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
+    protocol: UpstreamProtocol,
 ) -> Result<TlsStream<TcpStream>, Failed> {
-    let connected = TlsConnector::from(config).connect(name, stream).await;
+    let alpn: &[u8] = match protocol {
+        UpstreamProtocol::Http1 => b"http/1.1",
+        UpstreamProtocol::Http2 => b"h2",
+    };
+    let connector = TlsConnector::from(config);
+    let connector = connector.with_alpn(vec![alpn.to_vec()]);
+    let connected = connector.connect(name, stream).await;
     connected.map_err(|why| Failed::new("tls", format!("TLS: {why}")))
 }
 
 async fn ask(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     host: &str,
     check: &HealthCheck,
+    protocol: UpstreamProtocol,
 ) -> Result<(), Failed> {
     let broken = |why: hyper::Error| Failed::new("bad_answer", chain(&why));
-    let request = Request::get(check.path.as_str())
-        .header("host", host)
-        .header("user-agent", "dhal-health-check")
-        .header("connection", "close")
+    let stream = TokioIo::new(stream);
+    let request = Request::get(match protocol {
+        UpstreamProtocol::Http1 => check.path.clone(),
+        UpstreamProtocol::Http2 => format!("http://{host}{}", check.path),
+    });
+    let request = request.header("user-agent", "dhal-health-check");
+    let request = match protocol {
+        UpstreamProtocol::Http1 => request.header("host", host).header("connection", "close"),
+        UpstreamProtocol::Http2 => request,
+    };
+    let request = request
         .body(Empty::<Bytes>::new())
         .map_err(|why| Failed::new("bad_answer", why.to_string()))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(broken)?;
-    // Its end is in what the answer says; it ends with this check, whatever becomes of it.
-    let mut connection = pin!(connection);
+    match protocol {
+        UpstreamProtocol::Http1 => {
+            let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
+            let answer = sender.send_request(request);
+            driven(connection, judge(answer, check)).await
+        }
+        UpstreamProtocol::Http2 => {
+            let handshake = http2::handshake(TokioExecutor::new(), stream);
+            let (mut sender, connection) = handshake.await.map_err(broken)?;
+            let answer = sender.send_request(request);
+            driven(connection, judge(answer, check)).await
+        }
+    }
+}
+
+/// The connection works while the answer is read, and ends with it whatever becomes of it. What went wrong on it is
+/// in what the answer says.
+async fn driven(
+    connection: impl Future,
+    judged: impl Future<Output = Result<(), Failed>>,
+) -> Result<(), Failed> {
     let drive = async {
-        let _ = connection.as_mut().await;
-        pending::<()>().await;
+        connection.await;
+        pending().await
     };
-    let answer = async { judge(sender.send_request(request).await.map_err(broken)?, check).await };
     tokio::select! {
         biased;
-        judged = answer => judged,
-        () = drive => Ok(()),
+        judged = judged => judged,
+        ended = drive => ended,
     }
 }
 
 /// Whether an answer is a healthy one. It is read to its end, so that one that breaks off is none.
-async fn judge(answer: Response<Incoming>, check: &HealthCheck) -> Result<(), Failed> {
+async fn judge(
+    answer: impl Future<Output = hyper::Result<Response<Incoming>>>,
+    check: &HealthCheck,
+) -> Result<(), Failed> {
+    let broken = |why: hyper::Error| Failed::new("bad_answer", chain(&why));
+    let answer = answer.await.map_err(broken)?;
     let status = answer.status().as_u16();
     let mut content = Vec::new();
     let mut body = answer.into_body();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|why| Failed::new("bad_answer", chain(&why)))?;
+        let frame = frame.map_err(broken)?;
         let data = frame.data_ref().map_or(&[][..], |data| data);
         let room = BODY_MAX - content.len();
         content.extend_from_slice(&data[..data.len().min(room)]);
