@@ -1,11 +1,8 @@
-//! Checks of servers, and what visitors' requests say of them.
+//! Checks of servers.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use crate::{
@@ -45,11 +42,12 @@ pub(crate) fn changes(edge: &Edge, server: &Origin, to: &str, reason: &str) -> f
     edge.metric(&series).unwrap_or(0.0)
 }
 
-fn becomes(edge: &Edge, server: &Origin, state: &str) {
+pub(crate) fn becomes(edge: &Edge, server: &Origin, state: &str) {
     eventually(state, || status(edge, server)["state"] == state);
 }
 
-const CHECKED: &str = "interval = \"100ms\", timeout = \"5s\", healthy = 2, unhealthy = 2";
+pub(crate) const CHECKED: &str =
+    "interval = \"100ms\", timeout = \"5s\", healthy = 2, unhealthy = 2";
 
 #[test]
 fn a_check_that_connects() {
@@ -106,6 +104,73 @@ fn a_check_over_tls() {
         eventually("it is down", || up(&ill) == Some(0.0));
         assert!(ill.stderr().contains("TLS: "), "{}", ill.stderr());
     }
+}
+
+#[test]
+fn servers_that_speak_http_2_are_asked_so() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let address = prior_knowledge(&asked);
+    let page = named("behind TLS");
+    let server = Edge::start_tls(&shop(&[&page], ""));
+    let ca = server.site.path("certs/dev.pem");
+    for (address, tls) in [
+        (address, String::new()),
+        (
+            server.site.https,
+            format!(
+                "tls = {{ name = \"shop.example\", ca = \"{}\" }}",
+                ca.display()
+            ),
+        ),
+    ] {
+        let config = format!(
+            "[upstreams.shop]\nservers = [\"{address}\"]\nprotocol = \"h2\"\n{tls}\nhealth_check = {{ path = \"/healthz\", host = \"shop.example\", {CHECKED} }}\n[[routes]]\nupstream = \"shop\"\n",
+        );
+        let edge = Edge::start(&config);
+        eventually("it is checked", || match tls.is_empty() {
+            true => asked.load(Ordering::SeqCst) >= 4,
+            false => page.count("/healthz") >= 4,
+        });
+        let up = format!("dhal_upstream_up{{server=\"{address}\",upstream=\"shop\"}}");
+        assert_eq!(edge.metric(&up), Some(1.0));
+    }
+    let log = server.log();
+    let check = log
+        .iter()
+        .find(|line| line["target"] == "/healthz" || line["path"] == "/healthz");
+    let check = check.expect("a line of a check").to_string();
+    assert!(check.contains("HTTP/2"), "{check}");
+}
+
+/// A server that speaks HTTP/2 to whoever connects, and knows only its health.
+fn prior_knowledge(asked: &Arc<AtomicUsize>) -> std::net::SocketAddr {
+    let address = crate::tools::free_address();
+    let listener = std::net::TcpListener::bind(address).expect("a free address");
+    let asked = Arc::clone(asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let asked = Arc::clone(&asked);
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async {
+                let stream = stream.expect("a connection");
+                stream.set_nonblocking(true).expect("an option");
+                let stream = tokio::net::TcpStream::from_std(stream).expect("a stream");
+                let mut connection = ::h2::server::handshake(stream).await.expect("HTTP/2");
+                while let Some(Ok((request, mut answer))) = connection.accept().await {
+                    assert_eq!(request.uri().path(), "/healthz");
+                    assert_eq!(request.uri().host(), Some("shop.example"));
+                    asked.fetch_add(1, Ordering::SeqCst);
+                    answer
+                        .send_response(http::Response::new(()), true)
+                        .expect("sent");
+                }
+            });
+        }
+    });
+    address
 }
 
 #[test]
@@ -234,123 +299,6 @@ fn a_silent_server_is_down_and_stays_so_across_a_reload() {
         "nobody would find it well"
     );
     assert_eq!(changes(&edge, &one, "up", "unchecked"), 1.0);
-}
-
-/// A shop that fails every second request while it is ill.
-fn fails_half(ill: &Arc<AtomicBool>) -> Origin {
-    let (ill, count) = (Arc::clone(ill), AtomicUsize::new(0));
-    Origin::start(move |_| match count.fetch_add(1, Ordering::SeqCst) % 2 {
-        0 if ill.load(Ordering::SeqCst) => page("bad").status(503),
-        _ => page("one"),
-    })
-}
-
-#[test]
-fn a_share_of_failures_ejects_and_it_stays_out_across_a_reload() {
-    let ill = Arc::new(AtomicBool::new(true));
-    let (one, two) = (fails_half(&ill), named("two"));
-    let config = |base: &str| {
-        let eject = format!(
-            "balance = \"round-robin\"\neject = {{ consecutive_failures = 1000, failure_percent = 50, min_requests = 10, window = \"1h\", base_time = \"{base}\", max_time = \"1h\" }}"
-        );
-        shop(&[&one, &two], &eject) + "[server]\nthreads = 1\n"
-    };
-    let edge = Edge::start(&config("1h"));
-    for _ in 0..18 {
-        edge.get("/");
-    }
-    assert_eq!(status(&edge, &one)["state"], "up", "9 of 10 requests");
-    for _ in 0..4 {
-        edge.get("/");
-    }
-    assert_eq!(status(&edge, &one)["state"], "ejected");
-    let reason = status(&edge, &one)["reason"].clone();
-    assert_eq!(
-        reason, "54 % of 11 requests failed",
-        "a success ejects nobody"
-    );
-    assert_eq!(changes(&edge, &one, "ejected", "failure_rate"), 1.0);
-    assert!((0..10).all(|_| edge.get("/").text() == "two"));
-    assert!(edge.reload(&config("30m")).status.success());
-    assert_eq!(status(&edge, &one)["state"], "ejected");
-    assert!((0..10).all(|_| edge.get("/").text() == "two"));
-    assert_eq!(changes(&edge, &one, "returned", "time_over"), 0.0);
-}
-
-#[test]
-fn ejections_grow_and_their_ends_are_told() {
-    let (one, two) = (Origin::start(|_| page("bad").status(503)), named("two"));
-    let eject = "eject = { consecutive_failures = 1, base_time = \"300ms\", max_time = \"600ms\" }";
-    let edge = Edge::start(&shop(&[&one, &two], eject));
-    for (times, length) in [(1.0, "300ms"), (2.0, "600ms"), (3.0, "600ms")] {
-        eventually("it is ejected", || {
-            edge.get("/");
-            changes(&edge, &one, "ejected", "failures_in_a_row") == times
-        });
-        eventually("its return is told", || {
-            changes(&edge, &one, "returned", "time_over") == times
-        });
-        let said = edge.stderr();
-        let last = said.lines().rfind(|line| line.contains("server returned"));
-        let last = last.expect("a line");
-        assert!(last.contains(&format!("it was out for {length}")), "{last}");
-    }
-}
-
-#[test]
-fn the_last_one_is_never_ejected() {
-    let ill = || Origin::start(|_| page("bad").status(503));
-    let servers = [ill(), ill(), ill()];
-    let servers: Vec<_> = servers.iter().collect();
-    let eject = "balance = \"round-robin\"\neject = { consecutive_failures = 1, base_time = \"1h\", max_time = \"1h\", max_percent = 100 }";
-    let edge = Edge::start(&shop(&servers, eject));
-    let visitors: Vec<_> = (0..4)
-        .map(|_| {
-            let http = edge.site.http;
-            std::thread::spawn(move || {
-                let mut conn = crate::client::Conn::open(http);
-                (0..25).all(|_| conn.get("/").text() == "bad")
-            })
-        })
-        .collect();
-    for visitor in visitors {
-        assert!(visitor.join().expect("answers"), "somebody is always asked");
-    }
-    let ejected = servers
-        .iter()
-        .filter(|s| status(&edge, s)["state"] == "ejected");
-    assert_eq!(ejected.count(), 2);
-}
-
-#[test]
-fn a_cap_on_ejections() {
-    let ill = || Origin::start(|_| page("bad").status(503));
-    let servers = [ill(), ill(), ill(), ill()];
-    let servers: Vec<_> = servers.iter().collect();
-    let eject = "balance = \"round-robin\"\neject = { consecutive_failures = 1, base_time = \"1h\", max_time = \"1h\", max_percent = 25 }";
-    let edge = Edge::start(&shop(&servers, eject));
-    (0..40).for_each(|_| drop(edge.get("/")));
-    let ejected = servers
-        .iter()
-        .filter(|s| status(&edge, s)["state"] == "ejected");
-    assert_eq!(ejected.count(), 1);
-}
-
-#[test]
-fn an_ejected_server_is_better_than_none() {
-    let (one, mut two) = (Origin::start(|_| page("bad").status(503)), named("two"));
-    let more = format!(
-        "eject = {{ consecutive_failures = 1, base_time = \"1h\", max_time = \"1h\" }}\nhealth_check = {{ protocol = \"tcp\", {CHECKED} }}"
-    );
-    let edge = Edge::start(&shop(&[&one, &two], &more));
-    eventually("it is ejected", || {
-        edge.get("/");
-        status(&edge, &one)["state"] == "ejected"
-    });
-    assert!((0..10).all(|_| edge.get("/").text() == "two"));
-    two.stop();
-    becomes(&edge, &two, "down");
-    assert_eq!(edge.get("/").text(), "bad", "it may be well by now");
 }
 
 /// The one mistake that `dhal check` cannot find is a check that nobody answers.

@@ -27,6 +27,7 @@ mod disk;
 mod disk_trouble;
 mod drain;
 mod draining_servers;
+mod ejecting;
 mod flights;
 mod forwarding;
 mod framing;
