@@ -96,6 +96,14 @@ fn closing(then: Then) -> impl Fn(&mut TcpStream, &crate::faults::Asked<'_>) -> 
     }
 }
 
+/// Nobody's fault: it costs no attempt, of which there is none, and a fresh connection answers.
+#[test]
+fn a_connection_that_ends_when_it_is_used_again() {
+    for then in [Then::Close, Then::Reset] {
+        Row::new(closing(then), Right).holds();
+    }
+}
+
 /// The shop may have done it, so that it is not asked once more.
 #[test]
 fn a_connection_that_ends_when_a_form_is_sent_on_it() {

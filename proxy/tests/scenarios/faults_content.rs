@@ -148,6 +148,23 @@ fn trailers_that_speak_of_framing() {
         .holds();
 }
 
+/// A server of which each answer breaks off is not well, though each begins well.
+#[test]
+fn who_always_breaks_off_is_put_out() {
+    let shop = Shop::start(says(answer("Content-Length: 10", "0123"), Then::Close));
+    let spare = Shop::start(answers);
+    let config = config(&shop, &spare, "response = \"10s\"")
+        .replace("consecutive_failures = 1", "consecutive_failures = 3");
+    let edge = Edge::start_tls(&config);
+    for way in ways() {
+        let mut guest = Guest::new(&edge, way.protocol);
+        let target = format!("/{way}/beside/fault");
+        let broke_off = |_: &u32| guest.ask("GET", &target, Upload::None).is_err();
+        let failures = (0..10).take_while(broke_off).count();
+        assert!(failures <= 3, "{target}: {failures} in a row");
+    }
+}
+
 /// A second answer on a connection that waits for its next request.
 #[test]
 fn an_answer_that_nobody_asked_for() {

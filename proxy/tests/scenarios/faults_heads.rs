@@ -48,6 +48,16 @@ fn rst_within_the_head() {
     refused(PART, Then::Reset, CLOSED).holds();
 }
 
+#[test]
+fn silence() {
+    Row::new(says("", Then::Stay), Clear(504))
+        .timeouts("response = \"500ms\"")
+        .reason(LATE)
+        .another_answers()
+        .blames_the_server()
+        .holds();
+}
+
 /// The response timeout is for the whole head, however it comes.
 #[test]
 fn a_head_byte_by_byte() {

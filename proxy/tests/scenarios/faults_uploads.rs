@@ -1,10 +1,16 @@
 //! Faults of a shop while a request's content is on its way to it.
 
-use std::{io::Write, thread, time::Duration};
+use std::{io::Write, net::TcpListener, thread, time::Duration};
 
-use crate::faults::{
-    Outcome::{Clear, ClearOrCut, Cut, Whole},
-    Row, Then, Upload, says,
+use socket2::SockRef;
+
+use crate::{
+    edge::Edge,
+    faults::{
+        Guest,
+        Outcome::{Clear, ClearOrCut, Cut, Whole},
+        Row, Shop, Then, Upload, answers, config, holds_nothing, says, ways,
+    },
 };
 
 /// A final answer, and nothing is read of what is still to come.
@@ -78,4 +84,30 @@ fn rst_within_an_answer_that_runs_beside_an_upload() {
     .method("POST", Upload::Much(FLOOD))
     .blames_the_server()
     .holds();
+}
+
+/// The same where nothing of a request has been written yet: the shop speaks, and is gone, before it is asked.
+#[test]
+fn rst_within_an_answer_before_its_question() {
+    let shop = Shop::absent(answers);
+    for address in [shop.alone, shop.beside] {
+        let listener = TcpListener::bind(address).expect("free");
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX: y\r\n\r\npart");
+                let socket = SockRef::from(&stream);
+                socket.set_linger(Some(Duration::ZERO)).expect("an option");
+            }
+        });
+    }
+    let edge = Edge::start_tls(&config(&shop, &shop, "response = \"10s\""));
+    for way in ways() {
+        let mut guest = Guest::new(&edge, way.protocol);
+        for nth in 0..200 {
+            let target = format!("/{way}/alone/{nth}");
+            let got = guest.ask("GET", &target, Upload::None);
+            ClearOrCut(502).check(&target, &target, got);
+        }
+    }
+    holds_nothing(&edge, &shop);
 }
