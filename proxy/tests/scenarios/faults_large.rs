@@ -5,7 +5,7 @@ use std::{fs, io::Write};
 use crate::{
     edge::Edge,
     faults::{Guest, Shop, Then, answers, config, control, holds_nothing, ways},
-    h2::{Frames, https},
+    h2::Frames,
     rules::Protocol,
 };
 
@@ -15,16 +15,24 @@ const GIB: usize = 1024 * 1024 * 1024;
 const STORE: &str = "[cache]\nmemory = \"16MiB\"\n";
 const MOST: u64 = 64 * 1024;
 
+/// A quarter shows as much; it spares a busy machine the other three where each byte costs more.
+fn size(target: &str) -> usize {
+    match target.starts_with("/h1-stores/") {
+        true => GIB,
+        false => GIB / 4,
+    }
+}
+
 /// Far more than the store takes, of a length that is told or not: it passes through whole, and the edge stays
 /// as small as it was.
 #[test]
 fn a_gibibyte_into_a_small_store() {
     let shop = Shop::start(|stream, asked| {
-        let piece = [b'x'; PIECE];
+        let (size, piece) = (size(asked.target), [b'x'; PIECE]);
         let is_chunked = asked.target.ends_with("chunked");
         let framing = match is_chunked {
             true => "Transfer-Encoding: chunked".to_owned(),
-            false => format!("Content-Length: {GIB}"),
+            false => format!("Content-Length: {size}"),
         };
         let head = format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n{framing}\r\n\r\n");
         let _ = stream.write_all(head.as_bytes());
@@ -36,7 +44,7 @@ fn a_gibibyte_into_a_small_store() {
         if is_chunked {
             wire.extend(b"\r\n");
         }
-        for _ in 0..GIB / PIECE {
+        for _ in 0..size / PIECE {
             if stream.write_all(&wire).is_err() {
                 return Then::Close;
             }
@@ -56,8 +64,7 @@ fn a_gibibyte_into_a_small_store() {
             Protocol::H1 => count_h1(&edge, &target),
             Protocol::H2 => count_h2(&edge, &target),
         };
-        assert_eq!(counted, Ok(GIB), "{target}");
-
+        assert_eq!(counted, Ok(size(&target)), "{target}");
         let mut guest = Guest::new(&edge, way.protocol);
         control(&mut guest, &way, &["alone", "beside"], 1);
     }
@@ -78,7 +85,7 @@ fn memory(edge: &Edge) -> u64 {
 const COUNTED: usize = 32 * 1024;
 
 fn count_h1(edge: &Edge, target: &str) -> Result<usize, String> {
-    let mut conn = https(edge.site.https, "shop.example");
+    let mut conn = edge.connect();
     conn.request("GET", target, &[]);
     let (_, fields) = conn.head()?;
     let length = fields.iter().find(|(name, _)| name == "content-length");
