@@ -70,7 +70,8 @@ impl Task {
                 }
                 Err((at_work, fault, stage)) => {
                     // A shop that says nothing is not asked again for nobody.
-                    let repeatable = !fault.timed_out || self.flight.is_wanted();
+                    let repeatable =
+                        stage == Stage::Connect || !fault.timed_out || self.flight.is_wanted();
                     let again = attempts.failed(&at_work, &fault, stage, repeatable, metrics);
                     (again, Err(fault.failure))
                 }
@@ -159,7 +160,7 @@ impl Task {
         let (connection, stage) = match pooled {
             Some(connection) => (connection, Stage::Reused),
             None => match Connection::open(at_work.server.address, timeouts.connect).await {
-                Ok(connection) => (connection, Stage::Exchange),
+                Ok(connection) => (connection, Stage::Silent),
                 Err(why) => return Err((at_work, Fault::connecting(&why), Stage::Connect)),
             },
         };
@@ -178,7 +179,7 @@ impl Task {
             }),
             Err(fault) => {
                 let stage = if exchange.has_heard() {
-                    Stage::Exchange
+                    Stage::Heard
                 } else {
                     stage
                 };
@@ -269,6 +270,10 @@ impl Answer {
 
     /// The exchange is complete: the connection is for the next one.
     pub(super) fn release(self, filler: &Filler) {
+        let status = self.header.status.as_u16();
+        if self.exchange.is_done() && !matches!(status, 502..=504) {
+            self.at_work.server.succeeded(filler.tick());
+        }
         let (connection, buffers) = self.exchange.end();
         filler.pool.give_back(buffers);
         if let Some(connection) = connection {

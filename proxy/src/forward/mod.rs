@@ -114,22 +114,25 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
                 match relayed.await {
                     Ok(reusable) => {
                         attempts.note(&at.at_work);
-                        if reusable {
-                            at.release(connection);
-                        }
+                        at.release(&progress, reusable.then_some(connection));
                         break None;
                     }
-                    Err(fault) if reused && !progress.heard => (fault, Stage::Reused),
-                    Err(fault) => (fault, Stage::Exchange),
+                    Err(fault) if progress.heard => (fault, Stage::Heard),
+                    Err(fault) if reused => (fault, Stage::Reused),
+                    Err(fault) => (fault, Stage::Silent),
                 }
             }
         };
+        if progress.status == 101 {
+            // Another protocol has its own ways to end.
+            attempts.note(&at.at_work);
+            break Some(fault);
+        }
         // Before the first byte of an answer, and only what can be said once more.
-        let repeatable = request.method.is_idempotent() && progress.status == 0;
+        let unanswered = request.method.is_idempotent() && progress.status == 0;
+        let repeatable = content.is_kept() && (stage == Stage::Connect || unanswered);
         let metrics = &hall.shared.metrics;
-        let again =
-            content.is_kept() && attempts.failed(&at.at_work, &fault, stage, repeatable, metrics);
-        if !again {
+        if !attempts.failed(&at.at_work, &fault, stage, repeatable, metrics) {
             break Some(fault);
         }
         progress.heard = false;
@@ -194,9 +197,15 @@ impl At<'_> {
     }
 
     /// The server is done; its connection waits for another request.
-    fn release(&self, connection: Connection) {
-        let until = self.hall.started.elapsed() + self.upstream().config.timeouts.idle;
-        self.hall.pool.put(&self.at_work.server, connection, until);
+    fn release(&self, progress: &Progress, connection: Option<Connection>) {
+        let now = self.hall.started.elapsed();
+        if !matches!(progress.status, 502..=504) {
+            self.at_work.server.succeeded(now);
+        }
+        if let Some(connection) = connection {
+            let until = now + self.upstream().config.timeouts.idle;
+            self.hall.pool.put(&self.at_work.server, connection, until);
+        }
     }
 }
 

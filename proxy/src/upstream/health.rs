@@ -126,7 +126,6 @@ async fn watch_server(upstream: Arc<Upstream>, server: Arc<Server>, started: Ins
             Ok(()) => {
                 // Another port says nothing of this one.
                 if check.port.is_none() {
-                    server.state.accepts(tick);
                     server.state.heard(tick);
                 }
                 if row.count(true, check) == Some(true) {

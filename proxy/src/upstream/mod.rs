@@ -151,23 +151,15 @@ impl Upstream {
         self.check_tls.get_or_init(make).clone()
     }
 
-    /// Notes that a server has answered, and what its status says of it: those of a gateway count against it.
+    /// Notes that a server has begun to answer, and what the status says of it: those of a gateway count
+    /// against it. Whether it does well shows at the end of its answer ([`Server::succeeded`]).
     pub fn answered(&self, at_work: &AtWork, status: u16, tick: Duration) {
         at_work.settle();
+        at_work.server.state.heard(tick);
         if matches!(status, 502..=504) {
-            at_work.server.state.heard(tick);
             self.failed(&at_work.server, tick);
         } else {
-            self.succeeded(&at_work.server, tick);
+            self.lasting.outage.end();
         }
-    }
-
-    /// Notes that a server has done well.
-    pub fn succeeded(&self, server: &Server, tick: Duration) {
-        server.state.succeeded(tick);
-        if let Some(window) = &server.window {
-            window.count(tick, false);
-        }
-        self.lasting.outage.end();
     }
 }

@@ -56,6 +56,14 @@ impl Server {
         self
     }
 
+    /// Notes that it has done well: its answer was complete.
+    pub fn succeeded(&self, tick: Duration) {
+        self.state.succeeded(tick);
+        if let Some(window) = &self.window {
+            window.count(tick, false);
+        }
+    }
+
     /// The entry that it came from, as written.
     pub fn entry(&self) -> &str {
         &self.backend.name

@@ -220,7 +220,7 @@ impl ServerState {
     pub fn begin(&self, tick: Duration) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         if self.awaiting.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.heard(tick);
+            self.quiet_since.store(millis(tick), Ordering::Relaxed);
         }
     }
 
@@ -234,9 +234,10 @@ impl ServerState {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// It has said something.
+    /// It takes connections, and answers.
     pub fn heard(&self, tick: Duration) {
         self.quiet_since.store(millis(tick), Ordering::Relaxed);
+        self.accepts(tick);
     }
 
     /// Whether it owes answers and has been silent for a while.
@@ -248,7 +249,6 @@ impl ServerState {
     /// Notes a success, which ends a row of failures; after a calm the next ejection is short again.
     pub fn succeeded(&self, tick: Duration) {
         self.heard(tick);
-        self.accepts(tick);
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }

@@ -7,6 +7,8 @@
 
 mod client;
 mod edge;
+mod faults_guest;
+mod faults_shop;
 mod h2;
 mod measure;
 mod origin;
@@ -28,6 +30,13 @@ mod disk_trouble;
 mod drain;
 mod draining_servers;
 mod ejecting;
+mod faults;
+mod faults_connections;
+mod faults_content;
+mod faults_heads;
+mod faults_large;
+mod faults_outages;
+mod faults_uploads;
 mod flights;
 mod forwarding;
 mod framing;
