@@ -2,7 +2,7 @@
 //!
 //! Every upstream has a task that looks after its servers: those that come are checked, those that go are not,
 //! and a check that ends for whatever reason is begun anew. It also tells what changes by itself, such as the
-//! end of an ejection. [`probe`](super::probe) is one check.
+//! end of an ejection. `probe.rs` is one check.
 
 use std::{
     future::Future,
