@@ -28,6 +28,7 @@ pub struct Metrics {
     pub retries_charged: IntCounterVec,
     /// Retries that the budget refused.
     pub budget_exhausted: IntCounterVec,
+    tunnels: IntGaugeVec,
     /// 1 up, 0 down or ejected.
     pub upstream_up: IntGaugeVec,
     /// 1 while stored responses answer in the place of an upstream.
@@ -107,6 +108,12 @@ impl Metrics {
                 "Retries that were not made, because they would have been too many.",
                 &["upstream"],
             ),
+            tunnels: gauges(
+                &registry,
+                "tunnels_open",
+                "Connections to servers that have changed their protocol, such as WebSocket.",
+                &["upstream"],
+            ),
             upstream_up: gauges(
                 &registry,
                 "upstream_up",
@@ -180,6 +187,13 @@ impl Metrics {
         self.requests.route(name)
     }
 
+    /// Counts a tunnel until it is dropped.
+    pub fn tunnel(&self, upstream: &str) -> Tunnel {
+        let gauge = self.tunnels.with_label_values(&[upstream]);
+        gauge.inc();
+        Tunnel(gauge)
+    }
+
     /// Counts the store's part in an answer.
     pub fn cache_outcome(&self, outcome: Outcome) {
         let label = outcome.label();
@@ -220,6 +234,15 @@ impl Metrics {
             tracing::error!(%why, "metrics cannot be rendered");
         }
         out
+    }
+}
+
+/// A connection that has changed its protocol, as long as it is open.
+pub struct Tunnel(IntGauge);
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

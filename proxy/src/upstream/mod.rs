@@ -10,10 +10,13 @@ pub mod choose;
 pub mod connection;
 pub mod health;
 pub mod http1;
+pub mod http2;
 pub mod outage;
 pub mod pool;
 pub mod server;
+pub mod socket;
 pub mod state;
+pub mod tls;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -24,6 +27,7 @@ pub use choose::{Choice, Chooser};
 pub use pool::Pool;
 pub use server::{AtWork, Server};
 pub use state::ServerState;
+pub use tls::Transport;
 
 use crate::{
     config::model::{self, Backend, BackendAddress},
@@ -38,6 +42,8 @@ pub struct Upstream {
     pub config: model::Upstream,
     /// What outlives the configuration.
     pub lasting: Arc<Lasting>,
+    /// How its servers are reached.
+    pub transport: Transport,
     servers: ArcSwap<Vec<Arc<Server>>>,
     chooser: Chooser,
 }
@@ -53,8 +59,8 @@ pub struct Lasting {
 
 impl Upstream {
     /// Takes over the state of servers that are known already. Servers that are given by name are there
-    /// when the name is resolved.
-    pub fn new(config: &model::Upstream, shared: &Shared) -> Self {
+    /// when the name is resolved. An error is a sentence about a file that cannot be used.
+    pub fn new(config: &model::Upstream, shared: &Shared) -> Result<Self, String> {
         let known = config.servers.iter().filter_map(|backend| {
             let BackendAddress::Address(address) = backend.address else {
                 return None;
@@ -64,11 +70,12 @@ impl Upstream {
         let upstream = Self {
             chooser: Chooser::new(config.balance),
             lasting: shared.lasting(&config.name),
+            transport: Transport::new(config)?,
             servers: ArcSwap::default(),
             config: config.clone(),
         };
         upstream.set_servers(known, shared);
-        upstream
+        Ok(upstream)
     }
 
     /// Name in the file.
