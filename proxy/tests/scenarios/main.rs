@@ -39,6 +39,7 @@ mod faults_uploads;
 mod flights;
 mod forwarding;
 mod framing;
+mod grpc;
 mod h1_door;
 mod h1_ends;
 mod h2_floods;
