@@ -73,5 +73,6 @@ mod steering;
 mod tls;
 mod tls_door;
 mod tls_upstream;
+mod tunnels;
 mod upgrade;
 mod upstreams;
