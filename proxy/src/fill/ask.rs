@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue, StatusCode,
     header::{
-        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE,
+        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, IF_RANGE,
         LAST_MODIFIED, RANGE, SET_COOKIE, VARY,
     },
 };
@@ -21,12 +21,14 @@ use tokio::time::{Instant, timeout};
 use super::{Filler, fetch::Task, flight::Asked, part, request};
 use crate::{
     cache::head::put_field,
+    config::model::UpstreamProtocol,
     respond::{failure::Failure, fault::Fault},
     upstream::{
         AtWork, Attempts, Upstream,
         attempts::Stage,
         connection::Connection,
         http1::{Exchange, Interim, Limits},
+        http2::{self, To},
     },
 };
 
@@ -152,20 +154,16 @@ impl Task {
             until,
         };
         let pool = &self.filler.pool;
-        let pooled = if fresh {
-            None
-        } else {
-            pool.take(&at_work.server, at_work.since)
-        };
-        let (connection, stage) = match pooled {
-            Some(connection) => (connection, Stage::Reused),
-            None => match Connection::open(at_work.server.address, timeouts.connect).await {
-                Ok(connection) => (connection, Stage::Silent),
-                Err(why) => return Err((at_work, Fault::connecting(&why), Stage::Connect)),
-            },
-        };
         let mut buffers = pool.buffers();
-        write_head(&mut buffers.request, request);
+        let connected = self.connect(&at_work, fresh, request, &mut buffers.request);
+        let (connection, stage) = match connected.await {
+            Ok((connection, true)) => (connection, Stage::Reused),
+            Ok((connection, false)) => (connection, Stage::Silent),
+            Err(fault) => {
+                pool.give_back(buffers);
+                return Err((at_work, fault, Stage::Connect));
+            }
+        };
         let mut exchange = Exchange::new(connection, buffers, limits);
         let sent_at = SystemTime::now();
         match self.answer_to(&mut exchange, interim).await {
@@ -178,16 +176,51 @@ impl Task {
                 upstream: Arc::clone(self.upstream()),
             }),
             Err(fault) => {
-                let stage = if exchange.has_heard() {
-                    Stage::Heard
-                } else {
-                    stage
+                let stage = match exchange.has_heard() {
+                    true => Stage::Heard,
+                    false if fault == Fault::UNSEEN => Stage::Unseen,
+                    false => stage,
                 };
+                if fault == Fault::SILENT && !exchange.has_heard() {
+                    exchange.give_up();
+                }
                 let (_, buffers) = exchange.end();
                 pool.give_back(buffers);
                 Err((at_work, fault, stage))
             }
         }
+    }
+
+    /// A connection that waits for a request, or a new one; `true` for the first. The head of the request is
+    /// sent with it, or is in `out`.
+    async fn connect(
+        &self,
+        at_work: &AtWork,
+        fresh: bool,
+        request: &RequestHeader,
+        out: &mut Vec<u8>,
+    ) -> Result<(Connection, bool), Fault> {
+        let upstream = self.upstream();
+        let pool = &self.filler.pool;
+        let limit = self.order.fetch.own.route.timeouts.connect;
+        if upstream.transport.protocol == UpstreamProtocol::Http2 {
+            let head = http2_head(request, upstream.transport.is_tls());
+            let head = head.ok_or(Fault::refused("the target cannot be told in HTTP/2"))?;
+            let to = To {
+                upstream,
+                server: &at_work.server,
+                now: at_work.since,
+                limit,
+            };
+            let begun = pool.sessions.begin(to, &head, true).await?;
+            return Ok((begun.0.into(), begun.1 && !fresh));
+        }
+        write_head(out, request);
+        if !fresh && let Some(connection) = pool.take(&at_work.server, at_work.since) {
+            return Ok((connection, true));
+        }
+        let socket = upstream.transport.connect(&at_work.server, limit).await?;
+        Ok((socket.into(), false))
     }
 
     /// Sends a request, and reads heads up to that of the answer.
@@ -228,6 +261,20 @@ fn write_head(out: &mut Vec<u8>, request: &RequestHeader) {
         put_field(out, name.as_str(), value.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// A request's head as HTTP/2 has it.
+fn http2_head(request: &RequestHeader, over_tls: bool) -> Option<http::Request<()>> {
+    let authority = request
+        .headers
+        .get(HOST)
+        .map_or(Ok(""), HeaderValue::to_str);
+    let target = std::str::from_utf8(request.raw_path()).ok()?;
+    let head = http2::request_head(&request.method, over_tls, authority.ok()?, target);
+    let mut head = head?;
+    *head.headers_mut() = request.headers.clone();
+    head.headers_mut().remove(HOST);
+    Some(head)
 }
 
 /// A head that outlasts its bytes. A length that does not say where the content ends is left out.

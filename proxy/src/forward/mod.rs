@@ -25,6 +25,7 @@ pub use visitor::{Announced, UploadError, Visitor};
 
 use crate::{
     cache::status::Outcome,
+    config::model::UpstreamProtocol,
     door::{Hall, STALLED},
     edge::{Forward, Scheme, decide::Now},
     observe::{Protocol, Record},
@@ -36,6 +37,7 @@ use crate::{
     },
     upstream::{
         AtWork, Attempts, Upstream, attempts::Stage, buffer::Buffers, connection::Connection,
+        http2::To,
     },
 };
 use relay::Progress;
@@ -89,9 +91,19 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     let fault = loop {
         // A server that failed may have left a part of an answer.
         buffers.clear();
-        if let Err(why) = request::compose(&mut buffers.request, request) {
-            break Some(Fault::refused(why));
-        }
+        let transport = &route.upstream.transport;
+        let composed = match transport.protocol {
+            UpstreamProtocol::Http1 => {
+                request::compose(&mut buffers.request, request).map(|()| None)
+            }
+            UpstreamProtocol::Http2 => {
+                request::compose_http2(request, transport.is_tls()).map(Some)
+            }
+        };
+        let head = match composed {
+            Ok(head) => head,
+            Err(why) => break Some(Fault::refused(why)),
+        };
         let Some(at_work) = attempts.next(&key).await else {
             break Some(Fault::UNAVAILABLE);
         };
@@ -100,7 +112,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             request,
             at_work,
         };
-        let (fault, stage) = match at.connect(attempts.wants_fresh()).await {
+        let (fault, stage) = match at.connect(attempts.wants_fresh(), head.as_ref()).await {
             Err(fault) => (fault, Stage::Connect),
             Ok((mut connection, reused)) => {
                 content.rewind();
@@ -118,8 +130,17 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
                         break None;
                     }
                     Err(fault) if progress.heard => (fault, Stage::Heard),
-                    Err(fault) if reused => (fault, Stage::Reused),
-                    Err(fault) => (fault, Stage::Silent),
+                    Err(fault) => {
+                        if fault == Fault::SILENT {
+                            connection.give_up();
+                        }
+                        let stage = match reused {
+                            _ if fault == Fault::UNSEEN => Stage::Unseen,
+                            true => Stage::Reused,
+                            false => Stage::Silent,
+                        };
+                        (fault, stage)
+                    }
                 }
             }
         };
@@ -130,7 +151,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
         }
         // Before the first byte of an answer, and only what can be said once more.
         let unanswered = request.method.is_idempotent() && progress.status == 0;
-        let repeatable = content.is_kept() && (stage == Stage::Connect || unanswered);
+        let repeatable = content.is_kept() && (stage.is_harmless() || unanswered);
         let metrics = &hall.shared.metrics;
         if !attempts.failed(&at.at_work, &fault, stage, repeatable, metrics) {
             break Some(fault);
@@ -158,16 +179,31 @@ impl At<'_> {
         &self.request.forward.route.upstream
     }
 
-    /// A connection that waits for a request, or a new one; `true` for the first.
-    async fn connect(&self, fresh: bool) -> Result<(Connection, bool), Fault> {
+    /// A connection that waits for a request, or a new one; `true` for the first. A head of HTTP/2 is sent with
+    /// it, since its stream begins with that.
+    async fn connect(
+        &self,
+        fresh: bool,
+        head: Option<&http::Request<()>>,
+    ) -> Result<(Connection, bool), Fault> {
         let server = &self.at_work.server;
+        let limit = self.request.forward.route.timeouts.connect;
+        if let Some(head) = head {
+            let to = To {
+                upstream: &self.request.forward.route.upstream,
+                server,
+                now: self.at_work.since,
+                limit,
+            };
+            let complete = self.request.content == Body::None;
+            let begun = self.hall.pool.sessions.begin(to, head, complete).await?;
+            return Ok((begun.0.into(), begun.1 && !fresh));
+        }
         if !fresh && let Some(connection) = self.hall.pool.take(server, self.at_work.since) {
             return Ok((connection, true));
         }
-        let limit = self.request.forward.route.timeouts.connect;
-        let opened = Connection::open(server.address, limit).await;
-        let connection = opened.map_err(|why| Fault::connecting(&why))?;
-        Ok((connection, false))
+        let socket = self.upstream().transport.connect(server, limit).await?;
+        Ok((socket.into(), false))
     }
 
     async fn relay(
@@ -179,8 +215,13 @@ impl At<'_> {
         progress: &mut Progress,
     ) -> Result<bool, Fault> {
         let (hall, request) = (self.hall, self.request);
+        // Counted until it ends.
+        let mut tunnel = None;
         let answered = |answer: &AnswerHead<'_>| {
             let status = answer.status();
+            if status == 101 {
+                tunnel = Some(hall.shared.metrics.tunnel(self.upstream().name()));
+            }
             let code = StatusCode::from_u16(status).unwrap_or_default();
             if http_caching::invalidates(request.method, code) {
                 // Before the client hears of it: its next request may be on its way at once.

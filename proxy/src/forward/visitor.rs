@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::answer::AnswerHead;
 use crate::respond::{Reply, fault::Fault};
@@ -67,6 +68,9 @@ pub trait Visitor {
         content: &[u8],
         last: bool,
     ) -> Poll<io::Result<usize>>;
+
+    /// What follows the content (RFC 9110 §6.5), of which only some visitors hear. Called before the end.
+    fn trailers(&mut self, _fields: &HeaderMap) {}
 
     /// Sends what was handed over.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;

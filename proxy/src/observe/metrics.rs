@@ -28,6 +28,7 @@ pub struct Metrics {
     pub retries_charged: IntCounterVec,
     /// Retries that the budget refused.
     pub budget_exhausted: IntCounterVec,
+    tunnels: IntGaugeVec,
     /// 1 up, 0 down or ejected.
     pub upstream_up: IntGaugeVec,
     /// 1 while a server takes nothing new.
@@ -109,6 +110,12 @@ impl Metrics {
                 &registry,
                 "upstream_retry_budget_exhausted_total",
                 "Retries that were not made, because they would have been too many.",
+                &["upstream"],
+            ),
+            tunnels: gauges(
+                &registry,
+                "tunnels_open",
+                "Connections to servers that have changed their protocol, such as WebSocket.",
                 &["upstream"],
             ),
             upstream_up: gauges(
@@ -196,6 +203,13 @@ impl Metrics {
         self.requests.route(name)
     }
 
+    /// Counts a tunnel until it is dropped.
+    pub fn tunnel(&self, upstream: &str) -> Tunnel {
+        let gauge = self.tunnels.with_label_values(&[upstream]);
+        gauge.inc();
+        Tunnel(gauge)
+    }
+
     /// Counts the store's part in an answer.
     pub fn cache_outcome(&self, outcome: Outcome) {
         let label = outcome.label();
@@ -236,6 +250,15 @@ impl Metrics {
             tracing::error!(%why, "metrics cannot be rendered");
         }
         out
+    }
+}
+
+/// A connection that has changed its protocol, as long as it is open.
+pub struct Tunnel(IntGauge);
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -7,38 +7,40 @@ pub mod attempts;
 pub mod budget;
 pub mod buffer;
 pub mod changes;
-mod check_tls;
 pub mod choose;
 pub mod connection;
 mod eject;
 pub mod health;
 pub mod http1;
+pub mod http2;
 mod key;
 pub mod outage;
 pub mod pool;
 mod probe;
 pub mod refusals;
 pub mod server;
+pub mod socket;
 pub mod state;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 pub mod window;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use prometheus::IntCounterVec;
-use rustls::ClientConfig;
 
 pub use attempts::Attempts;
 pub use choose::{Choice, Chooser, Chosen};
 pub use pool::Pool;
 pub use server::{AtWork, Server};
 pub use state::ServerState;
+pub use tls::Transport;
 
 use crate::{
     config::model::{self, Backend, BackendAddress},
@@ -53,12 +55,12 @@ pub struct Upstream {
     pub config: model::Upstream,
     /// What outlives the configuration.
     pub lasting: Arc<Lasting>,
+    /// How its servers are reached.
+    pub transport: Transport,
     servers: ArcSwap<Vec<Arc<Server>>>,
     chooser: Chooser,
     /// Changes of its servers.
     changes: IntCounterVec,
-    /// Settings of checks over TLS.
-    check_tls: OnceLock<Result<Arc<ClientConfig>, String>>,
 }
 
 /// What is known of an upstream whatever its configuration.
@@ -74,8 +76,8 @@ pub struct Lasting {
 
 impl Upstream {
     /// Takes over the state of servers that are known already. Servers that are given by name are there
-    /// when the name is resolved.
-    pub fn new(config: &model::Upstream, shared: &Shared) -> Self {
+    /// when the name is resolved. An error is a sentence about a file that cannot be used.
+    pub fn new(config: &model::Upstream, shared: &Shared) -> Result<Self, String> {
         let known = config.servers.iter().filter_map(|backend| {
             let BackendAddress::Address(address) = backend.address else {
                 return None;
@@ -86,12 +88,12 @@ impl Upstream {
             chooser: Chooser::new(config.balance, config.slow_start),
             changes: shared.metrics.upstream_changes.clone(),
             lasting: shared.lasting(&config.name),
+            transport: Transport::new(config)?,
             servers: ArcSwap::default(),
-            check_tls: OnceLock::new(),
             config: config.clone(),
         };
         upstream.set_servers(known, shared);
-        upstream
+        Ok(upstream)
     }
 
     /// Name in the file.
@@ -144,11 +146,6 @@ impl Upstream {
             tick,
         };
         self.chooser.choose(&choice)
-    }
-
-    fn check_tls(&self) -> Result<Arc<ClientConfig>, String> {
-        let make = || check_tls::client_config(self.config.tls.as_ref());
-        self.check_tls.get_or_init(make).clone()
     }
 
     /// Notes that a server has begun to answer, and what the status says of it: those of a gateway count

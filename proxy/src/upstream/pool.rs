@@ -2,11 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use super::{Server, buffer::Buffers, connection::Connection};
+use super::{Server, buffer::Buffers, connection::Connection, http2::Sessions};
 
 /// Idle connections of a thread, to all servers together.
 const MAX_IDLE: usize = 512;
@@ -17,6 +17,8 @@ const MAX_SPARE: usize = 64;
 /// connection stays with the runtime that watches it.
 #[derive(Default)]
 pub struct Pool {
+    /// Those that speak HTTP/2, which are never idle in this sense.
+    pub sessions: Arc<Sessions>,
     kept: Mutex<Kept>,
 }
 
@@ -46,7 +48,7 @@ impl Pool {
         let idle = kept.idle.get_mut(&server.state.id())?;
         let mut gone = 0;
         let mut found = None;
-        while let Some(newest) = idle.pop_back() {
+        while let Some(mut newest) = idle.pop_back() {
             gone += 1;
             if newest.until > now && newest.connection.is_quiet() {
                 found = Some(newest.connection);
@@ -74,9 +76,10 @@ impl Pool {
 
     /// Closes what is past its time or was closed by its server.
     pub fn tidy(&self, now: Duration) {
+        self.sessions.tidy(now);
         let mut kept = self.kept();
         kept.idle.retain(|_, idle| {
-            idle.retain(|idle| idle.until > now && idle.connection.is_quiet());
+            idle.retain_mut(|idle| idle.until > now && idle.connection.is_quiet());
             !idle.is_empty()
         });
         kept.count = kept.idle.values().map(VecDeque::len).sum();
@@ -103,7 +106,7 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use std::{num::NonZeroU32, sync::Arc};
+    use std::num::NonZeroU32;
 
     use tokio::{
         io::AsyncWriteExt,
