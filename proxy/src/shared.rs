@@ -27,7 +27,7 @@ use crate::{
     fill::flight::Flights,
     observe::{access_log::AccessLog, metrics::Metrics},
     snapshot::Snapshot,
-    upstream::ServerState,
+    upstream::{Pool, ServerState, resolve::Names},
 };
 
 /// State of the process.
@@ -46,6 +46,9 @@ pub struct Shared {
     /// One for each connection that may be open.
     pub slots: Arc<Semaphore>,
     max_connections: u32,
+    /// Where the names of servers lead.
+    pub names: Names,
+    pools: Mutex<Vec<Arc<Pool>>>,
     servers: Mutex<HashMap<ServerKey, Arc<ServerState>>>,
     limiters: Mutex<HashMap<String, (Limit, Arc<RateLimit>)>>,
     draining: AtomicBool,
@@ -100,6 +103,8 @@ impl Shared {
             access_log: ArcSwapOption::empty(),
             slots: Arc::new(Semaphore::new(max_connections as usize)),
             max_connections,
+            names: Names::default(),
+            pools: Mutex::default(),
             servers: Mutex::default(),
             limiters: Mutex::default(),
             draining: AtomicBool::new(false),
@@ -190,6 +195,14 @@ impl Shared {
         Arc::clone(servers.entry(key).or_default())
     }
 
+    /// The pool of a thread that begins.
+    pub fn new_pool(&self) -> Arc<Pool> {
+        let pool = Arc::<Pool>::default();
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.push(Arc::clone(&pool));
+        pool
+    }
+
     /// The limiter of a rule; a rule that has not changed keeps its memory across reloads. A new one
     /// is remembered only by [`adopt`](Self::adopt), when its configuration takes effect.
     pub fn limiter(&self, limit: &Limit) -> Arc<RateLimit> {
@@ -213,6 +226,14 @@ impl Shared {
         *limiters = adopted
             .map(|(rule, limiter)| (rule.name.clone(), (rule, limiter)))
             .collect();
+        let hosts: Vec<_> = snapshot.upstreams.iter().flat_map(|u| u.hosts()).collect();
+        self.names.retain(&hosts);
+        for upstream in &snapshot.upstreams {
+            upstream.set_bounds();
+        }
+        // What a thread keeps for itself is nothing that others could use.
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.iter().for_each(|pool| pool.close_bounded());
         for upstream in snapshot
             .upstreams
             .iter()
@@ -234,7 +255,10 @@ impl Shared {
             limiter.forget_idle(now);
         }
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        servers.retain(|_, state| Arc::strong_count(state) > 1);
+        for state in servers.values() {
+            state.slots.tidy(now);
+        }
+        servers.retain(|_, state| Arc::strong_count(state) > 1 || state.slots.open() > 0);
     }
 
     /// Begins the end: listeners close, idle connections go, running requests finish.

@@ -130,6 +130,7 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
                 .set(up);
         }
     }
+    metrics.upstreams.refresh(&snapshot.upstreams);
     metrics.tracked_clients.reset();
     for limit in &snapshot.limits {
         let tracked = limit.tracked();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::server::Control;
+use crate::{server::Control, upstream::Upstream};
 
 /// The state of the edge.
 #[derive(Debug, Serialize, Deserialize)]
@@ -66,6 +66,21 @@ pub struct UpstreamStatus {
     pub name: String,
     /// Its servers.
     pub servers: Vec<ServerStatus>,
+    /// Connections to them.
+    pub connections: ConnectionStatus,
+}
+
+/// The connections to an upstream's servers.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ConnectionStatus {
+    /// Open now, idle ones included.
+    pub open: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
+    /// Opened since the process began.
+    pub opened: u64,
+    /// Requests since then on one that was open already.
+    pub reused: u64,
 }
 
 /// A server.
@@ -79,6 +94,19 @@ pub struct ServerStatus {
     pub in_flight: usize,
 }
 
+impl ConnectionStatus {
+    fn of(upstream: &Upstream) -> Self {
+        let servers = upstream.servers();
+        let all = || servers.iter().map(|server| &server.state.slots);
+        Self {
+            open: all().map(|slots| slots.open()).sum(),
+            waiting: all().map(|slots| slots.waiting()).sum(),
+            opened: upstream.counts.opened.get(),
+            reused: upstream.counts.reused.get(),
+        }
+    }
+}
+
 impl Status {
     /// Reads it off.
     pub fn of(control: &Control) -> Self {
@@ -89,6 +117,7 @@ impl Status {
         let (hits, requests) = shared.metrics.hits();
         let upstreams = snapshot.upstreams.iter().map(|upstream| UpstreamStatus {
             name: upstream.name().to_owned(),
+            connections: ConnectionStatus::of(upstream),
             servers: upstream
                 .servers()
                 .iter()
@@ -184,6 +213,19 @@ impl fmt::Display for Status {
                     upstream.name, server.name, server.state, server.in_flight
                 )?;
             }
+            let ConnectionStatus {
+                open,
+                waiting,
+                opened,
+                reused,
+            } = upstream.connections;
+            writeln!(
+                f,
+                "upstream  {:<12} {open} connections, {waiting} requests wait for one; {reused} of {} \
+                 requests so far on one that was open",
+                upstream.name,
+                reused + opened,
+            )?;
         }
         Ok(())
     }

@@ -23,9 +23,8 @@ use crate::{
     cache::head::put_field,
     respond::{failure::Failure, fault::Fault},
     upstream::{
-        AtWork, Attempts, Upstream,
+        self, AtWork, Attempts, Care, Upstream, Wanted,
         attempts::Stage,
-        connection::Connection,
         http1::{Exchange, Interim},
     },
 };
@@ -136,17 +135,19 @@ impl Task {
     ) -> Result<Answer, (AtWork, Fault, Stage)> {
         let timeouts = &self.order.fetch.own.route.timeouts;
         let pool = &self.filler.pool;
-        let pooled = if fresh {
-            None
-        } else {
-            pool.take(&at_work.server, at_work.since)
+        let wanted = Wanted {
+            fresh,
+            // A fetch is a GET.
+            care: Care::Repeatable,
+            now: at_work.since,
+            limit: timeouts.connect,
+            until: None,
         };
-        let (connection, stage) = match pooled {
-            Some(connection) => (connection, Stage::Reused),
-            None => match Connection::open(at_work.server.address, timeouts.connect).await {
-                Ok(connection) => (connection, Stage::Exchange),
-                Err(why) => return Err((at_work, Fault::connecting(&why), Stage::Connect)),
-            },
+        let connected = upstream::connect(pool, self.upstream(), &at_work.server, &wanted).await;
+        let (connection, stage) = match connected {
+            Ok((connection, true)) => (connection, Stage::Reused),
+            Ok((connection, false)) => (connection, Stage::Exchange),
+            Err(fault) => return Err((at_work, fault, Stage::Connect)),
         };
         let mut buffers = pool.buffers();
         write_head(&mut buffers.request, request);
@@ -260,8 +261,14 @@ impl Answer {
         let (connection, buffers) = self.exchange.end();
         filler.pool.give_back(buffers);
         if let Some(connection) = connection {
-            let until = filler.tick() + self.upstream.config.timeouts.idle;
-            filler.pool.put(&self.at_work.server, connection, until);
+            let server = &self.at_work.server;
+            upstream::release(
+                &filler.pool,
+                &self.upstream,
+                server,
+                connection,
+                filler.tick(),
+            );
         }
     }
 

@@ -35,7 +35,8 @@ use crate::{
         reply::{Asked, wants_json},
     },
     upstream::{
-        AtWork, Attempts, Upstream, attempts::Stage, buffer::Buffers, connection::Connection,
+        self, AtWork, Attempts, Care, Upstream, Wanted, attempts::Stage, buffer::Buffers,
+        connection::Connection,
     },
 };
 use relay::Progress;
@@ -154,14 +155,19 @@ impl At<'_> {
 
     /// A connection that waits for a request, or a new one; `true` for the first.
     async fn connect(&self, fresh: bool) -> Result<(Connection, bool), Fault> {
+        let wanted = Wanted {
+            fresh,
+            care: if self.request.method.is_idempotent() {
+                Care::Repeatable
+            } else {
+                Care::Once
+            },
+            now: self.at_work.since,
+            limit: self.request.forward.route.timeouts.connect,
+            until: None,
+        };
         let server = &self.at_work.server;
-        if !fresh && let Some(connection) = self.hall.pool.take(server, self.at_work.since) {
-            return Ok((connection, true));
-        }
-        let limit = self.request.forward.route.timeouts.connect;
-        let opened = Connection::open(server.address, limit).await;
-        let connection = opened.map_err(|why| Fault::connecting(&why))?;
-        Ok((connection, false))
+        upstream::connect(&self.hall.pool, self.upstream(), server, &wanted).await
     }
 
     async fn relay(
@@ -196,8 +202,9 @@ impl At<'_> {
 
     /// The server is done; its connection waits for another request.
     fn release(&self, connection: Connection) {
-        let until = self.hall.started.elapsed() + self.upstream().config.timeouts.idle;
-        self.hall.pool.put(&self.at_work.server, connection, until);
+        let now = self.hall.started.elapsed();
+        let server = &self.at_work.server;
+        upstream::release(&self.hall.pool, self.upstream(), server, connection, now);
     }
 }
 

@@ -11,6 +11,7 @@ use prometheus::{
 pub use super::request_metrics::RouteMetrics;
 use super::{
     cache_metrics::CacheMetrics, families::Labelled, per_thread::Counts, request_metrics::Requests,
+    upstream_metrics::UpstreamMetrics,
 };
 use crate::cache::status::Outcome;
 
@@ -28,6 +29,8 @@ pub struct Metrics {
     pub budget_exhausted: IntCounterVec,
     /// 1 up, 0 down or ejected.
     pub upstream_up: IntGaugeVec,
+    /// Connections to servers, and names of servers.
+    pub upstreams: UpstreamMetrics,
     /// Whether the last reload took effect.
     pub reload_successful: IntGauge,
     /// When it did.
@@ -103,6 +106,7 @@ impl Metrics {
                 "1 while a server is asked, 0 while it is down or ejected.",
                 &["upstream", "server"],
             ),
+            upstreams: UpstreamMetrics::new(&registry),
             reload_successful: gauge(
                 &registry,
                 "config_last_reload_successful",
@@ -212,7 +216,10 @@ impl Default for Metrics {
     clippy::expect_used,
     reason = "names and labels are constants of this file, and a test renders them"
 )]
-fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+pub(super) fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<C>,
+) -> C {
     let made = made.expect("a valid metric");
     registry
         .register(Box::new(made.clone()))

@@ -2,15 +2,17 @@
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{io::AsyncWrite, net::TcpStream, time::timeout};
 
-use super::buffer::Buffer;
+use super::{buffer::Buffer, pool::Care, slots::Slot};
 use crate::deadline::Deadline;
 
 /// A connection to a server that speaks HTTP/1.1. What carries the bytes is known only here.
@@ -18,6 +20,8 @@ pub struct Connection {
     stream: TcpStream,
     /// Stays with the connection, so that it need not be set anew for each exchange.
     pub deadline: Deadline,
+    /// Its place among the server's connections; after the stream, as it is free when that is closed.
+    pub(super) slot: Option<Slot>,
 }
 
 impl Connection {
@@ -31,6 +35,7 @@ impl Connection {
         Ok(Self {
             stream,
             deadline: Deadline::default(),
+            slot: None,
         })
     }
 
@@ -39,6 +44,19 @@ impl Connection {
     pub fn is_quiet(&self) -> bool {
         let read = self.stream.try_read(&mut [0; 1]);
         matches!(read, Err(why) if why.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether it may carry another request. Where that must not be repeated the system is asked, as the
+    /// runtime may not have heard yet that the server has closed it.
+    pub fn is_usable(&self, care: Care) -> bool {
+        self.is_quiet()
+            && match care {
+                Care::Repeatable => true,
+                Care::Once => {
+                    let seen = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+                    matches!(seen, Err(why) if why.kind() == io::ErrorKind::WouldBlock)
+                }
+            }
     }
 
     #[cfg(test)]

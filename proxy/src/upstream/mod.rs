@@ -7,11 +7,15 @@ pub mod attempts;
 pub mod budget;
 pub mod buffer;
 pub mod choose;
+pub mod connect;
 pub mod connection;
 pub mod health;
 pub mod http1;
+pub mod lookup;
 pub mod pool;
+pub mod resolve;
 pub mod server;
+pub mod slots;
 pub mod state;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -20,12 +24,14 @@ use arc_swap::ArcSwap;
 
 pub use attempts::Attempts;
 pub use choose::{Choice, Chooser};
-pub use pool::Pool;
+pub use connect::{Wanted, connect, release};
+pub use pool::{Care, Pool};
 pub use server::{AtWork, Server};
 pub use state::ServerState;
 
 use crate::{
     config::model::{self, Backend, BackendAddress},
+    observe::upstream_metrics::ConnectionCounts,
     shared::Shared,
 };
 use budget::RetryBudget;
@@ -36,33 +42,67 @@ pub struct Upstream {
     pub config: model::Upstream,
     /// What retries may add.
     pub budget: RetryBudget,
+    /// Its connections.
+    pub counts: ConnectionCounts,
     servers: ArcSwap<Vec<Arc<Server>>>,
     chooser: Chooser,
 }
 
 impl Upstream {
-    /// Takes over the state of servers that are known already. Servers that are given by name are there
-    /// when the name is resolved.
+    /// Takes over the state of servers and the addresses of names that are known already.
     pub fn new(config: &model::Upstream, shared: &Shared) -> Self {
-        let known = config.servers.iter().filter_map(|backend| {
-            let BackendAddress::Address(address) = backend.address else {
-                return None;
-            };
-            Some((backend, address))
-        });
         let upstream = Self {
             chooser: Chooser::new(config.balance),
             budget: RetryBudget::new(config.retry.budget_percent),
+            counts: shared.metrics.upstreams.of(&config.name),
             servers: ArcSwap::default(),
             config: config.clone(),
         };
-        upstream.set_servers(known, shared);
+        upstream.place(shared);
         upstream
+    }
+
+    /// A name of its servers leads elsewhere.
+    pub fn refresh(&self, shared: &Shared) {
+        self.place(shared);
+        self.set_bounds();
+    }
+
+    /// Its servers are where the configuration and the names in it say.
+    fn place(&self, shared: &Shared) {
+        let mut servers = Vec::new();
+        for backend in &self.config.servers {
+            match &backend.address {
+                BackendAddress::Address(address) => servers.push((backend, *address)),
+                BackendAddress::Name { host, port } => {
+                    let addresses = shared.names.addresses(host);
+                    let each = addresses.iter().map(|ip| SocketAddr::new(*ip, *port));
+                    servers.extend(each.map(|address| (backend, address)));
+                }
+            }
+        }
+        self.set_servers(servers.into_iter(), shared);
+    }
+
+    /// This configuration is in force: connections are bounded as it says.
+    pub fn set_bounds(&self) {
+        for server in self.servers.load().iter() {
+            server.state.slots.set_bound(server.max());
+        }
     }
 
     /// Name in the file.
     pub fn name(&self) -> &str {
         &self.config.name
+    }
+
+    /// Names of its servers, those that are no addresses.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        let servers = self.config.servers.iter();
+        servers.filter_map(|backend| match &backend.address {
+            BackendAddress::Address(_) => None,
+            BackendAddress::Name { host, .. } => Some(host.as_str()),
+        })
     }
 
     /// Its servers at the moment.
@@ -90,7 +130,8 @@ impl Upstream {
                 Some(server) => Arc::clone(server),
                 None => {
                     let state = shared.server_state(&self.config, address);
-                    Arc::new(Server::new(backend, address, state))
+                    let server = Server::new(backend, address, state);
+                    Arc::new(server.with_max(self.config.connections.max))
                 }
             });
         }

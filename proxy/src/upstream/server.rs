@@ -22,6 +22,8 @@ pub struct Server {
     /// Health and load; outlives the configuration.
     pub state: Arc<ServerState>,
     backend: Backend,
+    /// Connections at once.
+    max: Option<usize>,
     /// Its credit in the smooth weighted round-robin; changed under the chooser's lock.
     pub(super) credit: AtomicI64,
 }
@@ -39,8 +41,24 @@ impl Server {
             backup: backend.backup,
             state,
             backend: backend.clone(),
+            max: None,
             credit: AtomicI64::new(0),
         }
+    }
+
+    /// The same with a bound on its connections.
+    pub fn with_max(self, max: Option<usize>) -> Self {
+        Self { max, ..self }
+    }
+
+    /// Connections at once that it may have, `None` for any number.
+    pub fn max(&self) -> Option<usize> {
+        self.max
+    }
+
+    /// Whether a request would get a connection without waiting for one.
+    pub fn has_room(&self) -> bool {
+        self.max.is_none_or(|max| self.state.slots.has_room(max))
     }
 
     /// Whether it came from an entry just like this one.

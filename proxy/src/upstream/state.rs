@@ -1,9 +1,14 @@
 //! What is known of a server: whether it is well, and how much it has to do.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
+
+use super::slots::Slots;
 
 /// How long a server that refused a connection is passed over, if nothing else is known of it. Long
 /// enough that a dead server costs few attempts, short enough that a restarted one is missed briefly.
@@ -26,6 +31,8 @@ pub struct ServerState {
     ejections: AtomicU32,
     ejected_until: AtomicU64,
     refused_until: AtomicU64,
+    /// Its connections.
+    pub slots: Arc<Slots>,
 }
 
 impl Default for ServerState {
@@ -39,6 +46,7 @@ impl Default for ServerState {
             ejections: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
             refused_until: AtomicU64::new(0),
+            slots: Arc::default(),
         }
     }
 }
