@@ -125,6 +125,7 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         started,
     };
     let result = runtime.block_on(control.attend(admin));
+    drop(runtime);
     for worker in workers {
         let _ = worker.join();
     }
@@ -369,7 +370,7 @@ impl Control {
 
     async fn try_reload(&self) -> Result<String, String> {
         let path = self.path.clone();
-        // Names are resolved while a file is read, which may take seconds.
+        // A file is read from a disk, which may take its time.
         let loaded = tokio::task::spawn_blocking(move || {
             config::load(&path, &|name| std::env::var(name).ok())
         })

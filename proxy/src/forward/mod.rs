@@ -11,7 +11,13 @@ mod request;
 mod upload;
 mod visitor;
 
-use std::{future::poll_fn, net::IpAddr, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    net::IpAddr,
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
 use http::{Method, StatusCode, header::RETRY_AFTER};
 use http1_wire::Body;
@@ -98,7 +104,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             request,
             at_work,
         };
-        let (fault, stage) = match at.connect(attempts.wants_fresh()).await {
+        let (fault, stage) = match at.connect(attempts.wants_fresh(), visitor).await {
             Err(fault) => (fault, Stage::Connect),
             Ok((mut connection, reused)) => {
                 content.rewind();
@@ -153,8 +159,13 @@ impl At<'_> {
         &self.request.forward.route.upstream
     }
 
-    /// A connection that waits for a request, or a new one; `true` for the first.
-    async fn connect(&self, fresh: bool) -> Result<(Connection, bool), Fault> {
+    /// A connection that waits for a request, or a new one; `true` for the first. A visitor who leaves does not
+    /// wait for it any longer.
+    async fn connect(
+        &self,
+        fresh: bool,
+        visitor: &mut impl Visitor,
+    ) -> Result<(Connection, bool), Fault> {
         let wanted = Wanted {
             fresh,
             care: if self.request.method.is_idempotent() {
@@ -167,7 +178,13 @@ impl At<'_> {
             until: None,
         };
         let server = &self.at_work.server;
-        upstream::connect(&self.hall.pool, self.upstream(), server, &wanted).await
+        let pool = &self.hall.pool;
+        let mut connect = pin!(upstream::connect(pool, self.upstream(), server, &wanted));
+        poll_fn(|cx| match connect.as_mut().poll(cx) {
+            Poll::Pending => visitor.poll_gone(cx).map(|()| Err(Fault::GONE)),
+            connected => connected,
+        })
+        .await
     }
 
     async fn relay(

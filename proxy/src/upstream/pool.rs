@@ -214,6 +214,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_request_that_must_not_be_repeated_asks_the_system() {
+        let (listener, server) = listener().await;
+        let pool = Pool::default();
+        for (care, is_taken) in [(Care::Repeatable, true), (Care::Once, false)] {
+            let (connection, end) = pair(&listener).await;
+            assert!(connection.is_usable(care), "while it is open");
+            drop(end);
+            // Nothing is awaited, so the runtime has not heard of it.
+            let until = SECOND;
+            pool.put(&server, Idle { connection, until });
+            let taken = pool.take(&server, Duration::ZERO, care);
+            assert_eq!(taken.is_some(), is_taken, "{care:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn there_is_a_bound_and_tidying() {
         let (listener, server) = listener().await;
         let pool = Pool::default();

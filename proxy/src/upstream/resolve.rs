@@ -85,13 +85,23 @@ impl Names {
         let mut all = self.known();
         let known = all.entry(host.to_owned()).or_default();
         match judge(&known.addresses, answer) {
-            Ok((addresses, ttl)) => {
+            Ok((mut addresses, ttl)) => {
+                let found = addresses.len();
+                // The same ones, in whatever order they came.
+                addresses.truncate(MAX_ADDRESSES);
                 if known.failing {
                     known.failing = false;
                     tracing::info!(name = host, "the name is resolved again");
                 }
                 if known.addresses[..] == addresses[..] {
                     return (News::Same, Some(ttl));
+                }
+                if found > MAX_ADDRESSES {
+                    tracing::warn!(
+                        name = host,
+                        found,
+                        "of its addresses only {MAX_ADDRESSES} are used"
+                    );
                 }
                 tracing::info!(name = host, ?addresses, was = ?known.addresses, "the name leads elsewhere");
                 known.addresses = addresses.into();
@@ -140,13 +150,6 @@ fn judge(last: &[IpAddr], answer: Answer) -> Result<(Vec<IpAddr>, Duration), Str
     };
     all.sort_unstable();
     all.dedup();
-    if all.len() > MAX_ADDRESSES {
-        tracing::warn!(
-            addresses = all.len(),
-            "only {MAX_ADDRESSES} of a name's addresses are used"
-        );
-        all.truncate(MAX_ADDRESSES);
-    }
     Ok((all, ttl.clamp(SHORTEST, LONGEST)))
 }
 
@@ -307,21 +310,24 @@ mod tests {
             });
             assert_eq!(judge(&last, answer.clone()).ok(), expected, "{answer:?}");
         }
-        let many = (0..100)
-            .rev()
-            .map(|n| IpAddr::from([10, 0, 1, n]))
-            .collect();
-        let answer = Answer {
-            v4: Said::Addresses(many, SHORTEST),
-            v6: None,
-        };
-        let (addresses, _) = judge(&[], answer).expect("addresses");
+    }
+
+    #[test]
+    fn a_name_has_so_many_addresses_and_no_more() {
+        let names = Names::default();
+        let mut told = Vec::new();
+        for order in [0, 50] {
+            let all = (0..100u8).map(|n| IpAddr::from([10, 0, 1, (n + order) % 100]));
+            let answer = Answer {
+                v4: Said::Addresses(all.collect(), SHORTEST),
+                v6: Said::None,
+            };
+            told.push(names.take("shop", answer).0);
+        }
+        assert_eq!(told, [News::Moved, News::Same]);
+        let addresses = names.addresses("shop");
         assert_eq!(addresses.len(), MAX_ADDRESSES);
-        assert_eq!(
-            addresses[0],
-            ip("10.0.1.0"),
-            "the same ones, in whatever order they came"
-        );
+        assert_eq!(addresses[0], ip("10.0.1.0"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 )]
 
 mod client;
+mod dns;
 mod edge;
 mod h2;
 mod measure;
@@ -21,6 +22,7 @@ mod caching;
 mod caching_more;
 mod cli;
 mod collapse;
+mod connection_limits;
 mod crowds;
 mod disk;
 mod disk_trouble;
@@ -36,6 +38,7 @@ mod hostile;
 mod killed;
 mod large;
 mod limits;
+mod names;
 mod outages;
 mod purging;
 mod relaying;

@@ -221,8 +221,15 @@ impl fmt::Display for Origin {
 
 impl Origin {
     pub(crate) fn start(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_at(free_address(), script)
+    }
+
+    pub(crate) fn start_at(
+        address: SocketAddr,
+        script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let mut origin = Self {
-            address: free_address(),
+            address,
             state: Arc::new(State {
                 script: Box::new(script),
                 running: AtomicBool::new(false),
