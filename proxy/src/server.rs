@@ -311,11 +311,15 @@ impl Control {
         }
         let shared = Arc::clone(&control.shared);
         let filler = Arc::clone(&control.filler);
+        let current = Arc::clone(&control.current);
         let started = control.started;
         tasks.spawn(async move {
             loop {
                 sleep(TIDY).await;
                 shared.tidy(started.elapsed());
+                for upstream in &current.load().upstreams {
+                    upstream.look_for_outage(started.elapsed());
+                }
                 filler.tidy();
             }
         });

@@ -27,7 +27,7 @@ use crate::{
     fill::flight::Flights,
     observe::{access_log::AccessLog, metrics::Metrics},
     snapshot::Snapshot,
-    upstream::{Pool, ServerState, resolve::Names},
+    upstream::{Lasting, Pool, ServerState, resolve::Names},
 };
 
 /// State of the process.
@@ -50,6 +50,7 @@ pub struct Shared {
     pub names: Names,
     pools: Mutex<Vec<Arc<Pool>>>,
     servers: Mutex<HashMap<ServerKey, Arc<ServerState>>>,
+    upstreams: Mutex<HashMap<String, Arc<Lasting>>>,
     limiters: Mutex<HashMap<String, (Limit, Arc<RateLimit>)>>,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
@@ -106,6 +107,7 @@ impl Shared {
             names: Names::default(),
             pools: Mutex::default(),
             servers: Mutex::default(),
+            upstreams: Mutex::default(),
             limiters: Mutex::default(),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
@@ -203,6 +205,15 @@ impl Shared {
         pool
     }
 
+    /// What outlives the configuration of an upstream.
+    pub fn lasting(&self, upstream: &str) -> Arc<Lasting> {
+        let mut known = self
+            .upstreams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(upstream.to_owned()).or_default())
+    }
+
     /// The limiter of a rule; a rule that has not changed keeps its memory across reloads. A new one
     /// is remembered only by [`adopt`](Self::adopt), when its configuration takes effect.
     pub fn limiter(&self, limit: &Limit) -> Arc<RateLimit> {
@@ -259,6 +270,11 @@ impl Shared {
             state.slots.tidy(now);
         }
         servers.retain(|_, state| Arc::strong_count(state) > 1 || state.slots.open() > 0);
+        let mut upstreams = self
+            .upstreams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        upstreams.retain(|_, lasting| Arc::strong_count(lasting) > 1);
     }
 
     /// Begins the end: listeners close, idle connections go, running requests finish.

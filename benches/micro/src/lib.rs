@@ -110,7 +110,6 @@ impl Default for World {
         let surroundings = config::Surroundings {
             folder: Path::new(""),
             env: &|_| None,
-            resolve: &|_| Err(std::io::ErrorKind::Other.into()),
         };
         let config = config::parse("micro", CONFIG, &surroundings)
             .expect("valid")

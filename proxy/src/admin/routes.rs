@@ -121,7 +121,14 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
     let snapshot = control.current.load_full();
     let tick = control.started.elapsed();
     metrics.upstream_up.reset();
+    metrics.shop_window.reset();
     for upstream in &snapshot.upstreams {
+        if upstream.config.shop_window.is_some() {
+            metrics
+                .shop_window
+                .with_label_values(&[upstream.name()])
+                .set(i64::from(upstream.window_is_open(tick)));
+        }
         for server in upstream.servers().iter() {
             let up = i64::from(server.state.is_usable(tick));
             metrics

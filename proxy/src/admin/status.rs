@@ -64,6 +64,8 @@ pub struct DiskStatus {
 pub struct UpstreamStatus {
     /// Name.
     pub name: String,
+    /// Whether stored responses answer in its place, because no server can.
+    pub shop_window_open: bool,
     /// Its servers.
     pub servers: Vec<ServerStatus>,
     /// Connections to them.
@@ -118,6 +120,7 @@ impl Status {
         let upstreams = snapshot.upstreams.iter().map(|upstream| UpstreamStatus {
             name: upstream.name().to_owned(),
             connections: ConnectionStatus::of(upstream),
+            shop_window_open: upstream.window_is_open(tick),
             servers: upstream
                 .servers()
                 .iter()
@@ -206,6 +209,13 @@ impl fmt::Display for Status {
             )?;
         }
         for upstream in &self.upstreams {
+            if upstream.shop_window_open {
+                writeln!(
+                    f,
+                    "upstream  {:<12} shop window open: no server can answer, stored pages do",
+                    upstream.name
+                )?;
+            }
             for server in &upstream.servers {
                 writeln!(
                     f,

@@ -17,6 +17,8 @@ pub enum Outcome {
     HitStale,
     /// From the store, stale, because the upstream failed.
     HitStaleError,
+    /// From the store, though it may be stale, because no server of the upstream can answer.
+    HitWindow,
     /// From the store, after the upstream confirmed it.
     Revalidated(ForwardReason),
     /// By the upstream.
@@ -38,7 +40,9 @@ impl Outcome {
     pub fn put(self, ttl: Option<i64>, key: Option<&str>, out: &mut BytesMut) {
         match self {
             Self::None => return,
-            Self::Hit | Self::HitStale | Self::HitStaleError => out.put_slice(b"dhal; hit"),
+            Self::Hit | Self::HitStale | Self::HitStaleError | Self::HitWindow => {
+                out.put_slice(b"dhal; hit")
+            }
             Self::Revalidated(reason) => {
                 out.put_slice(b"dhal; fwd=");
                 out.put_slice(reason.as_str().as_bytes());
@@ -62,6 +66,7 @@ impl Outcome {
         match self {
             Self::HitStale => out.put_slice(b"; detail=stale-while-revalidate"),
             Self::HitStaleError => out.put_slice(b"; detail=stale-if-error"),
+            Self::HitWindow => out.put_slice(b"; detail=shop-window"),
             _ => {}
         }
         if let Some(ttl) = ttl {
@@ -97,6 +102,7 @@ impl Outcome {
             Self::Hit => "hit",
             Self::HitStale => "stale",
             Self::HitStaleError => "stale-error",
+            Self::HitWindow => "shop-window",
             Self::Revalidated(_) => "revalidated",
             Self::None => "none",
             Self::Forwarded {
@@ -117,10 +123,11 @@ impl Outcome {
     }
 
     /// All labels, for metrics that exist before they count.
-    pub const LABELS: [&'static str; 9] = [
+    pub const LABELS: [&'static str; 10] = [
         "hit",
         "stale",
         "stale-error",
+        "shop-window",
         "revalidated",
         "none",
         "collapsed",

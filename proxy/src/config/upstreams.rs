@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::{
     context::Context,
-    diagnostic::{Complaint, shown},
+    diagnostic::Complaint,
     file::{self, TlsEntry},
     model::{
         Backend, BackendAddress, Balance, Certificate, CheckKind, Connections, Eject, HashKey,
@@ -50,6 +50,15 @@ fn upstream(name: &str, section: &Spanned<file::Upstream>, cx: &mut Context<'_>)
             key.span(),
             Complaint::new("`hash_key` does nothing: this upstream does not balance by hash")
                 .help("write `balance = \"consistent-hash\"`"),
+        );
+    }
+    if let (Some(window), None) = (upstream.shop_window.given(), &health_check)
+        && matches!(upstream.health_check, Field::Absent)
+    {
+        cx.warning(
+            window.span(),
+            Complaint::new("without checks a shop that hangs is noticed by time limits only")
+                .help("add `health_check = { path = \"/healthz\" }`, or whatever path tells that the shop is well"),
         );
     }
     Upstream {
@@ -298,12 +307,8 @@ fn eject(section: &Spanned<file::Eject>, cx: &mut Context<'_>) -> Eject {
                 .help("remove `eject`, or let it eject some"),
         );
     }
-    if eject.max_time.value < eject.base_time.value
-        && let Some(span) = eject
-            .max_time
-            .span
-            .as_ref()
-            .or(eject.base_time.span.as_ref())
+    if let Some(span) = &eject.max_time.span
+        && eject.max_time.value < eject.base_time.value
     {
         cx.error(span.clone(), "`max_time` is shorter than `base_time`");
     }
@@ -313,7 +318,7 @@ fn eject(section: &Spanned<file::Eject>, cx: &mut Context<'_>) -> Eject {
         min_requests: count(eject.min_requests.value),
         window: eject.window.value,
         base_time: eject.base_time.value,
-        max_time: eject.max_time.value,
+        max_time: eject.max_time.value.max(eject.base_time.value),
         max_percent: percent(eject.max_percent.value),
     }
 }

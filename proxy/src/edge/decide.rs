@@ -124,7 +124,10 @@ fn story(
     if request.method != Method::GET && request.method != Method::HEAD {
         return Decision::Forward(forward(ForwardReason::Method));
     }
-    if is_for_the_origin(request) || has_bypass_cookie(policy, request) {
+    // While no server can answer, browsing goes on from what is stored, for those with a session as well.
+    let window = route.upstream.window_is_open(now.tick);
+    let is_own = has_bypass_cookie(policy, request);
+    if is_for_the_origin(request) || (is_own && !window) {
         return Decision::Forward(forward(ForwardReason::Bypass));
     }
     let control = if policy.honours_client {
@@ -166,7 +169,10 @@ fn story(
         // share it (RFC 9111 §3.5), and nothing is fetched for all with one visitor's credentials.
         return Decision::Forward(forward(ForwardReason::Bypass));
     }
-    let Some(stored) = stored else {
+    let Some(stored) = stored.filter(|stored| !is_own || !stored.is_on_disk()) else {
+        if is_own {
+            return Decision::Forward(forward(ForwardReason::Bypass));
+        }
         if control.only_if_cached {
             return Decision::Reject(only_if_cached(route));
         }
@@ -188,10 +194,14 @@ fn story(
             (Outcome::Hit, early)
         }
         Reuse::WhileRevalidate => (Outcome::HitStale, !rests),
+        Reuse::IfError if window => (Outcome::HitWindow, false),
         // The shop has just failed: it is not tried again by every visitor.
         Reuse::IfError if rests => (Outcome::HitStaleError, false),
         Reuse::IfError | Reuse::Validate if control.only_if_cached => {
             return Decision::Reject(only_if_cached(route));
+        }
+        Reuse::IfError | Reuse::Validate if is_own => {
+            return Decision::Forward(forward(ForwardReason::Bypass));
         }
         Reuse::IfError | Reuse::Validate => {
             return Decision::Fetch(fetch(ForwardReason::Stale, true));

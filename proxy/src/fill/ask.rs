@@ -16,7 +16,7 @@ use http::{
 use http_caching::CacheControl;
 use http1_wire::response::Head;
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Filler, fetch::Task, flight::Asked, part, request};
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     upstream::{
         self, AtWork, Attempts, Care, Upstream, Wanted,
         attempts::Stage,
-        http1::{Exchange, Interim},
+        http1::{Exchange, Interim, Limits},
     },
 };
 
@@ -49,25 +49,34 @@ impl Task {
     /// Asks one server after the other until one answers.
     pub(super) async fn ask(&self, request: &RequestHeader) -> Result<Answer, Failure> {
         let mut attempts = Attempts::new(self.upstream(), self.filler.started);
+        if self.something_stale_may_answer() {
+            attempts = attempts.without_waiting();
+        }
         let mut interim = Interim::default();
+        let until = Instant::now() + self.order.fetch.own.route.timeouts.total;
         // As visitors' own requests choose, so that a page stays with its server.
         let key = self.order.fetch.target.as_bytes();
-        while let Some(at_work) = attempts.next(key) {
+        while let Some(at_work) = attempts.next(key).await {
             let fresh = attempts.wants_fresh();
-            let result = self.ask_one(at_work, fresh, request, &mut interim).await;
+            let result = self
+                .ask_one(at_work, fresh, until, request, &mut interim)
+                .await;
             let metrics = &self.shared().metrics;
             let (again, result) = match result {
                 Ok(answer) => {
                     attempts.note(&answer.at_work);
                     (false, Ok(answer))
                 }
-                Err((at_work, fault, stage)) => (
-                    attempts.failed(&at_work, &fault, stage, true, metrics),
-                    Err(fault.failure),
-                ),
+                Err((at_work, fault, stage)) => {
+                    // A shop that says nothing is not asked again for nobody.
+                    let repeatable = !fault.timed_out || self.flight.is_wanted();
+                    let again = attempts.failed(&at_work, &fault, stage, repeatable, metrics);
+                    (again, Err(fault.failure))
+                }
             };
             self.flight.set_asked(Asked {
                 attempts: attempts.count(),
+                retried: attempts.reason(),
                 server: attempts
                     .last()
                     .map(|(server, time)| (server.name.clone(), time)),
@@ -130,10 +139,16 @@ impl Task {
         &self,
         at_work: AtWork,
         fresh: bool,
+        until: Instant,
         request: &RequestHeader,
         interim: &mut Interim,
     ) -> Result<Answer, (AtWork, Fault, Stage)> {
         let timeouts = &self.order.fetch.own.route.timeouts;
+        let limits = Limits {
+            response: timeouts.response,
+            read: timeouts.read,
+            until,
+        };
         let pool = &self.filler.pool;
         let wanted = Wanted {
             fresh,
@@ -141,7 +156,7 @@ impl Task {
             care: Care::Repeatable,
             now: at_work.since,
             limit: timeouts.connect,
-            until: None,
+            until: Some(until),
         };
         let connected = upstream::connect(pool, self.upstream(), &at_work.server, &wanted).await;
         let (connection, stage) = match connected {
@@ -151,7 +166,7 @@ impl Task {
         };
         let mut buffers = pool.buffers();
         write_head(&mut buffers.request, request);
-        let mut exchange = Exchange::new(connection, buffers, timeouts.response);
+        let mut exchange = Exchange::new(connection, buffers, limits);
         let sent_at = SystemTime::now();
         match self.answer_to(&mut exchange, interim).await {
             Ok(header) => Ok(Answer {
@@ -239,7 +254,7 @@ impl Answer {
         if matches!(self.header.status.as_u16(), 502..=504) {
             self.upstream.failed(&self.at_work.server, tick);
         } else {
-            self.at_work.server.state.succeeded(tick);
+            self.upstream.succeeded(&self.at_work.server, tick);
         }
     }
 

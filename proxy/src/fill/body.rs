@@ -273,7 +273,7 @@ async fn resume(
         return None;
     }
     *resumed += 1;
-    if !broken.upstream().budget.take() {
+    if !broken.upstream().lasting.budget.take() {
         return None;
     }
     let mut again = task.ask_again(&broken.header, arrived).await?;

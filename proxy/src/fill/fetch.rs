@@ -244,6 +244,12 @@ impl Task {
         !matches!(self.filler.reuse(&self.order, stored, now), Reuse::Validate)
     }
 
+    /// Whether visitors get something where the shop fails, so that nobody has to wait for a server.
+    pub(super) fn something_stale_may_answer(&self) -> bool {
+        let stored = self.shared().store.get(&self.flight.key);
+        stored.is_some_and(|stored| self.may_answer_instead(&stored, SystemTime::now()))
+    }
+
     /// Whether an answer may be stored, and for how long.
     /// `before` is what it brings up to date: tags and directives for caches like us, which are not among
     /// the stored fields, hold on where the answer has none (RFC 9110 §15.4.5).

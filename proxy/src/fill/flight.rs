@@ -132,6 +132,8 @@ pub struct Asked {
     pub server: Option<(String, Duration)>,
     /// Servers that were asked.
     pub attempts: u32,
+    /// Why the last but one of them failed.
+    pub retried: Option<&'static str>,
 }
 
 impl Flight {

@@ -19,9 +19,9 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, StatusCode, header::RETRY_AFTER};
+use http::{Method, StatusCode};
 use http1_wire::Body;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub use answer::AnswerHead;
 pub(crate) use invalidate::invalidate;
@@ -87,7 +87,8 @@ pub struct Request<'a> {
 pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Visitor) -> bool {
     let route = &request.forward.route;
     let mut attempts = Attempts::new(&route.upstream, hall.started);
-    let mut progress = Progress::default();
+    let until = hall.started + request.began.tick + route.timeouts.total;
+    let mut progress = Progress::new(Instant::from_std(until));
     let mut content = Content::new(route.max_body, route.upstream.config.retry.body);
     let mut buffers = hall.pool.buffers();
     let fault = loop {
@@ -96,7 +97,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
         if let Err(why) = request::compose(&mut buffers.request, request) {
             break Some(Fault::refused(why));
         }
-        let Some(at_work) = attempts.next(request.forward.target.as_bytes()) else {
+        let Some(at_work) = attempts.next(request.forward.target.as_bytes()).await else {
             break Some(Fault::UNAVAILABLE);
         };
         let at = At {
@@ -104,7 +105,8 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             request,
             at_work,
         };
-        let (fault, stage) = match at.connect(attempts.wants_fresh(), visitor).await {
+        let connected = at.connect(attempts.wants_fresh(), progress.until, visitor);
+        let (fault, stage) = match connected.await {
             Err(fault) => (fault, Stage::Connect),
             Ok((mut connection, reused)) => {
                 content.rewind();
@@ -140,7 +142,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     };
     hall.pool.give_back(buffers);
     let told = match fault {
-        Some(fault) => tell(request, visitor, &fault, &mut progress).await,
+        Some(fault) => tell(hall, request, visitor, &fault, &mut progress).await,
         None => true,
     };
     record(hall, request, &attempts, &progress, fault.as_ref());
@@ -164,6 +166,7 @@ impl At<'_> {
     async fn connect(
         &self,
         fresh: bool,
+        until: Instant,
         visitor: &mut impl Visitor,
     ) -> Result<(Connection, bool), Fault> {
         let wanted = Wanted {
@@ -175,7 +178,7 @@ impl At<'_> {
             },
             now: self.at_work.since,
             limit: self.request.forward.route.timeouts.connect,
-            until: None,
+            until: Some(until),
         };
         let server = &self.at_work.server;
         let pool = &self.hall.pool;
@@ -208,7 +211,7 @@ impl At<'_> {
             if matches!(status, 502..=504) {
                 self.upstream().failed(&self.at_work.server, tick);
             } else {
-                self.at_work.server.state.succeeded(tick);
+                self.upstream().succeeded(&self.at_work.server, tick);
             }
         };
         relay::relay(
@@ -227,6 +230,7 @@ impl At<'_> {
 
 /// Nothing else can be done: the visitor is told, unless it is gone or has a part of an answer.
 async fn tell(
+    hall: &Hall,
     request: &Request<'_>,
     visitor: &mut impl Visitor,
     fault: &Fault,
@@ -249,11 +253,10 @@ async fn tell(
         request_id: request.request_id,
         wants_json: wants_json(request.fields),
     };
-    let mut reply = Reply::error(failure.status, &asked);
-    if failure.status == 503 {
-        reply.add(RETRY_AFTER, "5");
-    }
-    progress.status = failure.status;
+    let upstream = &request.forward.route.upstream;
+    let tick = hall.started.elapsed();
+    let reply = Reply::failure(failure, upstream, tick, request.method.is_safe(), &asked);
+    progress.status = reply.status;
     visitor.reply(&reply);
     let mut seen = visitor.progress();
     let told = loop {
@@ -302,6 +305,7 @@ fn record(
         upstream: last.map(|(server, _)| server.name.as_str()),
         upstream_time: last.map(|(_, time)| time),
         attempts: attempts.count(),
+        retried: attempts.reason(),
         request_id: request.request_id,
         limit: request.forward.limit.as_ref(),
         reason: fault.map(|fault| fault.failure.reason),

@@ -29,8 +29,9 @@ use crate::{
 };
 
 /// What has come of an exchange so far; outlives the relay.
-#[derive(Default)]
 pub(super) struct Progress {
+    /// When all of it is to be over, further attempts included.
+    pub(super) until: Instant,
     /// A byte of an answer has arrived.
     pub(super) heard: bool,
     /// Status of the answer that the visitor gets; `0` while there is none.
@@ -41,6 +42,19 @@ pub(super) struct Progress {
     pub(super) continued: bool,
     /// What the visitor was told before its answer.
     pub(super) interim: Interim,
+}
+
+impl Progress {
+    pub(super) fn new(until: Instant) -> Self {
+        Self {
+            until,
+            heard: false,
+            status: 0,
+            delivered: 0,
+            continued: false,
+            interim: Interim::default(),
+        }
+    }
 }
 
 /// Where an answer is on its way.
@@ -314,12 +328,17 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         let last = self.times.up.max(self.times.down);
         if down_waits == DownWaits::Visitor {
             // A stream that waits for its turn is not stuck while its connection moves.
-            while self
-                .connection
-                .deadline
-                .poll(cx, self.times.down + STALLED)
-                .is_ready()
-            {
+            loop {
+                let at = self.times.down + STALLED;
+                let at = if self.tunnel {
+                    at
+                } else {
+                    at.min(self.progress.until)
+                };
+                ready!(self.connection.deadline.poll(cx, at));
+                if at == self.progress.until && !self.tunnel {
+                    return Poll::Ready(Err(Fault::TOO_LONG));
+                }
                 let seen = self.visitor.progress();
                 if seen == self.seen {
                     return Poll::Ready(Err(Fault::UNREAD));
@@ -327,7 +346,6 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
                 self.seen = seen;
                 self.times.down = Instant::now();
             }
-            return Poll::Pending;
         }
         let (at, fault) = match up_waits {
             _ if self.tunnel => (last + timeouts.tunnel, Fault::SILENT),
@@ -343,6 +361,10 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             Waits::Visitor => (self.times.up + body, Fault::SLOW_UPLOAD),
             Waits::Server => (last + response, Fault::DEAF),
             Waits::Done => (last + response, Fault::SILENT),
+        };
+        let (at, fault) = match self.tunnel || at < self.progress.until {
+            true => (at, fault),
+            false => (self.progress.until, Fault::TOO_LONG),
         };
         ready!(self.connection.deadline.poll(cx, at));
         Poll::Ready(Err(fault))

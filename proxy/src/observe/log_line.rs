@@ -73,6 +73,10 @@ pub(super) fn json(record: &Record<'_>, second: &mut Second, out: &mut Vec<u8>) 
     }
     out.extend_from_slice(b",\"attempts\":");
     put_number(record.attempts, out);
+    if let Some(reason) = record.retried {
+        out.extend_from_slice(b",\"retried\":");
+        put_json(reason, out);
+    }
     out.extend_from_slice(b",\"request_id\":");
     put_json(record.request_id, out);
     out.extend_from_slice(b",\"protocol\":\"");

@@ -25,12 +25,16 @@ pub struct Metrics {
     rate_limited: Labelled,
     /// Requests that were sent to a server once more.
     pub retries: IntCounterVec,
+    /// Those of them that the budget paid for: a server may have had work with the first attempt.
+    pub retries_charged: IntCounterVec,
     /// Retries that the budget refused.
     pub budget_exhausted: IntCounterVec,
     /// 1 up, 0 down or ejected.
     pub upstream_up: IntGaugeVec,
     /// Connections to servers, and names of servers.
     pub upstreams: UpstreamMetrics,
+    /// 1 while stored responses answer in the place of an upstream.
+    pub shop_window: IntGaugeVec,
     /// Whether the last reload took effect.
     pub reload_successful: IntGauge,
     /// When it did.
@@ -94,6 +98,12 @@ impl Metrics {
                 "Requests sent once more, to another server where there was one.",
                 &["upstream"],
             ),
+            retries_charged: counters(
+                &registry,
+                "upstream_retries_charged_total",
+                "Retries that count against the budget: all but those after a connection that failed.",
+                &["upstream"],
+            ),
             budget_exhausted: counters(
                 &registry,
                 "upstream_retry_budget_exhausted_total",
@@ -107,6 +117,12 @@ impl Metrics {
                 &["upstream", "server"],
             ),
             upstreams: UpstreamMetrics::new(&registry),
+            shop_window: gauges(
+                &registry,
+                "shop_window",
+                "1 while no server can answer and stored responses do.",
+                &["upstream"],
+            ),
             reload_successful: gauge(
                 &registry,
                 "config_last_reload_successful",
@@ -191,7 +207,12 @@ impl Metrics {
                 .sum()
         };
         (
-            sum(|l| matches!(l, "hit" | "stale" | "stale-error" | "revalidated")),
+            sum(|l| {
+                matches!(
+                    l,
+                    "hit" | "stale" | "stale-error" | "shop-window" | "revalidated"
+                )
+            }),
             sum(|_| true),
         )
     }

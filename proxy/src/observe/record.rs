@@ -62,6 +62,8 @@ pub struct Record<'a> {
     pub upstream_time: Option<Duration>,
     /// Servers that were asked.
     pub attempts: u32,
+    /// Why the last of them but one failed.
+    pub retried: Option<&'static str>,
     /// `X-Request-ID`.
     pub request_id: &'a str,
     /// The strictest limit it met.

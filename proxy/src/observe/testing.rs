@@ -59,6 +59,7 @@ pub(super) fn record<'a>(target: &'a str, request_id: &'a str) -> Record<'a> {
         upstream: None,
         upstream_time: None,
         attempts: 0,
+        retried: None,
         request_id,
         limit: None,
         reason: None,

@@ -50,6 +50,12 @@ impl Fault {
     );
     /// No answer, or no more of one.
     pub const SILENT: Self = Self::server(504, "http_response_timeout", "the server says nothing");
+    /// All attempts together took longer than they may.
+    pub const TOO_LONG: Self = Self::server(
+        504,
+        "http_response_timeout",
+        "the exchange took longer than it may",
+    );
     /// The server takes nothing.
     pub const DEAF: Self =
         Self::server(504, "connection_write_timeout", "the server reads nothing");

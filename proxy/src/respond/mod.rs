@@ -4,5 +4,6 @@ pub mod failure;
 pub mod fault;
 pub mod fields;
 pub mod reply;
+mod window;
 
 pub use reply::Reply;

@@ -1,5 +1,7 @@
 //! A small response of our own, for every door.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{
     HeaderName, HeaderValue, StatusCode,
@@ -10,11 +12,16 @@ use http::{
 };
 use http_caching::Fields;
 
-use super::fields::{self, X_REQUEST_ID};
+use super::{
+    failure::{Failure, Side},
+    fields::{self, X_REQUEST_ID},
+    window,
+};
 use crate::{
     admit::rate::LimitState,
     cache::head::{VIA_SELF, put_field, value},
     edge::Rejection,
+    upstream::Upstream,
 };
 
 /// A response that is composed here.
@@ -62,6 +69,27 @@ impl Reply {
             reply.add(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         }
         reply.common(asked);
+        reply
+    }
+
+    /// The page of a failure of an upstream. While its shop window is open it is a friendly one, which tries
+    /// again by itself where the request was a safe one.
+    pub fn failure(
+        failure: Failure,
+        upstream: &Upstream,
+        tick: Duration,
+        is_safe: bool,
+        asked: &Asked<'_>,
+    ) -> Self {
+        if failure.side == Side::Upstream && upstream.window_is_open(tick) {
+            let mut reply = window::page(is_safe, asked);
+            reply.common(asked);
+            return reply;
+        }
+        let mut reply = Self::error(failure.status, asked);
+        if failure.status == 503 {
+            reply.add(RETRY_AFTER, "5");
+        }
         reply
     }
 

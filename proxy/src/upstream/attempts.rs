@@ -35,6 +35,8 @@ pub struct Attempts {
     charged: u32,
     /// The next connection must be a new one.
     fresh: bool,
+    /// It waits where no server is well.
+    waits: bool,
     last: Option<(Arc<Server>, Duration)>,
     /// Why another one was made, for the log.
     reason: Option<&'static str>,
@@ -43,7 +45,8 @@ pub struct Attempts {
 impl Attempts {
     /// Begins; counts the request for the retry budget.
     pub fn new(upstream: &Arc<Upstream>, started: Instant) -> Self {
-        upstream.budget.request();
+        let percent = upstream.config.retry.budget_percent;
+        upstream.lasting.budget.request(percent);
         Self {
             upstream: Arc::clone(upstream),
             started,
@@ -51,21 +54,45 @@ impl Attempts {
             count: 0,
             charged: 0,
             fresh: false,
+            waits: true,
             last: None,
             reason: None,
         }
     }
 
-    /// The next server: another while there is one, else the same one again. `key` is what consistent
-    /// hashing goes by.
-    pub fn next(&mut self, key: &[u8]) -> Option<AtWork> {
-        let tick = self.started.elapsed();
-        let server = self
-            .upstream
-            .choose(&self.tried, key, tick)
-            .or_else(|| self.upstream.choose(&[], key, tick))?;
+    /// Does not wait for a server where there is none: something else can answer.
+    pub fn without_waiting(mut self) -> Self {
+        self.waits = false;
+        self
+    }
+
+    /// The next server: another while there is one, else the same one again; where none is well, the first
+    /// that is within a moment. `key` is what consistent hashing goes by.
+    pub async fn next(&mut self, key: &[u8]) -> Option<AtWork> {
+        let mut chosen = self.choose(key);
+        let willing = |server: &Arc<Server>| server.is_willing(self.started.elapsed());
+        if !chosen.as_ref().is_some_and(willing) && self.waits {
+            let came = self
+                .upstream
+                .wait_for_server(|| self.started.elapsed())
+                .await;
+            self.waits = came;
+            if came {
+                // Those who failed may be the ones that are back.
+                self.tried.clear();
+                chosen = self.choose(key);
+            }
+        }
+        let server = chosen?;
         self.count += 1;
-        Some(AtWork::new(server, tick))
+        Some(AtWork::new(server, self.started.elapsed()))
+    }
+
+    fn choose(&self, key: &[u8]) -> Option<Arc<Server>> {
+        let tick = self.started.elapsed();
+        self.upstream
+            .choose(&self.tried, key, tick)
+            .or_else(|| self.upstream.choose(&[], key, tick))
     }
 
     /// Whether the next connection must be a new one.
@@ -91,29 +118,36 @@ impl Attempts {
         metrics: &Metrics,
     ) -> bool {
         self.note(at_work);
-        if !fault.is_by_server() {
+        // There is no time for another one, and no one server is to blame.
+        if !fault.is_by_server() || *fault == Fault::TOO_LONG {
             return false;
         }
         let (server, now) = (&at_work.server, self.started.elapsed());
         if stage == Stage::Connect {
             server.state.refused(now);
         }
-        // A pooled connection that the server closed at the moment of reuse is nobody's fault: the next
-        // one is new, and so at most one such race costs a request anything.
+        // A pooled connection that the server closed at the moment of reuse is nobody's fault. The next one is
+        // new, so that a request meets one such race at most; and to another server where there is one, since
+        // a process that has just died closes all of its connections.
         let race = stage == Stage::Reused && !fault.timed_out;
         if race {
             self.fresh = true;
         } else {
             self.upstream.failed(server, now);
-            self.tried.push(server.address);
         }
+        self.tried.push(server.address);
         if stage != Stage::Connect && !repeatable {
             return false;
         }
         let again = race || {
             self.charged += 1;
-            self.charged <= self.upstream.config.retry.attempts
-                && (stage == Stage::Connect || self.take_from_budget(metrics))
+            let among = self.charged <= self.upstream.config.retry.attempts;
+            match stage {
+                // While it may wait, a server that is not back yet costs nothing: those are few, since each
+                // refusal is followed by a pause.
+                Stage::Connect => among || (self.waits && self.upstream.is_out(now)),
+                Stage::Reused | Stage::Exchange => among && self.take_from_budget(metrics),
+            }
         };
         if again {
             self.reason = Some(fault.failure.reason);
@@ -124,11 +158,12 @@ impl Attempts {
     }
 
     fn take_from_budget(&self, metrics: &Metrics) -> bool {
-        let taken = self.upstream.budget.take();
-        if !taken {
-            let name = self.upstream.name();
-            metrics.budget_exhausted.with_label_values(&[name]).inc();
-        }
+        let taken = self.upstream.lasting.budget.take();
+        let counter = match taken {
+            true => &metrics.retries_charged,
+            false => &metrics.budget_exhausted,
+        };
+        counter.with_label_values(&[self.upstream.name()]).inc();
         taken
     }
 

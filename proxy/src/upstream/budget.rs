@@ -7,25 +7,25 @@ const RETRY: i64 = 100;
 /// Retries that are possible however few requests there were.
 const RESERVE: i64 = 10 * RETRY;
 
-/// A bucket that requests fill by `percent` and retries empty.
+/// A bucket that requests fill by a share of a retry each, and retries empty.
 pub struct RetryBudget {
-    percent: i64,
     level: AtomicI64,
 }
 
-impl RetryBudget {
+impl Default for RetryBudget {
     /// A bucket that allows a few retries from the start.
-    pub fn new(percent: u8) -> Self {
+    fn default() -> Self {
         Self {
-            percent: i64::from(percent),
             level: AtomicI64::new(RESERVE),
         }
     }
+}
 
+impl RetryBudget {
     /// Counts a request.
-    pub fn request(&self) {
+    pub fn request(&self, percent: u8) {
         if self.level.load(Ordering::Relaxed) < 10 * RESERVE {
-            self.level.fetch_add(self.percent, Ordering::Relaxed);
+            self.level.fetch_add(i64::from(percent), Ordering::Relaxed);
         }
     }
 
@@ -45,12 +45,12 @@ mod tests {
 
     #[test]
     fn retries_stay_within_their_share() {
-        let budget = RetryBudget::new(20);
+        let budget = RetryBudget::default();
         let reserve = (0..1000).filter(|_| budget.take()).count();
         assert_eq!(reserve, 10);
         let mut retries = 0;
         for _ in 0..1000 {
-            budget.request();
+            budget.request(20);
             retries += usize::from(budget.take());
         }
         assert_eq!(retries, 200);
@@ -58,8 +58,8 @@ mod tests {
 
     #[test]
     fn a_long_calm_saves_up_no_more_than_a_burst() {
-        let budget = RetryBudget::new(100);
-        (0..1_000_000).for_each(|_| budget.request());
+        let budget = RetryBudget::default();
+        (0..1_000_000).for_each(|_| budget.request(100));
         let saved = (0..1_000_000).filter(|_| budget.take()).count();
         assert!((90..=101).contains(&saved), "{saved}");
     }

@@ -1,6 +1,6 @@
 //! The way to a connection: one that waits for a request, or a new one, within the server's bounds.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::ErrorKind, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -71,8 +71,14 @@ pub async fn connect(
         }
         Got::New(slot) => slot,
     };
-    let opened = Connection::open(server.address, wanted.limit).await;
-    let mut connection = opened.map_err(|why| Fault::connecting(&why))?;
+    let left = wanted
+        .until
+        .map_or(Duration::MAX, |until| until - Instant::now());
+    let opened = Connection::open(server.address, wanted.limit.min(left)).await;
+    let mut connection = opened.map_err(|why| match why.kind() {
+        ErrorKind::TimedOut if left < wanted.limit => Fault::TOO_LONG,
+        _ => Fault::connecting(&why),
+    })?;
     counts.opened.inc();
     slot.ends = wanted.now + somewhat_less(bounds.lifetime);
     connection.slot = Some(slot);

@@ -145,18 +145,39 @@ pub struct Exchange {
     connection: Connection,
     buffers: Buffers,
     left: Left,
-    limit: Duration,
+    limits: Limits,
     heard: bool,
+}
+
+/// How long an exchange may take.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// To the head of the answer.
+    pub response: Duration,
+    /// Each pause within its content.
+    pub read: Duration,
+    /// All of it.
+    pub until: Instant,
+}
+
+impl Limits {
+    /// The limit of a step that begins now, and what it means to pass it.
+    fn step(&self, limit: Duration, fault: Fault) -> (Instant, Fault) {
+        match Instant::now() + limit {
+            at if at < self.until => (at, fault),
+            _ => (self.until, Fault::TOO_LONG),
+        }
+    }
 }
 
 impl Exchange {
     /// Begins one; the head of the request is in `buffers`.
-    pub fn new(connection: Connection, buffers: Buffers, limit: Duration) -> Self {
+    pub fn new(connection: Connection, buffers: Buffers, limits: Limits) -> Self {
         Self {
             connection,
             buffers,
             left: Left::Length(0),
-            limit,
+            limits,
             heard: false,
         }
     }
@@ -164,7 +185,8 @@ impl Exchange {
     /// Sends the request.
     pub async fn send(&mut self) -> Result<(), Fault> {
         let mut sent = 0;
-        let mut until = Instant::now() + self.limit;
+        let limits = self.limits;
+        let (mut until, mut fault) = limits.step(limits.response, Fault::DEAF);
         poll_fn(|cx| {
             while sent < self.buffers.request.len() {
                 let rest = IoSlice::new(&self.buffers.request[sent..]);
@@ -174,10 +196,10 @@ impl Exchange {
                     Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
                     Poll::Pending => {
                         ready!(self.connection.deadline.poll(cx, until));
-                        return Poll::Ready(Err(Fault::DEAF));
+                        return Poll::Ready(Err(fault));
                     }
                 }
-                until = Instant::now() + self.limit;
+                (until, fault) = limits.step(limits.response, Fault::DEAF);
             }
             Poll::Ready(Ok(()))
         })
@@ -190,11 +212,12 @@ impl Exchange {
             connection,
             buffers,
             heard,
+            limits,
             ..
         } = self;
         let mut scanner = HeadScanner::default();
         // Each byte of the head is none of its own: one that drips would never be late.
-        let until = Instant::now() + self.limit;
+        let (until, fault) = limits.step(limits.response, Fault::SILENT);
         let length = poll_fn(|cx| {
             let mut moved = false;
             let polled = poll_head(
@@ -209,7 +232,7 @@ impl Exchange {
                 return polled;
             }
             ready!(connection.deadline.poll(cx, until));
-            Poll::Ready(Err(Fault::SILENT))
+            Poll::Ready(Err(fault))
         })
         .await?;
         let bytes = &buffers.answer.filled()[..length];
@@ -225,14 +248,15 @@ impl Exchange {
 
     /// The next piece of content, `None` at its end.
     pub async fn piece(&mut self) -> Result<Option<Bytes>, Fault> {
-        let until = Instant::now() + self.limit;
-        poll_fn(|cx| self.poll_piece(cx, until)).await
+        let (until, fault) = self.limits.step(self.limits.read, Fault::SILENT);
+        poll_fn(|cx| self.poll_piece(cx, until, fault)).await
     }
 
     fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
         until: Instant,
+        fault: Fault,
     ) -> Poll<Result<Option<Bytes>, Fault>> {
         let buffer = &mut self.buffers.answer;
         while !self.left.is_done() {
@@ -243,7 +267,7 @@ impl Exchange {
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => {
                         ready!(self.connection.deadline.poll(cx, until));
-                        return Poll::Ready(Err(Fault::SILENT));
+                        return Poll::Ready(Err(fault));
                     }
                 }
             }

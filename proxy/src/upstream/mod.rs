@@ -12,6 +12,7 @@ pub mod connection;
 pub mod health;
 pub mod http1;
 pub mod lookup;
+pub mod outage;
 pub mod pool;
 pub mod resolve;
 pub mod server;
@@ -35,17 +36,27 @@ use crate::{
     shared::Shared,
 };
 use budget::RetryBudget;
+use outage::Outage;
 
 /// A group of servers as one configuration names it.
 pub struct Upstream {
     /// What the file says of it.
     pub config: model::Upstream,
-    /// What retries may add.
-    pub budget: RetryBudget,
     /// Its connections.
     pub counts: ConnectionCounts,
+    /// What outlives the configuration.
+    pub lasting: Arc<Lasting>,
     servers: ArcSwap<Vec<Arc<Server>>>,
     chooser: Chooser,
+}
+
+/// What is known of an upstream whatever its configuration.
+#[derive(Default)]
+pub struct Lasting {
+    /// What retries may add.
+    pub budget: RetryBudget,
+    /// Times when no server can answer.
+    pub outage: Outage,
 }
 
 impl Upstream {
@@ -53,8 +64,8 @@ impl Upstream {
     pub fn new(config: &model::Upstream, shared: &Shared) -> Self {
         let upstream = Self {
             chooser: Chooser::new(config.balance),
-            budget: RetryBudget::new(config.retry.budget_percent),
             counts: shared.metrics.upstreams.of(&config.name),
+            lasting: shared.lasting(&config.name),
             servers: ArcSwap::default(),
             config: config.clone(),
         };
@@ -150,6 +161,12 @@ impl Upstream {
             tick,
         };
         self.chooser.choose(&choice).map(Arc::clone)
+    }
+
+    /// Notes that a server has answered.
+    pub fn succeeded(&self, server: &Server, tick: Duration) {
+        server.state.succeeded(tick);
+        self.lasting.outage.end();
     }
 
     /// Notes that a server failed a request; may eject it.

@@ -273,11 +273,14 @@ mod tests {
         Said::Nothing("no answer".to_owned())
     }
 
+    /// What is said of either kind, and the addresses and seconds that come of it.
+    type Case = (Said, Said, Option<(&'static [&'static str], u64)>);
+
     #[test]
     fn what_an_answer_leads_to() {
         use Said::None;
         let last = [ip("10.0.0.9"), ip("fd00::9")];
-        let cases: [(Said, Said, Option<(&[&str], u64)>); 9] = [
+        let cases: [Case; 9] = [
             (some(&["10.0.0.1"], 60), None, Some((&["10.0.0.1"], 60))),
             (None, some(&["fd00::1"], 60), Some((&["fd00::1"], 60))),
             // In order, each once, for as long as both hold.

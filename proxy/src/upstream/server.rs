@@ -74,6 +74,11 @@ impl Server {
         }
     }
 
+    /// Whether it is to be asked before all else fails: well, and it has not just refused a connection.
+    pub fn is_willing(&self, tick: Duration) -> bool {
+        self.state.is_usable(tick) && !self.state.refused_lately(tick)
+    }
+
     /// Whether the file says that it takes nothing new.
     pub fn drains_by_file(&self) -> bool {
         self.backend.drain

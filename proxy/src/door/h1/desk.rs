@@ -141,6 +141,7 @@ impl Ready {
             upstream: None,
             upstream_time: None,
             attempts: 0,
+            retried: None,
             request_id: asked.request_id.as_str(),
             limit: self.hit.limit.as_ref(),
             reason,

@@ -139,10 +139,10 @@ impl Session<'_> {
                 Box::pin(self.hand_over(snapshot, bytes, host, own, noted)).await
             }
             Fetched::Failed(failure) => {
-                let mut reply = Reply::error(failure.status, &self.asked(&bytes, &noted));
-                if failure.status == 503 {
-                    reply.add(http::header::RETRY_AFTER, "5");
-                }
+                let asked_of = &self.asked(&bytes, &noted);
+                let upstream = &order.fetch.own.route.upstream;
+                let tick = self.hall.started.elapsed();
+                let mut reply = Reply::failure(failure, upstream, tick, true, asked_of);
                 reply.limit(order.fetch.own.limit.as_ref());
                 let close = self.closes();
                 let head_only = self.head.method == http::Method::HEAD;
@@ -207,6 +207,7 @@ impl Session<'_> {
             upstream: server.map(|(name, _)| name.as_str()),
             upstream_time: server.map(|(_, time)| *time),
             attempts: asked.attempts,
+            retried: asked.retried,
             ..self.blank(noted)
         }
     }

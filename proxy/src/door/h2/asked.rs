@@ -78,6 +78,7 @@ impl Asked {
             upstream: None,
             upstream_time: None,
             attempts: 0,
+            retried: None,
             request_id: self.request_id.as_str(),
             limit: None,
             reason: None,

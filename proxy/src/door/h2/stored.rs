@@ -64,10 +64,10 @@ impl Request {
                 self.forward(snapshot, own).await;
             }
             Fetched::Failed(failure) => {
-                let mut reply = Reply::error(failure.status, &self.asked.asked());
-                if failure.status == 503 {
-                    reply.add(http::header::RETRY_AFTER, "5");
-                }
+                let asked_of = &self.asked.asked();
+                let upstream = &order.fetch.own.route.upstream;
+                let tick = self.hall.started.elapsed();
+                let mut reply = Reply::failure(failure, upstream, tick, true, asked_of);
                 reply.limit(order.fetch.own.limit.as_ref());
                 let sent = self.send_reply(&reply).await;
                 self.tell(&Record {
@@ -144,6 +144,7 @@ impl Request {
             upstream: server.map(|(name, _)| name.as_str()),
             upstream_time: server.map(|(_, time)| *time),
             attempts: asked.attempts,
+            retried: asked.retried,
             ..self.asked.blank()
         }
     }

@@ -28,6 +28,8 @@ struct Line<'a> {
     upstream: Option<&'a str>,
     upstream_ms: Option<f64>,
     attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retried: Option<&'a str>,
     request_id: &'a str,
     protocol: &'a str,
     limit: &'a str,
@@ -66,6 +68,7 @@ fn json_by_serde(record: &Record<'_>) -> String {
         upstream: record.upstream,
         upstream_ms: record.upstream_time.map(millis),
         attempts: record.attempts,
+        retried: record.retried,
         request_id: record.request_id,
         protocol: record.protocol.as_str(),
         limit: match record.limit {
@@ -200,6 +203,7 @@ fn lines_are_what_serde_and_format_write() {
             upstream: dice.of(&[None, Some(&*upstream)]),
             upstream_time: dice.of(&[None, Some(())]).map(|()| dice.duration()),
             attempts: dice.below(1 << 32) as u32,
+            retried: dice.of(&[None, Some("connection_refused")]),
             request_id: &request_id,
             limit: dice.of(&[None, Some(&limit)]),
             reason: dice.of(&[None, Some(&*reason)]),
