@@ -16,6 +16,7 @@ use socket2::SockRef;
 use crate::{
     client::Conn,
     edge::Edge,
+    h2::Frames,
     origin::{Origin, page},
     tools::{Gate, eventually},
 };
@@ -157,6 +158,47 @@ fn who_leaves_makes_room_in_the_queue() {
     assert_eq!(first.join().expect("an answer"), 200);
     assert_eq!(third.join().expect("an answer"), 200);
     assert_eq!((shop.count("/left"), shop.count("/third")), (0, 1));
+}
+
+#[test]
+fn a_stream_that_is_reset_leaves_the_queue() {
+    let gate = Gate::default();
+    let shop = held(&gate);
+    let bounds = "connections = { max = 1, queue = 1, queue_timeout = \"20s\" }";
+    let edge = Edge::start_tls(&config(&shop, bounds));
+    let first = ask(&edge, "/held");
+    eventually("the shop has it", || shop.count("/held") == 1);
+    let mut frames = Frames::connect(edge.site.https);
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", "shop.example"),
+        (":path", "/left"),
+    ];
+    frames.headers(1, &fields, true);
+    eventually("it waits", || edge.metric(&of("queue")) == Some(1.0));
+    frames.frame(3, 0, 1, &8u32.to_be_bytes());
+    eventually("it does not", || edge.metric(&of("queue")) == Some(0.0));
+    gate.open();
+    assert_eq!(first.join().expect("an answer"), 200);
+    assert_eq!((edge.get("/").status, shop.count("/left")), (200, 0));
+}
+
+#[test]
+fn a_request_waits_no_longer_than_its_own_time() {
+    let gate = Gate::default();
+    let shop = held(&gate);
+    let bounds = "connections = { max = 1, queue_timeout = \"20s\" }";
+    let own =
+        "[[routes]]\npath = \"/short\"\nupstream = \"shop\"\ntimeouts = { total = \"300ms\" }";
+    let edge = Edge::start(&format!("{}\n{own}", config(&shop, bounds)));
+    let first = ask(&edge, "/held");
+    eventually("the shop has it", || shop.count("/held") == 1);
+    let (since, answer) = (Instant::now(), edge.get("/short"));
+    assert!((Duration::from_millis(300)..Duration::from_secs(15)).contains(&since.elapsed()));
+    assert_eq!((answer.status, answer.count("retry-after")), (503, 1));
+    gate.open();
+    assert_eq!(first.join().expect("an answer"), 200);
 }
 
 #[test]
