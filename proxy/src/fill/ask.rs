@@ -69,7 +69,8 @@ impl Task {
                 }
                 Err((at_work, fault, stage)) => {
                     // A shop that says nothing is not asked again for nobody.
-                    let repeatable = !fault.timed_out || self.flight.is_wanted();
+                    let repeatable =
+                        stage == Stage::Connect || !fault.timed_out || self.flight.is_wanted();
                     let again = attempts.failed(&at_work, &fault, stage, repeatable, metrics);
                     (again, Err(fault.failure))
                 }
@@ -161,7 +162,7 @@ impl Task {
         let connected = upstream::connect(pool, self.upstream(), &at_work.server, &wanted).await;
         let (connection, stage) = match connected {
             Ok((connection, true)) => (connection, Stage::Reused),
-            Ok((connection, false)) => (connection, Stage::Exchange),
+            Ok((connection, false)) => (connection, Stage::Silent),
             Err(fault) => return Err((at_work, fault, Stage::Connect)),
         };
         let mut buffers = pool.buffers();
@@ -179,7 +180,7 @@ impl Task {
             }),
             Err(fault) => {
                 let stage = if exchange.has_heard() {
-                    Stage::Exchange
+                    Stage::Heard
                 } else {
                     stage
                 };
@@ -254,7 +255,7 @@ impl Answer {
         if matches!(self.header.status.as_u16(), 502..=504) {
             self.upstream.failed(&self.at_work.server, tick);
         } else {
-            self.upstream.succeeded(&self.at_work.server, tick);
+            self.upstream.answers(&self.at_work.server, tick);
         }
     }
 
@@ -273,6 +274,10 @@ impl Answer {
 
     /// The exchange is complete: the connection is for the next one.
     pub(super) fn release(self, filler: &Filler) {
+        let status = self.header.status.as_u16();
+        if self.exchange.is_done() && !matches!(status, 502..=504) {
+            self.at_work.server.state.succeeded(filler.tick());
+        }
         let (connection, buffers) = self.exchange.end();
         filler.pool.give_back(buffers);
         if let Some(connection) = connection {

@@ -120,22 +120,25 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
                 match relayed.await {
                     Ok(reusable) => {
                         attempts.note(&at.at_work);
-                        if reusable {
-                            at.release(connection);
-                        }
+                        at.release(&progress, reusable.then_some(connection));
                         break None;
                     }
-                    Err(fault) if reused && !progress.heard => (fault, Stage::Reused),
-                    Err(fault) => (fault, Stage::Exchange),
+                    Err(fault) if progress.heard => (fault, Stage::Heard),
+                    Err(fault) if reused => (fault, Stage::Reused),
+                    Err(fault) => (fault, Stage::Silent),
                 }
             }
         };
+        if progress.status == 101 {
+            // Another protocol has its own ways to end.
+            attempts.note(&at.at_work);
+            break Some(fault);
+        }
         // Before the first byte of an answer, and only what can be said once more.
-        let repeatable = request.method.is_idempotent() && progress.status == 0;
+        let unanswered = request.method.is_idempotent() && progress.status == 0;
+        let repeatable = content.is_kept() && (stage == Stage::Connect || unanswered);
         let metrics = &hall.shared.metrics;
-        let again =
-            content.is_kept() && attempts.failed(&at.at_work, &fault, stage, repeatable, metrics);
-        if !again {
+        if !attempts.failed(&at.at_work, &fault, stage, repeatable, metrics) {
             break Some(fault);
         }
         progress.heard = false;
@@ -211,7 +214,7 @@ impl At<'_> {
             if matches!(status, 502..=504) {
                 self.upstream().failed(&self.at_work.server, tick);
             } else {
-                self.upstream().succeeded(&self.at_work.server, tick);
+                self.upstream().answers(&self.at_work.server, tick);
             }
         };
         relay::relay(
@@ -221,10 +224,15 @@ impl At<'_> {
     }
 
     /// The server is done; its connection waits for another request.
-    fn release(&self, connection: Connection) {
+    fn release(&self, progress: &Progress, connection: Option<Connection>) {
         let now = self.hall.started.elapsed();
         let server = &self.at_work.server;
-        upstream::release(&self.hall.pool, self.upstream(), server, connection, now);
+        if !matches!(progress.status, 502..=504) {
+            server.state.succeeded(now);
+        }
+        if let Some(connection) = connection {
+            upstream::release(&self.hall.pool, self.upstream(), server, connection, now);
+        }
     }
 }
 

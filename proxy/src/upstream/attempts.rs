@@ -18,8 +18,10 @@ pub enum Stage {
     Connect,
     /// On a connection that had been used before, and not a byte was heard.
     Reused,
-    /// On a new connection, or the server has spoken.
-    Exchange,
+    /// On a new connection, and not a byte was heard.
+    Silent,
+    /// The server has begun to speak.
+    Heard,
 }
 
 /// The attempts of one request.
@@ -108,7 +110,7 @@ impl Attempts {
     }
 
     /// Notes what a failure says of the server. `true` when another attempt is to be made, which is counted
-    /// here; `repeatable` says whether the request may be repeated once a server may have seen it.
+    /// here; `repeatable` says whether this request may be sent once more after such a failure.
     pub fn failed(
         &mut self,
         at_work: &AtWork,
@@ -136,7 +138,8 @@ impl Attempts {
             self.upstream.failed(server, now);
         }
         self.tried.push(server.address);
-        if stage != Stage::Connect && !repeatable {
+        // Who has begun to speak and is slow would be slow elsewhere, and has cost enough.
+        if !repeatable || (stage == Stage::Heard && fault.timed_out) {
             return false;
         }
         let again = race || {
@@ -146,7 +149,9 @@ impl Attempts {
                 // While it may wait, a server that is not back yet costs nothing: those are few, since each
                 // refusal is followed by a pause.
                 Stage::Connect => among || (self.waits && self.upstream.is_out(now)),
-                Stage::Reused | Stage::Exchange => among && self.take_from_budget(metrics),
+                Stage::Reused | Stage::Silent | Stage::Heard => {
+                    among && self.take_from_budget(metrics)
+                }
             }
         };
         if again {

@@ -163,9 +163,10 @@ impl Upstream {
         self.chooser.choose(&choice).map(Arc::clone)
     }
 
-    /// Notes that a server has answered.
-    pub fn succeeded(&self, server: &Server, tick: Duration) {
-        server.state.succeeded(tick);
+    /// Notes that a server has begun to answer. Whether it does well shows at the end of its answer
+    /// ([`ServerState::succeeded`]).
+    pub fn answers(&self, server: &Server, tick: Duration) {
+        server.state.heard(tick);
         self.lasting.outage.end();
     }
 

@@ -110,6 +110,13 @@ impl ServerState {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// It takes connections, and answers.
+    pub fn heard(&self, _tick: Duration) {
+        if self.refused_until.load(Ordering::Relaxed) != 0 {
+            self.refused_until.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Notes a success, which ends a row of failures; after a calm the next ejection is short again.
     pub fn succeeded(&self, tick: Duration) {
         if self.failures.load(Ordering::Relaxed) != 0 {
