@@ -24,11 +24,11 @@ use crate::{
     config::model::UpstreamProtocol,
     respond::{failure::Failure, fault::Fault},
     upstream::{
-        AtWork, Attempts, Upstream,
+        self, AtWork, Attempts, Care, Upstream, Wanted,
         attempts::Stage,
         connection::Connection,
         http1::{Exchange, Interim, Limits},
-        http2::{self, To},
+        http2,
     },
 };
 
@@ -155,7 +155,7 @@ impl Task {
         };
         let pool = &self.filler.pool;
         let mut buffers = pool.buffers();
-        let connected = self.connect(&at_work, fresh, request, &mut buffers.request);
+        let connected = self.connect(&at_work, fresh, until, request, &mut buffers.request);
         let (connection, stage) = match connected.await {
             Ok((connection, true)) => (connection, Stage::Reused),
             Ok((connection, false)) => (connection, Stage::Silent),
@@ -197,30 +197,31 @@ impl Task {
         &self,
         at_work: &AtWork,
         fresh: bool,
+        until: Instant,
         request: &RequestHeader,
         out: &mut Vec<u8>,
     ) -> Result<(Connection, bool), Fault> {
         let upstream = self.upstream();
-        let pool = &self.filler.pool;
-        let limit = self.order.fetch.own.route.timeouts.connect;
-        if upstream.transport.protocol == UpstreamProtocol::Http2 {
-            let head = http2_head(request, upstream.transport.is_tls());
-            let head = head.ok_or(Fault::refused("the target cannot be told in HTTP/2"))?;
-            let to = To {
-                upstream,
-                server: &at_work.server,
-                now: at_work.since,
-                limit,
-            };
-            let begun = pool.sessions.begin(to, &head, true).await?;
-            return Ok((begun.0.into(), begun.1 && !fresh));
-        }
-        write_head(out, request);
-        if !fresh && let Some(connection) = pool.take(&at_work.server, at_work.since) {
-            return Ok((connection, true));
-        }
-        let socket = upstream.transport.connect(&at_work.server, limit).await?;
-        Ok((socket.into(), false))
+        let head = match upstream.transport.protocol {
+            UpstreamProtocol::Http1 => {
+                write_head(out, request);
+                None
+            }
+            UpstreamProtocol::Http2 => {
+                let head = http2_head(request, upstream.transport.is_tls());
+                Some(head.ok_or(Fault::refused("the target cannot be told in HTTP/2"))?)
+            }
+        };
+        let wanted = Wanted {
+            fresh,
+            // A fetch is a GET.
+            care: Care::Repeatable,
+            now: at_work.since,
+            limit: self.order.fetch.own.route.timeouts.connect,
+            until: Some(until),
+            stream: head.as_ref().map(|head| (head, true)),
+        };
+        upstream::connect(&self.filler.pool, upstream, &at_work.server, &wanted).await
     }
 
     /// Sends a request, and reads heads up to that of the answer.
@@ -324,8 +325,14 @@ impl Answer {
         let (connection, buffers) = self.exchange.end();
         filler.pool.give_back(buffers);
         if let Some(connection) = connection {
-            let until = filler.tick() + self.upstream.config.timeouts.idle;
-            filler.pool.put(&self.at_work.server, connection, until);
+            let server = &self.at_work.server;
+            upstream::release(
+                &filler.pool,
+                &self.upstream,
+                server,
+                connection,
+                filler.tick(),
+            );
         }
     }
 

@@ -11,7 +11,13 @@ mod request;
 mod upload;
 mod visitor;
 
-use std::{future::poll_fn, net::IpAddr, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    net::IpAddr,
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
 use http::{Method, StatusCode};
 use http1_wire::Body;
@@ -36,8 +42,8 @@ use crate::{
         reply::{Asked, wants_json},
     },
     upstream::{
-        AtWork, Attempts, Upstream, attempts::Stage, buffer::Buffers, connection::Connection,
-        http2::To,
+        self, AtWork, Attempts, Care, Upstream, Wanted, attempts::Stage, buffer::Buffers,
+        connection::Connection,
     },
 };
 use relay::Progress;
@@ -112,7 +118,9 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             request,
             at_work,
         };
-        let (fault, stage) = match at.connect(attempts.wants_fresh(), head.as_ref()).await {
+        let fresh = attempts.wants_fresh();
+        let connected = at.connect(fresh, progress.until, head.as_ref(), visitor);
+        let (fault, stage) = match connected.await {
             Err(fault) => (fault, Stage::Connect),
             Ok((mut connection, reused)) => {
                 content.rewind();
@@ -179,31 +187,36 @@ impl At<'_> {
         &self.request.forward.route.upstream
     }
 
-    /// A connection that waits for a request, or a new one; `true` for the first. A head of HTTP/2 is sent with
-    /// it, since its stream begins with that.
+    /// A connection that waits for a request, or a new one; `true` for the first. A visitor who leaves does not
+    /// wait for it any longer. A head of HTTP/2 is sent with it, since its stream begins with that.
     async fn connect(
         &self,
         fresh: bool,
+        until: Instant,
         head: Option<&http::Request<()>>,
+        visitor: &mut impl Visitor,
     ) -> Result<(Connection, bool), Fault> {
+        let wanted = Wanted {
+            fresh,
+            care: if self.request.method.is_idempotent() {
+                Care::Repeatable
+            } else {
+                Care::Once
+            },
+            now: self.at_work.since,
+            limit: self.request.forward.route.timeouts.connect,
+            until: Some(until),
+            stream: head.map(|head| (head, self.request.content == Body::None)),
+        };
         let server = &self.at_work.server;
-        let limit = self.request.forward.route.timeouts.connect;
-        if let Some(head) = head {
-            let to = To {
-                upstream: &self.request.forward.route.upstream,
-                server,
-                now: self.at_work.since,
-                limit,
-            };
-            let complete = self.request.content == Body::None;
-            let begun = self.hall.pool.sessions.begin(to, head, complete).await?;
-            return Ok((begun.0.into(), begun.1 && !fresh));
-        }
-        if !fresh && let Some(connection) = self.hall.pool.take(server, self.at_work.since) {
-            return Ok((connection, true));
-        }
-        let socket = self.upstream().transport.connect(server, limit).await?;
-        Ok((socket.into(), false))
+        let upstream = &self.request.forward.route.upstream;
+        let pool = &self.hall.pool;
+        let mut connect = pin!(upstream::connect(pool, upstream, server, &wanted));
+        poll_fn(|cx| match connect.as_mut().poll(cx) {
+            Poll::Pending => visitor.poll_gone(cx).map(|()| Err(Fault::GONE)),
+            connected => connected,
+        })
+        .await
     }
 
     async fn relay(
@@ -240,12 +253,12 @@ impl At<'_> {
     /// The server is done; its connection waits for another request.
     fn release(&self, progress: &Progress, connection: Option<Connection>) {
         let now = self.hall.started.elapsed();
+        let server = &self.at_work.server;
         if !matches!(progress.status, 502..=504) {
-            self.at_work.server.succeeded(now);
+            server.succeeded(now);
         }
         if let Some(connection) = connection {
-            let until = now + self.upstream().config.timeouts.idle;
-            self.hall.pool.put(&self.at_work.server, connection, until);
+            upstream::release(&self.hall.pool, self.upstream(), server, connection, now);
         }
     }
 }

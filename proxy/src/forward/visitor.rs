@@ -51,7 +51,8 @@ pub trait Visitor {
     /// visitor sends.
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, UploadError>>;
 
-    /// Ready when nobody is left to answer to. Called when the request's content is complete.
+    /// Ready when nobody is left to answer to. Called when the request's content is complete, and while there
+    /// is no connection that it could go to.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// An interim answer (RFC 9110 §15.2).

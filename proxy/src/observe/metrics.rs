@@ -11,6 +11,7 @@ use prometheus::{
 pub use super::request_metrics::RouteMetrics;
 use super::{
     cache_metrics::CacheMetrics, families::Labelled, per_thread::Counts, request_metrics::Requests,
+    upstream_metrics::UpstreamMetrics,
 };
 use crate::cache::status::Outcome;
 
@@ -35,6 +36,8 @@ pub struct Metrics {
     pub upstream_draining: IntGaugeVec,
     /// What became of servers, and why.
     pub upstream_changes: IntCounterVec,
+    /// Connections to servers, and names of servers.
+    pub upstreams: UpstreamMetrics,
     /// 1 while stored responses answer in the place of an upstream.
     pub shop_window: IntGaugeVec,
     /// Whether the last reload took effect.
@@ -136,6 +139,7 @@ impl Metrics {
                 "Changes of servers: up, down, ejected, returned, draining, ready.",
                 &["upstream", "server", "to", "reason"],
             ),
+            upstreams: UpstreamMetrics::new(&registry),
             shop_window: gauges(
                 &registry,
                 "shop_window",
@@ -272,7 +276,10 @@ impl Default for Metrics {
     clippy::expect_used,
     reason = "names and labels are constants of this file, and a test renders them"
 )]
-fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+pub(super) fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<C>,
+) -> C {
     let made = made.expect("a valid metric");
     registry
         .register(Box::new(made.clone()))

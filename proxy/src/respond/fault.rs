@@ -113,6 +113,17 @@ impl Fault {
         detail: "no descriptor, port or memory is left for a connection",
     };
 
+    /// The server has as many connections as it may have, and none became free in time. It does what it can.
+    pub const CROWDED: Self = Self {
+        failure: Failure {
+            status: 503,
+            reason: kind::CROWDED,
+            side: Side::Internal,
+        },
+        timed_out: false,
+        detail: "no connection to the server became free",
+    };
+
     /// The connection does not come about.
     pub fn connecting(why: &io::Error) -> Self {
         if is_ours(why) {

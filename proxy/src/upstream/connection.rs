@@ -2,14 +2,16 @@
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use http::HeaderMap;
+use socket2::SockRef;
 use tokio::io::AsyncWrite;
 
-use super::{buffer::Buffer, http2, socket::Socket};
+use super::{buffer::Buffer, http2, pool::Care, slots::Slot, socket::Socket};
 use crate::deadline::Deadline;
 
 /// A connection to a server: one that speaks HTTP/1.1 over TCP or TLS, or a stream of one that speaks HTTP/2,
@@ -18,6 +20,8 @@ pub struct Connection {
     carrier: Carrier,
     /// Stays with the connection, so that it need not be set anew for each exchange.
     pub deadline: Deadline,
+    /// Its place among the server's connections; after the stream, as it is free when that is closed.
+    pub(super) slot: Option<Slot>,
 }
 
 enum Carrier {
@@ -30,6 +34,7 @@ impl From<Socket> for Connection {
         Self {
             carrier: Carrier::Socket(socket),
             deadline: Deadline::default(),
+            slot: None,
         }
     }
 }
@@ -39,6 +44,7 @@ impl From<http2::Stream> for Connection {
         Self {
             carrier: Carrier::Stream(Box::new(stream)),
             deadline: Deadline::default(),
+            slot: None,
         }
     }
 }
@@ -65,6 +71,22 @@ impl Connection {
     ) -> io::Result<Self> {
         let opened = tokio::time::timeout(limit, tokio::net::TcpStream::connect(address)).await?;
         Ok(Socket::Tcp(opened?).into())
+    }
+
+    /// Whether it may carry another request. Where that must not be repeated the system is asked, as the
+    /// runtime may not have heard yet that the server has closed it.
+    pub fn is_usable(&mut self, care: Care) -> bool {
+        self.is_quiet()
+            && match care {
+                Care::Repeatable => true,
+                Care::Once => match &self.carrier {
+                    Carrier::Socket(socket) => {
+                        let seen = SockRef::from(socket.tcp()).peek(&mut [MaybeUninit::uninit()]);
+                        matches!(seen, Err(why) if why.kind() == io::ErrorKind::WouldBlock)
+                    }
+                    Carrier::Stream(_) => false,
+                },
+            }
     }
 
     #[cfg(test)]

@@ -8,17 +8,21 @@ pub mod budget;
 pub mod buffer;
 pub mod changes;
 pub mod choose;
+pub mod connect;
 pub mod connection;
 mod eject;
 pub mod health;
 pub mod http1;
 pub mod http2;
 mod key;
+pub mod lookup;
 pub mod outage;
 pub mod pool;
 mod probe;
 pub mod refusals;
+pub mod resolve;
 pub mod server;
+pub mod slots;
 pub mod socket;
 pub mod state;
 #[cfg(test)]
@@ -37,13 +41,15 @@ use prometheus::IntCounterVec;
 
 pub use attempts::Attempts;
 pub use choose::{Choice, Chooser, Chosen};
-pub use pool::Pool;
+pub use connect::{Wanted, connect, release};
+pub use pool::{Care, Pool};
 pub use server::{AtWork, Server};
 pub use state::ServerState;
 pub use tls::Transport;
 
 use crate::{
     config::model::{self, Backend, BackendAddress},
+    observe::upstream_metrics::ConnectionCounts,
     shared::Shared,
 };
 use budget::RetryBudget;
@@ -53,6 +59,8 @@ use outage::Outage;
 pub struct Upstream {
     /// What the file says of it.
     pub config: model::Upstream,
+    /// Its connections.
+    pub counts: ConnectionCounts,
     /// What outlives the configuration.
     pub lasting: Arc<Lasting>,
     /// How its servers are reached.
@@ -75,30 +83,63 @@ pub struct Lasting {
 }
 
 impl Upstream {
-    /// Takes over the state of servers that are known already. Servers that are given by name are there
-    /// when the name is resolved. An error is a sentence about a file that cannot be used.
+    /// Takes over the state of servers and the addresses of names that are known already. An error is a
+    /// sentence about a file that cannot be used.
     pub fn new(config: &model::Upstream, shared: &Shared) -> Result<Self, String> {
-        let known = config.servers.iter().filter_map(|backend| {
-            let BackendAddress::Address(address) = backend.address else {
-                return None;
-            };
-            Some((backend, address))
-        });
         let upstream = Self {
             chooser: Chooser::new(config.balance, config.slow_start),
             changes: shared.metrics.upstream_changes.clone(),
+            counts: shared.metrics.upstreams.of(&config.name),
             lasting: shared.lasting(&config.name),
             transport: Transport::new(config)?,
             servers: ArcSwap::default(),
             config: config.clone(),
         };
-        upstream.set_servers(known, shared);
+        upstream.place(shared);
         Ok(upstream)
+    }
+
+    /// A name of its servers leads elsewhere.
+    pub fn refresh(&self, shared: &Shared) {
+        self.place(shared);
+        self.set_bounds();
+    }
+
+    /// Its servers are where the configuration and the names in it say.
+    fn place(&self, shared: &Shared) {
+        let mut servers = Vec::new();
+        for backend in &self.config.servers {
+            match &backend.address {
+                BackendAddress::Address(address) => servers.push((backend, *address)),
+                BackendAddress::Name { host, port } => {
+                    let addresses = shared.names.addresses(host);
+                    let each = addresses.iter().map(|ip| SocketAddr::new(*ip, *port));
+                    servers.extend(each.map(|address| (backend, address)));
+                }
+            }
+        }
+        self.set_servers(servers.into_iter(), shared);
+    }
+
+    /// This configuration is in force: connections are bounded as it says.
+    pub fn set_bounds(&self) {
+        for server in self.servers.load().iter() {
+            server.state.slots.set_bound(server.max());
+        }
     }
 
     /// Name in the file.
     pub fn name(&self) -> &str {
         &self.config.name
+    }
+
+    /// Names of its servers, those that are no addresses.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        let servers = self.config.servers.iter();
+        servers.filter_map(|backend| match &backend.address {
+            BackendAddress::Address(_) => None,
+            BackendAddress::Name { host, .. } => Some(host.as_str()),
+        })
     }
 
     /// Its servers at the moment.
@@ -127,7 +168,8 @@ impl Upstream {
                 None => {
                     let state = shared.server_state(&self.config, address);
                     let server = Server::new(backend, address, state);
-                    Arc::new(server.with_rules(self.config.eject.as_ref()))
+                    let server = server.with_rules(self.config.eject.as_ref());
+                    Arc::new(server.with_max(self.config.connections.max))
                 }
             });
         }

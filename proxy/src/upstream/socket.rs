@@ -39,7 +39,7 @@ impl Socket {
         }
     }
 
-    #[cfg(test)]
+    /// What carries it at last.
     pub(super) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Tcp(tcp) => tcp,

@@ -6,6 +6,7 @@
 )]
 
 mod client;
+mod dns;
 mod edge;
 mod faults_guest;
 mod faults_shop;
@@ -26,6 +27,7 @@ mod caching_more;
 mod choosing;
 mod cli;
 mod collapse;
+mod connection_limits;
 mod crowds;
 mod disk;
 mod disk_trouble;
@@ -53,6 +55,7 @@ mod hostile;
 mod killed;
 mod large;
 mod limits;
+mod names;
 mod outages;
 mod patience;
 mod purging;
