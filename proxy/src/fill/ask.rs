@@ -57,7 +57,7 @@ impl Task {
         }
         let mut interim = Interim::default();
         let until = Instant::now() + self.order.fetch.own.route.timeouts.total;
-        // As visitors' own requests choose, so that a page stays with its server.
+        // What is stored is for everyone, so that keys by client or cookie do not apply to it.
         let key = self.order.fetch.target.as_bytes();
         while let Some(at_work) = attempts.next(key).await {
             let fresh = attempts.wants_fresh();
@@ -298,11 +298,8 @@ impl Answer {
 
     /// Notes what its status says of the server; those of a gateway count against it.
     pub(super) fn note_server(&self, tick: Duration) {
-        if matches!(self.header.status.as_u16(), 502..=504) {
-            self.upstream.failed(&self.at_work.server, tick);
-        } else {
-            self.upstream.answers(&self.at_work.server, tick);
-        }
+        let status = self.header.status.as_u16();
+        self.upstream.answered(&self.at_work, status, tick);
     }
 
     /// The next piece of content.
@@ -322,7 +319,7 @@ impl Answer {
     pub(super) fn release(self, filler: &Filler) {
         let status = self.header.status.as_u16();
         if self.exchange.is_done() && !matches!(status, 502..=504) {
-            self.at_work.server.state.succeeded(filler.tick());
+            self.at_work.server.succeeded(filler.tick());
         }
         let (connection, buffers) = self.exchange.end();
         filler.pool.give_back(buffers);

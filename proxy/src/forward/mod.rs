@@ -82,6 +82,8 @@ pub struct Request<'a> {
 pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Visitor) -> bool {
     let route = &request.forward.route;
     let mut attempts = Attempts::new(&route.upstream, hall.started);
+    let target = request.forward.target.as_bytes();
+    let key = (route.upstream).hash_key(request.fields, target, request.client);
     let until = hall.started + request.began.tick + route.timeouts.total;
     let mut progress = Progress::new(Instant::from_std(until));
     let mut content = Content::new(route.max_body, route.upstream.config.retry.body);
@@ -102,7 +104,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             Ok(head) => head,
             Err(why) => break Some(Fault::refused(why)),
         };
-        let Some(at_work) = attempts.next(request.forward.target.as_bytes()).await else {
+        let Some(at_work) = attempts.next(&key).await else {
             break Some(Fault::UNAVAILABLE);
         };
         let at = At {
@@ -227,11 +229,7 @@ impl At<'_> {
                 invalidate(&hall.shared, request.scheme, request.forward, &fields);
             }
             let tick = hall.started.elapsed();
-            if matches!(status, 502..=504) {
-                self.upstream().failed(&self.at_work.server, tick);
-            } else {
-                self.upstream().answers(&self.at_work.server, tick);
-            }
+            self.upstream().answered(&self.at_work, status, tick);
         };
         relay::relay(
             request, connection, buffers, content, visitor, progress, answered,
@@ -243,7 +241,7 @@ impl At<'_> {
     fn release(&self, progress: &Progress, connection: Option<Connection>) {
         let now = self.hall.started.elapsed();
         if !matches!(progress.status, 502..=504) {
-            self.at_work.server.state.succeeded(now);
+            self.at_work.server.succeeded(now);
         }
         if let Some(connection) = connection {
             let until = now + self.upstream().config.timeouts.idle;

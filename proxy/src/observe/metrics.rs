@@ -31,6 +31,10 @@ pub struct Metrics {
     tunnels: IntGaugeVec,
     /// 1 up, 0 down or ejected.
     pub upstream_up: IntGaugeVec,
+    /// 1 while a server takes nothing new.
+    pub upstream_draining: IntGaugeVec,
+    /// What became of servers, and why.
+    pub upstream_changes: IntCounterVec,
     /// 1 while stored responses answer in the place of an upstream.
     pub shop_window: IntGaugeVec,
     /// Whether the last reload took effect.
@@ -117,8 +121,20 @@ impl Metrics {
             upstream_up: gauges(
                 &registry,
                 "upstream_up",
-                "1 while a server is asked, 0 while it is down or ejected.",
+                "1 while a server is well, 0 while it is down or ejected.",
                 &["upstream", "server"],
+            ),
+            upstream_draining: gauges(
+                &registry,
+                "upstream_draining",
+                "1 while a server takes nothing new because operators want it so.",
+                &["upstream", "server"],
+            ),
+            upstream_changes: counters(
+                &registry,
+                "upstream_changes_total",
+                "Changes of servers: up, down, ejected, returned, draining, ready.",
+                &["upstream", "server", "to", "reason"],
             ),
             shop_window: gauges(
                 &registry,

@@ -217,7 +217,7 @@ fn inner<E: std::error::Error + 'static>(why: &io::Error) -> Option<&E> {
 }
 
 /// Whether it is on our side that a connection fails.
-fn is_ours(why: &io::Error) -> bool {
+pub(crate) fn is_ours(why: &io::Error) -> bool {
     let code = why.raw_os_error().map(Errno::from_raw);
     matches!(
         code,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AtWork, Server, Upstream};
+use super::{AtWork, Chosen, Server, Upstream};
 use crate::{observe::metrics::Metrics, respond::fault::Fault};
 
 /// How far an exchange had come when it failed.
@@ -82,8 +82,8 @@ impl Attempts {
     /// that is within a moment. `key` is what consistent hashing goes by.
     pub async fn next(&mut self, key: &[u8]) -> Option<AtWork> {
         let mut chosen = self.choose(key);
-        let willing = |server: &Arc<Server>| server.is_willing(self.started.elapsed());
-        if !chosen.as_ref().is_some_and(willing) && self.waits {
+        // Of those who have waited for one server, one has the turn to try it, and the others wait on.
+        while !chosen.as_ref().is_some_and(|chosen| chosen.is_willing) && self.waits {
             let came = self
                 .upstream
                 .wait_for_server(|| self.started.elapsed())
@@ -95,12 +95,12 @@ impl Attempts {
                 chosen = self.choose(key);
             }
         }
-        let server = chosen?;
+        let server = chosen?.server;
         self.count += 1;
         Some(AtWork::new(server, self.started.elapsed()))
     }
 
-    fn choose(&self, key: &[u8]) -> Option<Arc<Server>> {
+    fn choose(&self, key: &[u8]) -> Option<Chosen> {
         let tick = self.started.elapsed();
         self.upstream
             .choose(&self.tried, key, tick)

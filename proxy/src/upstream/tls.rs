@@ -1,6 +1,6 @@
 //! How a group of servers is reached: plain TCP, or TLS over it, whose certificates are verified.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -13,11 +13,11 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{Server, socket::Socket};
 use crate::{
-    config::model::{self, UpstreamProtocol, UpstreamTls},
+    config::model::{self, CheckKind, UpstreamProtocol, UpstreamTls},
     listen::tls::read_identity,
     respond::fault::Fault,
 };
@@ -28,7 +28,17 @@ pub struct Transport {
     /// What the servers speak.
     pub protocol: UpstreamProtocol,
     tls: Option<Tls>,
+    /// Of checks over HTTPS, where only they speak TLS.
+    checks: Option<Tls>,
 }
+
+/// Of checks over HTTPS of servers that are asked in plain otherwise.
+const CHECKS: UpstreamTls = UpstreamTls {
+    ca: None,
+    identity: None,
+    name: None,
+    verify: true,
+};
 
 struct Tls {
     connector: TlsConnector,
@@ -43,10 +53,31 @@ impl Transport {
             Some(tls) => Some(Tls::new(tls, &upstream.name)?),
             None => None,
         };
+        let check = upstream.health_check.as_ref().map(|check| check.kind);
+        let checks = match (&tls, check) {
+            (None, Some(CheckKind::Https)) => Some(Tls::new(&CHECKS, &upstream.name)?),
+            _ => None,
+        };
         Ok(Self {
             protocol: upstream.protocol,
             tls,
+            checks,
         })
+    }
+
+    /// Encrypts the connection of a check. An error is a sentence.
+    pub(super) async fn check(
+        &self,
+        tcp: TcpStream,
+        server: &Server,
+        protocol: UpstreamProtocol,
+    ) -> Result<TlsStream<TcpStream>, String> {
+        let tls = self.tls.as_ref().or(self.checks.as_ref());
+        let tls = tls.ok_or("the upstream has no TLS")?;
+        let name = tls.name(server);
+        let name = name.ok_or("it has no name that a certificate could have")?;
+        let connected = tls.connect(name, tcp, protocol).await;
+        connected.map_err(|why| format!("TLS: {why}"))
     }
 
     /// Whether the servers are spoken to through TLS.
@@ -106,33 +137,49 @@ impl Tls {
         })
     }
 
+    /// What is asked for and verified.
+    fn name(&self, server: &Server) -> Option<ServerName<'static>> {
+        let by_server = || match server.host() {
+            Some(host) => server_name(host),
+            None => Some(ServerName::IpAddress(server.address.ip().into())),
+        };
+        self.name.clone().or_else(by_server)
+    }
+
+    async fn connect(
+        &self,
+        name: ServerName<'static>,
+        tcp: TcpStream,
+        protocol: UpstreamProtocol,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let alpn = vec![alpn(protocol).to_vec()];
+        self.connector.with_alpn(alpn).connect(name, tcp).await
+    }
+
     async fn handshake(
         &self,
         tcp: TcpStream,
         server: &Server,
         protocol: UpstreamProtocol,
     ) -> Result<Socket, Fault> {
-        let by_server = || match server.host() {
-            Some(host) => server_name(host),
-            None => Some(ServerName::IpAddress(server.address.ip().into())),
-        };
-        let name = self.name.clone().or_else(by_server);
-        let name = name.ok_or(Fault::NO_TLS_NAME)?;
-        let alpn: &[u8] = match protocol {
-            UpstreamProtocol::Http1 => b"http/1.1",
-            UpstreamProtocol::Http2 => b"h2",
-        };
-        let connector = self.connector.with_alpn(vec![alpn.to_vec()]);
-        let stream = connector.connect(name, tcp).await.map_err(|why| {
+        let name = self.name(server).ok_or(Fault::NO_TLS_NAME)?;
+        let stream = self.connect(name, tcp, protocol).await.map_err(|why| {
             // The log of the request has no room for names and dates.
             tracing::warn!(server = server.name, error = %why, "TLS handshake with a server failed");
             Fault::handshaking(&why)
         })?;
         let agreed = stream.get_ref().1.alpn_protocol();
-        if protocol == UpstreamProtocol::Http2 && agreed != Some(alpn) {
+        if protocol == UpstreamProtocol::Http2 && agreed != Some(alpn(protocol)) {
             return Err(Fault::NO_HTTP2);
         }
         Ok(Socket::Tls(Box::new(stream)))
+    }
+}
+
+fn alpn(protocol: UpstreamProtocol) -> &'static [u8] {
+    match protocol {
+        UpstreamProtocol::Http1 => b"http/1.1",
+        UpstreamProtocol::Http2 => b"h2",
     }
 }
 
