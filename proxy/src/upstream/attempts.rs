@@ -141,7 +141,7 @@ impl Attempts {
         // A pooled connection that the server closed at the moment of reuse is nobody's fault. The next one is
         // new, so that a request meets one such race at most; and to another server where there is one, since
         // a process that has just died closes all of its connections.
-        let race = stage == Stage::Reused && !fault.timed_out;
+        let race = stage == Stage::Reused && *fault == Fault::CLOSED;
         if race {
             self.fresh = true;
         } else if stage != Stage::Unseen {
