@@ -8,8 +8,10 @@ use std::{
     time::Duration,
 };
 
-use super::refusals::{Refusals, Standing, millis};
-use super::slots::Slots;
+use super::{
+    refusals::{Refusals, Standing, millis},
+    slots::Slots,
+};
 
 /// A server that did well for so long after an ejection begins with a clean sheet.
 const CALM: Duration = Duration::from_secs(60);
