@@ -117,6 +117,7 @@ fn story(
         authority: authority.whole.clone().into_owned(),
         reason,
         limit: limit.clone(),
+        instead: None,
     };
     let Some(policy) = &route.policy else {
         return Decision::Forward(forward(ForwardReason::Bypass));
@@ -127,7 +128,7 @@ fn story(
     // While no server can answer, browsing goes on from what is stored, for those with a session as well.
     let window = route.upstream.window_is_open(now.tick);
     let is_own = has_bypass_cookie(policy, request);
-    if is_for_the_origin(request) || (is_own && !window) {
+    if is_for_the_origin(request) {
         return Decision::Forward(forward(ForwardReason::Bypass));
     }
     let control = if policy.honours_client {
@@ -154,12 +155,19 @@ fn story(
         target: keyed.whole(),
         validate,
     };
+    let credentials = request.fields.contains(&AUTHORIZATION);
+    if is_own && !window {
+        let may_be_instead = route.upstream.config.shop_window.is_some() && !credentials;
+        return Decision::Forward(Forward {
+            instead: may_be_instead.then(|| Box::new(fetch(ForwardReason::Stale, false))),
+            ..forward(ForwardReason::Bypass)
+        });
+    }
     let (stored, reason) = match shared.store.find(&key.bytes, request.fields) {
         Found::Fit(stored) => (Some(stored), ForwardReason::Stale),
         Found::OtherVariant => (None, ForwardReason::VaryMiss),
         Found::Nothing => (None, ForwardReason::UriMiss),
     };
-    let credentials = request.fields.contains(&AUTHORIZATION);
     if credentials
         && !stored
             .as_ref()

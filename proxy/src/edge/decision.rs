@@ -122,6 +122,8 @@ pub struct Forward {
     pub reason: ForwardReason,
     /// The strictest limit that was met.
     pub limit: Option<LimitState>,
+    /// What everyone gets may answer in its place, should no server be there to answer (`shop_window`).
+    pub instead: Option<Box<Fetch>>,
 }
 
 /// What is to be fetched for the store.

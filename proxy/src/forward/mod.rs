@@ -83,9 +83,20 @@ pub struct Request<'a> {
     pub target: &'a str,
 }
 
-/// Answers a request with what a server says. `false` where the visitor has not got a complete answer: its
-/// connection or stream ends, so that what it got never looks whole.
-pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Visitor) -> bool {
+/// What came of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchanged {
+    /// The visitor has a complete answer.
+    Complete,
+    /// It has not: its connection or stream ends, so that what it got never looks whole.
+    Incomplete,
+    /// It has got nothing, since no server can answer; what the store has may do
+    /// ([`Forward::instead`](crate::edge::Forward::instead)).
+    Unanswered,
+}
+
+/// Answers a request with what a server says.
+pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Visitor) -> Exchanged {
     let route = &request.forward.route;
     let mut attempts = Attempts::new(&route.upstream, hall.started);
     let target = request.forward.target.as_bytes();
@@ -167,12 +178,22 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
         progress.heard = false;
     };
     hall.pool.give_back(buffers);
+    let by_server = fault.is_some_and(|fault| fault.is_by_server());
+    if by_server && request.forward.instead.is_some() && progress.status == 0 {
+        let tick = hall.started.elapsed();
+        if route.upstream.window_is_open(tick) {
+            return Exchanged::Unanswered;
+        }
+    }
     let told = match fault {
         Some(fault) => tell(hall, request, visitor, &fault, &mut progress).await,
         None => true,
     };
     record(hall, request, &attempts, &progress, fault.as_ref());
-    told
+    match told {
+        true => Exchanged::Complete,
+        false => Exchanged::Incomplete,
+    }
 }
 
 /// A request at a server.

@@ -152,3 +152,27 @@ fn without_a_window_others_rules_hold() {
     assert_eq!(edge.metric(OPEN), None);
     assert_eq!(edge.get("/page").field("retry-after"), Some("5"));
 }
+
+#[test]
+fn a_session_that_meets_the_end_of_the_last_server_gets_everyones_page() {
+    let mut shop = shop();
+    let edge = Edge::start_tls(&config(&[&shop], ""));
+    let mut h2 = H2::connect(edge.site.https);
+    assert_eq!(edge.get("/page").status, 200);
+    assert_eq!(h2.get("/page").status, 200);
+    shop.stop();
+    // Nobody knows yet: it is asked for in person, and waited for.
+    let session = [("cookie", "session=1")];
+    for answer in [
+        edge.ask("GET", "/page", &session),
+        h2.ask("GET", "/page", &session, None).expect("an answer"),
+    ] {
+        assert_eq!(answer.status, 200);
+        assert!(answer.cache().starts_with("dhal; hit"), "{answer:?}");
+    }
+    let own = edge.ask("GET", "/cart", &session);
+    assert_eq!((own.status, own.field("retry-after")), (503, Some("10")));
+    let secret = [("cookie", "session=1"), ("authorization", "Basic YTpi")];
+    assert_eq!(edge.ask("GET", "/page", &secret).status, 503);
+    eventually("all are in the log", || edge.log().len() == 6);
+}

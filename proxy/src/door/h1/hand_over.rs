@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     edge::{Body, Forward, Rejection},
-    forward::{Request, asks_for_websocket, exchange},
+    forward::{Exchanged, Request, asks_for_websocket, exchange},
     respond::Reply,
     snapshot::Snapshot,
 };
@@ -74,10 +74,15 @@ impl Session<'_> {
             share,
             close,
         );
-        let complete = exchange(self.hall, &request, &mut client).await;
+        let exchanged = exchange(self.hall, &request, &mut client).await;
         let (close, unread) = (client.close, !client.share.is_complete());
         let until_close = client.until_close;
-        if !complete {
+        if exchanged == Exchanged::Unanswered
+            && let Some(instead) = forward.instead
+        {
+            return Box::pin(self.fetch(snapshot, bytes, host, *instead, noted)).await;
+        }
+        if exchanged != Exchanged::Complete {
             if until_close {
                 // The end of the connection would say that this was all.
                 self.abort();

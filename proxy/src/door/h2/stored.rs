@@ -22,7 +22,7 @@ use crate::{
     },
     edge::{Fetch, Forward},
     fill::flight::Asked,
-    forward::{self, exchange},
+    forward::{self, Exchanged, exchange},
     observe::{Protocol, Record},
     respond::Reply,
     snapshot::Snapshot,
@@ -123,7 +123,12 @@ impl Request {
             head_only: asked.head.method() == Method::HEAD,
         };
         // An answer that is not complete resets the stream when it is dropped.
-        exchange(&self.hall, &request, &mut client).await;
+        let exchanged = exchange(&self.hall, &request, &mut client).await;
+        if exchanged == Exchanged::Unanswered
+            && let Some(instead) = forward.instead
+        {
+            Box::pin(self.fetch(snapshot, *instead)).await;
+        }
     }
 
     fn head_only(&self) -> bool {
