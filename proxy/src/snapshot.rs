@@ -1,6 +1,6 @@
 //! What a request sees of the configuration: immutable, valid by construction, swapped as a whole.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
@@ -85,15 +85,14 @@ pub struct Policy {
     pub compress: bool,
 }
 
-impl Policy {
-    /// A policy on routes to an upstream with this shop window.
-    fn new(policy: &CachePolicy, window: Option<Duration>) -> Self {
+impl From<&CachePolicy> for Policy {
+    fn from(policy: &CachePolicy) -> Self {
         Self {
             name: policy.name.clone(),
             rules: http_caching::Policy {
                 ttl: policy.ttl,
                 stale_while_revalidate: policy.stale_while_revalidate,
-                stale_if_error: policy.stale_if_error.max(window.unwrap_or_default()),
+                stale_if_error: policy.stale_if_error,
                 set_cookie: match policy.set_cookie {
                     SetCookie::Refuse => http_caching::SetCookie::Refuse,
                     SetCookie::Strip => http_caching::SetCookie::Strip,
@@ -155,20 +154,17 @@ impl Snapshot {
             .map(|u| Ok(Arc::new(Upstream::new(u, shared)?)))
             .collect::<Result<_, String>>()
             .map_err(BuildError::Certificate)?;
-        // What is stored for an upstream with a shop window is of use for longer.
-        let mut policies: HashMap<(usize, Option<Duration>), Arc<Policy>> = HashMap::new();
-        let mut policy = |index: usize, window: Option<Duration>| {
-            let built = || Arc::new(Policy::new(&config.policies[index], window));
-            Arc::clone(policies.entry((index, window)).or_insert_with(built))
-        };
+        let policies: Vec<Arc<Policy>> = config
+            .policies
+            .iter()
+            .map(|p| Arc::new(Policy::from(p)))
+            .collect();
         let limits: Vec<Arc<RateLimit>> = config.limits.iter().map(|l| shared.limiter(l)).collect();
         let routes = config.routes.iter().map(|route| {
             let built = Route {
                 name: route.name.clone(),
                 upstream: Arc::clone(&upstreams[route.upstream]),
-                policy: route
-                    .cache
-                    .map(|i| policy(i, config.upstreams[route.upstream].shop_window)),
+                policy: route.cache.map(|i| Arc::clone(&policies[i])),
                 limits: route
                     .limits
                     .iter()

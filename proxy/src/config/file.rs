@@ -263,7 +263,8 @@ section! {
 section! {
     /// `retry`
     Retry is "`retry`" {
-        /// Further attempts after the first; 0 turns retries off.
+        /// Further attempts after the first. 0: only what no server has seen is tried again, after a connection
+        /// was closed at the moment of reuse, or while the last server is waited for (`wait`).
         attempts: u64 = 2, 0..=10;
         /// Share that retries may add to an upstream's requests, in percent. 20: retries help
         /// against a bad server and must not become a second flood against all of them.

@@ -371,10 +371,12 @@ pub(super) fn route_timeouts(
     };
     let response = duration("response", &own.response, HOUR, cx);
     let read = duration("read", &own.read, HOUR, cx);
+    // Where the upstream gives no `read`, it follows `response` on the route as well.
+    let follows = response.filter(|_| upstream.read == upstream.response);
     Timeouts {
         connect: duration("connect", &own.connect, HOUR, cx).unwrap_or(upstream.connect),
         response: response.unwrap_or(upstream.response),
-        read: read.or(response).unwrap_or(upstream.read),
+        read: read.or(follows).unwrap_or(upstream.read),
         total: duration("total", &own.total, TOTAL_MOST, cx).unwrap_or(upstream.total),
         tunnel: duration("tunnel", &own.tunnel, TOTAL_MOST, cx).unwrap_or(upstream.tunnel),
         idle: upstream.idle,

@@ -126,7 +126,7 @@ fn story(
         return Decision::Forward(forward(ForwardReason::Method));
     }
     // While no server can answer, browsing goes on from what is stored, for those with a session as well.
-    let window = route.upstream.window_is_open(now.tick);
+    let window = route.upstream.window(now.tick);
     let is_own = has_bypass_cookie(policy, request);
     if is_for_the_origin(request) {
         return Decision::Forward(forward(ForwardReason::Bypass));
@@ -156,12 +156,15 @@ fn story(
         validate,
     };
     let credentials = request.fields.contains(&AUTHORIZATION);
-    if is_own && !window {
+    let own = || {
         let may_be_instead = route.upstream.config.shop_window.is_some() && !credentials;
-        return Decision::Forward(Forward {
+        Decision::Forward(Forward {
             instead: may_be_instead.then(|| Box::new(fetch(ForwardReason::Stale, false))),
             ..forward(ForwardReason::Bypass)
-        });
+        })
+    };
+    if is_own && window.is_none() {
+        return own();
     }
     let (stored, reason) = match shared.store.find(&key.bytes, request.fields) {
         Found::Fit(stored) => (Some(stored), ForwardReason::Stale),
@@ -179,7 +182,8 @@ fn story(
     }
     let Some(stored) = stored.filter(|stored| !is_own || !stored.is_on_disk()) else {
         if is_own {
-            return Decision::Forward(forward(ForwardReason::Bypass));
+            // It may lie on the disk.
+            return own();
         }
         if control.only_if_cached {
             return Decision::Reject(only_if_cached(route));
@@ -192,7 +196,10 @@ fn story(
         return Decision::Fetch(fetch(reason, false));
     };
     let age = stored.age(now.wall);
-    let lifetimes = stored.lifetimes();
+    let mut lifetimes = stored.lifetimes();
+    if let Some(window) = window {
+        lifetimes.stale_if_error = lifetimes.stale_if_error.max(window);
+    }
     let softly = stored.purged_softly(now.wall);
     let rests = stored.rests(now.wall);
     let (outcome, refresh) = match http_caching::reuse(&lifetimes, age, softly, &control) {
@@ -202,15 +209,13 @@ fn story(
             (Outcome::Hit, early)
         }
         Reuse::WhileRevalidate => (Outcome::HitStale, !rests),
-        Reuse::IfError if window => (Outcome::HitWindow, false),
+        Reuse::IfError if window.is_some() => (Outcome::HitWindow, false),
         // The shop has just failed: it is not tried again by every visitor.
         Reuse::IfError if rests => (Outcome::HitStaleError, false),
         Reuse::IfError | Reuse::Validate if control.only_if_cached => {
             return Decision::Reject(only_if_cached(route));
         }
-        Reuse::IfError | Reuse::Validate if is_own => {
-            return Decision::Forward(forward(ForwardReason::Bypass));
-        }
+        Reuse::IfError | Reuse::Validate if is_own => return own(),
         Reuse::IfError | Reuse::Validate => {
             return Decision::Fetch(fetch(ForwardReason::Stale, true));
         }

@@ -16,7 +16,7 @@ use http::{
 use http_caching::CacheControl;
 use http1_wire::response::Head;
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Filler, fetch::Task, flight::Asked, part, request};
 use crate::{
@@ -59,7 +59,8 @@ impl Task {
         let until = Instant::now() + self.order.fetch.own.route.timeouts.total;
         // What is stored is for everyone, so that keys by client or cookie do not apply to it.
         let key = self.order.fetch.target.as_bytes();
-        while let Some(at_work) = attempts.next(key).await {
+        let mut failed = None;
+        while let Ok(Some(at_work)) = timeout_at(until, attempts.next(key)).await {
             let fresh = attempts.wants_fresh();
             let result = self
                 .ask_one(at_work, fresh, until, request, &mut interim)
@@ -67,6 +68,7 @@ impl Task {
             let metrics = &self.shared().metrics;
             let (again, result) = match result {
                 Ok(answer) => {
+                    answer.note_server(self.filler.tick());
                     attempts.note(&answer.at_work);
                     (false, Ok(answer))
                 }
@@ -88,8 +90,10 @@ impl Task {
             if !again {
                 return result;
             }
+            failed = result.err();
         }
-        Err(Failure::unavailable())
+        // What the last one said is more than that nobody is left.
+        Err(failed.unwrap_or_else(Failure::unavailable))
     }
 
     /// Asks for the content from a place on, of an answer that broke off there. `None` where what comes
@@ -165,6 +169,7 @@ impl Task {
             }
         };
         let mut exchange = Exchange::new(connection, buffers, limits);
+        at_work.asks(self.filler.tick());
         let sent_at = SystemTime::now();
         match self.answer_to(&mut exchange, interim).await {
             Ok(header) => Ok(Answer {
@@ -320,7 +325,9 @@ impl Answer {
     pub(super) fn release(self, filler: &Filler) {
         let status = self.header.status.as_u16();
         if self.exchange.is_done() && !matches!(status, 502..=504) {
-            self.at_work.server.succeeded(filler.tick());
+            self.at_work
+                .server
+                .succeeded(self.at_work.since, filler.tick());
         }
         let (connection, buffers) = self.exchange.end();
         filler.pool.give_back(buffers);
@@ -338,7 +345,11 @@ impl Answer {
 
     /// The exchange broke while content arrived.
     pub(super) fn broke(self, filler: &Filler, fault: &Fault) {
-        self.upstream.failed(&self.at_work.server, filler.tick());
+        // A status of a gateway has counted already.
+        let counted = matches!(self.header.status.as_u16(), 502..=504);
+        if fault.is_by_server() && *fault != Fault::TOO_LONG && !counted {
+            self.upstream.failed(&self.at_work.server, filler.tick());
+        }
         tracing::warn!(
             error = fault.detail,
             server = self.at_work.server.name,

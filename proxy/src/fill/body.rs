@@ -273,7 +273,7 @@ async fn resume(
         return None;
     }
     *resumed += 1;
-    if !broken.upstream().lasting.budget.take() {
+    if !broken.upstream().may_repeat(&task.shared().metrics) {
         return None;
     }
     let mut again = task.ask_again(&broken.header, arrived).await?;

@@ -215,7 +215,6 @@ impl Task {
     async fn answered(&self, answer: Answer, stored: Option<Stored>, others: &[Stored]) {
         let now = SystemTime::now();
         let status = answer.header.status;
-        answer.note_server(self.filler.tick());
         match stored {
             Some(stored) if status == StatusCode::NOT_MODIFIED => {
                 self.confirmed(answer, &stored, now).await;

@@ -272,8 +272,13 @@ impl Filler {
             Some(policy) if policy.honours_client => http_caching::request_control(&order.fields),
             _ => CacheControl::default(),
         };
+        let mut lifetimes = stored.lifetimes();
+        let upstream = &order.fetch.own.route.upstream;
+        if let Some(window) = upstream.window(self.tick()) {
+            lifetimes.stale_if_error = lifetimes.stale_if_error.max(window);
+        }
         http_caching::reuse(
-            &stored.lifetimes(),
+            &lifetimes,
             stored.age(now),
             stored.purged_softly(now),
             &control,

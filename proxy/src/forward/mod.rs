@@ -21,7 +21,7 @@ use std::{
 
 use http::{Method, StatusCode};
 use http1_wire::Body;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub use answer::AnswerHead;
 pub(crate) use invalidate::invalidate;
@@ -105,6 +105,9 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     let mut progress = Progress::new(Instant::from_std(until));
     let mut content = Content::new(route.max_body, route.upstream.config.retry.body);
     let mut buffers = hall.pool.buffers();
+    let mut failed = None;
+    // A server may have done what was asked, although nobody has heard of it.
+    let mut may_be_done = false;
     let fault = loop {
         // A server that failed may have left a part of an answer.
         buffers.clear();
@@ -121,8 +124,11 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             Ok(head) => head,
             Err(why) => break Some(Fault::refused(why)),
         };
-        let Some(at_work) = attempts.next(&key).await else {
-            break Some(Fault::UNAVAILABLE);
+        let at_work = match next(&mut attempts, &key, progress.until, visitor).await {
+            Ok(Some(at_work)) => at_work,
+            // What the last one said is more than that nobody is left.
+            Ok(None) => break Some(failed.unwrap_or(Fault::UNAVAILABLE)),
+            Err(fault) => break Some(fault),
         };
         let at = At {
             hall,
@@ -135,6 +141,9 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             Err(fault) => (fault, Stage::Connect),
             Ok((mut connection, reused)) => {
                 content.rewind();
+                if request.content == Body::None {
+                    at.at_work.asks(hall.started.elapsed());
+                }
                 let relayed = at.relay(
                     &mut connection,
                     &mut buffers,
@@ -172,9 +181,11 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
         let unanswered = request.method.is_idempotent() && progress.status == 0;
         let repeatable = content.is_kept() && (stage.is_harmless() || unanswered);
         let metrics = &hall.shared.metrics;
+        may_be_done |= !(stage.is_harmless() || request.method.is_safe());
         if !attempts.failed(&at.at_work, &fault, stage, repeatable, metrics) {
             break Some(fault);
         }
+        failed = Some(fault);
         progress.heard = false;
     };
     hall.pool.give_back(buffers);
@@ -186,7 +197,10 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
         }
     }
     let told = match fault {
-        Some(fault) => tell(hall, request, visitor, &fault, &mut progress).await,
+        Some(fault) => {
+            let reply = failure(hall, request, &fault, may_be_done);
+            tell(request, visitor, &fault, &reply, &mut progress).await
+        }
         None => true,
     };
     record(hall, request, &attempts, &progress, fault.as_ref());
@@ -276,7 +290,7 @@ impl At<'_> {
         let now = self.hall.started.elapsed();
         let server = &self.at_work.server;
         if !matches!(progress.status, 502..=504) {
-            server.succeeded(now);
+            server.succeeded(self.at_work.since, now);
         }
         if let Some(connection) = connection {
             upstream::release(&self.hall.pool, self.upstream(), server, connection, now);
@@ -284,12 +298,42 @@ impl At<'_> {
     }
 }
 
+/// The next server. A visitor who leaves does not wait for it, nor one whose time is over.
+async fn next(
+    attempts: &mut Attempts,
+    key: &[u8],
+    until: Instant,
+    visitor: &mut impl Visitor,
+) -> Result<Option<AtWork>, Fault> {
+    let mut next = pin!(timeout_at(until, attempts.next(key)));
+    poll_fn(|cx| match next.as_mut().poll(cx) {
+        Poll::Ready(chosen) => Poll::Ready(chosen.map_err(|_| Fault::TOO_LONG)),
+        Poll::Pending => visitor.poll_gone(cx).map(|()| Err(Fault::GONE)),
+    })
+    .await
+}
+
+/// What a visitor reads of a failure. Of what may have been done nobody says that it was not.
+fn failure(hall: &Hall, request: &Request<'_>, fault: &Fault, may_be_done: bool) -> Reply {
+    let asked = Asked {
+        request_id: request.request_id,
+        wants_json: wants_json(request.fields),
+    };
+    if may_be_done {
+        return Reply::error(fault.failure.status, &asked);
+    }
+    let upstream = &request.forward.route.upstream;
+    let tick = hall.started.elapsed();
+    let is_safe = request.method.is_safe();
+    Reply::failure(fault.failure, upstream, tick, is_safe, &asked)
+}
+
 /// Nothing else can be done: the visitor is told, unless it is gone or has a part of an answer.
 async fn tell(
-    hall: &Hall,
     request: &Request<'_>,
     visitor: &mut impl Visitor,
     fault: &Fault,
+    reply: &Reply,
     progress: &mut Progress,
 ) -> bool {
     let failure = fault.failure;
@@ -305,15 +349,8 @@ async fn tell(
     if failure.status == 0 || progress.status != 0 {
         return false;
     }
-    let asked = Asked {
-        request_id: request.request_id,
-        wants_json: wants_json(request.fields),
-    };
-    let upstream = &request.forward.route.upstream;
-    let tick = hall.started.elapsed();
-    let reply = Reply::failure(failure, upstream, tick, request.method.is_safe(), &asked);
     progress.status = reply.status;
-    visitor.reply(&reply);
+    visitor.reply(reply);
     let mut seen = visitor.progress();
     let told = loop {
         match timeout(STALLED, poll_fn(|cx| visitor.poll_finish(cx))).await {

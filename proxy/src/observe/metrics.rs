@@ -106,7 +106,7 @@ impl Metrics {
             retries_charged: counters(
                 &registry,
                 "upstream_retries_charged_total",
-                "Retries that count against the budget: all but those after a connection that failed.",
+                "Retries that count against the budget: those after which a server may have had work with the request.",
                 &["upstream"],
             ),
             budget_exhausted: counters(

@@ -34,6 +34,19 @@ impl Stage {
     }
 }
 
+impl Upstream {
+    /// Takes a retry out of the budget, and counts that.
+    pub fn may_repeat(&self, metrics: &Metrics) -> bool {
+        let taken = self.config.retry.budget_percent > 0 && self.lasting.budget.take();
+        let counter = match taken {
+            true => &metrics.retries_charged,
+            false => &metrics.budget_exhausted,
+        };
+        counter.with_label_values(&[self.name()]).inc();
+        taken
+    }
+}
+
 /// The attempts of one request.
 pub struct Attempts {
     upstream: Arc<Upstream>,
@@ -95,16 +108,24 @@ impl Attempts {
                 chosen = self.choose(key);
             }
         }
-        let server = chosen?.server;
+        // One that is known to refuse is tried by one request at a time.
+        let server = chosen.filter(|chosen| chosen.is_willing)?.server;
         self.count += 1;
         Some(AtWork::new(server, self.started.elapsed()))
     }
 
+    /// Another one that is willing, else the same again, else whoever there is.
     fn choose(&self, key: &[u8]) -> Option<Chosen> {
         let tick = self.started.elapsed();
-        self.upstream
-            .choose(&self.tried, key, tick)
-            .or_else(|| self.upstream.choose(&[], key, tick))
+        let other = self.upstream.choose(&self.tried, key, tick);
+        if self.tried.is_empty() || other.as_ref().is_some_and(|chosen| chosen.is_willing) {
+            return other;
+        }
+        let any = self.upstream.choose(&[], key, tick);
+        match any {
+            Some(any) if any.is_willing => Some(any),
+            any => other.or(any),
+        }
     }
 
     /// Whether the next connection must be a new one.
@@ -161,7 +182,7 @@ impl Attempts {
                 Stage::Connect => among || (self.waits && self.upstream.is_out(now)),
                 Stage::Unseen => among,
                 Stage::Reused | Stage::Silent | Stage::Heard => {
-                    among && self.take_from_budget(metrics)
+                    among && self.upstream.may_repeat(metrics)
                 }
             }
         };
@@ -171,16 +192,6 @@ impl Attempts {
             metrics.retries.with_label_values(&[name]).inc();
         }
         again
-    }
-
-    fn take_from_budget(&self, metrics: &Metrics) -> bool {
-        let taken = self.upstream.lasting.budget.take();
-        let counter = match taken {
-            true => &metrics.retries_charged,
-            false => &metrics.budget_exhausted,
-        };
-        counter.with_label_values(&[self.upstream.name()]).inc();
-        taken
     }
 
     /// Servers that were asked.

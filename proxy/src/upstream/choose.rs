@@ -42,16 +42,16 @@ pub struct Chosen {
     pub is_willing: bool,
 }
 
-/// How good a server is to ask, the best first. Each first among the servers proper and then among the backups.
+/// How good a server is to ask, the best first: the servers proper, then the backups, then those that are out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
     Well,
     /// It has all the connections that it may have; a request would wait for one.
     Full,
+    /// It owes answers and says nothing. Before the backups: a report that takes its time is no outage.
+    Stalled,
     WellBackup,
     FullBackup,
-    /// It owes answers and says nothing.
-    Stalled,
     StalledBackup,
     /// Only where nobody is better, whether tried or not: an ejection is never to cost the last one that answers.
     Ejected,
@@ -96,7 +96,10 @@ impl Server {
     /// Whether nothing speaks against asking it.
     pub fn is_well(&self, tick: Duration) -> bool {
         let class = Class::of(self, tick, false);
-        class.is_some_and(|class| class < Class::Stalled)
+        matches!(
+            class,
+            Some(Class::Well | Class::Full | Class::WellBackup | Class::FullBackup)
+        )
     }
 }
 

@@ -126,7 +126,7 @@ mod tests {
     fn failures_in_a_row() {
         let upstream = upstream(4, rules());
         fail(&upstream, 0, 2, SECOND);
-        upstream.servers()[0].succeeded(SECOND);
+        upstream.servers()[0].succeeded(SECOND, SECOND);
         fail(&upstream, 0, 2, SECOND);
         assert_eq!(out(&upstream, SECOND), [0; 0]);
         fail(&upstream, 0, 1, SECOND);
@@ -145,10 +145,10 @@ mod tests {
         let servers = upstream.servers();
         let two = |tick| {
             upstream.failed(&servers[1], tick);
-            servers[1].succeeded(tick);
+            servers[1].succeeded(tick, tick);
         };
         (0..9).for_each(|_| two(SECOND));
-        servers[1].succeeded(SECOND);
+        servers[1].succeeded(SECOND, SECOND);
         upstream.failed(&servers[1], SECOND);
         assert_eq!(out(&upstream, SECOND), [1], "10 of 20");
         let why = servers[1].state.notes().ejection.expect("ejected");
@@ -156,8 +156,8 @@ mod tests {
         // It begins anew, and what is old counts no more.
         (0..9).for_each(|_| two(12 * SECOND));
         (0..9).for_each(|_| two(40 * SECOND));
-        servers[1].succeeded(40 * SECOND);
-        servers[1].succeeded(40 * SECOND);
+        servers[1].succeeded(40 * SECOND, 40 * SECOND);
+        servers[1].succeeded(40 * SECOND, 40 * SECOND);
         upstream.failed(&servers[1], 40 * SECOND);
         assert_eq!(out(&upstream, 40 * SECOND), [0; 0], "10 of 21");
     }

@@ -16,7 +16,10 @@ use tokio::{
 };
 
 use super::{Server, Upstream, changes::Why, probe::probe};
-use crate::{config::model::HealthCheck, random};
+use crate::{
+    config::model::{CheckKind, HealthCheck},
+    random,
+};
 
 /// How often the servers of an upstream are looked at. A name that leads elsewhere, and the log, may lag so
 /// much behind; whom visitors meet does not depend on it.
@@ -125,8 +128,11 @@ async fn watch_server(upstream: Arc<Upstream>, server: Arc<Server>, started: Ins
         match result {
             Ok(()) => {
                 // Another port says nothing of this one.
-                if check.port.is_none() {
-                    server.state.heard(tick);
+                match (check.port, check.kind) {
+                    (Some(_), _) => {}
+                    // The kernel takes connections for a process that hangs.
+                    (None, CheckKind::Tcp) => server.state.accepts(tick, tick),
+                    (None, _) => server.state.heard(tick, tick),
                 }
                 if row.count(true, check) == Some(true) {
                     let why = Why::new("checks_passed", passed(check.healthy));
@@ -181,7 +187,7 @@ mod tests {
     #[test]
     fn it_takes_a_row_to_change_a_mind() {
         let check = HealthCheck {
-            kind: crate::config::model::CheckKind::Tcp,
+            kind: CheckKind::Tcp,
             path: String::new(),
             host: None,
             port: None,

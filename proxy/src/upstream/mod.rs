@@ -194,11 +194,11 @@ impl Upstream {
     /// against it. Whether it does well shows at the end of its answer ([`Server::succeeded`]).
     pub fn answered(&self, at_work: &AtWork, status: u16, tick: Duration) {
         at_work.settle();
-        at_work.server.state.heard(tick);
+        at_work.server.state.heard(at_work.since, tick);
         if matches!(status, 502..=504) {
             self.failed(&at_work.server, tick);
         } else {
-            self.lasting.outage.end();
+            self.lasting.outage.end(at_work.since);
         }
     }
 }

@@ -43,10 +43,12 @@ impl Outage {
         Duration::from_millis(since - 1)
     }
 
-    /// A server answers.
-    pub(super) fn end(&self) {
+    /// A server answers what it was asked at a moment. An answer to what was asked before says nothing of
+    /// whether it is back.
+    pub(super) fn end(&self, asked: Duration) {
         // Mostly there is none.
-        if self.since.load(Ordering::Relaxed) != 0 {
+        let since = self.since.load(Ordering::Relaxed);
+        if since != 0 && since <= millis(asked).saturating_add(1) {
             self.since.store(0, Ordering::Relaxed);
         }
     }
@@ -70,8 +72,15 @@ impl Drop for Waits<'_> {
 impl Upstream {
     /// Whether no server can answer.
     pub fn is_out(&self, tick: Duration) -> bool {
-        let well = |server: &super::Server| server.is_willing(tick);
-        !self.servers().iter().any(|server| well(server))
+        !self.servers().iter().any(|server| server.is_willing(tick))
+    }
+
+    /// For how long after the end of their freshness stored responses may answer now, where that is longer than
+    /// their own: as long as the shop window says, while it is open.
+    pub fn window(&self, tick: Duration) -> Option<Duration> {
+        self.config
+            .shop_window
+            .filter(|_| self.window_is_open(tick))
     }
 
     /// Whether stored responses answer in the place of the servers.
@@ -91,9 +100,11 @@ impl Upstream {
         let outage = &self.lasting.outage;
         if self.is_out(tick) {
             outage.begin(tick);
-        } else if self.config.health_check.is_some() {
+        } else if self.config.health_check.is_some()
+            && self.servers().iter().any(|server| server.is_back(tick))
+        {
             // Checks have the word. Without them it takes a server that answers.
-            outage.end();
+            outage.end(tick);
         }
         let open = self.window_is_open(tick);
         // A server without checks that is tried now and then is not back.
@@ -117,8 +128,12 @@ impl Upstream {
     /// began. `false`: there is no server.
     pub(super) async fn wait_for_server(&self, clock: impl Fn() -> Duration) -> bool {
         let outage = &self.lasting.outage;
-        let until = outage.begin(clock()) + self.config.retry.wait;
-        if clock() >= until {
+        let now = clock();
+        if !self.is_out(now) {
+            return true;
+        }
+        let until = outage.begin(now) + self.config.retry.wait;
+        if now >= until {
             return false;
         }
         let before = outage.waiting.fetch_add(1, Ordering::Relaxed);
@@ -151,7 +166,9 @@ mod tests {
         assert_eq!(outage.begin(second(5)), second(5));
         assert_eq!(outage.begin(second(7)), second(5));
         assert_eq!(outage.lasted(second(8)), Some(second(3)));
-        outage.end();
+        outage.end(second(4));
+        assert!(outage.lasted(second(9)).is_some(), "asked before it");
+        outage.end(second(6));
         assert_eq!(outage.lasted(second(9)), None);
         assert_eq!(outage.begin(Duration::ZERO), Duration::ZERO);
         assert_eq!(outage.lasted(Duration::ZERO), Some(Duration::ZERO));

@@ -47,9 +47,22 @@ impl Word {
     }
 
     fn pack(now: u64, count: u64, tried: bool) -> u64 {
-        let pause = FIRST.saturating_mul(1 << (count - 1).min(16)).min(LONGEST);
-        ((now + millis(pause)) << 16) | (count << 1) | u64::from(tried)
+        ((now + pause(count)) << 16) | (count << 1) | u64::from(tried)
     }
+
+    /// When the last refusal was, or the turn to try was taken.
+    fn began(self) -> u64 {
+        self.until.saturating_sub(pause(self.count))
+    }
+}
+
+/// The pause after so many refusals, in milliseconds.
+fn pause(count: u64) -> u64 {
+    millis(
+        FIRST
+            .saturating_mul(1 << (count.max(1) - 1).min(16))
+            .min(LONGEST),
+    )
 }
 
 /// A time as the words of this module hold it.
@@ -95,10 +108,20 @@ impl Refusals {
         })
     }
 
-    /// Forgets them; says whether there were any.
-    pub fn clear(&self) -> bool {
+    /// Forgets them where what succeeded was asked after the last of them; says how many there were.
+    pub fn clear(&self, asked: Duration) -> u64 {
         // Mostly there are none, and nothing is written.
-        self.0.load(Ordering::Relaxed) != 0 && self.0.swap(0, Ordering::Relaxed) != 0
+        let known = self.0.load(Ordering::Relaxed);
+        let Some(word) = Word::of(known) else {
+            return 0;
+        };
+        if word.began() > millis(asked) {
+            return 0;
+        }
+        let cleared = self
+            .0
+            .compare_exchange(known, 0, Ordering::Relaxed, Ordering::Relaxed);
+        cleared.map_or(0, |_| word.count)
     }
 }
 
@@ -126,8 +149,9 @@ mod tests {
             assert!(refusals.claim(now));
             assert_eq!(refusals.standing(now), Standing::Refusing, "to the others");
         }
-        assert!(refusals.clear());
-        assert!(!refusals.clear());
+        assert_eq!(refusals.clear(now - MILLI), 0, "asked before the last try");
+        assert!(refusals.clear(now) > 0);
+        assert_eq!(refusals.clear(now), 0);
         assert_eq!(refusals.standing(now), Standing::Well);
         refusals.note(now);
         assert_eq!(refusals.standing(now + 50 * MILLI), Standing::Due, "anew");

@@ -60,8 +60,8 @@ impl Server {
     }
 
     /// Notes that it has done well: its answer was complete.
-    pub fn succeeded(&self, tick: Duration) {
-        self.state.succeeded(tick);
+    pub fn succeeded(&self, asked: Duration, tick: Duration) {
+        self.state.succeeded(asked, tick);
         if let Some(window) = &self.window {
             window.count(tick, false);
         }
@@ -110,6 +110,11 @@ impl Server {
         self.drains_by_file() || self.state.is_drained()
     }
 
+    /// Whether checks find it well, and nothing else is known.
+    pub fn is_back(&self, tick: Duration) -> bool {
+        self.state.is_up() && !self.is_draining() && self.state.standing(tick) == Standing::Well
+    }
+
     /// Whether it may be asked: checks find it well, and it is not draining. An ejected one is asked where
     /// nobody else is well.
     pub fn is_willing(&self, tick: Duration) -> bool {
@@ -123,23 +128,31 @@ pub struct AtWork {
     pub server: Arc<Server>,
     /// When it was asked, since the process began.
     pub since: Duration,
-    answered: AtomicBool,
+    awaits: AtomicBool,
 }
 
 impl AtWork {
     /// Counts a request.
     pub fn new(server: Arc<Server>, since: Duration) -> Self {
-        server.state.begin(since);
+        server.state.begin();
         Self {
             server,
             since,
-            answered: AtomicBool::new(false),
+            awaits: AtomicBool::new(false),
+        }
+    }
+
+    /// The whole request is on its way, and an answer owed. Not called for content that its visitor has yet to
+    /// send, which may take its time.
+    pub fn asks(&self, tick: Duration) {
+        if !self.awaits.swap(true, Ordering::Relaxed) {
+            self.server.state.owes(tick);
         }
     }
 
     /// The server owes no answer any more.
     pub(super) fn settle(&self) {
-        if !self.answered.swap(true, Ordering::Relaxed) {
+        if self.awaits.swap(false, Ordering::Relaxed) {
             self.server.state.settle();
         }
     }

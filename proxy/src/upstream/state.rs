@@ -24,6 +24,9 @@ const STALLED: Duration = Duration::from_secs(1);
 /// by then the names that were there from the start are resolved.
 const START: Duration = Duration::from_secs(10);
 
+/// Refusals in a row after which a server was away: a third of a second and more.
+const AWAY: u64 = 4;
+
 /// The whole of a server's share.
 pub const WHOLE: u64 = 1000;
 /// What it begins with after a recovery: enough to warm up by.
@@ -210,9 +213,10 @@ impl ServerState {
         self.refusals.claim(tick)
     }
 
-    /// It takes connections.
-    pub fn accepts(&self, tick: Duration) {
-        if self.refusals.clear() {
+    /// It took a connection, or answered what it was `asked` at a moment. Where it had been away for a while its
+    /// share grows anew.
+    pub fn accepts(&self, asked: Duration, tick: Duration) {
+        if self.refusals.clear(asked) >= AWAY {
             self.recovered(tick);
         }
     }
@@ -223,8 +227,12 @@ impl ServerState {
     }
 
     /// One more request.
-    pub fn begin(&self, tick: Duration) {
+    pub fn begin(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has a whole request, and owes an answer.
+    pub fn owes(&self, tick: Duration) {
         if self.awaiting.fetch_add(1, Ordering::Relaxed) == 0 {
             self.quiet_since.store(millis(tick), Ordering::Relaxed);
         }
@@ -240,10 +248,10 @@ impl ServerState {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// It takes connections, and answers.
-    pub fn heard(&self, tick: Duration) {
+    /// It answers what it was `asked` at a moment.
+    pub fn heard(&self, asked: Duration, tick: Duration) {
         self.quiet_since.store(millis(tick), Ordering::Relaxed);
-        self.accepts(tick);
+        self.accepts(asked, tick);
     }
 
     /// Whether it owes answers and has been silent for a while.
@@ -253,8 +261,8 @@ impl ServerState {
     }
 
     /// Notes a success, which ends a row of failures; after a calm the next ejection is short again.
-    pub fn succeeded(&self, tick: Duration) {
-        self.heard(tick);
+    pub fn succeeded(&self, asked: Duration, tick: Duration) {
+        self.heard(asked, tick);
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
@@ -328,7 +336,7 @@ mod tests {
             now += length * SECOND;
             assert!(state.is_ejected(now - SECOND / 2), "{length}");
             assert!(!state.is_ejected(now), "{length}");
-            state.succeeded(now);
+            state.succeeded(now, now);
         }
         assert_eq!(
             state.notes().ejection,
@@ -338,7 +346,7 @@ mod tests {
         assert_eq!(length, Some(25 * SECOND), "however late it is told");
         assert_eq!(state.note_return(now), None, "told once");
         now += CALM + SECOND;
-        state.succeeded(now);
+        state.succeeded(now, now);
         assert!(eject(now));
         assert!(!state.is_ejected(now + 10 * SECOND), "short again");
     }
@@ -346,12 +354,16 @@ mod tests {
     #[test]
     fn who_owes_answers_in_silence_is_stalled() {
         let state = ServerState::default();
+        let owe = |tick| {
+            state.begin();
+            state.owes(tick);
+        };
         assert!(!state.is_stalled(100 * SECOND), "nobody waits");
-        state.begin(100 * SECOND);
-        state.begin(100 * SECOND + SECOND / 2);
+        owe(100 * SECOND);
+        owe(100 * SECOND + SECOND / 2);
         assert!(!state.is_stalled(101 * SECOND - SECOND / 4));
         assert!(state.is_stalled(101 * SECOND));
-        state.heard(101 * SECOND);
+        state.heard(101 * SECOND, 101 * SECOND);
         state.settle();
         assert!(!state.is_stalled(101 * SECOND), "one was answered");
         assert!(state.is_stalled(102 * SECOND), "the other one was not");
@@ -361,7 +373,7 @@ mod tests {
             "a download goes on in peace"
         );
         assert_eq!(state.in_flight(), 2);
-        state.begin(200 * SECOND);
+        owe(200 * SECOND);
         assert!(!state.is_stalled(200 * SECOND + SECOND / 2));
     }
 
@@ -380,10 +392,18 @@ mod tests {
         assert_eq!(state.share(20 * SECOND, Duration::ZERO), WHOLE);
         state.eject(200 * SECOND, 10 * SECOND, 10 * SECOND, "");
         assert_eq!((at(205), at(210), at(260)), (1000, 100, 550));
-        state.refused(400 * SECOND);
-        state.succeeded(410 * SECOND);
+        state.refused(390 * SECOND);
+        state.succeeded(391 * SECOND, 391 * SECOND);
+        assert_eq!(at(391), WHOLE, "it was gone for a moment");
+        for second in 400..404 {
+            assert!(second == 400 || state.claim(second * SECOND));
+            state.refused(second * SECOND);
+        }
+        state.succeeded(399 * SECOND, 410 * SECOND);
+        assert_eq!(state.standing(410 * SECOND), Standing::Due, "asked before");
+        state.succeeded(410 * SECOND, 410 * SECOND);
         assert_eq!((at(410), at(460)), (100, 550));
-        state.succeeded(430 * SECOND);
+        state.succeeded(430 * SECOND, 430 * SECOND);
         assert_eq!(at(460), 550, "it was well already");
         let new = |tick| ServerState::born(tick).share(tick + SECOND, 100 * SECOND);
         assert_eq!((new(SECOND), new(60 * SECOND)), (WHOLE, 109));

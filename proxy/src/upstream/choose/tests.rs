@@ -95,7 +95,7 @@ fn a_hot_key_overflows_to_the_next_bidder() {
     let mut order = Vec::new();
     for _ in 0..80 {
         let chosen = by_key(&chooser, &servers, 7).expect("someone");
-        servers[chosen].state.begin(SECOND);
+        servers[chosen].state.begin();
         order.push(chosen);
     }
     assert_eq!(&order[..3], [home, home, next], "at first a few");
@@ -134,15 +134,15 @@ fn least_requests_prefers_the_idle_and_goes_by_weight_among_them() {
     let chooser = chooser(Balance::LeastRequests);
     let idle = counts(&chooser, &servers, 4000, SECOND);
     assert!((800..1200).contains(&idle[0]), "{idle:?}");
-    (0..5).for_each(|_| servers[0].state.begin(SECOND));
+    (0..5).for_each(|_| servers[0].state.begin());
     assert_eq!(counts(&chooser, &servers, 100, SECOND), [0, 100]);
-    (0..14).for_each(|_| servers[1].state.begin(SECOND));
+    (0..14).for_each(|_| servers[1].state.begin());
     assert_eq!(
         counts(&chooser, &servers, 100, SECOND),
         [0, 100],
         "15 of 3 before 6 of 1"
     );
-    (0..4).for_each(|_| servers[1].state.begin(SECOND));
+    (0..4).for_each(|_| servers[1].state.begin());
     assert_eq!(counts(&chooser, &servers, 100, SECOND), [100, 0]);
 }
 
@@ -185,12 +185,12 @@ fn classes_come_in_order() {
         Some(2),
         "a backup before one that refused just now"
     );
-    servers[2].state.begin(3 * SECOND);
+    servers[2].state.owes(3 * SECOND);
     assert_eq!(at(&chooser, &servers, now), Some(2), "and a stalled one");
     servers[2].state.eject(now, 10 * SECOND, SECOND, "");
     assert_eq!(at(&chooser, &servers, now), Some(2), "nobody else answers");
     assert_eq!(past(&chooser, &servers, &[2], now), Some(1));
-    servers[1].state.accepts(now);
+    servers[1].state.accepts(now, now);
     assert_eq!(at(&chooser, &servers, now), Some(1), "well before ejected");
     assert_eq!(
         past(&chooser, &servers, &[1], now),
@@ -207,13 +207,21 @@ fn classes_come_in_order() {
 fn a_stalled_server_is_asked_when_nobody_else_is_well() {
     let servers = servers(&[1, 1], 0);
     let chooser = chooser(Balance::RoundRobin);
-    servers[0].state.begin(SECOND);
+    servers[0].state.owes(SECOND);
     assert_eq!(counts(&chooser, &servers, 100, 2 * SECOND), [0, 100]);
     servers[1].state.set_up(false, SECOND, "");
     assert_eq!(at(&chooser, &servers, 2 * SECOND), Some(0));
     servers[1].state.set_up(true, SECOND, "");
-    servers[0].state.heard(2 * SECOND);
+    servers[0].state.heard(2 * SECOND, 2 * SECOND);
     assert_eq!(counts(&chooser, &servers, 100, 2 * SECOND), [50, 50]);
+}
+
+#[test]
+fn a_report_that_takes_its_time_does_not_wake_the_backup() {
+    let servers = servers(&[1, 1], 1);
+    let chooser = chooser(Balance::RoundRobin);
+    servers[0].state.owes(SECOND);
+    assert_eq!(at(&chooser, &servers, 9 * SECOND), Some(0));
 }
 
 #[test]
