@@ -312,3 +312,7 @@ where
     });
     Ok(sender)
 }
+
+#[cfg(test)]
+#[path = "browser_tests.rs"]
+mod tests;

@@ -23,7 +23,9 @@ mod run;
 mod scenario;
 mod svg;
 mod table;
+mod units;
 mod visit;
+mod warm;
 
 use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode};
 

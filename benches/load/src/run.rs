@@ -7,12 +7,11 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use http::{HeaderValue, Method, header};
 
 use crate::{
     arrivals::Arrivals,
     attack::{Held, attack},
-    browser::{Ask, Browser},
+    browser::Browser,
     catalog::Catalog,
     clock::Clock,
     connect::{Protocol, Target},
@@ -21,12 +20,10 @@ use crate::{
     random::{Dice, Weighted},
     record::Record,
     report::{self, Report},
-    scenario::{Scenario, Warm},
+    scenario::Scenario,
     visit::{Stage, Ticket, visit},
+    warm::warm,
 };
-
-/// Pages asked for at once before the start.
-const WARM_AT_ONCE: usize = 4;
 
 /// What the command line says about a run.
 pub(crate) struct Settings {
@@ -53,16 +50,15 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Done> {
     let protocols = protocols(&scenario, &target)?;
     let target = Rc::new(target);
-    let first = if target.http.is_some() {
-        Protocol::Http1
-    } else {
-        Protocol::H2
+    let first = match target.http {
+        Some(_) => Protocol::Http1,
+        None => Protocol::Http1Tls,
     };
     let learner = Browser::new(Rc::clone(&target), first, [127, 0, 0, 1].into());
     let catalog = Catalog::learn(&learner)
         .await
         .context("the shop cannot be learned from")?;
-    warm(&scenario, &catalog, &target, first).await?;
+    warm(&scenario, &catalog, &target).await?;
 
     let clock = Rc::new(Clock::new().context("no timer")?);
     let driver = {
@@ -187,6 +183,7 @@ async fn arrivals(
         }
         record.visitors += 1;
         drop(record);
+        stage.inside.set(stage.inside.get() + 1);
         tokio::task::spawn_local(visit(Rc::clone(stage), ticket, own));
     }
 }
@@ -241,72 +238,6 @@ async fn tick(stage: Rc<Stage>, start: Instant, quiet: bool) {
     }
 }
 
-async fn warm(
-    scenario: &Scenario,
-    catalog: &Catalog,
-    target: &Rc<Target>,
-    first: Protocol,
-) -> anyhow::Result<()> {
-    let mut targets = Vec::new();
-    if scenario.warm.contains(&Warm::Pages) {
-        targets.extend([
-            "/".to_owned(),
-            "/products".to_owned(),
-            catalog.style_sheet.clone(),
-        ]);
-        targets.extend(
-            catalog
-                .categories
-                .iter()
-                .map(|category| format!("/categories/{category}")),
-        );
-        targets.extend(
-            catalog
-                .products
-                .iter()
-                .map(|product| format!("/products/{}", product.slug)),
-        );
-    }
-    if scenario.warm.contains(&Warm::Images) {
-        targets.extend(
-            catalog
-                .products
-                .iter()
-                .map(|product| format!("/images/{}.png", product.slug)),
-        );
-    }
-    let targets = Rc::new(RefCell::new(targets));
-    let mut workers = tokio::task::JoinSet::new();
-    for number in 0..WARM_AT_ONCE {
-        let targets = Rc::clone(&targets);
-        // From addresses of their own, or a limit for one visitor would end it.
-        let target = Rc::clone(target);
-        workers.spawn_local(async move {
-            for turn in 0_u8.. {
-                let from = [127, 200, number as u8, turn].into();
-                let browser = Browser::new(Rc::clone(&target), first, from);
-                for _ in 0..50 {
-                    let Some(path) = targets.borrow_mut().pop() else {
-                        return Ok(());
-                    };
-                    let ask = Ask {
-                        method: Method::GET,
-                        target: path,
-                        fields: vec![(header::ACCEPT, HeaderValue::from_static("*/*"))],
-                        body: bytes::Bytes::new(),
-                    };
-                    match browser.send(&ask).await {
-                        Ok(answer) if answer.status.is_success() => {}
-                        Ok(answer) => bail!("{}: {}", ask.target, answer.status),
-                        Err(fate) => bail!("{}: {}", ask.target, fate.name()),
-                    }
-                }
-            }
-            bail!("more to warm than addresses to do it from")
-        });
-    }
-    while let Some(ended) = workers.join_next().await {
-        ended?.context("before the start")?;
-    }
-    Ok(())
-}
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

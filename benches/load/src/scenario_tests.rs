@@ -110,17 +110,6 @@ fn contradictions_are_told_at_once() {
 }
 
 #[test]
-fn addresses_are_of_their_network() {
-    let mut dice = Dice::new(1);
-    let network: Network = "127.66.0.0/24".parse().expect("a network");
-    for _ in 0..100 {
-        assert_eq!(network.draw(&mut dice).octets()[..3], [127, 66, 0]);
-    }
-    let one: Network = "127.9.9.9".parse().expect("an address");
-    assert_eq!(one.draw(&mut dice), Ipv4Addr::new(127, 9, 9, 9));
-}
-
-#[test]
 fn times_are_drawn_between_both_ends() {
     let mut dice = Dice::new(1);
     let drawn: Vec<u32> = (0..100)

@@ -67,7 +67,7 @@ struct Visit {
     kept: RefCell<Vec<Action>>,
 }
 
-/// Does what was planned, and what a browser does along with it.
+/// Does what was planned, and what a browser does along with it. Who calls it has counted the visitor as inside.
 pub(crate) async fn visit(stage: Rc<Stage>, ticket: Ticket, mut dice: Dice) {
     let kind = &stage.scenario.visitors[ticket.kind];
     let plan = stage.choices.plan(kind, &stage.catalog, &mut dice);
@@ -82,7 +82,6 @@ pub(crate) async fn visit(stage: Rc<Stage>, ticket: Ticket, mut dice: Dice) {
         stage: Rc::clone(&stage),
         ticket,
     });
-    stage.inside.set(stage.inside.get() + 1);
     let mut assets = JoinSet::new();
     let mut answered = visit.ticket.arrival;
     for planned in &plan {
