@@ -286,7 +286,8 @@ impl Control {
     /// Waits for signals and answers them; returns when the process is to end.
     async fn attend(self, admin: Vec<admin::Socket>) -> anyhow::Result<()> {
         let control = Arc::new(self);
-        *control.checks.lock().await = health::watch(&control.current.load().upstreams);
+        *control.checks.lock().await =
+            health::watch(&control.current.load().upstreams, control.started);
         let mut tasks = JoinSet::new();
         for socket in admin {
             tasks.spawn(admin::serve(Arc::clone(&control), socket));
@@ -344,7 +345,7 @@ impl Control {
         match &outcome {
             Ok(message) => {
                 metrics.reload_time.set(unix_now());
-                *checks = health::watch(&self.current.load().upstreams);
+                *checks = health::watch(&self.current.load().upstreams, self.started);
                 tracing::info!("{message}");
             }
             Err(why) => {

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -27,7 +27,7 @@ use crate::{
     fill::flight::Flights,
     observe::{access_log::AccessLog, metrics::Metrics},
     snapshot::Snapshot,
-    upstream::{Lasting, ServerState},
+    upstream::{Lasting, ServerState, changes::Why},
 };
 
 /// State of the process.
@@ -49,6 +49,8 @@ pub struct Shared {
     servers: Mutex<HashMap<ServerKey, Arc<ServerState>>>,
     upstreams: Mutex<HashMap<String, Arc<Lasting>>>,
     limiters: Mutex<HashMap<String, (Limit, Arc<RateLimit>)>>,
+    /// When the process began.
+    started: Instant,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
     stop: watch::Sender<bool>,
@@ -104,6 +106,7 @@ impl Shared {
             servers: Mutex::default(),
             upstreams: Mutex::default(),
             limiters: Mutex::default(),
+            started: Instant::now(),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
             stop: watch::Sender::new(false),
@@ -189,7 +192,8 @@ impl Shared {
             protocol: upstream.protocol,
             tls: upstream.tls.clone(),
         };
-        Arc::clone(servers.entry(key).or_default())
+        let born = || Arc::new(ServerState::born(self.started.elapsed()));
+        Arc::clone(servers.entry(key).or_insert_with(born))
     }
 
     /// What outlives the configuration of an upstream.
@@ -231,7 +235,8 @@ impl Shared {
         {
             for server in upstream.servers().iter() {
                 // Nobody would find it well again.
-                server.state.set_up(true);
+                let why = Why::new("unchecked", "it is not checked any more");
+                upstream.set_up(server, true, self.started.elapsed(), &why);
             }
         }
     }

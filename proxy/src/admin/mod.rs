@@ -1,5 +1,6 @@
 //! The admin endpoint: is it alive, is it ready, what has it counted; reload, purge and warm.
 
+mod drain;
 mod purge;
 mod routes;
 mod sitemap;
@@ -21,6 +22,7 @@ use std::{
 use anyhow::Context;
 use tokio::net::{TcpListener, UnixListener};
 
+pub use drain::Drained;
 pub use purge::{PurgeOrder, PurgeUrl, Purged};
 pub use warm::{Pages, Warmed};
 

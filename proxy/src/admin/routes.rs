@@ -14,7 +14,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{purge, status::Status, warm};
+use super::{drain, purge, status::Status, warm};
 use crate::server::Control;
 
 /// Content of a request: ten thousand URLs of a hundred bytes.
@@ -38,6 +38,8 @@ pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
         .route("/reload", post(reload))
         .route("/purge", post(purge::purge))
         .route("/warm", post(warm::warm))
+        .route("/drain", post(drain::drain))
+        .route("/undrain", post(drain::undrain))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn_with_state(access, guard))
         .with_state(control)
@@ -121,6 +123,7 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
     let snapshot = control.current.load_full();
     let tick = control.started.elapsed();
     metrics.upstream_up.reset();
+    metrics.upstream_draining.reset();
     metrics.shop_window.reset();
     for upstream in &snapshot.upstreams {
         if upstream.config.shop_window.is_some() {
@@ -130,11 +133,12 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
                 .set(i64::from(upstream.window_is_open(tick)));
         }
         for server in upstream.servers().iter() {
-            let up = i64::from(server.state.is_usable(tick));
-            metrics
-                .upstream_up
-                .with_label_values(&[upstream.name(), &server.name])
-                .set(up);
+            let up = i64::from(server.state.is_up() && !server.state.is_ejected(tick));
+            let labels = [upstream.name(), &server.name];
+            metrics.upstream_up.with_label_values(&labels).set(up);
+            let draining = i64::from(server.is_draining());
+            let gauge = metrics.upstream_draining.with_label_values(&labels);
+            gauge.set(draining);
         }
     }
     metrics.tracked_clients.reset();

@@ -1,10 +1,17 @@
 //! The state of the edge at a glance, as the admin endpoint tells it and `dhal status` shows it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::server::Control;
+use crate::{
+    server::Control,
+    upstream::{
+        Server,
+        refusals::Standing,
+        state::{Note, Notes},
+    },
+};
 
 /// The state of the edge.
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,10 +82,96 @@ pub struct UpstreamStatus {
 pub struct ServerStatus {
     /// As written.
     pub name: String,
-    /// `up`, `down` or `ejected`.
+    /// `up`, `down`, `ejected`, `draining`, `refusing` or `stalled`.
     pub state: String,
+    /// Why, where it is known.
+    pub reason: Option<String>,
+    /// For how long, where it is known.
+    pub since_seconds: Option<u64>,
     /// Requests it is working on.
     pub in_flight: usize,
+    /// Its share of the requests relative to others.
+    pub weight: u32,
+    /// Whether it is asked only where no other is well.
+    pub backup: bool,
+}
+
+impl ServerStatus {
+    /// Of a server, at a time since the process began. What operators want goes before what checks find, and
+    /// that before what visitors met.
+    pub fn of(server: &Server, tick: Duration) -> Self {
+        let state = &server.state;
+        let Notes {
+            health,
+            ejection,
+            drain,
+        } = state.notes();
+        let down = health.filter(|_| !state.is_up());
+        let (word, note) = if server.is_draining() {
+            let and_down = |mut note: Note| {
+                if let Some(down) = &down {
+                    note.why = format!("{}, and down: {}", note.why, down.why);
+                }
+                note
+            };
+            ("draining", drain.map(and_down))
+        } else if !state.is_up() {
+            ("down", down)
+        } else if state.is_ejected(tick) {
+            ("ejected", ejection)
+        } else if state.standing(tick) != Standing::Well {
+            ("refusing", None)
+        } else if state.is_stalled(tick) {
+            ("stalled", None)
+        } else {
+            let recovered = state.well_since(tick).map(|since| Note {
+                since,
+                why: String::new(),
+            });
+            ("up", recovered)
+        };
+        let since = note.as_ref().map(|note| tick.saturating_sub(note.since));
+        Self {
+            name: server.name.clone(),
+            state: word.to_owned(),
+            reason: note.map(|note| note.why).filter(|why| !why.is_empty()),
+            since_seconds: since.map(|since| since.as_secs()),
+            in_flight: state.in_flight(),
+            weight: server.weight,
+            backup: server.backup,
+        }
+    }
+}
+
+impl fmt::Display for ServerStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut state = self.state.clone();
+        if let Some(seconds) = self.since_seconds {
+            state = format!("{state} {}", ago(seconds));
+        }
+        if let Some(reason) = &self.reason {
+            state = format!("{state}: {reason}");
+        }
+        write!(
+            f,
+            "{:<22} {state:<32} {} in flight, weight {}",
+            self.name, self.in_flight, self.weight
+        )?;
+        if self.backup {
+            f.write_str(", backup")?;
+        }
+        Ok(())
+    }
+}
+
+/// A time in its largest unit.
+fn ago(seconds: u64) -> String {
+    match seconds {
+        ..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
 }
 
 impl Status {
@@ -95,16 +188,7 @@ impl Status {
             servers: upstream
                 .servers()
                 .iter()
-                .map(|server| ServerStatus {
-                    name: server.name.clone(),
-                    state: match (server.state.is_up(), server.state.is_ejected(tick)) {
-                        (false, _) => "down",
-                        (true, true) => "ejected",
-                        (true, false) => "up",
-                    }
-                    .to_owned(),
-                    in_flight: server.state.in_flight(),
-                })
+                .map(|server| ServerStatus::of(server, tick))
                 .collect(),
         });
         Self {
@@ -188,13 +272,44 @@ impl fmt::Display for Status {
                 )?;
             }
             for server in &upstream.servers {
-                writeln!(
-                    f,
-                    "upstream  {:<12} {:<22} {:<8} {} in flight",
-                    upstream.name, server.name, server.state, server.in_flight
-                )?;
+                writeln!(f, "upstream  {:<12} {server}", upstream.name)?;
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_server() {
+        let server = |state: &str, reason: Option<&str>, since_seconds, backup| ServerStatus {
+            name: "127.0.0.1:3000".to_owned(),
+            state: state.to_owned(),
+            reason: reason.map(str::to_owned),
+            since_seconds,
+            in_flight: 3,
+            weight: 2,
+            backup,
+        };
+        for (server, wanted) in [
+            (
+                server("down", Some("connection refused"), Some(12), false),
+                "127.0.0.1:3000         down 12s: connection refused     3 in flight, weight 2",
+            ),
+            (
+                server("up", None, None, true),
+                "127.0.0.1:3000         up                               3 in flight, weight 2, backup",
+            ),
+            (
+                server("up", None, Some(7_300), false),
+                "127.0.0.1:3000         up 2h                            3 in flight, weight 2",
+            ),
+        ] {
+            assert_eq!(server.to_string(), wanted);
+        }
+        assert_eq!([59, 60, 86_400].map(ago), ["59s", "1m", "1d"]);
     }
 }

@@ -4,6 +4,7 @@ mod admin_client;
 mod check;
 mod demo;
 mod dev_cert;
+mod drain;
 mod purge;
 mod reload;
 mod run;
@@ -53,6 +54,10 @@ enum Verb {
     Purge(purge::Options),
     /// Fetch pages into the running edge's store before visitors ask for them.
     Warm(warm::Options),
+    /// Let a server finish what it is working on and take nothing new.
+    Drain(drain::Options),
+    /// Let a server take requests again.
+    Undrain(drain::Which),
     /// Make a certificate for development.
     DevCert(dev_cert::Options),
     /// Print the version.
@@ -72,6 +77,8 @@ pub fn main() -> ExitCode {
         Some(Verb::Status(options)) => status::status(file, &options),
         Some(Verb::Purge(options)) => purge::purge(file, &options),
         Some(Verb::Warm(options)) => warm::warm(file, &options),
+        Some(Verb::Drain(options)) => drain::drain(file, &options),
+        Some(Verb::Undrain(which)) => drain::undrain(file, &which),
         Some(Verb::DevCert(options)) => dev_cert::dev_cert(&options),
         Some(Verb::Version) => {
             println!("dhal {}", env!("CARGO_PKG_VERSION"));

@@ -105,6 +105,16 @@ impl Complaint {
     }
 }
 
+impl Complaint {
+    /// On one line, where there is no file to show.
+    pub(super) fn sentence(self) -> String {
+        match self.help {
+            Some(help) => format!("{}: {help}", self.message),
+            None => self.message,
+        }
+    }
+}
+
 impl From<String> for Complaint {
     fn from(message: String) -> Self {
         Self::new(message)
@@ -258,7 +268,7 @@ pub(super) fn shown(value: &str) -> String {
 }
 
 /// Help for a name that is not known: the likeliest one that was meant, or all that there are.
-pub(super) fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+pub(crate) fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let near = known
         .clone()
         .map(|candidate| (distance(name, candidate), candidate))

@@ -29,6 +29,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(crate) use diagnostic::suggest;
 pub use diagnostic::{Diagnostic, Severity, render};
 
 /// Largest configuration file: ten thousand routes and their comments.
@@ -88,6 +89,11 @@ pub fn parse(name: &str, text: &str, surroundings: &Surroundings<'_>) -> Result<
         }),
         None => Err(Errors::Invalid(diagnostics)),
     }
+}
+
+/// Reads a duration as the file has them, such as `10s`; an error is a sentence.
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
+    units::duration(text).map_err(|why| why.sentence())
 }
 
 fn read_text(path: &Path) -> io::Result<String> {

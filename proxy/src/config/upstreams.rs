@@ -307,12 +307,8 @@ fn eject(section: &Spanned<file::Eject>, cx: &mut Context<'_>) -> Eject {
                 .help("remove `eject`, or let it eject some"),
         );
     }
-    if eject.max_time.value < eject.base_time.value
-        && let Some(span) = eject
-            .max_time
-            .span
-            .as_ref()
-            .or(eject.base_time.span.as_ref())
+    if let Some(span) = &eject.max_time.span
+        && eject.max_time.value < eject.base_time.value
     {
         cx.error(span.clone(), "`max_time` is shorter than `base_time`");
     }
@@ -322,7 +318,7 @@ fn eject(section: &Spanned<file::Eject>, cx: &mut Context<'_>) -> Eject {
         min_requests: count(eject.min_requests.value),
         window: eject.window.value,
         base_time: eject.base_time.value,
-        max_time: eject.max_time.value,
+        max_time: eject.max_time.value.max(eject.base_time.value),
         max_percent: percent(eject.max_percent.value),
     }
 }

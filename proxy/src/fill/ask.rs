@@ -55,7 +55,7 @@ impl Task {
         }
         let mut interim = Interim::default();
         let until = Instant::now() + self.order.fetch.own.route.timeouts.total;
-        // As visitors' own requests choose, so that a page stays with its server.
+        // What is stored is for everyone, so that keys by client or cookie do not apply to it.
         let key = self.order.fetch.target.as_bytes();
         while let Some(at_work) = attempts.next(key).await {
             let fresh = attempts.wants_fresh();
@@ -68,10 +68,13 @@ impl Task {
                     attempts.note(&answer.at_work);
                     (false, Ok(answer))
                 }
-                Err((at_work, fault, stage)) => (
-                    attempts.failed(&at_work, &fault, stage, true, metrics),
-                    Err(fault.failure),
-                ),
+                Err((at_work, fault, stage)) => {
+                    // A shop that says nothing is not asked again for nobody.
+                    let repeatable =
+                        stage == Stage::Connect || !fault.timed_out || self.flight.is_wanted();
+                    let again = attempts.failed(&at_work, &fault, stage, repeatable, metrics);
+                    (again, Err(fault.failure))
+                }
             };
             self.flight.set_asked(Asked {
                 attempts: attempts.count(),
@@ -157,7 +160,7 @@ impl Task {
         let (connection, stage) = match pooled {
             Some(connection) => (connection, Stage::Reused),
             None => match Connection::open(at_work.server.address, timeouts.connect).await {
-                Ok(connection) => (connection, Stage::Exchange),
+                Ok(connection) => (connection, Stage::Silent),
                 Err(why) => return Err((at_work, Fault::connecting(&why), Stage::Connect)),
             },
         };
@@ -176,7 +179,7 @@ impl Task {
             }),
             Err(fault) => {
                 let stage = if exchange.has_heard() {
-                    Stage::Exchange
+                    Stage::Heard
                 } else {
                     stage
                 };
@@ -248,11 +251,8 @@ impl Answer {
 
     /// Notes what its status says of the server; those of a gateway count against it.
     pub(super) fn note_server(&self, tick: Duration) {
-        if matches!(self.header.status.as_u16(), 502..=504) {
-            self.upstream.failed(&self.at_work.server, tick);
-        } else {
-            self.upstream.succeeded(&self.at_work.server, tick);
-        }
+        let status = self.header.status.as_u16();
+        self.upstream.answered(&self.at_work, status, tick);
     }
 
     /// The next piece of content.
@@ -270,6 +270,10 @@ impl Answer {
 
     /// The exchange is complete: the connection is for the next one.
     pub(super) fn release(self, filler: &Filler) {
+        let status = self.header.status.as_u16();
+        if self.exchange.is_done() && !matches!(status, 502..=504) {
+            self.at_work.server.succeeded(filler.tick());
+        }
         let (connection, buffers) = self.exchange.end();
         filler.pool.give_back(buffers);
         if let Some(connection) = connection {

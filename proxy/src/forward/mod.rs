@@ -80,6 +80,8 @@ pub struct Request<'a> {
 pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Visitor) -> bool {
     let route = &request.forward.route;
     let mut attempts = Attempts::new(&route.upstream, hall.started);
+    let target = request.forward.target.as_bytes();
+    let key = (route.upstream).hash_key(request.fields, target, request.client);
     let until = hall.started + request.began.tick + route.timeouts.total;
     let mut progress = Progress::new(Instant::from_std(until));
     let mut content = Content::new(route.max_body, route.upstream.config.retry.body);
@@ -90,7 +92,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
         if let Err(why) = request::compose(&mut buffers.request, request) {
             break Some(Fault::refused(why));
         }
-        let Some(at_work) = attempts.next(request.forward.target.as_bytes()).await else {
+        let Some(at_work) = attempts.next(&key).await else {
             break Some(Fault::UNAVAILABLE);
         };
         let at = At {
@@ -112,22 +114,25 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
                 match relayed.await {
                     Ok(reusable) => {
                         attempts.note(&at.at_work);
-                        if reusable {
-                            at.release(connection);
-                        }
+                        at.release(&progress, reusable.then_some(connection));
                         break None;
                     }
-                    Err(fault) if reused && !progress.heard => (fault, Stage::Reused),
-                    Err(fault) => (fault, Stage::Exchange),
+                    Err(fault) if progress.heard => (fault, Stage::Heard),
+                    Err(fault) if reused => (fault, Stage::Reused),
+                    Err(fault) => (fault, Stage::Silent),
                 }
             }
         };
+        if progress.status == 101 {
+            // Another protocol has its own ways to end.
+            attempts.note(&at.at_work);
+            break Some(fault);
+        }
         // Before the first byte of an answer, and only what can be said once more.
-        let repeatable = request.method.is_idempotent() && progress.status == 0;
+        let unanswered = request.method.is_idempotent() && progress.status == 0;
+        let repeatable = content.is_kept() && (stage == Stage::Connect || unanswered);
         let metrics = &hall.shared.metrics;
-        let again =
-            content.is_kept() && attempts.failed(&at.at_work, &fault, stage, repeatable, metrics);
-        if !again {
+        if !attempts.failed(&at.at_work, &fault, stage, repeatable, metrics) {
             break Some(fault);
         }
         progress.heard = false;
@@ -183,11 +188,7 @@ impl At<'_> {
                 invalidate(&hall.shared, request.scheme, request.forward, &fields);
             }
             let tick = hall.started.elapsed();
-            if matches!(status, 502..=504) {
-                self.upstream().failed(&self.at_work.server, tick);
-            } else {
-                self.upstream().succeeded(&self.at_work.server, tick);
-            }
+            self.upstream().answered(&self.at_work, status, tick);
         };
         relay::relay(
             request, connection, buffers, content, visitor, progress, answered,
@@ -196,9 +197,15 @@ impl At<'_> {
     }
 
     /// The server is done; its connection waits for another request.
-    fn release(&self, connection: Connection) {
-        let until = self.hall.started.elapsed() + self.upstream().config.timeouts.idle;
-        self.hall.pool.put(&self.at_work.server, connection, until);
+    fn release(&self, progress: &Progress, connection: Option<Connection>) {
+        let now = self.hall.started.elapsed();
+        if !matches!(progress.status, 502..=504) {
+            self.at_work.server.succeeded(now);
+        }
+        if let Some(connection) = connection {
+            let until = now + self.upstream().config.timeouts.idle;
+            self.hall.pool.put(&self.at_work.server, connection, until);
+        }
     }
 }
 

@@ -291,7 +291,12 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             }
             if self.buffer.is_empty() {
                 match self.connection.poll_read(cx, self.buffer) {
-                    Poll::Ready(Ok(0)) if matches!(left, Left::UntilClose) => {
+                    // Linux tells of a reset once. Where writing has heard of it, reading finds what looks like
+                    // an end.
+                    Poll::Ready(Ok(0))
+                        if matches!(left, Left::UntilClose)
+                            && (self.tunnel || !self.upload.is_refused()) =>
+                    {
                         return Ok(Poll::Ready(Stage::Finish));
                     }
                     Poll::Ready(Ok(0) | Err(_)) => return Err(Fault::CLOSED),

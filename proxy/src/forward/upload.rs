@@ -156,6 +156,11 @@ impl<'a> Upload<'a> {
         self.ended && !self.refused && self.is_sent()
     }
 
+    /// Whether the server takes no more of it: it does not read on, or the connection is gone.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
     /// Goes on with whatever the visitor sends, for a connection that has become a tunnel.
     pub(super) fn reopen(&mut self) {
         self.ended = false;

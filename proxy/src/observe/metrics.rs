@@ -24,10 +24,16 @@ pub struct Metrics {
     rate_limited: Labelled,
     /// Requests that were sent to a server once more.
     pub retries: IntCounterVec,
+    /// Those of them that the budget paid for: a server may have had work with the first attempt.
+    pub retries_charged: IntCounterVec,
     /// Retries that the budget refused.
     pub budget_exhausted: IntCounterVec,
     /// 1 up, 0 down or ejected.
     pub upstream_up: IntGaugeVec,
+    /// 1 while a server takes nothing new.
+    pub upstream_draining: IntGaugeVec,
+    /// What became of servers, and why.
+    pub upstream_changes: IntCounterVec,
     /// 1 while stored responses answer in the place of an upstream.
     pub shop_window: IntGaugeVec,
     /// Whether the last reload took effect.
@@ -93,6 +99,12 @@ impl Metrics {
                 "Requests sent once more, to another server where there was one.",
                 &["upstream"],
             ),
+            retries_charged: counters(
+                &registry,
+                "upstream_retries_charged_total",
+                "Retries that count against the budget: all but those after a connection that failed.",
+                &["upstream"],
+            ),
             budget_exhausted: counters(
                 &registry,
                 "upstream_retry_budget_exhausted_total",
@@ -102,8 +114,20 @@ impl Metrics {
             upstream_up: gauges(
                 &registry,
                 "upstream_up",
-                "1 while a server is asked, 0 while it is down or ejected.",
+                "1 while a server is well, 0 while it is down or ejected.",
                 &["upstream", "server"],
+            ),
+            upstream_draining: gauges(
+                &registry,
+                "upstream_draining",
+                "1 while a server takes nothing new because operators want it so.",
+                &["upstream", "server"],
+            ),
+            upstream_changes: counters(
+                &registry,
+                "upstream_changes_total",
+                "Changes of servers: up, down, ejected, returned, draining, ready.",
+                &["upstream", "server", "to", "reason"],
             ),
             shop_window: gauges(
                 &registry,

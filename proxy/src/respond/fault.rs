@@ -114,7 +114,7 @@ impl Fault {
 }
 
 /// Whether it is on our side that a connection fails.
-fn is_ours(why: &std::io::Error) -> bool {
+pub(crate) fn is_ours(why: &std::io::Error) -> bool {
     let code = why.raw_os_error().map(Errno::from_raw);
     matches!(
         code,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AtWork, Server, Upstream};
+use super::{AtWork, Chosen, Server, Upstream};
 use crate::{observe::metrics::Metrics, respond::fault::Fault};
 
 /// How far an exchange had come when it failed.
@@ -18,8 +18,10 @@ pub enum Stage {
     Connect,
     /// On a connection that had been used before, and not a byte was heard.
     Reused,
-    /// On a new connection, or the server has spoken.
-    Exchange,
+    /// On a new connection, and not a byte was heard.
+    Silent,
+    /// The server has begun to speak.
+    Heard,
 }
 
 /// The attempts of one request.
@@ -70,8 +72,8 @@ impl Attempts {
     /// that is within a moment. `key` is what consistent hashing goes by.
     pub async fn next(&mut self, key: &[u8]) -> Option<AtWork> {
         let mut chosen = self.choose(key);
-        let willing = |server: &Arc<Server>| server.is_willing(self.started.elapsed());
-        if !chosen.as_ref().is_some_and(willing) && self.waits {
+        // Of those who have waited for one server, one has the turn to try it, and the others wait on.
+        while !chosen.as_ref().is_some_and(|chosen| chosen.is_willing) && self.waits {
             let came = self
                 .upstream
                 .wait_for_server(|| self.started.elapsed())
@@ -83,12 +85,12 @@ impl Attempts {
                 chosen = self.choose(key);
             }
         }
-        let server = chosen?;
+        let server = chosen?.server;
         self.count += 1;
         Some(AtWork::new(server, self.started.elapsed()))
     }
 
-    fn choose(&self, key: &[u8]) -> Option<Arc<Server>> {
+    fn choose(&self, key: &[u8]) -> Option<Chosen> {
         let tick = self.started.elapsed();
         self.upstream
             .choose(&self.tried, key, tick)
@@ -108,7 +110,7 @@ impl Attempts {
     }
 
     /// Notes what a failure says of the server. `true` when another attempt is to be made, which is counted
-    /// here; `repeatable` says whether the request may be repeated once a server may have seen it.
+    /// here; `repeatable` says whether this request may be sent once more after such a failure.
     pub fn failed(
         &mut self,
         at_work: &AtWork,
@@ -126,16 +128,18 @@ impl Attempts {
         if stage == Stage::Connect {
             server.state.refused(now);
         }
-        // A pooled connection that the server closed at the moment of reuse is nobody's fault: the next
-        // one is new, and so at most one such race costs a request anything.
+        // A pooled connection that the server closed at the moment of reuse is nobody's fault. The next one is
+        // new, so that a request meets one such race at most; and to another server where there is one, since
+        // a process that has just died closes all of its connections.
         let race = stage == Stage::Reused && !fault.timed_out;
         if race {
             self.fresh = true;
         } else {
             self.upstream.failed(server, now);
-            self.tried.push(server.address);
         }
-        if stage != Stage::Connect && !repeatable {
+        self.tried.push(server.address);
+        // Who has begun to speak and is slow would be slow elsewhere, and has cost enough.
+        if !repeatable || (stage == Stage::Heard && fault.timed_out) {
             return false;
         }
         let again = race || {
@@ -145,7 +149,9 @@ impl Attempts {
                 // While it may wait, a server that is not back yet costs nothing: those are few, since each
                 // refusal is followed by a pause.
                 Stage::Connect => among || (self.waits && self.upstream.is_out(now)),
-                Stage::Reused | Stage::Exchange => among && self.take_from_budget(metrics),
+                Stage::Reused | Stage::Silent | Stage::Heard => {
+                    among && self.take_from_budget(metrics)
+                }
             }
         };
         if again {
@@ -158,10 +164,11 @@ impl Attempts {
 
     fn take_from_budget(&self, metrics: &Metrics) -> bool {
         let taken = self.upstream.lasting.budget.take();
-        if !taken {
-            let name = self.upstream.name();
-            metrics.budget_exhausted.with_label_values(&[name]).inc();
-        }
+        let counter = match taken {
+            true => &metrics.retries_charged,
+            false => &metrics.budget_exhausted,
+        };
+        counter.with_label_values(&[self.upstream.name()]).inc();
         taken
     }
 

@@ -8,12 +8,14 @@ use std::{
     time::Duration,
 };
 
-use super::Server;
-use crate::config::model::Balance;
+use super::{Server, refusals::Standing};
+use crate::{config::model::Balance, random};
 
 /// Chooses servers by one of the three ways.
 pub struct Chooser {
     balance: Balance,
+    /// Over how long the share of a server that is back grows.
+    slow_start: Duration,
     /// Held while the servers' credits change.
     turn: Mutex<()>,
     /// The same in every process, so that a restart and a second edge choose alike.
@@ -32,219 +34,258 @@ pub struct Choice<'a> {
     pub tick: Duration,
 }
 
+/// The answer.
+pub struct Chosen {
+    /// Who is to be asked.
+    pub server: Arc<Server>,
+    /// It is likely to answer: it has not just refused others, or it is this request's turn to try it.
+    pub is_willing: bool,
+}
+
+/// How good a server is to ask, the best first. Each first among the servers proper and then among the backups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Well,
+    WellBackup,
+    /// It owes answers and says nothing.
+    Stalled,
+    StalledBackup,
+    /// Only where nobody is better, whether tried or not: an ejection is never to cost the last one that answers.
+    Ejected,
+    EjectedBackup,
+    /// It refused a connection just now.
+    Refusing,
+    RefusingBackup,
+}
+
+impl Class {
+    /// `None` for one that is not asked at all. `claims`: a server whose turn to be tried has come is well.
+    fn of(server: &Server, tick: Duration, claims: bool) -> Option<Self> {
+        let state = &server.state;
+        if !state.is_up() || server.is_draining() {
+            return None;
+        }
+        let refuses = match state.standing(tick) {
+            Standing::Well => false,
+            Standing::Due => !claims,
+            Standing::Refusing => true,
+        };
+        let (class, backup) = if refuses {
+            (Self::Refusing, Self::RefusingBackup)
+        } else if state.is_ejected(tick) {
+            (Self::Ejected, Self::EjectedBackup)
+        } else if state.is_stalled(tick) {
+            (Self::Stalled, Self::StalledBackup)
+        } else {
+            (Self::Well, Self::WellBackup)
+        };
+        Some(if server.backup { backup } else { class })
+    }
+
+    fn is_ejected(self) -> bool {
+        matches!(self, Self::Ejected | Self::EjectedBackup)
+    }
+}
+
+impl Server {
+    /// Whether nothing speaks against asking it.
+    pub fn is_well(&self, tick: Duration) -> bool {
+        let class = Class::of(self, tick, false);
+        matches!(class, Some(Class::Well | Class::WellBackup))
+    }
+}
+
+/// The best that there is.
+struct Best<'s> {
+    class: Class,
+    first: &'s Arc<Server>,
+    alone: bool,
+    /// One of them refused connections, and may be tried again.
+    due: Option<&'s Arc<Server>>,
+}
+
+/// A candidate with the part of its weight that counts now.
+type Weighted<'s> = (&'s Arc<Server>, u64);
+
 impl Chooser {
     /// A chooser.
-    pub fn new(balance: Balance) -> Self {
+    pub fn new(balance: Balance, slow_start: Duration) -> Self {
         Self {
             balance,
+            slow_start,
             turn: Mutex::default(),
             hash: ahash::RandomState::with_seeds(1, 2, 3, 4),
         }
     }
 
-    /// Picks from the best tier that has anyone: well and willing, then those that refused a
-    /// connection just now, each first among the servers proper and then among the backups. A server
-    /// that is down or ejected is not asked.
-    pub fn choose<'s>(&self, choice: &Choice<'s>) -> Option<&'s Arc<Server>> {
-        for (backup, refused) in [(false, false), (true, false), (false, true), (true, true)] {
-            let candidates = |server: &&Arc<Server>| {
-                server.backup == backup
-                    && server.state.is_usable(choice.tick)
-                    && server.state.refused_lately(choice.tick) == refused
-                    && !choice.tried.contains(&server.address)
-            };
-            let mut tier = choice.servers.iter().filter(candidates);
-            // Mostly there is one, or none.
-            match (tier.next(), tier.next()) {
-                (None, _) => {}
-                (Some(only), None) => return Some(only),
-                (Some(first), Some(second)) => {
-                    let several: Vec<_> = [first, second].into_iter().chain(tier).collect();
-                    return self.among(&several, choice);
-                }
+    /// Picks from the best class that has anyone. A server that is down or draining is not asked.
+    pub fn choose(&self, choice: &Choice<'_>) -> Option<Chosen> {
+        let mut best = best(choice, true)?;
+        let mut claims = true;
+        if let Some(due) = best.due {
+            if due.state.claim(choice.tick) {
+                return Some(Chosen {
+                    server: Arc::clone(due),
+                    is_willing: true,
+                });
             }
+            // Another request tries it; to this one it is as it was.
+            claims = false;
+            best = self::best(choice, false)?;
         }
-        None
+        let server = match best.alone {
+            // Mostly there is one.
+            true => best.first,
+            false => self.among(choice, &best, claims),
+        };
+        Some(Chosen {
+            server: Arc::clone(server),
+            is_willing: best.class < Class::Refusing,
+        })
     }
 
-    fn among<'s>(&self, tier: &[&'s Arc<Server>], choice: &Choice<'_>) -> Option<&'s Arc<Server>> {
-        match self.balance {
-            Balance::RoundRobin => self.in_turn(tier),
-            Balance::LeastRequests => Some(less_loaded(tier)),
-            Balance::ConsistentHash => self.by_key(tier, choice.key),
-        }
+    fn among<'s>(&self, choice: &Choice<'s>, best: &Best<'s>, claims: bool) -> &'s Arc<Server> {
+        let is_one = |server: &&Arc<Server>| {
+            Class::of(server, choice.tick, claims) == Some(best.class)
+                && !choice.tried.contains(&server.address)
+        };
+        let weighted = |server: &'s Arc<Server>| {
+            let share = server.state.share(choice.tick, self.slow_start);
+            (server, u64::from(server.weight) * share)
+        };
+        let candidates = choice.servers.iter().filter(is_one);
+        let tier: Vec<Weighted<'s>> = candidates.map(weighted).collect();
+        let chosen = match self.balance {
+            Balance::RoundRobin => self.in_turn(&tier),
+            Balance::LeastRequests => less_loaded(&tier),
+            Balance::ConsistentHash => self.by_key(&tier, choice.key),
+        };
+        // They may have become worse since the look before.
+        chosen.unwrap_or(best.first)
     }
 
     /// Smooth weighted round-robin: everyone gains its weight, the richest is chosen and pays for all.
-    fn in_turn<'s>(&self, tier: &[&'s Arc<Server>]) -> Option<&'s Arc<Server>> {
+    fn in_turn<'s>(&self, tier: &[Weighted<'s>]) -> Option<&'s Arc<Server>> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut total = 0;
         let mut richest: Option<(i64, Reverse<usize>)> = None;
-        for (i, server) in tier.iter().enumerate() {
-            let weight = i64::from(server.weight);
+        for (i, (server, weight)) in tier.iter().enumerate() {
+            let weight = i64::try_from(*weight).unwrap_or(i64::MAX);
             let credit = server.credit.fetch_add(weight, Ordering::Relaxed) + weight;
             total += weight;
             richest = richest.max(Some((credit, Reverse(i))));
         }
         let (_, Reverse(chosen)) = richest?;
-        tier[chosen].credit.fetch_sub(total, Ordering::Relaxed);
-        Some(tier[chosen])
+        let (chosen, _) = tier.get(chosen)?;
+        chosen.credit.fetch_sub(total, Ordering::Relaxed);
+        Some(chosen)
     }
 
-    /// Rendezvous hashing: everyone bids for the key, and only the keys of a server that leaves move.
-    fn by_key<'s>(&self, tier: &[&'s Arc<Server>], key: &[u8]) -> Option<&'s Arc<Server>> {
-        let bid = |server: &Server| {
+    /// Rendezvous hashing: everyone bids for the key, and only the keys of a server that leaves move. Who has
+    /// [its part](room) already does not bid, so that one hot key does not bring its server down.
+    fn by_key<'s>(&self, tier: &[Weighted<'s>], key: &[u8]) -> Option<&'s Arc<Server>> {
+        let bid = |(server, weight): &Weighted<'s>| {
             let mut hasher = self.hash.build_hasher();
             hasher.write(key);
             hasher.write(server.name.as_bytes());
             // A uniform draw in (0, 1], weighted by -w / ln(u).
             let u = (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64;
-            -f64::from(server.weight) / u.max(f64::MIN_POSITIVE).ln()
+            -(*weight as f64) / u.max(f64::MIN_POSITIVE).ln()
         };
-        tier.iter()
-            .copied()
-            .max_by(|a, b| bid(a).total_cmp(&bid(b)))
+        let weights = tier.iter().map(|(_, weight)| weight).sum();
+        let requests = tier.iter().map(|(s, _)| s.state.in_flight() as u64).sum();
+        let bids = tier.iter().filter(|(server, weight)| {
+            (server.state.in_flight() as u64) < room(*weight, weights, requests)
+        });
+        let bids = bids.map(|candidate| (bid(candidate), candidate.0));
+        let (_, server) = bids.max_by(|a, b| a.0.total_cmp(&b.0))?;
+        Some(server)
     }
 }
 
-/// Two drawn at random, the one with fewer requests per weight (power of two choices).
-fn less_loaded<'s>(tier: &[&'s Arc<Server>]) -> &'s Arc<Server> {
-    let first = crate::random::below(tier.len());
-    let second = (first + 1 + crate::random::below(tier.len() - 1)) % tier.len();
-    let (a, b) = (tier[first], tier[second]);
-    // a/wa <= b/wb without division; one more request each, so that an idle pair is told apart
-    // by weight.
-    let load = |server: &Server, other: &Server| {
-        (server.state.in_flight() as u64 + 1) * u64::from(other.weight)
+/// The best class that has anyone who was not tried, and who is in it.
+fn best<'s>(choice: &Choice<'s>, claims: bool) -> Option<Best<'s>> {
+    let mut best: Option<Best<'s>> = None;
+    let mut ejected: Option<Best<'s>> = None;
+    let mut all_worse = true;
+    for server in choice.servers {
+        let Some(class) = Class::of(server, choice.tick, claims) else {
+            continue;
+        };
+        all_worse &= class >= Class::Ejected;
+        if choice.tried.contains(&server.address) {
+            continue;
+        }
+        let best = match class.is_ejected() {
+            true => &mut ejected,
+            false => &mut best,
+        };
+        match best {
+            Some(best) if best.class < class => continue,
+            Some(best) if best.class == class => best.alone = false,
+            _ => {
+                *best = Some(Best {
+                    class,
+                    first: server,
+                    alone: true,
+                    due: None,
+                });
+            }
+        }
+        let is_due = class < Class::Refusing && server.state.standing(choice.tick) == Standing::Due;
+        if let (true, true, Some(best)) = (is_due, claims, best) {
+            best.due = best.due.or(Some(server));
+        }
+    }
+    match (best, ejected) {
+        (Some(best), _) if best.class < Class::Ejected => Some(best),
+        (best, ejected) => ejected.filter(|_| all_worse).or(best),
+    }
+}
+
+/// A server with fewer requests than this is never too busy for its keys: one that is just ending counts too,
+/// and an idle group is not to send a visitor's second request elsewhere.
+const FEW: u64 = 2;
+
+/// Requests that a server may have in flight under consistent hashing: 1.25 times its fair share of all, the
+/// new one included. With less the keys would move too often, with more a hot key would weigh on its server.
+fn room(weight: u64, weights: u64, requests: u64) -> u64 {
+    let fair = 5 * (requests + 1) * weight;
+    fair.div_ceil(4 * weights.max(1)).max(FEW)
+}
+
+/// Two drawn at random by weight, the one with fewer requests per weight (power of two choices). Of an idle
+/// pair the first, so that weights count while there is little to do.
+fn less_loaded<'s>(tier: &[Weighted<'s>]) -> Option<&'s Arc<Server>> {
+    let first = draw(tier, None)?;
+    let Some(second) = draw(tier, Some(first)) else {
+        return Some(tier[first].0);
     };
-    if load(a, b) <= load(b, a) { a } else { b }
+    let ((a, weight_a), (b, weight_b)) = (tier[first], tier[second]);
+    let (load_a, load_b) = (a.state.in_flight() as u64, b.state.in_flight() as u64);
+    if (load_a, load_b) == (0, 0) {
+        return Some(a);
+    }
+    // a/wa <= b/wb without division, with the new request.
+    let first_is_better = (load_a + 1) * weight_b <= (load_b + 1) * weight_a;
+    Some(if first_is_better { a } else { b })
+}
+
+/// One at random by weight, other than `not`.
+fn draw(tier: &[Weighted<'_>], not: Option<usize>) -> Option<usize> {
+    let others = tier.iter().enumerate().filter(|(i, _)| Some(*i) != not);
+    let total: u64 = others.clone().map(|(_, (_, weight))| weight).sum();
+    let mut left = random::below(usize::try_from(total).ok()?) as u64;
+    let mut last = None;
+    for (i, (_, weight)) in others {
+        last = Some(i);
+        if left < *weight {
+            break;
+        }
+        left -= weight;
+    }
+    last
 }
 
 #[cfg(test)]
-mod tests {
-    use std::num::NonZeroU32;
-
-    use super::*;
-    use crate::config::model::{Backend, BackendAddress};
-
-    /// Servers on ports 3000 and up, of these weights; the last `backups` are backups.
-    fn servers(weights: &[u32], backups: usize) -> Vec<Arc<Server>> {
-        let server = |(i, weight): (usize, &u32)| {
-            let address = ([127, 0, 0, 1], 3000 + i as u16).into();
-            let backend = Backend {
-                name: format!("s{i}"),
-                address: BackendAddress::Address(address),
-                weight: NonZeroU32::new(*weight).expect("a weight"),
-                backup: i + backups >= weights.len(),
-                drain: false,
-            };
-            Arc::new(Server::new(&backend, address, Arc::default()))
-        };
-        weights.iter().enumerate().map(server).collect()
-    }
-
-    fn index(server: Option<&Arc<Server>>) -> Option<usize> {
-        server.map(|server| usize::from(server.address.port()) - 3000)
-    }
-
-    fn counts(chooser: &Chooser, servers: &[Arc<Server>], draws: usize) -> Vec<usize> {
-        let mut counts = vec![0; servers.len()];
-        for i in 0..draws {
-            let key = i.to_be_bytes();
-            let choice = Choice {
-                servers,
-                tried: &[],
-                key: &key,
-                tick: Duration::ZERO,
-            };
-            counts[index(chooser.choose(&choice)).expect("someone")] += 1;
-        }
-        counts
-    }
-
-    #[test]
-    fn round_robin_is_smooth_and_weighted() {
-        let servers = servers(&[5, 1, 1], 0);
-        let chooser = Chooser::new(Balance::RoundRobin);
-        let choice = Choice {
-            servers: &servers,
-            tried: &[],
-            key: b"",
-            tick: Duration::ZERO,
-        };
-        let order: Vec<usize> = (0..7)
-            .filter_map(|_| index(chooser.choose(&choice)))
-            .collect();
-        assert_eq!(order, [0, 0, 1, 0, 2, 0, 0]);
-    }
-
-    #[test]
-    fn hashing_is_weighted_and_moves_only_the_keys_of_who_leaves() {
-        let servers = servers(&[1, 1, 2], 0);
-        let chooser = Chooser::new(Balance::ConsistentHash);
-        let counts = counts(&chooser, &servers, 8000);
-        assert!(
-            (1700..2300).contains(&counts[0]) && (3600..4400).contains(&counts[2]),
-            "{counts:?}"
-        );
-        let at = |key: u32| {
-            let key = key.to_be_bytes();
-            index(chooser.choose(&Choice {
-                servers: &servers,
-                tried: &[],
-                key: &key,
-                tick: Duration::ZERO,
-            }))
-        };
-        let before: Vec<_> = (0..500).map(at).collect();
-        servers[0].state.set_up(false);
-        for (key, was) in (0..500).zip(before) {
-            let is = at(key);
-            assert!(
-                is == was || was == Some(0),
-                "key {key} moved from {was:?} to {is:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn least_requests_prefers_the_idle() {
-        let servers = servers(&[1, 1], 0);
-        (0..5).for_each(|_| servers[0].state.begin());
-        let chooser = Chooser::new(Balance::LeastRequests);
-        assert_eq!(counts(&chooser, &servers, 100), [0, 100]);
-    }
-
-    #[test]
-    fn tiers_come_in_order() {
-        let servers = servers(&[1, 1, 1], 1);
-        let chooser = Chooser::new(Balance::RoundRobin);
-        let at = |servers: &[Arc<Server>], tried: &[SocketAddr]| {
-            index(chooser.choose(&Choice {
-                servers,
-                tried,
-                key: b"",
-                tick: Duration::from_secs(5),
-            }))
-        };
-        servers[0].state.set_up(false);
-        assert_eq!(at(&servers, &[]), Some(1));
-        assert_eq!(
-            at(&servers, &[servers[1].address]),
-            Some(2),
-            "then the backup"
-        );
-        servers[1].state.refused(Duration::from_millis(4500));
-        assert_eq!(
-            at(&servers, &[]),
-            Some(2),
-            "a backup before one that refused just now"
-        );
-        servers[2]
-            .state
-            .eject(Duration::from_secs(5), Duration::from_secs(10));
-        assert_eq!(at(&servers, &[]), Some(1), "who refused before nobody");
-        servers[1].state.set_up(false);
-        assert_eq!(at(&servers, &[]), None);
-    }
-}
+mod tests;

@@ -147,6 +147,8 @@ pub struct Exchange {
     left: Left,
     limits: Limits,
     heard: bool,
+    /// Writing has failed.
+    refused: bool,
 }
 
 /// How long an exchange may take.
@@ -179,6 +181,7 @@ impl Exchange {
             left: Left::Length(0),
             limits,
             heard: false,
+            refused: false,
         }
     }
 
@@ -193,7 +196,10 @@ impl Exchange {
                 match self.connection.poll_write(cx, &[rest]) {
                     Poll::Ready(Ok(n)) => sent += n,
                     // It may have answered all the same.
-                    Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Err(_)) => {
+                        self.refused = true;
+                        return Poll::Ready(Ok(()));
+                    }
                     Poll::Pending => {
                         ready!(self.connection.deadline.poll(cx, until));
                         return Poll::Ready(Err(fault));
@@ -262,7 +268,13 @@ impl Exchange {
         while !self.left.is_done() {
             if buffer.is_empty() {
                 match self.connection.poll_read(cx, buffer) {
-                    Poll::Ready(Ok(0)) if matches!(self.left, Left::UntilClose) => break,
+                    // A reset is told once: where writing has heard of it, this is no end.
+                    Poll::Ready(Ok(0))
+                        if matches!(self.left, Left::UntilClose) && !self.refused =>
+                    {
+                        (self.left, self.buffers.head.close) = (Left::Length(0), true);
+                        break;
+                    }
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Fault::CLOSED)),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => {

@@ -6,21 +6,36 @@
 pub mod attempts;
 pub mod budget;
 pub mod buffer;
+pub mod changes;
+mod check_tls;
 pub mod choose;
 pub mod connection;
+mod eject;
 pub mod health;
 pub mod http1;
+mod key;
 pub mod outage;
 pub mod pool;
+mod probe;
+pub mod refusals;
 pub mod server;
 pub mod state;
+#[cfg(test)]
+mod testing;
+pub mod window;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
+use prometheus::IntCounterVec;
+use rustls::ClientConfig;
 
 pub use attempts::Attempts;
-pub use choose::{Choice, Chooser};
+pub use choose::{Choice, Chooser, Chosen};
 pub use pool::Pool;
 pub use server::{AtWork, Server};
 pub use state::ServerState;
@@ -40,6 +55,10 @@ pub struct Upstream {
     pub lasting: Arc<Lasting>,
     servers: ArcSwap<Vec<Arc<Server>>>,
     chooser: Chooser,
+    /// Changes of its servers.
+    changes: IntCounterVec,
+    /// Settings of checks over TLS.
+    check_tls: OnceLock<Result<Arc<ClientConfig>, String>>,
 }
 
 /// What is known of an upstream whatever its configuration.
@@ -49,6 +68,8 @@ pub struct Lasting {
     pub budget: RetryBudget,
     /// Times when no server can answer.
     pub outage: Outage,
+    /// Held by who ejects a server, so that two threads do not eject the last two.
+    ejecting: Mutex<()>,
 }
 
 impl Upstream {
@@ -62,9 +83,11 @@ impl Upstream {
             Some((backend, address))
         });
         let upstream = Self {
-            chooser: Chooser::new(config.balance),
+            chooser: Chooser::new(config.balance, config.slow_start),
+            changes: shared.metrics.upstream_changes.clone(),
             lasting: shared.lasting(&config.name),
             servers: ArcSwap::default(),
+            check_tls: OnceLock::new(),
             config: config.clone(),
         };
         upstream.set_servers(known, shared);
@@ -101,7 +124,8 @@ impl Upstream {
                 Some(server) => Arc::clone(server),
                 None => {
                     let state = shared.server_state(&self.config, address);
-                    Arc::new(Server::new(backend, address, state))
+                    let server = Server::new(backend, address, state);
+                    Arc::new(server.with_rules(self.config.eject.as_ref()))
                 }
             });
         }
@@ -111,7 +135,7 @@ impl Upstream {
     /// Picks a server that was not tried yet, `None` where nothing can answer.
     ///
     /// `key` keeps a page with its server under consistent hashing; `tick` is the time since start.
-    pub fn choose(&self, tried: &[SocketAddr], key: &[u8], tick: Duration) -> Option<Arc<Server>> {
+    pub fn choose(&self, tried: &[SocketAddr], key: &[u8], tick: Duration) -> Option<Chosen> {
         let servers = self.servers.load();
         let choice = Choice {
             servers: &servers,
@@ -119,38 +143,23 @@ impl Upstream {
             key,
             tick,
         };
-        self.chooser.choose(&choice).map(Arc::clone)
+        self.chooser.choose(&choice)
     }
 
-    /// Notes that a server has answered.
-    pub fn succeeded(&self, server: &Server, tick: Duration) {
-        server.state.succeeded(tick);
-        self.lasting.outage.end();
+    fn check_tls(&self) -> Result<Arc<ClientConfig>, String> {
+        let make = || check_tls::client_config(self.config.tls.as_ref());
+        self.check_tls.get_or_init(make).clone()
     }
 
-    /// Notes that a server failed a request; may eject it.
-    pub fn failed(&self, server: &Server, tick: Duration) {
-        let failures = server.state.count_failure();
-        let Some(eject) = &self.config.eject else {
-            return;
-        };
-        if failures < eject.consecutive_failures {
-            return;
-        }
-        let servers = self.servers.load();
-        let out = servers.iter().filter(|s| s.state.is_ejected(tick)).count();
-        let may_go = (servers.len() * usize::from(eject.max_percent)) / 100;
-        // Never the last one that would be asked, whatever the share.
-        let others = servers
-            .iter()
-            .any(|s| s.address != server.address && s.state.is_usable(tick));
-        if out < may_go && others && server.state.eject(tick, eject.base_time) {
-            tracing::warn!(
-                upstream = self.name(),
-                server = server.name,
-                failures,
-                "server ejected"
-            );
+    /// Notes that a server has begun to answer, and what the status says of it: those of a gateway count
+    /// against it. Whether it does well shows at the end of its answer ([`Server::succeeded`]).
+    pub fn answered(&self, at_work: &AtWork, status: u16, tick: Duration) {
+        at_work.settle();
+        at_work.server.state.heard(tick);
+        if matches!(status, 502..=504) {
+            self.failed(&at_work.server, tick);
+        } else {
+            self.lasting.outage.end();
         }
     }
 }

@@ -2,12 +2,15 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicI64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
-use super::ServerState;
-use crate::config::model::{Backend, BackendAddress};
+use super::{ServerState, refusals::Standing, window::Window};
+use crate::config::model::{Backend, BackendAddress, Eject};
 
 /// A server of a group.
 pub struct Server {
@@ -21,6 +24,8 @@ pub struct Server {
     pub backup: bool,
     /// Health and load; outlives the configuration.
     pub state: Arc<ServerState>,
+    /// Requests and failures of late, where a share of failures ejects.
+    pub(super) window: Option<Window>,
     backend: Backend,
     /// Its credit in the smooth weighted round-robin; changed under the chooser's lock.
     pub(super) credit: AtomicI64,
@@ -38,9 +43,30 @@ impl Server {
             weight: backend.weight.get(),
             backup: backend.backup,
             state,
+            window: None,
             backend: backend.clone(),
             credit: AtomicI64::new(0),
         }
+    }
+
+    /// Counts what these rules go by.
+    pub fn with_rules(mut self, eject: Option<&Eject>) -> Self {
+        let counts = eject.filter(|eject| eject.failure_percent > 0);
+        self.window = counts.map(|eject| Window::new(eject.window));
+        self
+    }
+
+    /// Notes that it has done well: its answer was complete.
+    pub fn succeeded(&self, tick: Duration) {
+        self.state.succeeded(tick);
+        if let Some(window) = &self.window {
+            window.count(tick, false);
+        }
+    }
+
+    /// The entry that it came from, as written.
+    pub fn entry(&self) -> &str {
+        &self.backend.name
     }
 
     /// Whether it came from an entry just like this one.
@@ -56,14 +82,20 @@ impl Server {
         }
     }
 
-    /// Whether it is to be asked before all else fails: well, and it has not just refused a connection.
-    pub fn is_willing(&self, tick: Duration) -> bool {
-        self.state.is_usable(tick) && !self.state.refused_lately(tick)
-    }
-
     /// Whether the file says that it takes nothing new.
     pub fn drains_by_file(&self) -> bool {
         self.backend.drain
+    }
+
+    /// Whether it takes nothing new, by the file or by order.
+    pub fn is_draining(&self) -> bool {
+        self.drains_by_file() || self.state.is_drained()
+    }
+
+    /// Whether it may be asked: checks find it well, and it is not draining. An ejected one is asked where
+    /// nobody else is well.
+    pub fn is_willing(&self, tick: Duration) -> bool {
+        self.state.is_up() && !self.is_draining() && self.state.standing(tick) != Standing::Refusing
     }
 }
 
@@ -73,18 +105,31 @@ pub struct AtWork {
     pub server: Arc<Server>,
     /// When it was asked, since the process began.
     pub since: Duration,
+    answered: AtomicBool,
 }
 
 impl AtWork {
     /// Counts a request.
     pub fn new(server: Arc<Server>, since: Duration) -> Self {
-        server.state.begin();
-        Self { server, since }
+        server.state.begin(since);
+        Self {
+            server,
+            since,
+            answered: AtomicBool::new(false),
+        }
+    }
+
+    /// The server owes no answer any more.
+    pub(super) fn settle(&self) {
+        if !self.answered.swap(true, Ordering::Relaxed) {
+            self.server.state.settle();
+        }
     }
 }
 
 impl Drop for AtWork {
     fn drop(&mut self) {
+        self.settle();
         self.server.state.end();
     }
 }

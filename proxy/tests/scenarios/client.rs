@@ -194,7 +194,8 @@ impl Conn {
         }
     }
 
-    fn line(&mut self) -> Result<String, String> {
+    /// The next line, without its end.
+    pub(crate) fn line(&mut self) -> Result<String, String> {
         loop {
             if let Some(at) = self.buf.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.buf.drain(..=at).collect();

@@ -221,8 +221,24 @@ impl fmt::Display for Origin {
 
 impl Origin {
     pub(crate) fn start(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_at(free_address(), script)
+    }
+
+    /// On the host of another one, which nobody else uses.
+    pub(crate) fn start_near(
+        other: &Self,
+        script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let port = other.address.port() + 10_000;
+        Self::start_at((other.address.ip(), port).into(), script)
+    }
+
+    fn start_at(
+        address: SocketAddr,
+        script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let mut origin = Self {
-            address: free_address(),
+            address,
             state: Arc::new(State {
                 script: Box::new(script),
                 running: AtomicBool::new(false),

@@ -497,6 +497,32 @@ fn a_client_that_is_gone_is_not_waited_for() {
 }
 
 #[test]
+fn who_leaves_takes_the_work_along() {
+    let gate = Gate::default();
+    let closed = gate.clone();
+    // The shop sees the end of its connection before it has answered.
+    let left = Gate::default();
+    let seen = left.clone();
+    let shop = own_shop(move |mut stream| {
+        read_head(&stream);
+        closed.open();
+        if matches!(stream.read(&mut [0; 1]), Ok(0) | Err(_)) {
+            seen.open();
+        }
+    });
+    let edge = Edge::start(&passing(&shop));
+    let mut conn = edge.connect();
+    conn.request("GET", "/", &[]);
+    gate.wait(PATIENCE);
+    // As a browser leaves: both sides closed, and no reset.
+    drop(conn);
+    left.wait(PATIENCE);
+    eventually("it is logged", || edge.log().len() == 1);
+    assert_eq!(edge.log()[0]["status"], 499);
+    assert!(left.is_open());
+}
+
+#[test]
 fn a_shop_that_reads_nothing() {
     let shop = own_shop(|stream| {
         read_head(&stream);

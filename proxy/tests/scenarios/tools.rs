@@ -48,6 +48,10 @@ impl Gate {
         self.0.1.notify_all();
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        *self.0.0.lock().expect("lock")
+    }
+
     pub(crate) fn wait(&self, at_most: Duration) {
         let open = self.0.0.lock().expect("lock");
         drop(

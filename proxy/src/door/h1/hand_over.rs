@@ -6,17 +6,19 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http1_wire::{Refusal, chunked::ChunkScanner};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{Next, Noted, Session};
 use crate::{
+    deadline::Deadline,
     edge::{Body, Forward, Rejection},
     forward::{Announced, AnswerHead, Request, UploadError, Visitor, asks_for_websocket, exchange},
     respond::Reply,
@@ -29,6 +31,9 @@ const CHECKED_AHEAD: u64 = 64 * 1024;
 const PIECE: usize = 16 * 1024;
 /// Room for the head of an answer; most need no more.
 const HEAD: usize = 1024;
+/// How long an answer may take to begin for a client that has ended its side. It may still wait for the
+/// answer (RFC 9112 §9.6), but mostly it is a visitor who went elsewhere, and the shop works in vain.
+const HALF_CLOSED: Duration = Duration::from_secs(2);
 /// Bytes of later requests that are kept while one is being answered.
 const MAX_BEHIND: usize = 16 * 1024;
 
@@ -85,6 +90,9 @@ impl Session<'_> {
             chunk: 0,
             last: false,
             ended: false,
+            leaves: None,
+            leaving: Deadline::default(),
+            begun: false,
             until_close: false,
             head_only: self.head.method == http::Method::HEAD,
             is_http10: self.head.is_http10,
@@ -205,6 +213,11 @@ struct Client<'a, S> {
     last: bool,
     /// The client has ended its side.
     ended: bool,
+    /// When that counts as having left.
+    leaves: Option<Instant>,
+    leaving: Deadline,
+    /// An answer has begun; whether someone takes it shows as it is written.
+    begun: bool,
     /// The end of the connection is the end of the answer.
     until_close: bool,
     head_only: bool,
@@ -333,11 +346,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_, S> {
             let mut chunk = [0; 256];
             let mut room = ReadBuf::new(&mut chunk);
             match ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut room)) {
-                // A client may end its side and still wait for the answer (RFC 9112 §9.6).
                 Ok(()) if room.filled().is_empty() => self.ended = true,
                 Ok(()) => self.buf.extend_from_slice(room.filled()),
                 Err(_) => return Poll::Ready(()),
             }
+        }
+        if self.ended && !self.begun {
+            let at = *self
+                .leaves
+                .get_or_insert_with(|| Instant::now() + HALF_CLOSED);
+            return self.leaving.poll(cx, at);
         }
         Poll::Pending
     }
@@ -352,6 +370,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_, S> {
     }
 
     fn start(&mut self, head: &AnswerHead<'_>, announced: Announced) {
+        self.begun = true;
         // Content that is still on its way may never be read.
         self.close |= !self.share.is_complete();
         self.put_line(head);
