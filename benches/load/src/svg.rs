@@ -41,7 +41,14 @@ struct Line<'a> {
 
 /// The picture of a run.
 pub(crate) fn of(report: &Report) -> String {
-    let seconds = &report.per_second;
+    let mut seconds = report.per_second.as_slice();
+    // What was still on its way at the end is not worth a second of its own.
+    while let [earlier @ .., last] = seconds
+        && last.begun == 0
+        && last.failed.is_empty()
+    {
+        seconds = earlier;
+    }
     let line = |name: &str, colour, value: fn(&PerSecond) -> f64| Line {
         name: name.to_owned(),
         colour,
@@ -207,6 +214,7 @@ impl Drawing {
             "",
             "start",
         ));
+        self.y += ROW;
         for (i, column) in columns.iter().enumerate() {
             self.out
                 .push_str(&text(x(i), self.y, column, "small", "end"));
