@@ -30,7 +30,10 @@ use crate::{
     observe::access_log::AccessLog,
     shared::{Current, Shared},
     snapshot::{BuildError, Snapshot},
-    upstream::{Pool, health},
+    upstream::{
+        health,
+        resolve::{self, Watch},
+    },
 };
 
 /// How often clients that have been quiet are forgotten and the store catches up with itself.
@@ -54,6 +57,8 @@ pub struct Control {
     /// Checks of the configuration in force. Locked for the length of a reload, so that there is one
     /// at a time.
     checks: Mutex<JoinSet<()>>,
+    /// Where the names of the configuration in force lead.
+    names: Mutex<Watch>,
 }
 
 /// Runs the edge until it is told to stop. An error is a sentence for whoever started it.
@@ -86,6 +91,8 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     shared.metrics.reload_successful.set(1);
     shared.metrics.reload_time.set(unix_now());
 
+    let runtime = runtime()?;
+    let names = runtime.block_on(watch_names(&current.load(), &shared));
     let tls = match current.load().certificates {
         Some(_) => Some(tls::server_config(&current)?),
         None => None,
@@ -111,12 +118,14 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let control = Control {
         path: path.to_owned(),
         checks: Mutex::new(JoinSet::new()),
-        filler: Arc::new(Filler::new(&shared, started, Arc::default())),
+        names: Mutex::new(names),
+        filler: Arc::new(Filler::new(&shared, started, shared.new_pool())),
         current,
         shared,
         started,
     };
-    let result = runtime()?.block_on(control.attend(admin));
+    let result = runtime.block_on(control.attend(admin));
+    drop(runtime);
     for worker in workers {
         let _ = worker.join();
     }
@@ -195,6 +204,15 @@ fn bind_all(config: &Config, threads: usize) -> anyhow::Result<Vec<Vec<StdListen
     Ok(per_thread)
 }
 
+/// Keeps up with the names of a configuration that is about to be in force; returns when they have had time
+/// for their first answers.
+async fn watch_names(snapshot: &Snapshot, shared: &Arc<Shared>) -> Watch {
+    let resolvers = &snapshot.config.server.resolvers;
+    let mut names = resolve::watch(&snapshot.upstreams, resolvers, shared);
+    names.first_answers().await;
+    names
+}
+
 fn write_pid(path: Option<&Path>) -> anyhow::Result<()> {
     if let Some(path) = path {
         std::fs::write(path, format!("{}\n", std::process::id()))
@@ -240,7 +258,7 @@ impl Worker {
         };
         runtime.block_on(async {
             let snapshot = self.current.load_full();
-            let pool = Arc::<Pool>::default();
+            let pool = self.shared.new_pool();
             let hall = Arc::new(Hall {
                 current: Arc::clone(&self.current),
                 shared: Arc::clone(&self.shared),
@@ -357,7 +375,7 @@ impl Control {
 
     async fn try_reload(&self) -> Result<String, String> {
         let path = self.path.clone();
-        // Names are resolved while a file is read, which may take seconds.
+        // A file is read from a disk, which may take its time.
         let loaded = tokio::task::spawn_blocking(move || {
             config::load(&path, &|name| std::env::var(name).ok())
         })
@@ -376,11 +394,14 @@ impl Control {
             }
             None => Some(None),
         };
-        // Nothing can fail from here on.
+        // Nothing can fail from here on. Those of the old configuration stay watched until this one is in
+        // force.
         if let Some(log) = log {
             self.shared.access_log.store(log);
         }
+        let names = watch_names(&new, &self.shared).await;
         self.shared.adopt(&new);
+        *self.names.lock().await = names;
         note_certificates(&self.shared, &new);
         let message = format!(
             "configuration {} is in force: {} routes",

@@ -27,7 +27,7 @@ use crate::{
     fill::flight::Flights,
     observe::{access_log::AccessLog, metrics::Metrics},
     snapshot::Snapshot,
-    upstream::{Lasting, ServerState, changes::Why},
+    upstream::{Lasting, Pool, ServerState, changes::Why, resolve::Names},
 };
 
 /// State of the process.
@@ -46,6 +46,9 @@ pub struct Shared {
     /// One for each connection that may be open.
     pub slots: Arc<Semaphore>,
     max_connections: u32,
+    /// Where the names of servers lead.
+    pub names: Names,
+    pools: Mutex<Vec<Arc<Pool>>>,
     servers: Mutex<HashMap<ServerKey, Arc<ServerState>>>,
     upstreams: Mutex<HashMap<String, Arc<Lasting>>>,
     limiters: Mutex<HashMap<String, (Limit, Arc<RateLimit>)>>,
@@ -103,6 +106,8 @@ impl Shared {
             access_log: ArcSwapOption::empty(),
             slots: Arc::new(Semaphore::new(max_connections as usize)),
             max_connections,
+            names: Names::default(),
+            pools: Mutex::default(),
             servers: Mutex::default(),
             upstreams: Mutex::default(),
             limiters: Mutex::default(),
@@ -196,6 +201,14 @@ impl Shared {
         Arc::clone(servers.entry(key).or_insert_with(born))
     }
 
+    /// The pool of a thread that begins.
+    pub fn new_pool(&self) -> Arc<Pool> {
+        let pool = Arc::<Pool>::default();
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.push(Arc::clone(&pool));
+        pool
+    }
+
     /// What outlives the configuration of an upstream.
     pub fn lasting(&self, upstream: &str) -> Arc<Lasting> {
         let mut known = self
@@ -228,6 +241,14 @@ impl Shared {
         *limiters = adopted
             .map(|(rule, limiter)| (rule.name.clone(), (rule, limiter)))
             .collect();
+        let hosts: Vec<_> = snapshot.upstreams.iter().flat_map(|u| u.hosts()).collect();
+        self.names.retain(&hosts);
+        for upstream in &snapshot.upstreams {
+            upstream.set_bounds();
+        }
+        // What a thread keeps for itself is nothing that others could use.
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.iter().for_each(|pool| pool.close_bounded());
         for upstream in snapshot
             .upstreams
             .iter()
@@ -250,7 +271,10 @@ impl Shared {
             limiter.forget_idle(now);
         }
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        servers.retain(|_, state| Arc::strong_count(state) > 1);
+        for state in servers.values() {
+            state.slots.tidy(now);
+        }
+        servers.retain(|_, state| Arc::strong_count(state) > 1 || state.slots.open() > 0);
         let mut upstreams = self
             .upstreams
             .lock()

@@ -152,8 +152,9 @@ impl Snapshot {
         let upstreams: Vec<Arc<Upstream>> = config
             .upstreams
             .iter()
-            .map(|u| Arc::new(Upstream::new(u, shared)))
-            .collect();
+            .map(|u| Ok(Arc::new(Upstream::new(u, shared)?)))
+            .collect::<Result<_, String>>()
+            .map_err(BuildError::Certificate)?;
         // What is stored for an upstream with a shop window is of use for longer.
         let mut policies: HashMap<(usize, Option<Duration>), Arc<Policy>> = HashMap::new();
         let mut policy = |index: usize, window: Option<Duration>| {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     server::Control,
     upstream::{
-        Server,
+        Server, Upstream,
         refusals::Standing,
         state::{Note, Notes},
     },
@@ -75,6 +75,21 @@ pub struct UpstreamStatus {
     pub shop_window_open: bool,
     /// Its servers.
     pub servers: Vec<ServerStatus>,
+    /// Connections to them.
+    pub connections: ConnectionStatus,
+}
+
+/// The connections to an upstream's servers.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ConnectionStatus {
+    /// Open now, idle ones included.
+    pub open: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
+    /// Opened since the process began.
+    pub opened: u64,
+    /// Requests since then on one that was open already.
+    pub reused: u64,
 }
 
 /// A server.
@@ -174,6 +189,19 @@ fn ago(seconds: u64) -> String {
     }
 }
 
+impl ConnectionStatus {
+    fn of(upstream: &Upstream) -> Self {
+        let servers = upstream.servers();
+        let all = || servers.iter().map(|server| &server.state.slots);
+        Self {
+            open: all().map(|slots| slots.open()).sum(),
+            waiting: all().map(|slots| slots.waiting()).sum(),
+            opened: upstream.counts.opened.get(),
+            reused: upstream.counts.reused.get(),
+        }
+    }
+}
+
 impl Status {
     /// Reads it off.
     pub fn of(control: &Control) -> Self {
@@ -184,6 +212,7 @@ impl Status {
         let (hits, requests) = shared.metrics.hits();
         let upstreams = snapshot.upstreams.iter().map(|upstream| UpstreamStatus {
             name: upstream.name().to_owned(),
+            connections: ConnectionStatus::of(upstream),
             shop_window_open: upstream.window_is_open(tick),
             servers: upstream
                 .servers()
@@ -274,6 +303,19 @@ impl fmt::Display for Status {
             for server in &upstream.servers {
                 writeln!(f, "upstream  {:<12} {server}", upstream.name)?;
             }
+            let ConnectionStatus {
+                open,
+                waiting,
+                opened,
+                reused,
+            } = upstream.connections;
+            writeln!(
+                f,
+                "upstream  {:<12} {open} connections, {waiting} requests wait for one; {reused} of {} \
+                 requests so far on one that was open",
+                upstream.name,
+                reused + opened,
+            )?;
         }
         Ok(())
     }

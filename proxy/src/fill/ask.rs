@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue, StatusCode,
     header::{
-        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE,
+        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, IF_RANGE,
         LAST_MODIFIED, RANGE, SET_COOKIE, VARY,
     },
 };
@@ -21,12 +21,14 @@ use tokio::time::{Instant, timeout};
 use super::{Filler, fetch::Task, flight::Asked, part, request};
 use crate::{
     cache::head::put_field,
+    config::model::UpstreamProtocol,
     respond::{failure::Failure, fault::Fault},
     upstream::{
-        AtWork, Attempts, Upstream,
+        self, AtWork, Attempts, Care, Upstream, Wanted,
         attempts::Stage,
         connection::Connection,
         http1::{Exchange, Interim, Limits},
+        http2,
     },
 };
 
@@ -152,20 +154,16 @@ impl Task {
             until,
         };
         let pool = &self.filler.pool;
-        let pooled = if fresh {
-            None
-        } else {
-            pool.take(&at_work.server, at_work.since)
-        };
-        let (connection, stage) = match pooled {
-            Some(connection) => (connection, Stage::Reused),
-            None => match Connection::open(at_work.server.address, timeouts.connect).await {
-                Ok(connection) => (connection, Stage::Silent),
-                Err(why) => return Err((at_work, Fault::connecting(&why), Stage::Connect)),
-            },
-        };
         let mut buffers = pool.buffers();
-        write_head(&mut buffers.request, request);
+        let connected = self.connect(&at_work, fresh, until, request, &mut buffers.request);
+        let (connection, stage) = match connected.await {
+            Ok((connection, true)) => (connection, Stage::Reused),
+            Ok((connection, false)) => (connection, Stage::Silent),
+            Err(fault) => {
+                pool.give_back(buffers);
+                return Err((at_work, fault, Stage::Connect));
+            }
+        };
         let mut exchange = Exchange::new(connection, buffers, limits);
         let sent_at = SystemTime::now();
         match self.answer_to(&mut exchange, interim).await {
@@ -178,16 +176,52 @@ impl Task {
                 upstream: Arc::clone(self.upstream()),
             }),
             Err(fault) => {
-                let stage = if exchange.has_heard() {
-                    Stage::Heard
-                } else {
-                    stage
+                let stage = match exchange.has_heard() {
+                    true => Stage::Heard,
+                    false if fault == Fault::UNSEEN => Stage::Unseen,
+                    false => stage,
                 };
+                if fault == Fault::SILENT && !exchange.has_heard() {
+                    exchange.give_up();
+                }
                 let (_, buffers) = exchange.end();
                 pool.give_back(buffers);
                 Err((at_work, fault, stage))
             }
         }
+    }
+
+    /// A connection that waits for a request, or a new one; `true` for the first. The head of the request is
+    /// sent with it, or is in `out`.
+    async fn connect(
+        &self,
+        at_work: &AtWork,
+        fresh: bool,
+        until: Instant,
+        request: &RequestHeader,
+        out: &mut Vec<u8>,
+    ) -> Result<(Connection, bool), Fault> {
+        let upstream = self.upstream();
+        let head = match upstream.transport.protocol {
+            UpstreamProtocol::Http1 => {
+                write_head(out, request);
+                None
+            }
+            UpstreamProtocol::Http2 => {
+                let head = http2_head(request, upstream.transport.is_tls());
+                Some(head.ok_or(Fault::refused("the target cannot be told in HTTP/2"))?)
+            }
+        };
+        let wanted = Wanted {
+            fresh,
+            // A fetch is a GET.
+            care: Care::Repeatable,
+            now: at_work.since,
+            limit: self.order.fetch.own.route.timeouts.connect,
+            until: Some(until),
+            stream: head.as_ref().map(|head| (head, true)),
+        };
+        upstream::connect(&self.filler.pool, upstream, &at_work.server, &wanted).await
     }
 
     /// Sends a request, and reads heads up to that of the answer.
@@ -228,6 +262,20 @@ fn write_head(out: &mut Vec<u8>, request: &RequestHeader) {
         put_field(out, name.as_str(), value.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// A request's head as HTTP/2 has it.
+fn http2_head(request: &RequestHeader, over_tls: bool) -> Option<http::Request<()>> {
+    let authority = request
+        .headers
+        .get(HOST)
+        .map_or(Ok(""), HeaderValue::to_str);
+    let target = std::str::from_utf8(request.raw_path()).ok()?;
+    let head = http2::request_head(&request.method, over_tls, authority.ok()?, target);
+    let mut head = head?;
+    *head.headers_mut() = request.headers.clone();
+    head.headers_mut().remove(HOST);
+    Some(head)
 }
 
 /// A head that outlasts its bytes. A length that does not say where the content ends is left out.
@@ -277,8 +325,14 @@ impl Answer {
         let (connection, buffers) = self.exchange.end();
         filler.pool.give_back(buffers);
         if let Some(connection) = connection {
-            let until = filler.tick() + self.upstream.config.timeouts.idle;
-            filler.pool.put(&self.at_work.server, connection, until);
+            let server = &self.at_work.server;
+            upstream::release(
+                &filler.pool,
+                &self.upstream,
+                server,
+                connection,
+                filler.tick(),
+            );
         }
     }
 

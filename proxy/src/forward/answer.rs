@@ -98,7 +98,7 @@ impl<'a> AnswerHead<'a> {
         // The length tells most names apart without looking at them.
         match name.len() {
             2 => !is(b"te"),
-            // Trailers end here, and with them what announces them. A change of protocol is the exception
+            // Most trailers end here, so that nothing announces them. A change of protocol is the exception
             // among the fields of one hop.
             7 => !(is(b"trailer") || (is(b"upgrade") && self.head.status != 101)),
             9 if is(b"cache-tag") => !cached,

@@ -11,7 +11,13 @@ mod request;
 mod upload;
 mod visitor;
 
-use std::{future::poll_fn, net::IpAddr, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    net::IpAddr,
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
 use http::{Method, StatusCode};
 use http1_wire::Body;
@@ -25,6 +31,7 @@ pub use visitor::{Announced, UploadError, Visitor};
 
 use crate::{
     cache::status::Outcome,
+    config::model::UpstreamProtocol,
     door::{Hall, STALLED},
     edge::{Forward, Scheme, decide::Now},
     observe::{Protocol, Record},
@@ -35,7 +42,8 @@ use crate::{
         reply::{Asked, wants_json},
     },
     upstream::{
-        AtWork, Attempts, Upstream, attempts::Stage, buffer::Buffers, connection::Connection,
+        self, AtWork, Attempts, Care, Upstream, Wanted, attempts::Stage, buffer::Buffers,
+        connection::Connection,
     },
 };
 use relay::Progress;
@@ -89,9 +97,19 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     let fault = loop {
         // A server that failed may have left a part of an answer.
         buffers.clear();
-        if let Err(why) = request::compose(&mut buffers.request, request) {
-            break Some(Fault::refused(why));
-        }
+        let transport = &route.upstream.transport;
+        let composed = match transport.protocol {
+            UpstreamProtocol::Http1 => {
+                request::compose(&mut buffers.request, request).map(|()| None)
+            }
+            UpstreamProtocol::Http2 => {
+                request::compose_http2(request, transport.is_tls()).map(Some)
+            }
+        };
+        let head = match composed {
+            Ok(head) => head,
+            Err(why) => break Some(Fault::refused(why)),
+        };
         let Some(at_work) = attempts.next(&key).await else {
             break Some(Fault::UNAVAILABLE);
         };
@@ -100,7 +118,9 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             request,
             at_work,
         };
-        let (fault, stage) = match at.connect(attempts.wants_fresh()).await {
+        let fresh = attempts.wants_fresh();
+        let connected = at.connect(fresh, progress.until, head.as_ref(), visitor);
+        let (fault, stage) = match connected.await {
             Err(fault) => (fault, Stage::Connect),
             Ok((mut connection, reused)) => {
                 content.rewind();
@@ -118,8 +138,17 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
                         break None;
                     }
                     Err(fault) if progress.heard => (fault, Stage::Heard),
-                    Err(fault) if reused => (fault, Stage::Reused),
-                    Err(fault) => (fault, Stage::Silent),
+                    Err(fault) => {
+                        if fault == Fault::SILENT {
+                            connection.give_up();
+                        }
+                        let stage = match reused {
+                            _ if fault == Fault::UNSEEN => Stage::Unseen,
+                            true => Stage::Reused,
+                            false => Stage::Silent,
+                        };
+                        (fault, stage)
+                    }
                 }
             }
         };
@@ -130,7 +159,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
         }
         // Before the first byte of an answer, and only what can be said once more.
         let unanswered = request.method.is_idempotent() && progress.status == 0;
-        let repeatable = content.is_kept() && (stage == Stage::Connect || unanswered);
+        let repeatable = content.is_kept() && (stage.is_harmless() || unanswered);
         let metrics = &hall.shared.metrics;
         if !attempts.failed(&at.at_work, &fault, stage, repeatable, metrics) {
             break Some(fault);
@@ -158,16 +187,36 @@ impl At<'_> {
         &self.request.forward.route.upstream
     }
 
-    /// A connection that waits for a request, or a new one; `true` for the first.
-    async fn connect(&self, fresh: bool) -> Result<(Connection, bool), Fault> {
+    /// A connection that waits for a request, or a new one; `true` for the first. A visitor who leaves does not
+    /// wait for it any longer. A head of HTTP/2 is sent with it, since its stream begins with that.
+    async fn connect(
+        &self,
+        fresh: bool,
+        until: Instant,
+        head: Option<&http::Request<()>>,
+        visitor: &mut impl Visitor,
+    ) -> Result<(Connection, bool), Fault> {
+        let wanted = Wanted {
+            fresh,
+            care: if self.request.method.is_idempotent() {
+                Care::Repeatable
+            } else {
+                Care::Once
+            },
+            now: self.at_work.since,
+            limit: self.request.forward.route.timeouts.connect,
+            until: Some(until),
+            stream: head.map(|head| (head, self.request.content == Body::None)),
+        };
         let server = &self.at_work.server;
-        if !fresh && let Some(connection) = self.hall.pool.take(server, self.at_work.since) {
-            return Ok((connection, true));
-        }
-        let limit = self.request.forward.route.timeouts.connect;
-        let opened = Connection::open(server.address, limit).await;
-        let connection = opened.map_err(|why| Fault::connecting(&why))?;
-        Ok((connection, false))
+        let upstream = &self.request.forward.route.upstream;
+        let pool = &self.hall.pool;
+        let mut connect = pin!(upstream::connect(pool, upstream, server, &wanted));
+        poll_fn(|cx| match connect.as_mut().poll(cx) {
+            Poll::Pending => visitor.poll_gone(cx).map(|()| Err(Fault::GONE)),
+            connected => connected,
+        })
+        .await
     }
 
     async fn relay(
@@ -179,8 +228,13 @@ impl At<'_> {
         progress: &mut Progress,
     ) -> Result<bool, Fault> {
         let (hall, request) = (self.hall, self.request);
+        // Counted until it ends.
+        let mut tunnel = None;
         let answered = |answer: &AnswerHead<'_>| {
             let status = answer.status();
+            if status == 101 {
+                tunnel = Some(hall.shared.metrics.tunnel(self.upstream().name()));
+            }
             let code = StatusCode::from_u16(status).unwrap_or_default();
             if http_caching::invalidates(request.method, code) {
                 // Before the client hears of it: its next request may be on its way at once.
@@ -199,12 +253,12 @@ impl At<'_> {
     /// The server is done; its connection waits for another request.
     fn release(&self, progress: &Progress, connection: Option<Connection>) {
         let now = self.hall.started.elapsed();
+        let server = &self.at_work.server;
         if !matches!(progress.status, 502..=504) {
-            self.at_work.server.succeeded(now);
+            server.succeeded(now);
         }
         if let Some(connection) = connection {
-            let until = now + self.upstream().config.timeouts.idle;
-            self.hall.pool.put(&self.at_work.server, connection, until);
+            upstream::release(&self.hall.pool, self.upstream(), server, connection, now);
         }
     }
 }

@@ -77,8 +77,8 @@ pub(super) async fn relay(
     answered: impl FnMut(&AnswerHead<'_>),
 ) -> Result<bool, Fault> {
     let manner = match request.content {
-        Body::Unknown => Manner::Chunked,
-        Body::None | Body::Length(_) => Manner::Plain,
+        Body::Unknown if !connection.is_stream() => Manner::Chunked,
+        Body::None | Body::Length(_) | Body::Unknown => Manner::Plain,
     };
     let began = Instant::now();
     let mut relay = Relay {
@@ -106,7 +106,7 @@ pub(super) async fn relay(
     let tunnel = relay.tunnel;
     let complete = relay.upload.is_complete();
     let beyond = !buffers.answer.is_empty();
-    Ok(complete && !tunnel && !beyond && !buffers.head.close)
+    Ok(complete && !tunnel && !beyond && !buffers.head.close && !connection.is_stream())
 }
 
 /// Whether the visitor keeps its content back until it is told to send it.
@@ -246,7 +246,7 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             return Ok(Poll::Ready(Stage::Head(HeadScanner::default())));
         }
         if self.head.status == 101 {
-            if !self.request.upgrade {
+            if !self.request.upgrade || self.connection.is_stream() {
                 return Err(Fault::bad_answer("another protocol that nobody asked for"));
             }
             self.tunnel = true;
@@ -260,7 +260,7 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         self.buffer.consume(length);
         let left = match self.head.framing {
             Framing::None if self.tunnel => Left::UntilClose,
-            framing => Left::of(framing),
+            framing => Left::of(framing, self.connection),
         };
         Ok(Poll::Ready(Stage::Content(left)))
     }
@@ -292,14 +292,20 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             if self.buffer.is_empty() {
                 match self.connection.poll_read(cx, self.buffer) {
                     // Linux tells of a reset once. Where writing has heard of it, reading finds what looks like
-                    // an end.
+                    // an end; that of a stream is a word of its own.
                     Poll::Ready(Ok(0))
                         if matches!(left, Left::UntilClose)
-                            && (self.tunnel || !self.upload.is_refused()) =>
+                            && (self.tunnel
+                                || self.connection.is_stream()
+                                || !self.upload.is_refused()) =>
                     {
+                        if let Some(trailers) = self.connection.take_trailers() {
+                            self.visitor.trailers(&trailers);
+                        }
                         return Ok(Poll::Ready(Stage::Finish));
                     }
-                    Poll::Ready(Ok(0) | Err(_)) => return Err(Fault::CLOSED),
+                    Poll::Ready(Ok(0)) => return Err(Fault::CLOSED),
+                    Poll::Ready(Err(why)) => return Err(Fault::broken(&why)),
                     Poll::Ready(Ok(_)) => *moved = true,
                     Poll::Pending => return Ok(Poll::Pending),
                 }
@@ -353,7 +359,11 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             }
         }
         let (at, fault) = match up_waits {
-            _ if self.tunnel => (last + timeouts.tunnel, Fault::SILENT),
+            // Nobody is to blame for having nothing to say.
+            _ if self.tunnel => {
+                ready!(self.connection.deadline.poll(cx, last + timeouts.tunnel));
+                return Poll::Ready(Ok(()));
+            }
             // An answer in full flow does not need the rest of the content.
             _ if self.progress.status != 0 => (last + timeouts.read, Fault::SILENT),
             // The visitor may wait for the word to go on.
@@ -367,7 +377,7 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             Waits::Server => (last + response, Fault::DEAF),
             Waits::Done => (last + response, Fault::SILENT),
         };
-        let (at, fault) = match self.tunnel || at < self.progress.until {
+        let (at, fault) = match at < self.progress.until {
             true => (at, fault),
             false => (self.progress.until, Fault::TOO_LONG),
         };

@@ -3,8 +3,8 @@
 use std::{io::Write, net::IpAddr};
 
 use http::{
-    HeaderValue,
-    header::{CONNECTION, UPGRADE},
+    HeaderName, HeaderValue,
+    header::{CONNECTION, TE, UPGRADE},
 };
 use http_caching::Fields;
 use http1_wire::{Body, request::RawFields};
@@ -12,10 +12,10 @@ use http1_wire::{Body, request::RawFields};
 use super::{Request, answer::is_nominated};
 use crate::{
     cache::head::{VIA_SELF, put_field, value},
+    observe::Protocol,
     random,
-    respond::fields::{
-        NEVER_FORWARDED, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
-    },
+    respond::fields::{NEVER_FORWARDED, X_FORWARDED_FOR},
+    upstream::http2,
 };
 
 /// Options of `Connection` that a request may have.
@@ -43,46 +43,21 @@ enum Nominated {
     Some,
 }
 
-/// Writes the head. `Err` says why a request is refused that takes fields away from itself which others
-/// rely on (RFC 9110 §7.6.1).
+/// Writes the head as HTTP/1.1 has it. `Err` says why a request is refused, see [`each_field`].
 pub(super) fn compose(out: &mut Vec<u8>, request: &Request<'_>) -> Result<(), &'static str> {
-    let nominated = nominated(request.fields)?;
-    let authority = request.forward.authority.as_bytes();
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(request.forward.target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     // One spelling of the authority, the one that stands in the cache key; HTTP/1.0 may have come without
     // any.
-    put_field(out, "host", authority);
-    let mut seen = Seen::default();
-    request.fields.each(&mut |name, value| {
-        // What is of this hop stands for nothing of ours.
-        if !(nominated == Nominated::Some && is_nominated(request.fields, name))
-            && passes(name, request, &mut seen)
-        {
-            out.extend_from_slice(name);
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value);
-            out.extend_from_slice(b"\r\n");
-        }
-    });
-    put_forwarded_for(out, request);
-    if !seen.proto {
-        put_field(
-            out,
-            X_FORWARDED_PROTO.as_str(),
-            request.scheme.as_str().as_bytes(),
-        );
-    }
-    if !seen.host {
-        put_field(out, X_FORWARDED_HOST.as_str(), authority);
-    }
-    put_field(out, "x-request-id", request.request_id.as_bytes());
-    if !seen.trace {
-        put_traceparent(out);
-    }
-    put_field(out, "via", VIA_SELF.as_bytes());
+    put_field(out, "host", request.forward.authority.as_bytes());
+    each_field(request, |name, value| {
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    })?;
     if request.content == Body::Unknown {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
@@ -90,6 +65,78 @@ pub(super) fn compose(out: &mut Vec<u8>, request: &Request<'_>) -> Result<(), &'
         out.extend_from_slice(b"connection: Upgrade\r\nupgrade: websocket\r\n");
     }
     out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// The head as HTTP/2 has it (RFC 9113 §8.3). `Err` as with [`compose`], or where the target cannot be told.
+pub(super) fn compose_http2(
+    request: &Request<'_>,
+    over_tls: bool,
+) -> Result<http::Request<()>, &'static str> {
+    let mut head = http2::request_head(
+        request.method,
+        over_tls,
+        &request.forward.authority,
+        &request.forward.target,
+    )
+    .ok_or("the target cannot be told in HTTP/2")?;
+    let fields = head.headers_mut();
+    let mut odd = None;
+    each_field(request, |name, value| {
+        match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            (Ok(name), Ok(value)) => {
+                fields.append(name, value);
+            }
+            _ => odd = Some("a field cannot be told in HTTP/2"),
+        }
+    })?;
+    // A visitor of HTTP/1.1 would not get them.
+    if request.protocol == Protocol::Http2 && takes_trailers(request.fields) {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    odd.map_or(Ok(head), Err)
+}
+
+/// Whether `TE` says that trailers are welcome (RFC 9110 §10.1.4).
+fn takes_trailers(fields: &dyn Fields) -> bool {
+    let mut takes = false;
+    fields.for_each(&TE, &mut |value| {
+        takes |= value
+            .split(|b| *b == b',')
+            .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+    });
+    takes
+}
+
+/// The fields that go along, whatever the server speaks; those of framing and of the connection are not among
+/// them, but for `Content-Length`. `Err` says why a request is refused that takes fields away from itself which
+/// others rely on (RFC 9110 §7.6.1).
+fn each_field(
+    request: &Request<'_>,
+    mut put: impl FnMut(&[u8], &[u8]),
+) -> Result<(), &'static str> {
+    let nominated = nominated(request.fields)?;
+    let mut seen = Seen::default();
+    request.fields.each(&mut |name, value| {
+        // What is of this hop stands for nothing of ours.
+        if !(nominated == Nominated::Some && is_nominated(request.fields, name))
+            && passes(name, request, &mut seen)
+        {
+            put(name, value);
+        }
+    });
+    put_forwarded_for(&mut put, request);
+    if !seen.proto {
+        put(b"x-forwarded-proto", request.scheme.as_str().as_bytes());
+    }
+    if !seen.host {
+        put(b"x-forwarded-host", request.forward.authority.as_bytes());
+    }
+    put(b"x-request-id", request.request_id.as_bytes());
+    if !seen.trace {
+        put(b"traceparent", &traceparent(&random::id()));
+    }
+    put(b"via", VIA_SELF.as_bytes());
     Ok(())
 }
 
@@ -147,20 +194,18 @@ fn is_never_forwarded(name: &[u8]) -> bool {
             .any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
 }
 
-fn put_forwarded_for(out: &mut Vec<u8>, request: &Request<'_>) {
-    if !request.trusted {
-        out.extend_from_slice(b"x-forwarded-for: ");
-        // Writing to memory does not fail.
-        let _ = write!(out, "{}\r\n", request.client);
-        return;
+fn put_forwarded_for(put: &mut impl FnMut(&[u8], &[u8]), request: &Request<'_>) {
+    const NAME: &[u8] = b"x-forwarded-for";
+    if request.trusted {
+        let chain = forwarded_for(request.fields, true, request.peer, request.client);
+        return put(NAME, chain.as_bytes());
     }
-    let chain = forwarded_for(request.fields, true, request.peer, request.client);
-    put_field(out, X_FORWARDED_FOR.as_str(), chain.as_bytes());
-}
-
-fn put_traceparent(out: &mut Vec<u8>) {
-    let id = random::id();
-    put_field(out, TRACEPARENT.as_str(), &traceparent(&id));
+    // The longest IPv6 address has no more.
+    let mut text = [0; 48];
+    let mut room = &mut text[..];
+    let _ = write!(room, "{}", request.client);
+    let left = room.len();
+    put(NAME, &text[..text.len() - left]);
 }
 
 /// `00-…-…-00`: a new trace (W3C Trace Context).

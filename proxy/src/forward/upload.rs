@@ -106,7 +106,7 @@ impl Content {
 /// How content is framed towards the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// As it is: its length was told, or the connection is a tunnel.
+    /// As it is: its length was told, the connection is a tunnel, or it is a stream, whose end shows.
     Plain,
     Chunked,
 }
@@ -193,6 +193,14 @@ impl<'a> Upload<'a> {
                 }
             }
             if self.is_sent() {
+                match connection.poll_flush(cx, self.ended) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => {
+                        self.refused = true;
+                        return Ok(Waits::Done);
+                    }
+                    Poll::Pending => return Ok(Waits::Server),
+                }
                 if self.ended {
                     return Ok(Waits::Done);
                 }

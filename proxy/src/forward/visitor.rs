@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::answer::AnswerHead;
 use crate::respond::{Reply, fault::Fault};
@@ -50,7 +51,8 @@ pub trait Visitor {
     /// visitor sends.
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, UploadError>>;
 
-    /// Ready when nobody is left to answer to. Called when the request's content is complete.
+    /// Ready when nobody is left to answer to. Called when the request's content is complete, and while there
+    /// is no connection that it could go to.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// An interim answer (RFC 9110 §15.2).
@@ -67,6 +69,9 @@ pub trait Visitor {
         content: &[u8],
         last: bool,
     ) -> Poll<io::Result<usize>>;
+
+    /// What follows the content (RFC 9110 §6.5), of which only some visitors hear. Called before the end.
+    fn trailers(&mut self, _fields: &HeaderMap) {}
 
     /// Sends what was handed over.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;

@@ -92,14 +92,31 @@ impl CertificateTable {
 }
 
 fn load(cert: &Path, key: &Path) -> Result<Certificate, String> {
-    let wrong = |path: &Path, why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    let certified = read_identity(cert, key)?;
+    let leaf = certified
+        .end_entity_cert()
+        .map_err(|why| wrong(cert, &why))?;
+    let (names, not_after) = facts(leaf).map_err(|why| wrong(cert, &why))?;
+    Ok(Certificate {
+        path: cert.display().to_string(),
+        names,
+        not_after,
+        key: Arc::new(certified),
+    })
+}
+
+fn wrong(path: &Path, why: &dyn std::fmt::Display) -> String {
+    format!("{}: {why}", path.display())
+}
+
+/// A chain and its private key, from two PEM files; an error is a sentence about one of them.
+pub(crate) fn read_identity(cert: &Path, key: &Path) -> Result<CertifiedKey, String> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect)
         .map_err(|why| wrong(cert, &why))?;
-    let Some(leaf) = chain.first() else {
+    if chain.is_empty() {
         return Err(wrong(cert, &"holds no certificate"));
-    };
-    let (names, not_after) = facts(leaf).map_err(|why| wrong(cert, &why))?;
+    }
     let private = PrivateKeyDer::from_pem_file(key).map_err(|why| wrong(key, &why))?;
     let signer = aws_lc_rs::sign::any_supported_type(&private).map_err(|why| wrong(key, &why))?;
     let certified = CertifiedKey::new(chain, signer);
@@ -110,13 +127,7 @@ fn load(cert: &Path, key: &Path) -> Result<Certificate, String> {
             cert.display()
         )
     })?;
-    let path = cert.display().to_string();
-    Ok(Certificate {
-        path,
-        names,
-        not_after,
-        key: Arc::new(certified),
-    })
+    Ok(certified)
 }
 
 /// DNS names and the end of validity.

@@ -11,6 +11,7 @@ use prometheus::{
 pub use super::request_metrics::RouteMetrics;
 use super::{
     cache_metrics::CacheMetrics, families::Labelled, per_thread::Counts, request_metrics::Requests,
+    upstream_metrics::UpstreamMetrics,
 };
 use crate::cache::status::Outcome;
 
@@ -28,12 +29,15 @@ pub struct Metrics {
     pub retries_charged: IntCounterVec,
     /// Retries that the budget refused.
     pub budget_exhausted: IntCounterVec,
+    tunnels: IntGaugeVec,
     /// 1 up, 0 down or ejected.
     pub upstream_up: IntGaugeVec,
     /// 1 while a server takes nothing new.
     pub upstream_draining: IntGaugeVec,
     /// What became of servers, and why.
     pub upstream_changes: IntCounterVec,
+    /// Connections to servers, and names of servers.
+    pub upstreams: UpstreamMetrics,
     /// 1 while stored responses answer in the place of an upstream.
     pub shop_window: IntGaugeVec,
     /// Whether the last reload took effect.
@@ -111,6 +115,12 @@ impl Metrics {
                 "Retries that were not made, because they would have been too many.",
                 &["upstream"],
             ),
+            tunnels: gauges(
+                &registry,
+                "tunnels_open",
+                "Connections to servers that have changed their protocol, such as WebSocket.",
+                &["upstream"],
+            ),
             upstream_up: gauges(
                 &registry,
                 "upstream_up",
@@ -129,6 +139,7 @@ impl Metrics {
                 "Changes of servers: up, down, ejected, returned, draining, ready.",
                 &["upstream", "server", "to", "reason"],
             ),
+            upstreams: UpstreamMetrics::new(&registry),
             shop_window: gauges(
                 &registry,
                 "shop_window",
@@ -196,6 +207,13 @@ impl Metrics {
         self.requests.route(name)
     }
 
+    /// Counts a tunnel until it is dropped.
+    pub fn tunnel(&self, upstream: &str) -> Tunnel {
+        let gauge = self.tunnels.with_label_values(&[upstream]);
+        gauge.inc();
+        Tunnel(gauge)
+    }
+
     /// Counts the store's part in an answer.
     pub fn cache_outcome(&self, outcome: Outcome) {
         let label = outcome.label();
@@ -239,6 +257,15 @@ impl Metrics {
     }
 }
 
+/// A connection that has changed its protocol, as long as it is open.
+pub struct Tunnel(IntGauge);
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -249,7 +276,10 @@ impl Default for Metrics {
     clippy::expect_used,
     reason = "names and labels are constants of this file, and a test renders them"
 )]
-fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+pub(super) fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<C>,
+) -> C {
     let made = made.expect("a valid metric");
     registry
         .register(Box::new(made.clone()))

@@ -12,5 +12,6 @@ pub mod record;
 pub mod request_metrics;
 #[cfg(test)]
 mod testing;
+pub mod upstream_metrics;
 
 pub use record::{Protocol, Record};

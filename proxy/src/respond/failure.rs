@@ -26,6 +26,8 @@ pub struct Failure {
 pub mod kind {
     /// No server may be asked.
     pub const UNAVAILABLE: &str = "destination_unavailable";
+    /// As many connections are open as may be, and no other server has room.
+    pub const CROWDED: &str = "connection_limit_reached";
     /// We lack descriptors, ports or memory.
     pub const EXHAUSTED: &str = "proxy_internal_error";
     /// The body exceeds the route's bound.

@@ -18,10 +18,20 @@ pub enum Stage {
     Connect,
     /// On a connection that had been used before, and not a byte was heard.
     Reused,
+    /// The server has said that it has not looked at the request, so that nothing can happen twice. That is no
+    /// failure: servers that restart in peace do so.
+    Unseen,
     /// On a new connection, and not a byte was heard.
     Silent,
     /// The server has begun to speak.
     Heard,
+}
+
+impl Stage {
+    /// Whether the server cannot have acted on the request.
+    pub fn is_harmless(self) -> bool {
+        matches!(self, Self::Connect | Self::Unseen)
+    }
 }
 
 /// The attempts of one request.
@@ -131,10 +141,10 @@ impl Attempts {
         // A pooled connection that the server closed at the moment of reuse is nobody's fault. The next one is
         // new, so that a request meets one such race at most; and to another server where there is one, since
         // a process that has just died closes all of its connections.
-        let race = stage == Stage::Reused && !fault.timed_out;
+        let race = stage == Stage::Reused && *fault == Fault::CLOSED;
         if race {
             self.fresh = true;
-        } else {
+        } else if stage != Stage::Unseen {
             self.upstream.failed(server, now);
         }
         self.tried.push(server.address);
@@ -149,6 +159,7 @@ impl Attempts {
                 // While it may wait, a server that is not back yet costs nothing: those are few, since each
                 // refusal is followed by a pause.
                 Stage::Connect => among || (self.waits && self.upstream.is_out(now)),
+                Stage::Unseen => among,
                 Stage::Reused | Stage::Silent | Stage::Heard => {
                     among && self.take_from_budget(metrics)
                 }

@@ -46,7 +46,10 @@ pub struct Chosen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
     Well,
+    /// It has all the connections that it may have; a request would wait for one.
+    Full,
     WellBackup,
+    FullBackup,
     /// It owes answers and says nothing.
     Stalled,
     StalledBackup,
@@ -76,8 +79,10 @@ impl Class {
             (Self::Ejected, Self::EjectedBackup)
         } else if state.is_stalled(tick) {
             (Self::Stalled, Self::StalledBackup)
-        } else {
+        } else if server.has_room() {
             (Self::Well, Self::WellBackup)
+        } else {
+            (Self::Full, Self::FullBackup)
         };
         Some(if server.backup { backup } else { class })
     }
@@ -91,7 +96,7 @@ impl Server {
     /// Whether nothing speaks against asking it.
     pub fn is_well(&self, tick: Duration) -> bool {
         let class = Class::of(self, tick, false);
-        matches!(class, Some(Class::Well | Class::WellBackup))
+        class.is_some_and(|class| class < Class::Stalled)
     }
 }
 

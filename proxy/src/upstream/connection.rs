@@ -1,49 +1,99 @@
-//! A connection to a server.
+//! A connection to a server, as one exchange sees it.
 
 use std::{
     io::{self, IoSlice},
-    net::SocketAddr,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use tokio::{io::AsyncWrite, net::TcpStream, time::timeout};
+use http::HeaderMap;
+use socket2::SockRef;
+use tokio::io::AsyncWrite;
 
-use super::buffer::Buffer;
+use super::{buffer::Buffer, http2, pool::Care, slots::Slot, socket::Socket};
 use crate::deadline::Deadline;
 
-/// A connection to a server that speaks HTTP/1.1. What carries the bytes is known only here.
+/// A connection to a server: one that speaks HTTP/1.1 over TCP or TLS, or a stream of one that speaks HTTP/2,
+/// which reads like an answer of HTTP/1.1 whose content has no framing of its own and ends with the stream.
 pub struct Connection {
-    stream: TcpStream,
+    carrier: Carrier,
     /// Stays with the connection, so that it need not be set anew for each exchange.
     pub deadline: Deadline,
+    /// Its place among the server's connections; after the stream, as it is free when that is closed.
+    pub(super) slot: Option<Slot>,
+}
+
+enum Carrier {
+    Socket(Socket),
+    Stream(Box<http2::Stream>),
+}
+
+impl From<Socket> for Connection {
+    fn from(socket: Socket) -> Self {
+        Self {
+            carrier: Carrier::Socket(socket),
+            deadline: Deadline::default(),
+            slot: None,
+        }
+    }
+}
+
+impl From<http2::Stream> for Connection {
+    fn from(stream: http2::Stream) -> Self {
+        Self {
+            carrier: Carrier::Stream(Box::new(stream)),
+            deadline: Deadline::default(),
+            slot: None,
+        }
+    }
 }
 
 impl Connection {
-    /// Connects within a time limit.
-    pub async fn open(address: SocketAddr, limit: Duration) -> io::Result<Self> {
-        let stream = timeout(limit, TcpStream::connect(address))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        // A head that is followed by content must not wait for an acknowledgement.
-        stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            deadline: Deadline::default(),
-        })
+    /// Whether it is a stream of HTTP/2, which is there for one exchange.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.carrier, Carrier::Stream(_))
     }
 
     /// Whether the server has neither closed the connection nor said anything unasked. Costs no system call
     /// while nothing has happened.
-    pub fn is_quiet(&self) -> bool {
-        let read = self.stream.try_read(&mut [0; 1]);
-        matches!(read, Err(why) if why.kind() == io::ErrorKind::WouldBlock)
+    pub fn is_quiet(&mut self) -> bool {
+        match &mut self.carrier {
+            Carrier::Socket(socket) => socket.is_quiet(),
+            Carrier::Stream(_) => false,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) async fn open(
+        address: std::net::SocketAddr,
+        limit: std::time::Duration,
+    ) -> io::Result<Self> {
+        let opened = tokio::time::timeout(limit, tokio::net::TcpStream::connect(address)).await?;
+        Ok(Socket::Tcp(opened?).into())
+    }
+
+    /// Whether it may carry another request. Where that must not be repeated the system is asked, as the
+    /// runtime may not have heard yet that the server has closed it.
+    pub fn is_usable(&mut self, care: Care) -> bool {
+        self.is_quiet()
+            && match care {
+                Care::Repeatable => true,
+                Care::Once => match &self.carrier {
+                    Carrier::Socket(socket) => {
+                        let seen = SockRef::from(socket.tcp()).peek(&mut [MaybeUninit::uninit()]);
+                        matches!(seen, Err(why) if why.kind() == io::ErrorKind::WouldBlock)
+                    }
+                    Carrier::Stream(_) => false,
+                },
+            }
     }
 
     #[cfg(test)]
     pub(super) async fn stream_readable(&self) {
-        self.stream.readable().await.expect("a readable stream");
+        if let Carrier::Socket(socket) = &self.carrier {
+            socket.tcp().readable().await.expect("a readable stream");
+        }
     }
 
     /// Reads into a buffer, see [`Buffer::poll_fill`].
@@ -52,24 +102,64 @@ impl Connection {
         cx: &mut Context<'_>,
         buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>> {
-        buffer.poll_fill(&mut self.stream, cx)
+        match &mut self.carrier {
+            Carrier::Socket(socket) => buffer.poll_fill(socket, cx),
+            Carrier::Stream(stream) => buffer.poll_fill(stream, cx),
+        }
     }
 
-    /// Writes some of several pieces.
+    /// Writes some of several pieces. A stream's head was sent with [`http2::Sessions::begin`].
     pub fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, pieces))?;
+        let written = ready!(match &mut self.carrier {
+            Carrier::Socket(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
+            Carrier::Stream(stream) => stream.poll_write(cx, pieces),
+        })?;
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         Poll::Ready(Ok(written))
     }
 
+    /// Sends on what TLS holds back of what was written. `complete`: the request ends here.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>, complete: bool) -> Poll<io::Result<()>> {
+        match &mut self.carrier {
+            Carrier::Socket(socket) => Pin::new(socket).poll_flush(cx),
+            Carrier::Stream(stream) => {
+                if complete {
+                    stream.end();
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
     /// Ends our side.
     pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.carrier {
+            Carrier::Socket(socket) => Pin::new(socket).poll_shutdown(cx),
+            Carrier::Stream(stream) => {
+                stream.end();
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// What followed the content of an answer, once its end was read.
+    pub fn take_trailers(&mut self) -> Option<HeaderMap> {
+        match &mut self.carrier {
+            Carrier::Socket(_) => None,
+            Carrier::Stream(stream) => stream.take_trailers(),
+        }
+    }
+
+    /// The server was silent for too long: no other exchange is to begin on what may be dead.
+    pub fn give_up(&self) {
+        if let Carrier::Stream(stream) = &self.carrier {
+            stream.give_up();
+        }
     }
 }

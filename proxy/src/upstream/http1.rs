@@ -65,7 +65,8 @@ pub fn poll_head(
             None => {}
         }
         match ready!(connection.poll_read(cx, buffer)) {
-            Ok(0) | Err(_) => return Poll::Ready(Err(Fault::CLOSED)),
+            Ok(0) => return Poll::Ready(Err(Fault::CLOSED)),
+            Err(why) => return Poll::Ready(Err(Fault::broken(&why))),
             Ok(_) => *moved = true,
         }
     }
@@ -92,9 +93,11 @@ pub struct Run {
 
 impl Left {
     /// All of it.
-    pub fn of(framing: Framing) -> Self {
+    pub fn of(framing: Framing, connection: &Connection) -> Self {
         match framing {
             Framing::None => Self::Length(0),
+            // The end shows, and that it comes where the head said is seen to.
+            _ if connection.is_stream() => Self::UntilClose,
             Framing::Length(length) => Self::Length(length),
             Framing::Chunked => Self::Chunked(ChunkScanner::default()),
             Framing::UntilClose => Self::UntilClose,
@@ -191,9 +194,16 @@ impl Exchange {
         let limits = self.limits;
         let (mut until, mut fault) = limits.step(limits.response, Fault::DEAF);
         poll_fn(|cx| {
-            while sent < self.buffers.request.len() {
+            loop {
                 let rest = IoSlice::new(&self.buffers.request[sent..]);
-                match self.connection.poll_write(cx, &[rest]) {
+                let polled = match rest.is_empty() {
+                    false => self.connection.poll_write(cx, &[rest]),
+                    true => match self.connection.poll_flush(cx, true) {
+                        Poll::Ready(_) => return Poll::Ready(Ok(())),
+                        Poll::Pending => Poll::Pending,
+                    },
+                };
+                match polled {
                     Poll::Ready(Ok(n)) => sent += n,
                     // It may have answered all the same.
                     Poll::Ready(Err(_)) => {
@@ -207,7 +217,6 @@ impl Exchange {
                 }
                 (until, fault) = limits.step(limits.response, Fault::DEAF);
             }
-            Poll::Ready(Ok(()))
         })
         .await
     }
@@ -247,7 +256,7 @@ impl Exchange {
             .parse(bytes, false)
             .map_err(|refusal| Fault::bad_answer(refusal.reason))?;
         let seen = look(&buffers.head, bytes);
-        self.left = Left::of(buffers.head.framing);
+        self.left = Left::of(buffers.head.framing, connection);
         buffers.answer.consume(length);
         Ok(seen)
     }
@@ -270,12 +279,14 @@ impl Exchange {
                 match self.connection.poll_read(cx, buffer) {
                     // A reset is told once: where writing has heard of it, this is no end.
                     Poll::Ready(Ok(0))
-                        if matches!(self.left, Left::UntilClose) && !self.refused =>
+                        if matches!(self.left, Left::UntilClose)
+                            && (self.connection.is_stream() || !self.refused) =>
                     {
                         (self.left, self.buffers.head.close) = (Left::Length(0), true);
                         break;
                     }
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Fault::CLOSED)),
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(Fault::CLOSED)),
+                    Poll::Ready(Err(why)) => return Poll::Ready(Err(Fault::broken(&why))),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => {
                         ready!(self.connection.deadline.poll(cx, until));
@@ -293,6 +304,11 @@ impl Exchange {
         Poll::Ready(Ok(None))
     }
 
+    /// The server was silent for too long, see [`Connection::give_up`].
+    pub fn give_up(&self) {
+        self.connection.give_up();
+    }
+
     /// Whether a byte of an answer has arrived.
     pub fn has_heard(&self) -> bool {
         self.heard
@@ -305,8 +321,10 @@ impl Exchange {
 
     /// Ends it; the connection comes back where it can be used again.
     pub fn end(self) -> (Option<Connection>, Buffers) {
-        let reusable =
-            self.left.is_done() && self.buffers.answer.is_empty() && !self.buffers.head.close;
+        let reusable = self.left.is_done()
+            && self.buffers.answer.is_empty()
+            && !self.buffers.head.close
+            && !self.connection.is_stream();
         (reusable.then_some(self.connection), self.buffers)
     }
 }

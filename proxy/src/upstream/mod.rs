@@ -7,41 +7,49 @@ pub mod attempts;
 pub mod budget;
 pub mod buffer;
 pub mod changes;
-mod check_tls;
 pub mod choose;
+pub mod connect;
 pub mod connection;
 mod eject;
 pub mod health;
 pub mod http1;
+pub mod http2;
 mod key;
+pub mod lookup;
 pub mod outage;
 pub mod pool;
 mod probe;
 pub mod refusals;
+pub mod resolve;
 pub mod server;
+pub mod slots;
+pub mod socket;
 pub mod state;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 pub mod window;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use prometheus::IntCounterVec;
-use rustls::ClientConfig;
 
 pub use attempts::Attempts;
 pub use choose::{Choice, Chooser, Chosen};
-pub use pool::Pool;
+pub use connect::{Wanted, connect, release};
+pub use pool::{Care, Pool};
 pub use server::{AtWork, Server};
 pub use state::ServerState;
+pub use tls::Transport;
 
 use crate::{
     config::model::{self, Backend, BackendAddress},
+    observe::upstream_metrics::ConnectionCounts,
     shared::Shared,
 };
 use budget::RetryBudget;
@@ -51,14 +59,16 @@ use outage::Outage;
 pub struct Upstream {
     /// What the file says of it.
     pub config: model::Upstream,
+    /// Its connections.
+    pub counts: ConnectionCounts,
     /// What outlives the configuration.
     pub lasting: Arc<Lasting>,
+    /// How its servers are reached.
+    pub transport: Transport,
     servers: ArcSwap<Vec<Arc<Server>>>,
     chooser: Chooser,
     /// Changes of its servers.
     changes: IntCounterVec,
-    /// Settings of checks over TLS.
-    check_tls: OnceLock<Result<Arc<ClientConfig>, String>>,
 }
 
 /// What is known of an upstream whatever its configuration.
@@ -73,30 +83,63 @@ pub struct Lasting {
 }
 
 impl Upstream {
-    /// Takes over the state of servers that are known already. Servers that are given by name are there
-    /// when the name is resolved.
-    pub fn new(config: &model::Upstream, shared: &Shared) -> Self {
-        let known = config.servers.iter().filter_map(|backend| {
-            let BackendAddress::Address(address) = backend.address else {
-                return None;
-            };
-            Some((backend, address))
-        });
+    /// Takes over the state of servers and the addresses of names that are known already. An error is a
+    /// sentence about a file that cannot be used.
+    pub fn new(config: &model::Upstream, shared: &Shared) -> Result<Self, String> {
         let upstream = Self {
             chooser: Chooser::new(config.balance, config.slow_start),
             changes: shared.metrics.upstream_changes.clone(),
+            counts: shared.metrics.upstreams.of(&config.name),
             lasting: shared.lasting(&config.name),
+            transport: Transport::new(config)?,
             servers: ArcSwap::default(),
-            check_tls: OnceLock::new(),
             config: config.clone(),
         };
-        upstream.set_servers(known, shared);
-        upstream
+        upstream.place(shared);
+        Ok(upstream)
+    }
+
+    /// A name of its servers leads elsewhere.
+    pub fn refresh(&self, shared: &Shared) {
+        self.place(shared);
+        self.set_bounds();
+    }
+
+    /// Its servers are where the configuration and the names in it say.
+    fn place(&self, shared: &Shared) {
+        let mut servers = Vec::new();
+        for backend in &self.config.servers {
+            match &backend.address {
+                BackendAddress::Address(address) => servers.push((backend, *address)),
+                BackendAddress::Name { host, port } => {
+                    let addresses = shared.names.addresses(host);
+                    let each = addresses.iter().map(|ip| SocketAddr::new(*ip, *port));
+                    servers.extend(each.map(|address| (backend, address)));
+                }
+            }
+        }
+        self.set_servers(servers.into_iter(), shared);
+    }
+
+    /// This configuration is in force: connections are bounded as it says.
+    pub fn set_bounds(&self) {
+        for server in self.servers.load().iter() {
+            server.state.slots.set_bound(server.max());
+        }
     }
 
     /// Name in the file.
     pub fn name(&self) -> &str {
         &self.config.name
+    }
+
+    /// Names of its servers, those that are no addresses.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        let servers = self.config.servers.iter();
+        servers.filter_map(|backend| match &backend.address {
+            BackendAddress::Address(_) => None,
+            BackendAddress::Name { host, .. } => Some(host.as_str()),
+        })
     }
 
     /// Its servers at the moment.
@@ -125,7 +168,8 @@ impl Upstream {
                 None => {
                     let state = shared.server_state(&self.config, address);
                     let server = Server::new(backend, address, state);
-                    Arc::new(server.with_rules(self.config.eject.as_ref()))
+                    let server = server.with_rules(self.config.eject.as_ref());
+                    Arc::new(server.with_max(self.config.connections.max))
                 }
             });
         }
@@ -144,11 +188,6 @@ impl Upstream {
             tick,
         };
         self.chooser.choose(&choice)
-    }
-
-    fn check_tls(&self) -> Result<Arc<ClientConfig>, String> {
-        let make = || check_tls::client_config(self.config.tls.as_ref());
-        self.check_tls.get_or_init(make).clone()
     }
 
     /// Notes that a server has begun to answer, and what the status says of it: those of a gateway count

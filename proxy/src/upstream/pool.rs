@@ -2,11 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use super::{Server, buffer::Buffers, connection::Connection};
+use super::{Server, buffer::Buffers, connection::Connection, http2::Sessions, slots::Slot};
 
 /// Idle connections of a thread, to all servers together.
 const MAX_IDLE: usize = 512;
@@ -17,6 +17,8 @@ const MAX_SPARE: usize = 64;
 /// connection stays with the runtime that watches it.
 #[derive(Default)]
 pub struct Pool {
+    /// Those that speak HTTP/2, which are never idle in this sense.
+    pub sessions: Arc<Sessions>,
     kept: Mutex<Kept>,
 }
 
@@ -28,10 +30,38 @@ struct Kept {
     spare: Vec<Buffers>,
 }
 
-struct Idle {
-    connection: Connection,
-    /// Since the process began.
-    until: Duration,
+/// A connection that waits for another request.
+pub struct Idle {
+    /// Itself.
+    pub connection: Connection,
+    /// How long it may, since the process began.
+    pub until: Duration,
+}
+
+impl Idle {
+    /// Whether it may carry another request.
+    pub fn is_good(&mut self, now: Duration, care: Care) -> bool {
+        self.until > now && self.connection.is_usable(care)
+    }
+}
+
+/// How sure a request must be that a connection is still open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Care {
+    /// It can be repeated on another.
+    Repeatable,
+    /// It must not be sent twice.
+    Once,
+}
+
+impl Kept {
+    fn retain(&mut self, mut is_good: impl FnMut(&mut Idle) -> bool) {
+        self.idle.retain(|_, idle| {
+            idle.retain_mut(&mut is_good);
+            !idle.is_empty()
+        });
+        self.count = self.idle.values().map(VecDeque::len).sum();
+    }
 }
 
 impl Pool {
@@ -41,14 +71,14 @@ impl Pool {
 
     /// The connection that was used last, of those that are still good. `now` is the time since the process
     /// began.
-    pub fn take(&self, server: &Server, now: Duration) -> Option<Connection> {
+    pub fn take(&self, server: &Server, now: Duration, care: Care) -> Option<Connection> {
         let mut kept = self.kept();
         let idle = kept.idle.get_mut(&server.state.id())?;
         let mut gone = 0;
         let mut found = None;
-        while let Some(newest) = idle.pop_back() {
+        while let Some(mut newest) = idle.pop_back() {
             gone += 1;
-            if newest.until > now && newest.connection.is_quiet() {
+            if newest.is_good(now, care) {
                 found = Some(newest.connection);
                 break;
             }
@@ -59,30 +89,39 @@ impl Pool {
 
     /// Keeps a connection for another request until a moment. Where there is no room the oldest to the same
     /// server goes, or this one.
-    pub fn put(&self, server: &Server, connection: Connection, until: Duration) {
+    pub fn put(&self, server: &Server, idle: Idle) {
         let mut kept = self.kept();
         let full = kept.count >= MAX_IDLE;
-        let idle = kept.idle.entry(server.state.id()).or_default();
-        if full && idle.pop_front().is_none() {
+        let others = kept.idle.entry(server.state.id()).or_default();
+        if full && others.pop_front().is_none() {
             return;
         }
-        idle.push_back(Idle { connection, until });
+        others.push_back(idle);
         if !full {
             kept.count += 1;
         }
     }
 
-    /// Closes what is past its time or was closed by its server.
+    /// Closes what is past its time, what was closed by its server, and what is not for this thread alone any
+    /// more.
     pub fn tidy(&self, now: Duration) {
+        self.sessions.tidy(now);
         let mut kept = self.kept();
-        kept.idle.retain(|_, idle| {
-            idle.retain(|idle| idle.until > now && idle.connection.is_quiet());
-            !idle.is_empty()
+        kept.retain(|idle| {
+            let is_bounded = idle.connection.slot.as_ref().is_some_and(Slot::is_bounded);
+            !is_bounded && idle.is_good(now, Care::Repeatable)
         });
-        kept.count = kept.idle.values().map(VecDeque::len).sum();
         // What a rush needed is given back bit by bit.
         let half = kept.spare.len().div_ceil(2);
         kept.spare.truncate(half);
+    }
+
+    /// Closes what a bound has made everyone's.
+    pub fn close_bounded(&self) {
+        self.kept().retain(|idle| {
+            let slot = idle.connection.slot.as_ref();
+            !slot.is_some_and(Slot::is_bounded)
+        });
     }
 
     /// Memory for an exchange.
@@ -103,7 +142,7 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use std::{num::NonZeroU32, sync::Arc};
+    use std::num::NonZeroU32;
 
     use tokio::{
         io::AsyncWriteExt,
@@ -139,15 +178,22 @@ mod tests {
     async fn the_newest_comes_first_and_old_ones_go() {
         let (listener, server) = listener().await;
         let pool = Pool::default();
-        assert!(pool.take(&server, SECOND).is_none());
+        assert!(pool.take(&server, SECOND, Care::Repeatable).is_none());
         let mut ends = Vec::new();
         for n in 1..=3 {
             let (connection, end) = pair(&listener).await;
             ends.push(end);
-            pool.put(&server, connection, n * SECOND);
+            let until = n * SECOND;
+            pool.put(&server, Idle { connection, until });
         }
-        assert!(pool.take(&server, Duration::ZERO).is_some());
-        assert!(pool.take(&server, 2 * SECOND).is_none(), "past their time");
+        assert!(
+            pool.take(&server, Duration::ZERO, Care::Repeatable)
+                .is_some()
+        );
+        assert!(
+            pool.take(&server, 2 * SECOND, Care::Repeatable).is_none(),
+            "past their time"
+        );
         assert_eq!(pool.kept().count, 0);
     }
 
@@ -161,9 +207,29 @@ mod tests {
         end.write_all(b"HTTP/1.1 408").await.expect("sent");
         for connection in [closed, spoken] {
             connection.stream_readable().await;
-            pool.put(&server, connection, SECOND);
+            let until = SECOND;
+            pool.put(&server, Idle { connection, until });
         }
-        assert!(pool.take(&server, Duration::ZERO).is_none());
+        assert!(
+            pool.take(&server, Duration::ZERO, Care::Repeatable)
+                .is_none()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_request_that_must_not_be_repeated_asks_the_system() {
+        let (listener, server) = listener().await;
+        let pool = Pool::default();
+        for (care, is_taken) in [(Care::Repeatable, true), (Care::Once, false)] {
+            let (mut connection, end) = pair(&listener).await;
+            assert!(connection.is_usable(care), "while it is open");
+            drop(end);
+            // Nothing is awaited, so the runtime has not heard of it.
+            let until = SECOND;
+            pool.put(&server, Idle { connection, until });
+            let taken = pool.take(&server, Duration::ZERO, care);
+            assert_eq!(taken.is_some(), is_taken, "{care:?}");
+        }
     }
 
     #[tokio::test]
@@ -174,7 +240,8 @@ mod tests {
         for _ in 0..MAX_IDLE + 3 {
             let (connection, end) = pair(&listener).await;
             ends.push(end);
-            pool.put(&server, connection, SECOND);
+            let until = SECOND;
+            pool.put(&server, Idle { connection, until });
         }
         assert_eq!(pool.kept().count, MAX_IDLE);
         assert_eq!(pool.kept().idle[&server.state.id()].len(), MAX_IDLE);

@@ -4,7 +4,6 @@ use std::{
     future::{Future, pending},
     io,
     net::SocketAddr,
-    sync::Arc,
 };
 
 use http_body_util::{BodyExt, Empty};
@@ -14,15 +13,13 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Server, Upstream, changes::Why, check_tls::server_name};
+use super::{Server, Upstream, changes::Why};
 use crate::{
     config::model::{CheckKind, HealthCheck, UpstreamProtocol},
     respond::fault::is_ours,
@@ -95,13 +92,9 @@ async fn exchange(upstream: &Upstream, server: &Server, check: &HealthCheck) -> 
         CheckKind::Tcp => Ok(()),
         CheckKind::Http => ask(stream, &host, check, protocol).await,
         CheckKind::Https => {
-            let config = upstream
-                .check_tls()
-                .map_err(|why| Failed::new("tls", why))?;
-            let name = server_name(upstream.config.tls.as_ref(), server).ok_or_else(|| {
-                Failed::new("tls", "it has no name that a certificate could have")
-            })?;
-            let stream = encrypt(stream, config, name, protocol).await?;
+            let transport = &upstream.transport;
+            let encrypted = transport.check(stream, server, protocol).await;
+            let stream = encrypted.map_err(|why| Failed::new("tls", why))?;
             ask(stream, &host, check, protocol).await
         }
     }
@@ -113,22 +106,6 @@ fn host(server: &Server, address: SocketAddr) -> String {
         Some(name) => format!("{name}:{}", address.port()),
         None => address.to_string(),
     }
-}
-
-async fn encrypt(
-    stream: TcpStream,
-    config: Arc<ClientConfig>,
-    name: ServerName<'static>,
-    protocol: UpstreamProtocol,
-) -> Result<TlsStream<TcpStream>, Failed> {
-    let alpn: &[u8] = match protocol {
-        UpstreamProtocol::Http1 => b"http/1.1",
-        UpstreamProtocol::Http2 => b"h2",
-    };
-    let connector = TlsConnector::from(config);
-    let connector = connector.with_alpn(vec![alpn.to_vec()]);
-    let connected = connector.connect(name, stream).await;
-    connected.map_err(|why| Failed::new("tls", format!("TLS: {why}")))
 }
 
 async fn ask(

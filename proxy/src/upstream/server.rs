@@ -27,6 +27,8 @@ pub struct Server {
     /// Requests and failures of late, where a share of failures ejects.
     pub(super) window: Option<Window>,
     backend: Backend,
+    /// Connections at once.
+    max: Option<usize>,
     /// Its credit in the smooth weighted round-robin; changed under the chooser's lock.
     pub(super) credit: AtomicI64,
 }
@@ -45,6 +47,7 @@ impl Server {
             state,
             window: None,
             backend: backend.clone(),
+            max: None,
             credit: AtomicI64::new(0),
         }
     }
@@ -67,6 +70,21 @@ impl Server {
     /// The entry that it came from, as written.
     pub fn entry(&self) -> &str {
         &self.backend.name
+    }
+
+    /// The same with a bound on its connections.
+    pub fn with_max(self, max: Option<usize>) -> Self {
+        Self { max, ..self }
+    }
+
+    /// Connections at once that it may have, `None` for any number.
+    pub fn max(&self) -> Option<usize> {
+        self.max
+    }
+
+    /// Whether a request would get a connection without waiting for one.
+    pub fn has_room(&self) -> bool {
+        self.max.is_none_or(|max| self.state.slots.has_room(max))
     }
 
     /// Whether it came from an entry just like this one.

@@ -2,13 +2,16 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use super::refusals::{Refusals, Standing, millis};
+use super::{
+    refusals::{Refusals, Standing, millis},
+    slots::Slots,
+};
 
 /// A server that did well for so long after an ejection begins with a clean sheet.
 const CALM: Duration = Duration::from_secs(60);
@@ -47,6 +50,8 @@ pub struct ServerState {
     well_since: AtomicU64,
     /// Changes of health are made under this lock.
     notes: Mutex<Notes>,
+    /// Its connections.
+    pub slots: Arc<Slots>,
 }
 
 /// What the last change was about.
@@ -85,6 +90,7 @@ impl Default for ServerState {
             refusals: Refusals::default(),
             well_since: AtomicU64::new(0),
             notes: Mutex::default(),
+            slots: Arc::default(),
         }
     }
 }

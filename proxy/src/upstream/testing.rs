@@ -48,5 +48,5 @@ pub(super) fn upstream(servers: usize, change: impl FnOnce(&mut model::Upstream)
     let mut upstream = config.upstreams.remove(0);
     change(&mut upstream);
     let (shared, _) = Shared::new(&config.cache, 1);
-    Upstream::new(&upstream, &shared)
+    Upstream::new(&upstream, &shared).expect("no files")
 }

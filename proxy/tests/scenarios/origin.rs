@@ -233,7 +233,7 @@ impl Origin {
         Self::start_at((other.address.ip(), port).into(), script)
     }
 
-    fn start_at(
+    pub(crate) fn start_at(
         address: SocketAddr,
         script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
     ) -> Self {

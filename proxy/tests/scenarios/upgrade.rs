@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read, Write},
+    net::Shutdown,
     time::Duration,
 };
 
@@ -12,9 +13,9 @@ use crate::{
     serving::plain,
 };
 
-const ASK: &str = "GET /chat HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+pub(crate) const ASK: &str = "GET /chat HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-fn echoing() -> Origin {
+pub(crate) fn echoing() -> Origin {
     Origin::start(|r| {
         match r.field("upgrade") {
         Some("websocket") if r.target == "/chat" => {
@@ -23,9 +24,10 @@ fn echoing() -> Origin {
                     let mut chunk = [0; 1024];
                     while let Ok(n @ 1..) = stream.read(&mut chunk) {
                         if stream.write_all(&chunk[..n]).is_err() {
-                            return;
+                            break;
                         }
                     }
+                    let _ = stream.shutdown(Shutdown::Both);
                 })
         }
         _ => page("no chat"),

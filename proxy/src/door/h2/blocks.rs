@@ -3,6 +3,13 @@
 use std::cell::RefCell;
 
 use bytes::BytesMut;
+use http::{
+    HeaderMap,
+    header::{
+        CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST,
+        SET_COOKIE, TRAILER,
+    },
+};
 use http2_server::hpack::{put_field, put_status};
 
 use crate::{
@@ -82,6 +89,25 @@ pub(super) fn put_answer(out: &mut BytesMut, head: &AnswerHead<'_>, announced: A
     });
     if let Announced::Nothing(Some(length)) | Announced::Length(length) = announced {
         put_length(out, length);
+    }
+}
+
+/// Of what follows a shop's answer, but for what nobody may say there (RFC 9110 §6.5.1).
+pub(super) fn put_trailers(out: &mut BytesMut, fields: &HeaderMap) {
+    for (name, value) in fields {
+        let of_the_head = [
+            CONTENT_LENGTH,
+            CONTENT_ENCODING,
+            CONTENT_TYPE,
+            CONTENT_RANGE,
+            CACHE_CONTROL,
+            HOST,
+            SET_COOKIE,
+            TRAILER,
+        ];
+        if !of_the_head.contains(name) {
+            put_field(out, name.as_str().as_bytes(), value.as_bytes());
+        }
     }
 }
 

@@ -199,6 +199,12 @@ impl Exchange {
         });
     }
 
+    /// Sends trailers, which end the answer.
+    pub(super) fn send_trailers(&mut self, block: &[u8]) {
+        self.is_ended = true;
+        self.with(|state, stream| state.wire.send_trailers(stream, block));
+    }
+
     /// Whether the answer is complete.
     pub(super) fn is_ended(&self) -> bool {
         self.is_ended

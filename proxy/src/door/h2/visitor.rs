@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 
 use super::{
     blocks,
@@ -71,6 +72,14 @@ impl Visitor for Client<'_> {
         let end = last && piece.len() == content.len();
         self.exchange.send(Bytes::copy_from_slice(piece), end);
         Poll::Ready(Ok(piece.len()))
+    }
+
+    fn trailers(&mut self, fields: &HeaderMap) {
+        let mut block = BytesMut::with_capacity(128);
+        blocks::put_trailers(&mut block, fields);
+        if !self.exchange.is_ended() && !block.is_empty() {
+            self.exchange.send_trailers(&block);
+        }
     }
 
     fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
