@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Whether visitors notice that shops fail: two shops, the edge and open-loop load, in four runs.
+"""Whether visitors notice that shops fail: two shops, the edge and open-loop load, in five runs.
 
 calm: nothing happens, the reference. trouble: one shop is killed all the time, the other hangs once and is deployed
-anew once. outage: all shops are away for half of the time. steady: requests that are never stored. Needs the release
-binaries `dhal`, `dhakacart-origin` and `dhal-load`: `python3 benches/failover.py --bin target/release`.
+anew once. outage: all shops are away for half of the time. sessions: the same, where visitors with a session go past
+the store. steady: requests that are never stored. Needs the release binaries `dhal`, `dhakacart-origin` and `dhal-load`: `python3 benches/failover.py --bin target/release`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ eject = {{{{}}}}
 retry = {{{{ attempts = 2, budget_percent = {BUDGET_PERCENT}, wait = "2s" }}}}
 timeouts = {{{{ response = "3s" }}}}
 shop_window = "1h"
+[cache.policies.pages]
+bypass_cookies = ["session"]
 [[routes]]
 upstream = "shop"
-cache = "default"
+cache = "{{cache}}"
 """
 
 # Of each product, so that nobody finds a shelf empty.
@@ -160,7 +162,9 @@ def outage(stack: Stack, seconds: float, run: Run) -> None:
     probe = Probe(stack.ports["http"])
     pause_until(start + seconds * 0.25)
     # Or else what was stored a moment ago would answer for a minute, whether the shops are there or not.
-    stack.order("purge", "--all", "--soft")
+    purged = stack.order("purge", "--all", "--soft")
+    if purged.returncode:
+        raise Failed(f"`dhal purge` ended with {purged.returncode}: {first_line(purged.stderr)}")
     for shop in stack.shops:
         stack.end_shop(shop, signal.SIGKILL)
     pause_until(start + seconds * 0.5)
@@ -172,21 +176,23 @@ def outage(stack: Stack, seconds: float, run: Run) -> None:
     run.recovered_after = probe.first_success(began, stack.address("shop1"), stack.address("shop2"))
 
 
-RUNS: dict[str, tuple[str, Callable[[Stack, float, Run], None], float]] = {
-    # Scenario, what happens, and the share of `--seconds` it takes.
-    "calm": ("calm", nothing, 1.0),
-    "trouble": ("calm", trouble, 1.0),
-    "outage": ("outage", outage, 1.0),
-    "steady": ("steady", nothing, 0.5),
+RUNS: dict[str, tuple[str, str, Callable[[Stack, float, Run], None], float]] = {
+    # Scenario, policy, what happens, and the share of `--seconds` it takes.
+    "calm": ("calm", "default", nothing, 1.0),
+    "trouble": ("calm", "default", trouble, 1.0),
+    "outage": ("outage", "default", outage, 1.0),
+    # Who has a session goes past the store, until the shop window opens.
+    "sessions": ("outage", "pages", outage, 1.0),
+    "steady": ("steady", "default", nothing, 0.5),
 }
 
 
 def play(name: str, options: argparse.Namespace) -> Run:
     """A run on a stack of its own."""
-    scenario, happens, share = RUNS[name]
+    scenario, cache, happens, share = RUNS[name]
     seconds = options.seconds * share
     with tempfile.TemporaryDirectory() as folder:
-        stack = Stack(options.bin.resolve(), Path(folder), CONFIG, STOCK)
+        stack = Stack(options.bin.resolve(), Path(folder), CONFIG.replace("{cache}", cache), STOCK)
         load = None
         try:
             load = Load(stack, scenario, seconds, options)

@@ -82,7 +82,7 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(figure(run, "cart and checkout").verdict(), "reached")
         self.assertEqual(figure(run, "an order during").verdict(), "reached")
         self.assertIn("1.50 s", figure(run, "first order").value)
-        run.report["by_step"]["checkout"]["fates"]["reset"] = 1
+        run.report["by_step"]["checkout"]["fates"]["reset"] = 6
         run.checkout_during = (503, None)
         self.assertEqual(figure(run, "cart and checkout").verdict(), "MISSED")
         self.assertEqual(figure(run, "an order during").verdict(), "MISSED")

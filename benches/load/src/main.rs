@@ -130,6 +130,7 @@ fn play(options: &Options) -> anyhow::Result<ExitCode> {
         seconds: options.seconds,
         quiet: options.quiet,
     };
+    machine::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
