@@ -4,9 +4,6 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use crate::report::{Generator, Group, Report};
 
-/// A difference below this may be chance.
-const NOISE: f64 = 0.10;
-
 /// Tables of a run.
 pub(crate) fn of(report: &Report) -> String {
     let mut out = String::new();
@@ -169,16 +166,13 @@ pub(crate) fn compare(old: &Report, new: &Report) -> String {
     out
 }
 
+/// Both, and the change in hundredths. What of it is chance nobody knows from two runs.
 fn change(then: f64, now: f64) -> String {
-    let ratio = if then > 0.0 { now / then } else { 1.0 };
-    let sign = if ratio > 1.0 + NOISE {
-        "slower"
-    } else if ratio < 1.0 - NOISE {
-        "faster"
-    } else {
-        "same"
-    };
-    format!("{then:.2} -> {now:.2} {sign}")
+    if then <= 0.0 {
+        return format!("{then:.2} -> {now:.2}");
+    }
+    let percent = (now / then - 1.0) * 100.0;
+    format!("{then:.2} -> {now:.2} ({percent:+.0} %)")
 }
 
 #[cfg(test)]
@@ -217,10 +211,10 @@ mod tests {
         }
         let text = compare(&old, &new);
         assert!(
-            text.contains("2 -> 7") && text.contains("9.00 -> 90.00 slower"),
+            text.contains("2 -> 7") && text.contains("9.00 -> 90.00 (+900 %)"),
             "{text}"
         );
-        assert!(text.contains("1.00 -> 1.00 same"), "{text}");
+        assert!(text.contains("1.00 -> 1.00 (+0 %)"), "{text}");
         new.seed += 1;
         assert!(compare(&old, &new).contains("another scenario"));
     }
