@@ -8,6 +8,7 @@ mod desk;
 mod hand_over;
 mod hits;
 mod stored;
+mod visitor;
 mod write;
 
 pub use write::hit_head;
