@@ -3,7 +3,8 @@
 
 calm: nothing happens, the reference. trouble: one shop is killed all the time, the other hangs once and is deployed
 anew once. outage: all shops are away for half of the time. sessions: the same, where visitors with a session go past
-the store. steady: requests that are never stored. Needs the release binaries `dhal`, `dhakacart-origin` and `dhal-load`: `python3 benches/failover.py --bin target/release`.
+the store. steady: requests that are never stored. Needs the release binaries `dhal`, `dhakacart-origin` and
+`dhal-load`: `python3 benches/failover.py --bin target/release`.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ def trouble(stack: Stack, seconds: float, run: Run) -> None:
 
 
 def outage(stack: Stack, seconds: float, run: Run) -> None:
-    """All shops are killed after a quarter of the time, when all that is stored is stale, and started after three quarters."""
+    """All that is stored becomes stale and all shops are killed, after a quarter; they are started after three."""
     start = time.monotonic()
     probe = Probe(stack.ports["http"])
     pause_until(start + seconds * 0.25)

@@ -86,7 +86,7 @@ impl Stored {
     }
 
     /// Whether the store has it from now on.
-    fn is_kept(self) -> bool {
+    pub(crate) fn is_kept(self) -> bool {
         !matches!(self, Self::Untold | Self::Forwarded)
     }
 }
@@ -133,6 +133,12 @@ impl Tally {
         let failing = Fate::ALL.iter().filter(|fate| fate.is_failure());
         failing.map(|fate| self.fates[*fate as usize]).sum()
     }
+}
+
+fn hashed(target: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    target.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn micros(time: Duration) -> u64 {
@@ -268,15 +274,18 @@ impl Record {
     }
 
     fn remember(&mut self, settled: &Settled<'_>, counts: bool) {
-        let mut hasher = DefaultHasher::new();
-        settled.target.hash(&mut hasher);
-        let target = hasher.finish();
         if settled.fate == Fate::Right && settled.stored.is_kept() {
-            if self.kept.len() < REMEMBERED_MAX {
-                self.kept.insert(target);
-            }
-        } else if counts && settled.fate.is_failure() && self.kept.contains(&target) {
+            self.keep(settled.target);
+        } else if counts && settled.fate.is_failure() && self.kept.contains(&hashed(settled.target))
+        {
             self.failed_though_stored += 1;
+        }
+    }
+
+    /// The store has this from now on.
+    pub(crate) fn keep(&mut self, target: &str) {
+        if self.kept.len() < REMEMBERED_MAX {
+            self.kept.insert(hashed(target));
         }
     }
 

@@ -58,7 +58,7 @@ pub(crate) async fn run(
     let catalog = Catalog::learn(&learner)
         .await
         .context("the shop cannot be learned from")?;
-    warm(&scenario, &catalog, &target).await?;
+    let kept = warm(&scenario, &catalog, &target).await?;
 
     let clock = Rc::new(Clock::new().context("no timer")?);
     let driver = {
@@ -73,9 +73,13 @@ pub(crate) async fn run(
         .iter()
         .map(|kind| kind.unwelcome)
         .collect();
+    let mut record = Record::new(start, unwelcome)?;
+    for target in &kept {
+        record.keep(target);
+    }
     let stage = Rc::new(Stage {
         choices: Choices::new(&scenario, &catalog),
-        record: RefCell::new(Record::new(start, unwelcome)?),
+        record: RefCell::new(record),
         end: Cell::new(start + Duration::from_secs_f64(seconds)),
         inside: Cell::new(0),
         trouble: RefCell::default(),

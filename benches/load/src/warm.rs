@@ -9,6 +9,7 @@ use crate::{
     browser::{Ask, Browser},
     catalog::Catalog,
     connect::{Protocol, Target},
+    record::Stored,
     scenario::{Scenario, Warm},
 };
 
@@ -19,20 +20,21 @@ const AT_ONCE: u8 = 4;
 const PER_ADDRESS: usize = 50;
 
 /// Asks for what the scenario wants to be stored, once for each scheme that visitors use: a store keeps the pages of
-/// both apart.
+/// both apart. Returns what the edge said it has now.
 pub(crate) async fn warm(
     scenario: &Scenario,
     catalog: &Catalog,
     target: &Rc<Target>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<String>> {
+    let mut kept = Vec::new();
     let shares = &scenario.protocols;
     if shares.http1_tls + shares.h2 > 0.0 {
-        ask_for(targets(scenario, catalog), target, Protocol::Http1Tls).await?;
+        kept.extend(ask_for(targets(scenario, catalog), target, Protocol::Http1Tls).await?);
     }
     if shares.http1 + shares.h2c > 0.0 {
-        ask_for(targets(scenario, catalog), target, Protocol::Http1).await?;
+        kept.extend(ask_for(targets(scenario, catalog), target, Protocol::Http1).await?);
     }
-    Ok(())
+    Ok(kept)
 }
 
 fn targets(scenario: &Scenario, catalog: &Catalog) -> Vec<String> {
@@ -71,19 +73,20 @@ async fn ask_for(
     targets: Vec<String>,
     target: &Rc<Target>,
     protocol: Protocol,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<String>> {
     let targets = Rc::new(RefCell::new(targets));
     let mut workers = tokio::task::JoinSet::new();
     for number in 0..AT_ONCE {
         let targets = Rc::clone(&targets);
         let target = Rc::clone(target);
         workers.spawn_local(async move {
+            let mut kept = Vec::new();
             for turn in 0_u8.. {
                 let from = [127, 200, number, turn].into();
                 let browser = Browser::new(Rc::clone(&target), protocol, from);
                 for _ in 0..PER_ADDRESS {
                     let Some(path) = targets.borrow_mut().pop() else {
-                        return Ok(());
+                        return Ok(kept);
                     };
                     let ask = Ask {
                         method: Method::GET,
@@ -92,7 +95,11 @@ async fn ask_for(
                         body: bytes::Bytes::new(),
                     };
                     match browser.send(&ask).await {
-                        Ok(answer) if answer.status.is_success() => {}
+                        Ok(answer) if answer.status.is_success() => {
+                            if Stored::of(&answer.fields).is_kept() {
+                                kept.push(ask.target);
+                            }
+                        }
                         Ok(answer) => bail!("{}: {}", ask.target, answer.status),
                         Err(fate) => bail!("{}: {}", ask.target, fate.name()),
                     }
@@ -101,8 +108,9 @@ async fn ask_for(
             bail!("more to warm than addresses to do it from")
         });
     }
+    let mut kept = Vec::new();
     while let Some(ended) = workers.join_next().await {
-        ended?.context("before the start")?;
+        kept.extend(ended?.context("before the start")?);
     }
-    Ok(())
+    Ok(kept)
 }
