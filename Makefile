@@ -1,7 +1,7 @@
 # The commands a person types. CI runs the same ones.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test bench bench-quick bench-micro bench-store bench-store-quick soak
+.PHONY: help deps demo demo-stop test bench bench-quick bench-micro bench-store bench-store-quick soak failover
 
 # A target folder outside the checkout survives a fresh clone: set CARGO_TARGET_DIR.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -51,3 +51,8 @@ soak: deps ## A minute of load while shops are killed and the edge is reloaded: 
 	@tools/deps.sh bench
 	cargo build --release --locked
 	python3 benches/soak.py --bin $(TARGET)/release --json benches/results/soak.json
+
+failover: deps ## Whether visitors notice: shops killed, hung, deployed anew, all gone; about five minutes
+	cargo build --release --locked
+	python3 benches/failover.py --strict --bin $(TARGET)/release \
+		--json benches/results/failover.json --markdown benches/results/failover.md

@@ -11,29 +11,16 @@ import argparse
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
 from lib import summary
+from lib.stack import Stack
 
 CONFIG = """\
-[server]
-threads = 1
-[admin]
-address = "unix:{dir}/admin.sock"
-[[listeners]]
-address = "127.0.0.1:{http}"
-[[listeners]]
-address = "127.0.0.1:{https}"
-tls = true
-[[certificates]]
-cert = "{dir}/dev.pem"
-key = "{dir}/dev.key"
 [upstreams.shop]
 servers = ["127.0.0.1:{shop1}", "127.0.0.1:{shop2}"]
 health_check = {{ path = "/healthz", interval = "500ms", timeout = "1s", healthy = 2, unhealthy = 2 }}
@@ -47,65 +34,6 @@ upstream = "shop"
 
 # Stored pages, and pages that are never stored, so that the shops are asked all the time.
 PATHS = ["/", "/products", "/api/products?per_page=5", "/cart", "/categories/phones", "/api/health"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(url: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=1) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            pass
-        if time.monotonic() > deadline:
-            sys.exit(f"{url} does not answer within {seconds} s")
-        time.sleep(0.05)
-
-
-class Stack:
-    """Two shops over one database and the edge in front of them."""
-
-    def __init__(self, binaries: Path, folder: Path) -> None:
-        self.binaries, self.folder = binaries, folder
-        names = ("http", "https", "shop1", "shop2")
-        self.ports = {name: free_port() for name in names}
-        self.shops: dict[str, subprocess.Popen[bytes]] = {}
-        (folder / "dhal.toml").write_text(CONFIG.format(dir=folder, **self.ports))
-        self.dhal("dev-cert", "--out", str(folder))
-        for name in ("shop1", "shop2"):
-            self.start_shop(name)
-        with (folder / "edge.log").open("wb") as log:
-            self.edge = subprocess.Popen([binaries / "dhal", "run", "-c", folder / "dhal.toml"], stderr=log)
-        wait_for(f"http://127.0.0.1:{self.ports['http']}/healthz")
-
-    def dhal(self, *words: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run([self.binaries / "dhal", *words], check=False, capture_output=True)
-
-    def start_shop(self, name: str) -> None:
-        address = f"127.0.0.1:{self.ports[name]}"
-        self.shops[name] = subprocess.Popen(
-            [self.binaries / "dhakacart-origin", "--listen", address, "--name", name,
-             "--database", self.folder / "shop.sqlite"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )
-        wait_for(f"http://{address}/healthz")
-
-    def end_shop(self, name: str, how: signal.Signals) -> None:
-        self.shops[name].send_signal(how)
-        self.shops[name].wait(timeout=20)
-
-    def stop(self) -> None:
-        for process in (self.edge, *self.shops.values()):
-            if process.poll() is None:
-                process.terminate()
-                process.wait(timeout=20)
 
 
 def load(protocol: str, stack: Stack, seconds: int) -> subprocess.Popen[str]:
@@ -132,7 +60,7 @@ def disturb(stack: Stack, seconds: int) -> int:
     refused = 0
     for _ in range(10):
         time.sleep(step)
-        refused += stack.dhal("reload", "-c", str(stack.folder / "dhal.toml")).returncode != 0
+        refused += stack.order("reload").returncode != 0
     stack.start_shop("shop1")
     time.sleep(3 * step)
     stack.end_shop("shop2", signal.SIGTERM)
@@ -167,7 +95,7 @@ def main() -> int:
     wrong = 0
     protocols = []
     with tempfile.TemporaryDirectory() as name:
-        stack = Stack(options.bin.resolve(), Path(name))
+        stack = Stack(options.bin.resolve(), Path(name), CONFIG)
         try:
             for protocol in ("h1", "h2"):
                 generator = load(protocol, stack, options.seconds)
@@ -184,7 +112,7 @@ def main() -> int:
         finally:
             stack.stop()
         if wrong:
-            print((Path(name) / "edge.log").read_text()[-4000:])
+            print(stack.edge_log())
     if options.json:
         found = {"date": summary.today(), "seconds": options.seconds, "protocols": protocols}
         options.json.write_text(json.dumps(found, indent=1) + "\n")
