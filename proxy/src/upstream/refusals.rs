@@ -8,9 +8,9 @@ use std::{
 /// The first pause. A process that is started anew listens again within so long, and a burst of requests
 /// costs it one attempt.
 const FIRST: Duration = Duration::from_millis(50);
-/// The longest. A dead server costs one request a second an attempt, and a server that returns is missed
+/// The longest. A dead server costs four requests a second an attempt, and a server that returns is missed
 /// no longer than that.
-const LONGEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_millis(250);
 
 /// What refusals mean at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,11 +134,11 @@ mod tests {
     const MILLI: Duration = Duration::from_millis(1);
 
     #[test]
-    fn the_pause_doubles_up_to_a_second() {
+    fn the_pause_doubles_up_to_a_bound() {
         let refusals = Refusals::default();
         let mut now = 1_000 * MILLI;
         assert_eq!(refusals.standing(now), Standing::Well);
-        for pause in [50, 100, 200, 400, 800, 1_000, 1_000] {
+        for pause in [50, 100, 200, 250, 250] {
             refusals.note(now);
             refusals.note(now + 20 * MILLI);
             let over = now + pause * MILLI;
