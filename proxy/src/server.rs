@@ -400,8 +400,13 @@ impl Control {
             self.shared.access_log.store(log);
         }
         let names = watch_names(&new, &self.shared).await;
-        self.shared.adopt(&new);
         *self.names.lock().await = names;
+        // While names were waited for, those who watched for the old configuration may have taken an answer
+        // for themselves.
+        for upstream in &new.upstreams {
+            upstream.refresh(&self.shared);
+        }
+        self.shared.adopt(&new);
         note_certificates(&self.shared, &new);
         let message = format!(
             "configuration {} is in force: {} routes",

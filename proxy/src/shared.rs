@@ -274,7 +274,9 @@ impl Shared {
         for state in servers.values() {
             state.slots.tidy(now);
         }
-        servers.retain(|_, state| Arc::strong_count(state) > 1 || state.slots.open() > 0);
+        servers.retain(|_, state| {
+            Arc::strong_count(state) > 1 || state.slots.open() + state.slots.sessions() > 0
+        });
         let mut upstreams = self
             .upstreams
             .lock()

@@ -82,7 +82,7 @@ pub struct UpstreamStatus {
 /// The connections to an upstream's servers.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ConnectionStatus {
-    /// Open now, idle ones included.
+    /// Open now, idle ones included; over HTTP/2 those that carry the streams.
     pub open: usize,
     /// Requests that wait for one.
     pub waiting: usize,
@@ -192,10 +192,11 @@ fn ago(seconds: u64) -> String {
 impl ConnectionStatus {
     fn of(upstream: &Upstream) -> Self {
         let servers = upstream.servers();
-        let all = || servers.iter().map(|server| &server.state.slots);
+        let open = servers.iter().map(|s| upstream.open_connections(s));
+        let waiting = servers.iter().map(|s| s.state.slots.waiting());
         Self {
-            open: all().map(|slots| slots.open()).sum(),
-            waiting: all().map(|slots| slots.waiting()).sum(),
+            open: open.sum(),
+            waiting: waiting.sum(),
             opened: upstream.counts.opened.get(),
             reused: upstream.counts.reused.get(),
         }

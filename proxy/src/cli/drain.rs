@@ -102,6 +102,12 @@ async fn finish(
         let servers: Vec<ServerStatus> = servers
             .filter(|server| names.contains(&server.name.as_str()))
             .collect();
+        let is_there = |name: &&&str| servers.iter().any(|server| server.name == **name);
+        if let Some(gone) = names.iter().find(|name| !is_there(name)) {
+            bail!(
+                "{gone} is no server of `{upstream}` any more, so nobody can tell whether it has finished"
+            );
+        }
         if let Some(server) = servers.iter().find(|server| server.state != "draining") {
             bail!("{} was told to take requests again", server.name);
         }

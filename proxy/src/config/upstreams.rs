@@ -136,6 +136,22 @@ fn tls(given: &Field<TlsEntry>, cx: &mut Context<'_>) -> Option<UpstreamTls> {
 fn connections(given: Option<&file::Connections>, cx: &mut Context<'_>) -> Connections {
     let empty = file::Connections::empty(cx);
     let connections = given.unwrap_or(&empty);
+    if connections.max.value == 0 {
+        for (key, span) in [
+            ("queue", &connections.queue.span),
+            ("queue_timeout", &connections.queue_timeout.span),
+        ] {
+            if let Some(span) = span {
+                cx.warning(
+                    span.clone(),
+                    Complaint::new(format!(
+                        "`{key}` does nothing: no request waits for a connection"
+                    ))
+                    .help("say with `max` how many connections a server may have"),
+                );
+            }
+        }
+    }
     Connections {
         max: Some(connections.max.value as usize).filter(|max| *max > 0),
         queue: connections.queue.value as usize,
@@ -306,6 +322,20 @@ fn eject(section: &Spanned<file::Eject>, cx: &mut Context<'_>) -> Eject {
             Complaint::new("no server is ever ejected")
                 .help("remove `eject`, or let it eject some"),
         );
+    }
+    if eject.failure_percent.value == 0 {
+        for (key, span) in [
+            ("min_requests", &eject.min_requests.span),
+            ("window", &eject.window.span),
+        ] {
+            if let Some(span) = span {
+                cx.warning(
+                    span.clone(),
+                    Complaint::new(format!("`{key}` does nothing: no share of failures ejects"))
+                        .help("say with `failure_percent` which share does"),
+                );
+            }
+        }
     }
     if let Some(span) = &eject.max_time.span
         && eject.max_time.value < eject.base_time.value

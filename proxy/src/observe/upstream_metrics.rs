@@ -67,7 +67,8 @@ impl UpstreamMetrics {
             open: gauges(
                 registry,
                 "upstream_connections_open",
-                "Connections open now, idle ones included.",
+                "Connections open now, idle ones included. Over HTTP/2 those that carry the streams, \
+                 not the requests that max bounds there.",
                 &["upstream", "server"],
             ),
             queue: gauges(
@@ -111,10 +112,9 @@ impl UpstreamMetrics {
             let servers = upstream.servers();
             let mut waiting = 0;
             for server in servers.iter() {
-                let slots = &server.state.slots;
-                waiting += slots.waiting();
+                waiting += server.state.slots.waiting();
                 let open = self.open.with_label_values(&[name, &server.name]);
-                open.set(whole(slots.open()));
+                open.set(whole(upstream.open_connections(server)));
             }
             self.queue.with_label_values(&[name]).set(whole(waiting));
             let addresses = self.addresses.with_label_values(&[name]);

@@ -96,7 +96,11 @@ async fn admitted(
             true => None,
             false => pool.take(server, wanted.now, wanted.care),
         };
-        let new = || Got::New(server.state.slots.unbounded());
+        // The connection below a stream is counted where it is made, so that streams need no lock.
+        let new = || match wanted.stream {
+            Some(_) => Got::New(Slot::of_stream()),
+            None => Got::New(server.state.slots.unbounded()),
+        };
         return Ok(pooled.map_or_else(new, Got::Reused));
     };
     let bounds = &upstream.config.connections;

@@ -292,6 +292,7 @@ async fn open(
     limit: Duration,
 ) -> Result<(SendRequest<Bytes>, Arc<Load>), Fault> {
     let until = Instant::now() + limit;
+    let counted = server.state.slots.session();
     let socket = upstream.transport.connect(server, limit).await?;
     let handshake = async {
         let mut builder = Builder::new();
@@ -328,6 +329,8 @@ async fn open(
             tracing::debug!(error = %why, "a connection to a server ended");
         }
         over.is_over.store(true, Ordering::Relaxed);
+        // It is closed.
+        drop(counted);
     });
     Ok((sender, load))
 }

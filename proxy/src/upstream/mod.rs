@@ -48,7 +48,7 @@ pub use state::ServerState;
 pub use tls::Transport;
 
 use crate::{
-    config::model::{self, Backend, BackendAddress},
+    config::model::{self, Backend, BackendAddress, UpstreamProtocol},
     observe::upstream_metrics::ConnectionCounts,
     shared::Shared,
 };
@@ -140,6 +140,16 @@ impl Upstream {
             BackendAddress::Address(_) => None,
             BackendAddress::Name { host, .. } => Some(host.as_str()),
         })
+    }
+
+    /// Connections to a server that are open now, idle ones included. Over HTTP/2 those that carry the streams:
+    /// a bound there is one of requests.
+    pub fn open_connections(&self, server: &Server) -> usize {
+        let slots = &server.state.slots;
+        match self.config.protocol {
+            UpstreamProtocol::Http1 => slots.open(),
+            UpstreamProtocol::Http2 => slots.sessions(),
+        }
     }
 
     /// Its servers at the moment.

@@ -108,6 +108,14 @@ fn host(server: &Server, address: SocketAddr) -> String {
     }
 }
 
+/// What `:scheme` says (RFC 9113 §8.3.1).
+fn scheme(kind: CheckKind) -> &'static str {
+    match kind {
+        CheckKind::Https => "https",
+        CheckKind::Http | CheckKind::Tcp => "http",
+    }
+}
+
 async fn ask(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     host: &str,
@@ -118,7 +126,7 @@ async fn ask(
     let stream = TokioIo::new(stream);
     let request = Request::get(match protocol {
         UpstreamProtocol::Http1 => check.path.clone(),
-        UpstreamProtocol::Http2 => format!("http://{host}{}", check.path),
+        UpstreamProtocol::Http2 => format!("{}://{host}{}", scheme(check.kind), check.path),
     });
     let request = request.header("user-agent", "dhal-health-check");
     let request = match protocol {

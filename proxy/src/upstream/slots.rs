@@ -36,6 +36,8 @@ pub struct Slots {
     open: AtomicUsize,
     idle: AtomicUsize,
     waiting: AtomicUsize,
+    /// Connections that carry streams of HTTP/2.
+    sessions: AtomicUsize,
     /// Their bound at last, `0` for none.
     bound: AtomicUsize,
 }
@@ -104,6 +106,14 @@ impl Slot {
         }
     }
 
+    /// The right to a stream of HTTP/2 where nothing bounds them; counted nowhere.
+    pub fn of_stream() -> Self {
+        Self {
+            of: None,
+            ends: Duration::MAX,
+        }
+    }
+
     /// Whether there are only so many.
     pub fn is_bounded(&self) -> bool {
         self.of.as_ref().is_some_and(|slots| slots.is_bounded())
@@ -120,6 +130,16 @@ impl Drop for Slot {
         if let Some(slots) = self.of.take() {
             slots.release();
         }
+    }
+}
+
+/// A connection that carries streams of HTTP/2, counted until dropped. It is no [`Slot`]: over HTTP/2 a bound is
+/// one of requests, and a connection that was opened before a reload brought the bound must not take their place.
+pub struct Session(Arc<Slots>);
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.0.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -149,9 +169,20 @@ impl Slots {
         self.waiting.store(inner.waiting.len(), Ordering::Relaxed);
     }
 
-    /// Connections that are open or about to be.
+    /// Connections that are open or about to be; over HTTP/2 requests at once, where they are bounded.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections that carry streams of HTTP/2, open or about to be.
+    pub fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection that is about to carry streams of HTTP/2.
+    pub fn session(self: &Arc<Self>) -> Session {
+        self.sessions.fetch_add(1, Ordering::Relaxed);
+        Session(Arc::clone(self))
     }
 
     /// Requests that wait for one.

@@ -190,10 +190,12 @@ impl ServerState {
 
     /// Notes that the time of an ejection is over; how long it was where that is new.
     pub fn note_return(&self, tick: Duration) -> Option<Duration> {
+        // Under the lock, or another ejection that begins meanwhile would lose its reason.
+        let mut notes = self.lock();
         if self.is_ejected(tick) {
             return None;
         }
-        let ejection = self.lock().ejection.take()?;
+        let ejection = notes.ejection.take()?;
         let until = Duration::from_millis(self.ejected_until.load(Ordering::Relaxed));
         Some(until.saturating_sub(ejection.since))
     }

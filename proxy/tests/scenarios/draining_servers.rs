@@ -12,7 +12,7 @@ use std::{
 use crate::{
     client::Conn,
     edge::Edge,
-    health::{changes, named, shop, status},
+    health::{becomes, changes, named, shop, status},
     origin::{Origin, page},
     tools::{Gate, eventually},
 };
@@ -115,6 +115,31 @@ fn running_requests_finish_and_whoever_waits_for_them_is_told() {
     let done = edge.site.dhal(&["drain", "shop", &server, "--wait", "20s"]);
     assert!(done.status.success(), "{:?}", said(&done));
     assert_eq!(one.count("/"), 1);
+}
+
+#[test]
+fn who_waits_for_a_server_that_is_taken_away_is_told() {
+    let gate = Gate::default();
+    let slow = gate.clone();
+    let one = Origin::start(move |_| page("whole").when(&slow));
+    let two = named("two");
+    let edge = Edge::start(&shop(&[&one], ""));
+    let mut conn = edge.connect();
+    conn.request("GET", "/", &[]);
+    eventually("it is asked", || one.count("/") == 1);
+    let server = one.to_string();
+    let waited = thread::scope(|scope| {
+        let waiting = scope.spawn(|| edge.site.dhal(&["drain", "shop", &server, "--wait", "20s"]));
+        becomes(&edge, &one, "draining");
+        assert!(edge.reload(&shop(&[&two], "")).status.success());
+        waiting.join().expect("an end")
+    });
+    let (out, err) = said(&waited);
+    assert_eq!(waited.status.code(), Some(1), "{out}");
+    let wanted = format!("{server} is no server of `shop` any more");
+    assert!(err.contains(&wanted), "{err}");
+    gate.open();
+    assert_eq!(conn.response("GET").text(), "whole");
 }
 
 #[test]

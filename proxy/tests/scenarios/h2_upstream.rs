@@ -202,6 +202,55 @@ fn a_hundred_visitors_on_one_connection() {
 }
 
 #[test]
+fn connections_are_counted_and_not_their_streams() {
+    let gate = Arc::new(Semaphore::new(0));
+    let closed = Arc::clone(&gate);
+    let shop = H2Shop::start(move |mut asked| {
+        let gate = Arc::clone(&closed);
+        async move {
+            let permit = gate.acquire().await;
+            asked.page("page").await;
+            drop(permit);
+        }
+    });
+    let edge = Edge::start(&config(&shop, ""));
+    let series = format!("dhal_upstream_connections_open{{server=\"{shop}\",upstream=\"shop\"}}");
+    let open = || {
+        let (_, text) = edge.admin("GET", "/status");
+        let status: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let metric = edge.metric(&series).expect("a number");
+        let told = status["upstreams"][0]["connections"]["open"].as_f64();
+        assert_eq!(told, Some(metric));
+        metric
+    };
+    assert_eq!(open(), 0.0);
+    let mut conns: Vec<_> = (0..5).map(|_| edge.connect()).collect();
+    for conn in &mut conns {
+        conn.request("GET", "/", &[]);
+    }
+    eventually("all are under way", || shop.open() == 5);
+    assert_eq!(open(), 1.0);
+    // The requests at once are bounded then, and neither the connection nor what runs takes their place.
+    let bounded = "connections = { max = 1, queue_timeout = \"20s\" }";
+    assert!(edge.reload(&config(&shop, bounded)).status.success());
+    gate.add_permits(1);
+    for conn in &mut conns {
+        assert_eq!(conn.response("GET").text(), "page");
+    }
+    for _ in 0..3 {
+        assert_eq!(edge.get("/").text(), "page");
+    }
+    assert_eq!((open(), shop.connections()), (1.0, 1));
+    shop.leave();
+    eventually("it is closed", || open() == 0.0);
+    // What was opened under a bound counts when there is none.
+    assert_eq!(edge.get("/").text(), "page");
+    assert!(edge.reload(&config(&shop, "")).status.success());
+    assert_eq!(edge.get("/").text(), "page");
+    assert_eq!(open(), 1.0);
+}
+
+#[test]
 fn more_connections_where_streams_are_few() {
     let gate = Arc::new(Semaphore::new(0));
     let closed = Arc::clone(&gate);

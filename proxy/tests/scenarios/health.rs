@@ -7,7 +7,9 @@ use std::sync::{
 
 use crate::{
     edge::{Edge, Site},
+    h2_shop::{Asked, H2Shop},
     origin::{Origin, page},
+    secure::Authority,
     tools::{Gate, eventually},
 };
 
@@ -140,6 +142,31 @@ fn servers_that_speak_http_2_are_asked_so() {
         .find(|line| line["target"] == "/healthz" || line["path"] == "/healthz");
     let check = check.expect("a line of a check").to_string();
     assert!(check.contains("HTTP/2"), "{check}");
+}
+
+#[test]
+fn checks_over_http_2_say_their_scheme() {
+    let authority = Authority::new("ours");
+    let tls = authority.server(&["inner.example"]).config(&["h2"], None);
+    let well = |mut asked: Asked| async move { asked.page("well").await };
+    let plain = H2Shop::start(well);
+    let secure = H2Shop::start_with(Some(tls), ::h2::server::Builder::new(), well);
+    for (server, tls, scheme) in [
+        (&plain, "", "http"),
+        (
+            &secure,
+            "tls = { ca = \"@dir/ca.pem\", name = \"inner.example\" }",
+            "https",
+        ),
+    ] {
+        let site = Site::new(&format!(
+            "[upstreams.shop]\nservers = [\"{server}\"]\nprotocol = \"h2\"\n{tls}\nhealth_check = {{ path = \"/healthz\", {CHECKED} }}\n[[routes]]\nupstream = \"shop\"\n",
+        ));
+        authority.write(&site.path("ca.pem"));
+        let _edge = Edge::start_at(site);
+        eventually("it is checked", || server.count("/healthz") >= 1);
+        assert_eq!(server.last().uri.scheme_str(), Some(scheme));
+    }
 }
 
 /// A server that speaks HTTP/2 to whoever connects, and knows only its health.

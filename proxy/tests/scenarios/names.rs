@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -160,6 +161,28 @@ fn a_reload_while_names_do_not_resolve_loses_nothing() {
     assert!(edge.reload(&config(&dns, &server)).status.success());
     assert_eq!(edge.get("/").text(), "two");
     assert_eq!(edge.metric(ADDRESSES), Some(1.0));
+}
+
+#[test]
+fn what_is_learnt_during_a_reload_is_not_lost() {
+    let dns = Dns::start();
+    let ([one, two], port) = shops(["one", "two"]);
+    dns.lead("shop.internal", &[one.address]);
+    let server = format!("\"shop.internal:{port}\"");
+    let edge = Edge::start(&config(&dns, &server));
+    assert_eq!(edge.get("/").text(), "one");
+    // The reload waits for a name that nobody answers for, while the old configuration is in force and
+    // asks for the other one first.
+    dns.say("slow.internal", Says::Nothing);
+    let spare = format!("{server}, {{ address = \"slow.internal:{port}\", backup = true }}");
+    thread::scope(|scope| {
+        let asked = dns.asked();
+        let reload = scope.spawn(|| edge.reload(&config(&dns, &spare)));
+        eventually("both names are asked for", || dns.asked() >= asked + 4);
+        dns.lead("shop.internal", &[two.address]);
+        assert!(reload.join().expect("an end").status.success());
+    });
+    assert_eq!(edge.get("/").text(), "two");
 }
 
 #[test]
