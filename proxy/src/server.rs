@@ -394,13 +394,15 @@ impl Control {
             }
             None => Some(None),
         };
-        // Nothing can fail from here on. Those of the old configuration stay watched until this one is in
-        // force.
+        // Those of the old configuration stay watched until this one is in force.
+        let names = watch_names(&new, &self.shared).await;
+        let mut watched = self.names.lock().await;
+        // Nothing can fail from here on, and nothing is waited for.
         if let Some(log) = log {
             self.shared.access_log.store(log);
         }
-        let names = watch_names(&new, &self.shared).await;
-        *self.names.lock().await = names;
+        *watched = names;
+        drop(watched);
         // While names were waited for, those who watched for the old configuration may have taken an answer
         // for themselves.
         for upstream in &new.upstreams {

@@ -169,7 +169,10 @@ async fn status(State(control): State<Arc<Control>>) -> Json<Status> {
 }
 
 async fn reload(State(control): State<Arc<Control>>) -> (StatusCode, String) {
-    match control.reload().await {
+    // Who asked may leave meanwhile; a reload is finished all the same.
+    let reloaded = tokio::spawn(async move { control.reload().await });
+    let reloaded = reloaded.await.unwrap_or_else(|why| Err(why.to_string()));
+    match reloaded {
         Ok(message) => (StatusCode::OK, format!("{message}\n")),
         Err(why) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n")),
     }

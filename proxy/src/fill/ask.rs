@@ -60,7 +60,13 @@ impl Task {
         // What is stored is for everyone, so that keys by client or cookie do not apply to it.
         let key = self.order.fetch.target.as_bytes();
         let mut failed = None;
-        while let Ok(Some(at_work)) = timeout_at(until, attempts.next(key)).await {
+        loop {
+            let at_work = match timeout_at(until, attempts.next(key)).await {
+                Ok(Some(at_work)) => at_work,
+                // What the last one said is more than that nobody is left.
+                Ok(None) => return Err(failed.unwrap_or_else(Failure::unavailable)),
+                Err(_) => return Err(Fault::TOO_LONG.failure),
+            };
             let fresh = attempts.wants_fresh();
             let result = self
                 .ask_one(at_work, fresh, until, request, &mut interim)
@@ -92,8 +98,6 @@ impl Task {
             }
             failed = result.err();
         }
-        // What the last one said is more than that nobody is left.
-        Err(failed.unwrap_or_else(Failure::unavailable))
     }
 
     /// Asks for the content from a place on, of an answer that broke off there. `None` where what comes

@@ -83,6 +83,18 @@ pub struct Request<'a> {
     pub target: &'a str,
 }
 
+impl Request<'_> {
+    /// Whether its content is little enough to be kept, as far as its head tells.
+    fn is_kept(&self) -> bool {
+        let most = self.forward.route.upstream.config.retry.body as u64;
+        match self.content {
+            Body::None => true,
+            Body::Length(length) => length <= most,
+            Body::Unknown => false,
+        }
+    }
+}
+
 /// What came of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exchanged {
@@ -233,10 +245,9 @@ impl At<'_> {
     ) -> Result<(Connection, bool), Fault> {
         let wanted = Wanted {
             fresh,
-            care: if self.request.method.is_idempotent() {
-                Care::Repeatable
-            } else {
-                Care::Once
+            care: match self.request.method.is_idempotent() && self.request.is_kept() {
+                true => Care::Repeatable,
+                false => Care::Once,
             },
             now: self.at_work.since,
             limit: self.request.forward.route.timeouts.connect,

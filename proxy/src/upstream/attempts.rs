@@ -159,10 +159,12 @@ impl Attempts {
         if stage == Stage::Connect {
             server.state.refused(now);
         }
-        // A pooled connection that the server closed at the moment of reuse is nobody's fault. The next one is
+        // A pooled connection that the server closed at the moment of reuse is nobody's fault; that shows no later
+        // than a connection takes, while a server that works longer and dies has had the request. The next one is
         // new, so that a request meets one such race at most; and to another server where there is one, since
         // a process that has just died closes all of its connections.
-        let race = stage == Stage::Reused && *fault == Fault::CLOSED;
+        let moment = now.saturating_sub(at_work.since) <= self.upstream.config.timeouts.connect;
+        let race = stage == Stage::Reused && *fault == Fault::CLOSED && moment;
         if race {
             self.fresh = true;
         } else if stage != Stage::Unseen {

@@ -63,16 +63,17 @@ pub async fn connect(
             limit,
         };
         let begun = pool.sessions.begin(to, head, complete).await;
-        let (stream, reused) = begun.map_err(late)?;
-        let count = if reused {
-            &counts.reused
-        } else {
-            &counts.opened
+        let begun = begun.map_err(late)?;
+        let count = match begun.is_used {
+            true => &counts.reused,
+            false => &counts.opened,
         };
         count.inc();
-        let mut connection = Connection::from(stream);
+        let mut connection = Connection::from(begun.stream);
         // Of requests at once: the connections below have bounds of their own.
         connection.slot = Some(slot).filter(Slot::is_bounded);
+        // With other streams at work the end of a connection is no matter of reuse.
+        let reused = begun.is_used && begun.is_quiet;
         return Ok((connection, reused && !wanted.fresh));
     }
     let socket = upstream.transport.connect(server, limit).await;

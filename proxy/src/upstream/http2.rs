@@ -29,7 +29,7 @@ use http1_wire::response::MAX_HEAD;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     sync::watch,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::{Server, Upstream};
@@ -45,6 +45,8 @@ const CONNECTION_WINDOW: u32 = MAX_STREAMS as u32 * STREAM_WINDOW;
 /// Connections to one server from one thread. When their streams are all in use, requests wait in the
 /// connection that has the fewest.
 const MAX_CONNECTIONS: usize = 8;
+/// Streams that were reset by us and are remembered for a while, so that what still comes for them is no error.
+const MAX_RESET: usize = 4 * MAX_STREAMS;
 /// What is handed to a connection at once, and waits there to be written.
 const PIECE: usize = 16 * 1024;
 const MAX_UNSENT: usize = 64 * 1024;
@@ -89,6 +91,8 @@ struct Load {
     streams: AtomicUsize,
     /// Nothing new: it has ended, or its server says nothing.
     is_over: AtomicBool,
+    /// What has been heard on any of them, for whether anything is.
+    heard: AtomicUsize,
 }
 
 /// A stream's place in its connection's count.
@@ -131,10 +135,13 @@ impl Session {
 
     fn take(&mut self) -> Taken {
         self.idle_since = None;
+        // With other streams at work its end is no matter of a moment.
+        let is_quiet = self.streams() == 0;
         Taken {
             sender: self.sender.clone(),
             place: Place::of(&self.load),
             is_used: std::mem::replace(&mut self.is_used, true),
+            is_quiet,
         }
     }
 }
@@ -144,6 +151,18 @@ struct Taken {
     sender: SendRequest<Bytes>,
     place: Place,
     is_used: bool,
+    /// It was without streams just before.
+    is_quiet: bool,
+}
+
+/// An exchange that has begun.
+pub struct Begun {
+    /// Its stream.
+    pub stream: Stream,
+    /// The connection had a stream before.
+    pub is_used: bool,
+    /// It had none just then.
+    pub is_quiet: bool,
 }
 
 /// Where a request goes, and when.
@@ -164,14 +183,13 @@ impl Sessions {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins an exchange: sends the head of a request, which is all of it where that is `complete`. Says also
-    /// whether the connection had been used before.
+    /// Begins an exchange: sends the head of a request, which is all of it where that is `complete`.
     pub async fn begin(
         self: &Arc<Self>,
         to: To<'_>,
         head: &Request<()>,
         complete: bool,
-    ) -> Result<(Stream, bool), Fault> {
+    ) -> Result<Begun, Fault> {
         for _ in 0..ROUNDS {
             let mut taken = self.take(to).await?;
             match taken.sender.send_request(head.clone(), complete) {
@@ -184,9 +202,15 @@ impl Sessions {
                         trailers: None,
                         has_ended: complete,
                         to_head: head.method() == Method::HEAD,
+                        heard_before: taken.place.0.heard.load(Ordering::Relaxed),
                         place: taken.place,
                     };
-                    return Ok((stream, taken.is_used));
+                    let begun = Begun {
+                        stream,
+                        is_used: taken.is_used,
+                        is_quiet: taken.is_quiet,
+                    };
+                    return Ok(begun);
                 }
                 // It has ended meanwhile, or has had all the streams that it can have. Nothing was sent.
                 Err(why) => {
@@ -200,19 +224,26 @@ impl Sessions {
 
     /// A place on a connection that has one, or on a new one.
     async fn take(self: &Arc<Self>, to: To<'_>) -> Result<Taken, Fault> {
+        let until = Instant::now() + to.limit;
+        let mut fault = Fault::CLOSED;
         for _ in 0..LOOKS {
             let mut opening = match self.look(to) {
                 Ok(taken) => return Ok(taken),
                 Err(opening) => opening,
             };
-            let opened = timeout(to.limit, opening.wait_for(Option::is_some)).await;
-            let outcome = match opened {
-                Ok(Ok(outcome)) => *outcome,
-                Ok(Err(_)) => None,
-                Err(_) => return Err(Fault::CONNECTING_LATE),
+            let opened = timeout_at(until, opening.wait_for(Option::is_some)).await;
+            fault = match opened {
+                Ok(Ok(outcome)) => match *outcome {
+                    Some(Ok(())) => continue,
+                    Some(Err(fault)) => fault,
+                    None => Fault::CLOSED,
+                },
+                Ok(Err(_)) => Fault::CLOSED,
+                Err(_) => Fault::CONNECTING_LATE,
             };
-            outcome.unwrap_or(Err(Fault::CLOSED))?;
+            break;
         }
+        // No further one comes about. Where there is one already, its server is well, and the request waits there.
         let mut known = self.known();
         let sessions = known.get_mut(&to.server.state.id());
         let sessions = sessions.map(|known| &mut known.sessions);
@@ -220,7 +251,7 @@ impl Sessions {
             let good = sessions.iter_mut().filter(|s| s.is_good(to.now));
             good.min_by_key(|session| session.streams())
         });
-        least.map(Session::take).ok_or(Fault::CLOSED)
+        least.map(Session::take).ok_or(fault)
     }
 
     /// A place, or word of the connection that is being made.
@@ -250,7 +281,8 @@ impl Sessions {
         let (tell, told) = watch::channel(None);
         let sessions = Arc::clone(self);
         let (upstream, server) = (Arc::clone(to.upstream), Arc::clone(to.server));
-        let (now, limit) = (to.now, to.limit);
+        // Others wait for it as well: one request's own time is not theirs.
+        let (now, limit) = (to.now, to.upstream.config.timeouts.connect);
         tokio::spawn(async move {
             let opened = open(&upstream, &server, limit).await;
             let outcome = opened.as_ref().map(|_| ()).map_err(|fault| *fault);
@@ -302,6 +334,10 @@ async fn open(
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEAD as u32)
             .max_send_buffer_size(MAX_UNSENT)
+            // Answers that cross our resets: visitors leave as they like, and none may end the connection of the
+            // others by it.
+            .max_concurrent_reset_streams(MAX_RESET)
+            .max_local_error_reset_streams(None)
             // None until the server has spoken, which shows that it has.
             .initial_max_send_streams(0);
         let (sender, connection) = builder.handshake::<_, Bytes>(socket).await?;
@@ -348,6 +384,8 @@ pub struct Stream {
     has_ended: bool,
     /// It is asked for no content.
     to_head: bool,
+    /// What its connection had heard when it began.
+    heard_before: usize,
     place: Place,
 }
 
@@ -392,17 +430,27 @@ impl Stream {
         self.trailers.take()
     }
 
+    /// A request waits in vain. Where nothing else was heard meanwhile, the connection is taken for dead.
     pub(super) fn give_up(&self) {
-        self.place.0.is_over.store(true, Ordering::Relaxed);
+        let load = &self.place.0;
+        if load.heard.load(Ordering::Relaxed) == self.heard_before {
+            load.is_over.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn hear(&self) {
+        self.place.0.heard.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes in the next head.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         if let Some(interim) = ready!(self.response.poll_informational(cx)) {
+            self.hear();
             self.here = head(&interim?, Ending::Open);
             return Poll::Ready(Ok(()));
         }
         let (parts, answer) = ready!(pin!(&mut self.response).poll(cx))?.into_parts();
+        self.hear();
         let ending = match answer.is_end_stream() {
             _ if self.to_head => Ending::None,
             true => Ending::Here,
@@ -429,6 +477,7 @@ impl AsyncRead for Stream {
             match ready!(answer.poll_data(cx)) {
                 Some(content) => {
                     let content = content.map_err(io::Error::other)?;
+                    stream.place.0.heard.fetch_add(1, Ordering::Relaxed);
                     // Who reads has passed on all that came before, so that the window opens no sooner.
                     let released = answer.flow_control().release_capacity(content.len());
                     released.map_err(io::Error::other)?;

@@ -155,33 +155,16 @@ fn judge(last: &[IpAddr], answer: Answer) -> Result<(Vec<IpAddr>, Duration), Str
 
 /// Keeps up with the names of a configuration until it is dropped.
 pub struct Watch {
-    tasks: JoinSet<()>,
+    /// They end with it.
+    _tasks: JoinSet<()>,
     /// Closed when every name has had an answer.
     unanswered: mpsc::Receiver<Infallible>,
 }
 
 impl Watch {
-    /// For as long as it watches nothing.
-    pub fn nothing() -> Self {
-        Self {
-            tasks: JoinSet::new(),
-            unanswered: mpsc::channel(1).1,
-        }
-    }
-
     /// Returns when every name has had its first answer, and in any case soon.
     pub async fn first_answers(&mut self) {
         let _ = timeout(FIRST_ANSWERS, self.unanswered.recv()).await;
-    }
-
-    /// Names that are watched.
-    pub fn len(&self) -> usize {
-        self.tasks.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.tasks.is_empty()
     }
 }
 
@@ -220,7 +203,10 @@ pub fn watch(upstreams: &[Arc<Upstream>], resolvers: &[SocketAddr], shared: &Arc
             .await;
         });
     }
-    Watch { tasks, unanswered }
+    Watch {
+        _tasks: tasks,
+        unanswered,
+    }
 }
 
 /// Asks for a name whenever its addresses are over, for ever.

@@ -220,7 +220,6 @@ impl Slots {
         bounds: &Connections,
         wish: &Wish,
     ) -> Result<Got, Refused> {
-        self.bound.store(max, Ordering::Relaxed);
         let (place, receiver) = match self.join(max, bounds.queue, wish) {
             Ok(got) => return Ok(got),
             Err(None) => return Err(Refused::QueueFull),
