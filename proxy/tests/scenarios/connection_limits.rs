@@ -17,6 +17,7 @@ use crate::{
     client::Conn,
     edge::Edge,
     h2::Frames,
+    measure::has_read,
     origin::{Origin, page},
     tools::{Gate, eventually},
 };
@@ -305,4 +306,29 @@ fn a_post_does_not_go_to_a_connection_that_was_closed() {
         }
         assert_eq!(rounds.load(Ordering::SeqCst) - before, posted);
     }
+}
+
+#[test]
+fn a_bound_that_a_reload_takes_away_stays_away() {
+    let shop = Origin::start(|_| page("ok"));
+    let bounded = config(&shop, "connections = { max = 8 }").replace("threads = 2", "threads = 1");
+    let free = config(&shop, "").replace("threads = 2", "threads = 1");
+    let edge = Edge::start(&bounded);
+    let (mut conn, mut slow) = (edge.connect(), edge.connect());
+    assert_eq!(conn.get("/").status, 200);
+    // Its request began under the bound and is complete after it.
+    slow.send("POST /slow HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n");
+    has_read(edge.site.http, slow.address());
+    assert!(edge.reload(&free).status.success());
+    slow.send("2\r\nab\r\n0\r\n\r\n");
+    assert_eq!(slow.response("POST").status, 200);
+    assert_eq!(conn.get("/").status, 200);
+    let before = shop.connections();
+    for _ in 0..20 {
+        assert_eq!(conn.get("/").status, 200);
+    }
+    assert!(
+        shop.connections() <= before + 1,
+        "connections are used again"
+    );
 }

@@ -298,7 +298,7 @@ pub(crate) async fn room(
 
 /// A connection of which each frame is written by hand.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    pub(crate) stream: TcpStream,
 }
 
 /// A shop of such connections; `script` gets each with its number, from 1.

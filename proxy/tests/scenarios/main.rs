@@ -73,6 +73,7 @@ mod rules_storing;
 mod rules_targeted;
 mod rules_validating;
 mod serving;
+mod shared_streams;
 mod sharing;
 mod shop_window;
 mod slow_readers;
