@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{routes::Refusal, status::ServerStatus};
 use crate::{
-    config::suggest,
+    config::{model::BackendAddress, suggest},
     server::Control,
-    upstream::{Server, Upstream},
+    upstream::{Upstream, orders::shown},
 };
 
 /// Servers that take nothing new, or do again.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Drained {
-    /// As they are now. Several where a name leads to several.
+    /// As they are now. Several where a name leads to several, none where it leads nowhere at the moment.
     pub servers: Vec<ServerStatus>,
 }
 
@@ -47,25 +47,34 @@ fn set(control: &Control, uri: &Uri, drained: bool) -> Result<Json<Drained>, Ref
         why,
     };
     let upstream = find(&snapshot.upstreams, &upstream).map_err(unknown)?;
-    let servers = upstream.servers();
-    let meant = named(upstream.name(), &servers, &server).map_err(unknown)?;
-    if !drained && let Some(server) = meant.iter().find(|server| server.drains_by_file()) {
+    let whom = meant(upstream, &server).map_err(unknown)?;
+    if !drained && let Some(why) = hindrance(upstream, &whom) {
         return Err(Refusal {
             status: StatusCode::CONFLICT,
-            why: format!(
-                "{} drains by the file: take `drain = true` out of it and reload",
-                server.name
-            ),
+            why,
         });
     }
     let tick = control.started.elapsed();
-    let servers = meant.into_iter().map(|server| {
-        upstream.set_drained(server, drained, tick);
-        ServerStatus::of(server, tick)
-    });
+    let servers = upstream.set_drained(&whom, drained, tick);
+    let told = servers.iter().map(|server| ServerStatus::of(server, tick));
     Ok(Json(Drained {
-        servers: servers.collect(),
+        servers: told.collect(),
     }))
+}
+
+/// Why an order would not make it take requests again.
+fn hindrance(upstream: &Upstream, whom: &BackendAddress) -> Option<String> {
+    upstream.servers_meant(whom).iter().find_map(|server| {
+        let name = &server.name;
+        if server.drains_by_file() {
+            return Some(format!(
+                "{name} drains by the file: take `drain = true` out of it and reload"
+            ));
+        }
+        let by = upstream.drained_name(server).filter(|by| by != whom)?;
+        let by = shown(&by);
+        Some(format!("{name} drains by an order for {by}: undrain that"))
+    })
 }
 
 fn find<'a>(upstreams: &'a [Arc<Upstream>], name: &str) -> Result<&'a Upstream, String> {
@@ -76,24 +85,22 @@ fn find<'a>(upstreams: &'a [Arc<Upstream>], name: &str) -> Result<&'a Upstream, 
     })
 }
 
-/// Servers by their own name or address, or by the name in the file that led to them.
-fn named<'a>(
-    upstream: &str,
-    servers: &'a [Arc<Server>],
-    name: &str,
-) -> Result<Vec<&'a Arc<Server>>, String> {
-    let is_meant = |server: &&Arc<Server>| {
-        server.name == name || server.entry() == name || server.address.to_string() == name
-    };
-    let meant: Vec<_> = servers.iter().filter(is_meant).collect();
-    if meant.is_empty() {
-        let names = servers.iter().map(|server| server.name.as_str());
-        let help = suggest(name, names);
-        return Err(format!(
-            "upstream `{upstream}` has no server `{name}`; {help}"
-        ));
-    }
-    Ok(meant)
+/// A server by its address, or all that a name in the file leads to.
+fn meant(upstream: &Upstream, text: &str) -> Result<BackendAddress, String> {
+    upstream.meant(text).ok_or_else(|| {
+        let servers = upstream.servers();
+        let addresses = servers.iter().map(|server| server.name.as_str());
+        let entries = upstream.config.servers.iter();
+        let mut known: Vec<_> = entries.map(|entry| entry.name.as_str()).collect();
+        known.extend(
+            addresses
+                .filter(|address| !known.contains(address))
+                .collect::<Vec<_>>(),
+        );
+        let help = suggest(text, known.into_iter());
+        let upstream = upstream.name();
+        format!("upstream `{upstream}` has no server `{text}`; {help}")
+    })
 }
 
 /// What the query says.

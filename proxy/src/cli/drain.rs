@@ -27,7 +27,8 @@ pub(super) struct Which {
     /// Name of its upstream.
     #[arg(value_name = "UPSTREAM")]
     upstream: String,
-    /// Its address as the file or `dhal status` has it.
+    /// Its address as `dhal status` has it, or as the file has it: a name means all its addresses, also
+    /// those that it leads to later.
     #[arg(value_name = "SERVER")]
     server: String,
 }
@@ -52,6 +53,11 @@ pub(super) fn drain(path: &Path, options: &Options) -> anyhow::Result<()> {
             left(server.in_flight)
         );
     }
+    if drained.servers.is_empty() {
+        let server = &options.which.server;
+        println!("{server} takes nothing new, at the moment it leads to no server");
+        return Ok(());
+    }
     let Some(patience) = options.wait else {
         return Ok(());
     };
@@ -62,11 +68,16 @@ pub(super) fn drain(path: &Path, options: &Options) -> anyhow::Result<()> {
 
 pub(super) fn undrain(path: &Path, which: &Which) -> anyhow::Result<()> {
     let client = Client::of(&super::admin(path)?);
-    for server in wait_for(order(&client, "/undrain", which))?.servers {
+    let drained = wait_for(order(&client, "/undrain", which))?;
+    for server in &drained.servers {
         println!(
             "{} takes requests again, it is {}",
             server.name, server.state
         );
+    }
+    if drained.servers.is_empty() {
+        let server = &which.server;
+        println!("{server} takes requests again, at the moment it leads to no server");
     }
     Ok(())
 }

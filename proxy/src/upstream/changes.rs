@@ -77,17 +77,10 @@ impl Upstream {
         }
     }
 
-    /// Sets whether a server takes nothing new by order; says whether that changes what it does. One that
-    /// drains by the file goes on doing so.
-    pub fn set_drained(&self, server: &Server, drained: bool, tick: Duration) -> bool {
-        server.state.set_drained(drained);
-        self.note_drain(server, tick, &Why::new("order", "by order"))
-    }
-
-    fn note_drain(&self, server: &Server, tick: Duration, why: &Why) -> bool {
+    /// Tells whether a server takes nothing new, where that has changed.
+    pub(super) fn note_drain(&self, server: &Server, tick: Duration, why: &Why) {
         let draining = server.is_draining();
-        let new = server.state.note_drain(draining, tick, &why.details);
-        if new {
+        if server.state.note_drain(draining, tick, &why.details) {
             let change = if draining {
                 Change::Draining
             } else {
@@ -95,14 +88,19 @@ impl Upstream {
             };
             self.tell(server, change, why);
         }
-        new
     }
 
-    /// Tells what has changed by itself: ejections that are over, and what a new file says of draining.
+    /// Tells what has changed by itself: ejections that are over, what a new file says of draining, and servers
+    /// that came when there was an order for them already.
     pub(super) fn look_after(&self, tick: Duration) {
         for server in self.servers.load().iter() {
             self.tell_return(server, tick);
-            self.note_drain(server, tick, &Why::new("file", "by the file"));
+            let by_order = server.state.is_drained() && !server.drains_by_file();
+            let why = match by_order {
+                true => Why::new("order", "by order"),
+                false => Why::new("file", "by the file"),
+            };
+            self.note_drain(server, tick, &why);
         }
     }
 }

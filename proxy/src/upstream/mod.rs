@@ -16,6 +16,7 @@ pub mod http1;
 pub mod http2;
 mod key;
 pub mod lookup;
+pub mod orders;
 pub mod outage;
 pub mod pool;
 mod probe;
@@ -53,6 +54,7 @@ use crate::{
     shared::Shared,
 };
 use budget::RetryBudget;
+use orders::Orders;
 use outage::Outage;
 
 /// A group of servers as one configuration names it.
@@ -78,6 +80,8 @@ pub struct Lasting {
     pub budget: RetryBudget,
     /// Times when no server can answer.
     pub outage: Outage,
+    /// Servers that take nothing new.
+    pub orders: Orders,
     /// Held by who ejects a server, so that two threads do not eject the last two.
     ejecting: Mutex<()>,
 }
@@ -95,30 +99,50 @@ impl Upstream {
             servers: ArcSwap::default(),
             config: config.clone(),
         };
-        upstream.place(shared);
+        // Orders are looked at by a refresh, once it is sure that this configuration is to be in force: the state
+        // of a server is also that of the configuration before.
+        upstream.servers.store(Arc::new(upstream.placed(shared)));
         Ok(upstream)
     }
 
-    /// A name of its servers leads elsewhere.
+    /// A name of its servers leads elsewhere, or the configuration is about to be in force.
     pub fn refresh(&self, shared: &Shared) {
-        self.place(shared);
+        self.set_servers(self.placed(shared));
         self.set_bounds();
     }
 
-    /// Its servers are where the configuration and the names in it say.
-    fn place(&self, shared: &Shared) {
-        let mut servers = Vec::new();
+    /// Servers where the configuration and the names in it say. Those that stay keep their place in turn; of two
+    /// at one address the first counts.
+    fn placed(&self, shared: &Shared) -> Vec<Arc<Server>> {
+        let old = self.servers.load();
+        let mut new: Vec<Arc<Server>> = Vec::new();
+        let mut place = |backend: &Backend, address: SocketAddr| {
+            if new.iter().any(|server| server.address == address) {
+                return;
+            }
+            let mut old = old.iter();
+            let stays = old.find(|server| server.address == address && server.is_of(backend));
+            new.push(match stays {
+                Some(server) => Arc::clone(server),
+                None => {
+                    let state = shared.server_state(&self.config, address);
+                    let server = Server::new(backend, address, state);
+                    let server = server.with_rules(self.config.eject.as_ref());
+                    Arc::new(server.with_max(self.config.connections.max))
+                }
+            });
+        };
         for backend in &self.config.servers {
             match &backend.address {
-                BackendAddress::Address(address) => servers.push((backend, *address)),
+                BackendAddress::Address(address) => place(backend, *address),
                 BackendAddress::Name { host, port } => {
-                    let addresses = shared.names.addresses(host);
-                    let each = addresses.iter().map(|ip| SocketAddr::new(*ip, *port));
-                    servers.extend(each.map(|address| (backend, address)));
+                    for ip in shared.names.addresses(host).iter() {
+                        place(backend, SocketAddr::new(*ip, *port));
+                    }
                 }
             }
         }
-        self.set_servers(servers.into_iter(), shared);
+        new
     }
 
     /// This configuration is in force: connections are bounded as it says.
@@ -155,35 +179,6 @@ impl Upstream {
     /// Its servers at the moment.
     pub fn servers(&self) -> Arc<Vec<Arc<Server>>> {
         self.servers.load_full()
-    }
-
-    /// Replaces the servers. Those that stay keep their place in turn; of two at one address the first
-    /// counts.
-    pub fn set_servers<'a>(
-        &self,
-        servers: impl Iterator<Item = (&'a Backend, SocketAddr)>,
-        shared: &Shared,
-    ) {
-        let old = self.servers.load();
-        let mut new: Vec<Arc<Server>> = Vec::new();
-        for (backend, address) in servers {
-            if new.iter().any(|server| server.address == address) {
-                continue;
-            }
-            let stays = old
-                .iter()
-                .find(|server| server.address == address && server.is_of(backend));
-            new.push(match stays {
-                Some(server) => Arc::clone(server),
-                None => {
-                    let state = shared.server_state(&self.config, address);
-                    let server = Server::new(backend, address, state);
-                    let server = server.with_rules(self.config.eject.as_ref());
-                    Arc::new(server.with_max(self.config.connections.max))
-                }
-            });
-        }
-        self.servers.store(Arc::new(new));
     }
 
     /// Picks a server that was not tried yet, `None` where nothing can answer.

@@ -67,9 +67,12 @@ impl Server {
         }
     }
 
-    /// The entry that it came from, as written.
-    pub fn entry(&self) -> &str {
-        &self.backend.name
+    /// Whether this is its address, or the name that led to it.
+    pub fn is_meant(&self, whom: &BackendAddress) -> bool {
+        match whom {
+            BackendAddress::Address(address) => self.address == *address,
+            BackendAddress::Name { .. } => self.backend.address == *whom,
+        }
     }
 
     /// The same with a bound on its connections.

@@ -1,6 +1,7 @@
 //! Servers that take nothing new, so that operators can end them without a failed request.
 
 use std::{
+    net::SocketAddr,
     process::Output,
     sync::{
         Arc,
@@ -11,8 +12,10 @@ use std::{
 
 use crate::{
     client::Conn,
+    dns::Dns,
     edge::Edge,
     health::{becomes, changes, named, shop, status},
+    names::shops,
     origin::{Origin, page},
     tools::{Gate, eventually},
 };
@@ -275,4 +278,120 @@ fn orders_that_cannot_be_meant() {
     );
     assert_eq!(tcp.response("POST").status, 403, "changes need a token");
     assert_eq!(edge.get("/").text(), "one");
+}
+
+/// A name, whose addresses share a port with nobody, and one server that is always there.
+fn by_name(dns: &Dns, port: u16, always: &Origin) -> String {
+    format!(
+        "[server]\nresolvers = [\"{}\"]\n{}",
+        dns.address,
+        shop(&[always], "").replace(
+            "servers = [",
+            &format!("servers = [\"shop.internal:{port}\", ")
+        )
+    )
+}
+
+const ADDRESSES: &str = "dhal_upstream_addresses{upstream=\"shop\"}";
+
+#[test]
+fn an_order_for_a_name_is_one_for_addresses_that_come_later() {
+    let dns = Dns::start();
+    let ([one, two], port) = shops(["one", "two"]);
+    let always = named("always");
+    let edge = Edge::start(&by_name(&dns, port, &always));
+    let name = format!("shop.internal:{port}");
+    // Even before it leads anywhere.
+    let drained = edge.site.dhal(&["drain", "shop", &name, "--wait", "1s"]);
+    assert!(drained.status.success(), "{:?}", said(&drained));
+    assert!(said(&drained).0.contains("leads to no server"));
+    for (addresses, servers) in [
+        (&[one.address][..], 2.0),
+        (&[one.address, two.address], 3.0),
+    ] {
+        dns.lead("shop.internal", addresses);
+        eventually("it leads there", || edge.metric(ADDRESSES) == Some(servers));
+        assert!((0..10).all(|_| edge.get("/").text() == "always"));
+    }
+    for server in [&one, &two] {
+        becomes(&edge, server, "draining");
+        eventually("it is told", || {
+            changes(&edge, server, "draining", "order") == 1.0
+        });
+        assert_eq!(status(&edge, server)["reason"], "by order");
+    }
+    let refused = edge.site.dhal(&["undrain", "shop", &two.to_string()]);
+    assert_eq!(refused.status.code(), Some(1));
+    let wanted = format!("{two} drains by an order for {name}: undrain that");
+    assert!(said(&refused).1.contains(&wanted), "{:?}", said(&refused));
+    // Either of them, whatever was ordered for it alone.
+    let drain = edge.site.dhal(&["drain", "shop", &one.to_string()]);
+    assert!(drain.status.success(), "{:?}", said(&drain));
+    let back = edge.site.dhal(&["undrain", "shop", &name]);
+    assert_eq!(said(&back).0.matches("takes requests again").count(), 2);
+    for wanted in ["one", "two"] {
+        eventually("it is asked", || edge.get("/").text() == wanted);
+    }
+}
+
+#[test]
+fn an_address_that_comes_back_drains_still() {
+    let dns = Dns::start();
+    let ([one, two], port) = shops(["one", "two"]);
+    let always = named("always");
+    dns.lead("shop.internal", &[one.address, two.address]);
+    let edge = Edge::start(&by_name(&dns, port, &always));
+    let server = one.to_string();
+    assert!(edge.site.dhal(&["drain", "shop", &server]).status.success());
+    let lead = |addresses: &[SocketAddr]| {
+        dns.lead("shop.internal", addresses);
+        let count = addresses.len() as f64 + 1.0;
+        eventually("it leads there", || edge.metric(ADDRESSES) == Some(count));
+    };
+    let stays_away = || {
+        lead(&[two.address]);
+        // A question a second, in which what is not used is forgotten.
+        let asked = dns.asked();
+        eventually("it is gone for a while", || dns.asked() >= asked + 6);
+    };
+    stays_away();
+    lead(&[one.address, two.address]);
+    assert!((0..20).all(|_| edge.get("/").text() != "one"));
+    assert_eq!(status(&edge, &one)["state"], "draining");
+    eventually("it is told anew", || {
+        changes(&edge, &one, "draining", "order") == 2.0
+    });
+    stays_away();
+    let back = edge.site.dhal(&["undrain", "shop", &server]);
+    assert!(back.status.success(), "{:?}", said(&back));
+    assert!(said(&back).0.contains("leads to no server"));
+    lead(&[one.address, two.address]);
+    eventually("it is asked", || edge.get("/").text() == "one");
+    assert_eq!(one.count("/"), 1);
+}
+
+#[test]
+fn an_order_goes_for_every_way_to_speak_to_a_server() {
+    let (one, two) = (named("one"), named("two"));
+    let config = shop(&[&one, &two], "");
+    let edge = Edge::start(&config);
+    let server = one.to_string();
+    assert!(edge.site.dhal(&["drain", "shop", &server]).status.success());
+    for other in ["protocol = \"h2\"", "tls = true", ""] {
+        assert!(edge.reload(&shop(&[&one, &two], other)).status.success());
+        assert_eq!(status(&edge, &one)["state"], "draining", "{other}");
+        assert_eq!(status(&edge, &two)["state"], "up", "{other}");
+    }
+    assert!((0..10).all(|_| edge.get("/").text() == "two"));
+    // A reload that is refused changes nothing of it.
+    let log = "[access_log]\npath = \"@dir/no/such/folder/log\"\n";
+    assert!(!edge.reload(&(config + log)).status.success());
+    assert!((0..10).all(|_| edge.get("/").text() == "two"));
+    assert!(
+        edge.site
+            .dhal(&["undrain", "shop", &server])
+            .status
+            .success()
+    );
+    eventually("it is asked", || edge.get("/").text() == "one");
 }

@@ -30,7 +30,7 @@ fn config(dns: &Dns, servers: &str) -> String {
 }
 
 /// Shops at addresses of their own, all at one port.
-fn shops<const N: usize>(names: [&'static str; N]) -> ([Origin; N], u16) {
+pub(crate) fn shops<const N: usize>(names: [&'static str; N]) -> ([Origin; N], u16) {
     let port = free_address().port();
     let shops = names.map(|name| {
         let address = SocketAddr::new(free_address().ip(), port);
