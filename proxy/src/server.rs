@@ -32,7 +32,7 @@ use crate::{
     snapshot::{BuildError, Snapshot},
     upstream::{
         health,
-        resolve::{self, Watch},
+        names::{self, Watch},
     },
 };
 
@@ -208,7 +208,7 @@ fn bind_all(config: &Config, threads: usize) -> anyhow::Result<Vec<Vec<StdListen
 /// for their first answers.
 async fn watch_names(snapshot: &Snapshot, shared: &Arc<Shared>) -> Watch {
     let resolvers = &snapshot.config.server.resolvers;
-    let mut names = resolve::watch(&snapshot.upstreams, resolvers, shared);
+    let mut names = names::watch(&snapshot.upstreams, resolvers, shared);
     names.first_answers().await;
     names
 }

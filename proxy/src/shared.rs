@@ -27,7 +27,7 @@ use crate::{
     fill::flight::Flights,
     observe::{access_log::AccessLog, metrics::Metrics},
     snapshot::Snapshot,
-    upstream::{Lasting, Pool, ServerState, changes::Why, resolve::Names},
+    upstream::{Lasting, Pool, ServerState, health::changes::Why, names::Names},
 };
 
 /// State of the process.

@@ -8,8 +8,8 @@ use crate::{
     server::Control,
     upstream::{
         Server, Upstream,
-        refusals::Standing,
-        state::{Note, Notes},
+        health::refusals::Standing,
+        health::state::{Note, Notes},
     },
 };
 

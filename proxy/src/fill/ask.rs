@@ -26,9 +26,9 @@ use crate::{
     upstream::{
         self, AtWork, Attempts, Care, Upstream, Wanted,
         attempts::Stage,
-        connection::Connection,
-        http1::{Exchange, Interim, Limits},
-        http2,
+        connect::connection::Connection,
+        connect::http1::{Exchange, Interim, Limits},
+        connect::http2,
     },
 };
 

@@ -42,8 +42,8 @@ use crate::{
         reply::{Asked, wants_json},
     },
     upstream::{
-        self, AtWork, Attempts, Care, Upstream, Wanted, attempts::Stage, buffer::Buffers,
-        connection::Connection,
+        self, AtWork, Attempts, Care, Upstream, Wanted, attempts::Stage, connect::buffer::Buffers,
+        connect::connection::Connection,
     },
 };
 use relay::Progress;

@@ -22,9 +22,9 @@ use crate::{
     door::STALLED,
     respond::fault::Fault,
     upstream::{
-        buffer::{Buffer, Buffers},
-        connection::Connection,
-        http1::{self, Interim, Left, Run},
+        connect::buffer::{Buffer, Buffers},
+        connect::connection::Connection,
+        connect::http1::{self, Interim, Left, Run},
     },
 };
 

@@ -15,7 +15,7 @@ use crate::{
     observe::Protocol,
     random,
     respond::fields::{NEVER_FORWARDED, X_FORWARDED_FOR},
-    upstream::http2,
+    upstream::connect::http2,
 };
 
 /// Options of `Connection` that a request may have.

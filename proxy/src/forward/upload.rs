@@ -8,7 +8,7 @@ use std::{
 use bytes::{Buf, Bytes};
 
 use super::visitor::Visitor;
-use crate::{respond::fault::Fault, upstream::connection::Connection};
+use crate::{respond::fault::Fault, upstream::connect::connection::Connection};
 
 /// Content of a request as far as it has come, whichever server it goes to.
 pub(super) struct Content {

@@ -1,5 +1,7 @@
 //! Which server answers.
 
+mod key;
+
 use std::{
     cmp::Reverse,
     hash::{BuildHasher, Hasher},
@@ -8,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Server, refusals::Standing};
+use super::{Server, health::refusals::Standing};
 use crate::{config::model::Balance, random};
 
 /// Chooses servers by one of the three ways.

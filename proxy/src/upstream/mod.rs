@@ -5,31 +5,15 @@
 
 pub mod attempts;
 pub mod budget;
-pub mod buffer;
-pub mod changes;
 pub mod choose;
 pub mod connect;
-pub mod connection;
-mod eject;
 pub mod health;
-pub mod http1;
-pub mod http2;
-mod key;
-pub mod lookup;
+pub mod names;
 pub mod orders;
 pub mod outage;
-pub mod pool;
-mod probe;
-pub mod refusals;
-pub mod resolve;
 pub mod server;
-pub mod slots;
-pub mod socket;
-pub mod state;
 #[cfg(test)]
 mod testing;
-pub mod tls;
-pub mod window;
 
 use std::{
     net::SocketAddr,
@@ -43,10 +27,12 @@ use prometheus::IntCounterVec;
 pub use attempts::Attempts;
 pub use choose::{Choice, Chooser, Chosen};
 pub use connect::{Wanted, connect, release};
-pub use pool::{Care, Pool};
+pub use connect::{
+    pool::{Care, Pool},
+    tls::Transport,
+};
+pub use health::state::ServerState;
 pub use server::{AtWork, Server};
-pub use state::ServerState;
-pub use tls::Transport;
 
 use crate::{
     config::model::{self, Backend, BackendAddress, UpstreamProtocol},

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Server, Upstream, changes::Why};
+use super::{Server, Upstream, health::changes::Why};
 use crate::config::model::BackendAddress;
 
 /// Orders of an upstream. One for a server that is there is never dropped; of others, such as addresses that a

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{ServerState, refusals::Standing, window::Window};
+use super::{ServerState, health::refusals::Standing, health::window::Window};
 use crate::config::model::{Backend, BackendAddress, Eject};
 
 /// A server of a group.

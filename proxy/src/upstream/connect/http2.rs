@@ -32,8 +32,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Server, Upstream};
 use crate::respond::fault::Fault;
+use crate::upstream::{Server, Upstream};
 
 /// What a server may send on a stream before we have passed it on: all that a visitor who does not read makes
 /// us hold, besides a frame and a buffer.
@@ -391,7 +391,7 @@ pub struct Stream {
 
 impl Stream {
     /// Sends some content, as much as the windows let through.
-    pub(super) fn poll_write(
+    pub(in crate::upstream) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
@@ -418,7 +418,7 @@ impl Stream {
     }
 
     /// Nothing of the request follows.
-    pub(super) fn end(&mut self) {
+    pub(in crate::upstream) fn end(&mut self) {
         if !self.has_ended {
             self.has_ended = true;
             // Who has answered already may take nothing more.
@@ -426,12 +426,12 @@ impl Stream {
         }
     }
 
-    pub(super) fn take_trailers(&mut self) -> Option<HeaderMap> {
+    pub(in crate::upstream) fn take_trailers(&mut self) -> Option<HeaderMap> {
         self.trailers.take()
     }
 
     /// A request waits in vain. Where nothing else was heard meanwhile, the connection is taken for dead.
-    pub(super) fn give_up(&self) {
+    pub(in crate::upstream) fn give_up(&self) {
         let load = &self.place.0;
         if load.heard.load(Ordering::Relaxed) == self.heard_before {
             load.is_over.store(true, Ordering::Relaxed);

@@ -66,7 +66,7 @@ fn pause(count: u64) -> u64 {
 }
 
 /// A time as the words of this module hold it.
-pub(super) fn millis(tick: Duration) -> u64 {
+pub(in crate::upstream) fn millis(tick: Duration) -> u64 {
     u64::try_from(tick.as_millis()).unwrap_or(u64::MAX >> 16)
 }
 

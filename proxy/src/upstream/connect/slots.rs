@@ -22,9 +22,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{
-    connection::Connection,
-    pool::{Care, Idle},
+use crate::upstream::{
+    connect::connection::Connection,
+    connect::pool::{Care, Idle},
 };
 use crate::{config::model::Connections, deadline::Deadline};
 
@@ -95,7 +95,7 @@ pub struct Wish {
 pub struct Slot {
     of: Option<Arc<Slots>>,
     /// When its connection is too old to be used again, since the process began.
-    pub(super) ends: Duration,
+    pub(in crate::upstream) ends: Duration,
 }
 
 impl Slot {

@@ -1,15 +1,24 @@
 //! The way to a connection: one that waits for a request, or a new one, within the server's bounds.
 
+pub mod buffer;
+pub mod connection;
+pub mod http1;
+pub mod http2;
+pub mod pool;
+pub mod slots;
+pub mod socket;
+pub mod tls;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{
+use crate::upstream::{
     Pool, Server, Upstream,
-    connection::Connection,
-    http2::To,
-    pool::{Care, Idle},
-    slots::{Got, Slot, Wish},
+    connect::connection::Connection,
+    connect::http2::To,
+    connect::pool::{Care, Idle},
+    connect::slots::{Got, Slot, Wish},
 };
 use crate::{random, respond::fault::Fault};
 

@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    refusals::{Refusals, Standing, millis},
-    slots::Slots,
+use crate::upstream::{
+    connect::slots::Slots,
+    health::refusals::{Refusals, Standing, millis},
 };
 
 /// A server that did well for so long after an ejection begins with a clean sheet.

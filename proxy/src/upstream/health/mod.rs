@@ -4,6 +4,13 @@
 //! and a check that ends for whatever reason is begun anew. It also tells what changes by itself, such as the
 //! end of an ejection. `probe.rs` is one check.
 
+pub mod changes;
+mod eject;
+mod probe;
+pub mod refusals;
+pub mod state;
+pub mod window;
+
 use std::{
     future::Future,
     sync::Arc,
@@ -15,7 +22,7 @@ use tokio::{
     time,
 };
 
-use super::{Server, Upstream, changes::Why, probe::probe};
+use crate::upstream::{Server, Upstream, health::changes::Why, health::probe::probe};
 use crate::{
     config::model::{CheckKind, HealthCheck},
     random,

@@ -11,8 +11,11 @@ use http::HeaderMap;
 use socket2::SockRef;
 use tokio::io::AsyncWrite;
 
-use super::{buffer::Buffer, http2, pool::Care, slots::Slot, socket::Socket};
 use crate::deadline::Deadline;
+use crate::upstream::{
+    connect::buffer::Buffer, connect::http2, connect::pool::Care, connect::slots::Slot,
+    connect::socket::Socket,
+};
 
 /// A connection to a server: one that speaks HTTP/1.1 over TCP or TLS, or a stream of one that speaks HTTP/2,
 /// which reads like an answer of HTTP/1.1 whose content has no framing of its own and ends with the stream.
@@ -21,7 +24,7 @@ pub struct Connection {
     /// Stays with the connection, so that it need not be set anew for each exchange.
     pub deadline: Deadline,
     /// Its place among the server's connections; after the stream, as it is free when that is closed.
-    pub(super) slot: Option<Slot>,
+    pub(in crate::upstream) slot: Option<Slot>,
 }
 
 enum Carrier {
@@ -65,7 +68,7 @@ impl Connection {
     }
 
     #[cfg(test)]
-    pub(super) async fn open(
+    pub(in crate::upstream) async fn open(
         address: std::net::SocketAddr,
         limit: std::time::Duration,
     ) -> io::Result<Self> {
@@ -90,7 +93,7 @@ impl Connection {
     }
 
     #[cfg(test)]
-    pub(super) async fn stream_readable(&self) {
+    pub(in crate::upstream) async fn stream_readable(&self) {
         if let Carrier::Socket(socket) = &self.carrier {
             socket.tcp().readable().await.expect("a readable stream");
         }

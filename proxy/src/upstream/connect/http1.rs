@@ -16,11 +16,11 @@ use http1_wire::{
 };
 use tokio::time::Instant;
 
-use super::{
-    buffer::{Buffer, Buffers},
-    connection::Connection,
-};
 use crate::respond::fault::Fault;
+use crate::upstream::{
+    connect::buffer::{Buffer, Buffers},
+    connect::connection::Connection,
+};
 
 /// Interim answers to one request.
 const MAX_INTERIM: usize = 16;

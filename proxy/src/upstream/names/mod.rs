@@ -3,6 +3,8 @@
 //! Each name has a task of its own, so that no request waits for an answer and no slow name keeps another
 //! waiting. What is known outlives a configuration: a reload while DNS is out loses nothing.
 
+pub mod lookup;
+
 use std::{
     collections::{BTreeMap, HashMap},
     convert::Infallible,
@@ -17,9 +19,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
+use crate::upstream::{
     Upstream,
-    lookup::{Answer, Dns, Lookup, Said},
+    names::lookup::{Answer, Dns, Lookup, Said},
 };
 use crate::{random, shared::Shared};
 

@@ -40,7 +40,7 @@ impl Socket {
     }
 
     /// What carries it at last.
-    pub(super) fn tcp(&self) -> &TcpStream {
+    pub(in crate::upstream) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Tcp(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref().0,

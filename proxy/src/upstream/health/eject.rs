@@ -2,11 +2,11 @@
 
 use std::{sync::PoisonError, time::Duration};
 
-use super::{
-    Server, Upstream,
-    changes::{Change, Why},
-};
 use crate::config::model::Eject;
+use crate::upstream::{
+    Server, Upstream,
+    health::changes::{Change, Why},
+};
 
 impl Upstream {
     /// Notes that a server failed a request; may eject it.
@@ -56,7 +56,7 @@ impl Upstream {
     }
 
     /// Tells that a server's ejection is over, where that is news.
-    pub(super) fn tell_return(&self, server: &Server, tick: Duration) {
+    pub(in crate::upstream) fn tell_return(&self, server: &Server, tick: Duration) {
         if let Some(length) = server.state.note_return(tick) {
             let details = format!("it was out for {length:?}");
             self.tell(server, Change::Returned, &Why::new("time_over", details));

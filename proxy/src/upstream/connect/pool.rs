@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Server, buffer::Buffers, connection::Connection, http2::Sessions, slots::Slot};
+use crate::upstream::{
+    Server, connect::buffer::Buffers, connect::connection::Connection, connect::http2::Sessions,
+    connect::slots::Slot,
+};
 
 /// Idle connections of a thread, to all servers together.
 const MAX_IDLE: usize = 512;

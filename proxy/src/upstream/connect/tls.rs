@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Server, socket::Socket};
+use crate::upstream::{Server, connect::socket::Socket};
 use crate::{
     config::model::{self, CheckKind, UpstreamProtocol, UpstreamTls},
     listen::tls::read_identity,
@@ -66,7 +66,7 @@ impl Transport {
     }
 
     /// Encrypts the connection of a check. An error is a sentence.
-    pub(super) async fn check(
+    pub(in crate::upstream) async fn check(
         &self,
         tcp: TcpStream,
         server: &Server,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Server, Upstream};
+use crate::upstream::{Server, Upstream};
 
 /// What becomes of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Why {
 
 impl Upstream {
     /// Counts a change and writes it down.
-    pub(super) fn tell(&self, server: &Server, change: Change, why: &Why) {
+    pub(in crate::upstream) fn tell(&self, server: &Server, change: Change, why: &Why) {
         let labels = [self.name(), &server.name, change.label(), why.word];
         self.changes.with_label_values(&labels).inc();
         let (upstream, name, why) = (self.name(), server.name.as_str(), &why.details);
@@ -78,7 +78,7 @@ impl Upstream {
     }
 
     /// Tells whether a server takes nothing new, where that has changed.
-    pub(super) fn note_drain(&self, server: &Server, tick: Duration, why: &Why) {
+    pub(in crate::upstream) fn note_drain(&self, server: &Server, tick: Duration, why: &Why) {
         let draining = server.is_draining();
         if server.state.note_drain(draining, tick, &why.details) {
             let change = if draining {
@@ -92,7 +92,7 @@ impl Upstream {
 
     /// Tells what has changed by itself: ejections that are over, what a new file says of draining, and servers
     /// that came when there was an order for them already.
-    pub(super) fn look_after(&self, tick: Duration) {
+    pub(in crate::upstream) fn look_after(&self, tick: Duration) {
         for server in self.servers.load().iter() {
             self.tell_return(server, tick);
             let by_order = server.state.is_drained() && !server.drains_by_file();

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::refusals::millis;
+use crate::upstream::health::refusals::millis;
 
 /// Parts of the window: what leaves it at once is a tenth.
 const PARTS: usize = 10;

@@ -19,7 +19,7 @@ use tokio::{
     time,
 };
 
-use super::{Server, Upstream, changes::Why};
+use crate::upstream::{Server, Upstream, health::changes::Why};
 use crate::{
     config::model::{CheckKind, HealthCheck, UpstreamProtocol},
     respond::fault::is_ours,
@@ -30,10 +30,10 @@ const BODY_MAX: usize = 64 * 1024;
 
 /// Why a check did not pass.
 #[derive(Debug)]
-pub(super) struct Failed {
-    pub(super) why: Why,
+pub(in crate::upstream) struct Failed {
+    pub(in crate::upstream) why: Why,
     /// We lack what it takes, which says nothing of the server.
-    pub(super) is_ours: bool,
+    pub(in crate::upstream) is_ours: bool,
 }
 
 impl Failed {
@@ -59,7 +59,7 @@ impl Failed {
 }
 
 /// Checks a server.
-pub(super) async fn probe(
+pub(in crate::upstream) async fn probe(
     upstream: &Upstream,
     server: &Server,
     check: &HealthCheck,

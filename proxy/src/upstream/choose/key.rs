@@ -5,8 +5,8 @@ use std::{borrow::Cow, net::IpAddr};
 use http::header::COOKIE;
 use http_caching::Fields;
 
-use super::Upstream;
 use crate::config::model::{Balance, HashKey};
+use crate::upstream::Upstream;
 
 impl Upstream {
     /// The key of a visitor's own request: what the configuration says, or the target (path and query) where
