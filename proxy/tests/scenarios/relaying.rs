@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::{
     client::Conn,
     edge::Edge,
-    h2::{H2, request},
+    h2::{Frames, H2, request},
     origin::{Origin, page, raw},
     tools::{Gate, PATIENCE, eventually, free_address},
 };
@@ -249,6 +249,34 @@ fn a_server_that_does_not_say_continue_is_slow() {
     conn.request("POST", "/", &fields);
     assert_eq!(conn.head().expect("an interim answer").0, 100);
     assert_eq!(conn.response("POST").status, 408);
+}
+
+#[test]
+fn a_server_that_does_not_say_continue_is_slow_over_h2_as_well() {
+    for (says_so, wanted) in [(false, vec![504]), (true, vec![100, 408])] {
+        let shop = own_shop(move |stream| {
+            read_head(&stream);
+            if says_so {
+                let _ = (&stream).write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+            let _ = stream.peek(&mut [0]);
+            thread::sleep(PATIENCE);
+        });
+        let limit = if says_so { "5s" } else { "600ms" };
+        let config = passing(&shop).replace("5s", limit) + "body_timeout = \"200ms\"\n";
+        let edge = Edge::start_tls(&config);
+        let mut frames = Frames::connect(edge.site.https);
+        let fields = [
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", "shop.example"),
+            (":path", "/"),
+            ("content-length", "10"),
+            ("expect", "100-continue"),
+        ];
+        frames.headers(1, &fields, false);
+        assert_eq!(frames.answer(1).statuses, wanted);
+    }
 }
 
 /// The same with a store, so that answers are fetched for all.
