@@ -181,7 +181,7 @@ impl Attempts {
             match stage {
                 // While it may wait, a server that is not back yet costs nothing: those are few, since each
                 // refusal is followed by a pause.
-                Stage::Connect => among || (self.waits && self.upstream.is_out(now)),
+                Stage::Connect => among || (self.waits && self.upstream.waits(now)),
                 Stage::Unseen => among,
                 Stage::Reused | Stage::Silent | Stage::Heard => {
                     among && self.upstream.may_repeat(metrics)

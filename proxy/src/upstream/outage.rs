@@ -94,6 +94,12 @@ impl Upstream {
             && self.is_out(tick)
     }
 
+    /// Whether there is an outage that requests still wait out, though it is some server's turn to be tried.
+    pub(super) fn waits(&self, tick: Duration) -> bool {
+        let lasted = self.lasting.outage.lasted(tick);
+        lasted.is_some_and(|lasted| lasted < self.config.retry.wait)
+    }
+
     /// Notes the beginning of an outage that no request has met yet, and tells the log when the window opens
     /// or closes. To be called every second.
     pub fn look_for_outage(&self, tick: Duration) {

@@ -67,6 +67,25 @@ fn a_shop_that_is_started_anew_fails_nobody() {
 }
 
 #[test]
+fn two_shops_that_are_started_anew_fail_nobody() {
+    let shop = || Origin::start(|r| page(format!("{} {}", r.method, r.target)));
+    let (mut one, mut two) = (shop(), shop());
+    let edge = Edge::start(&config(&[&one, &two], "retry = { wait = \"15s\" }"));
+    one.stop();
+    two.stop();
+    let form = [("content-length", "0")];
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| edge.ask("POST", "/form", &form).text());
+        let refused = "dhal_upstream_retries_total{upstream=\"shop\"}";
+        eventually("it is refused again and again", || {
+            edge.metric(refused) >= Some(5.0)
+        });
+        two.restart();
+        assert_eq!(asked.join().expect("an answer"), "POST /form");
+    });
+}
+
+#[test]
 fn nobody_waits_when_an_outage_lasts() {
     let mut shop = Origin::start(|_| page("fine"));
     let edge = Edge::start(&config(&[&shop], "retry = { wait = \"1s\" }"));
