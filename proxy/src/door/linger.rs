@@ -11,9 +11,9 @@ use super::STALLED;
 use crate::listen::stream::Stream;
 
 /// A client that says nothing for so long after the last word has had it, or will not.
-const QUIET: Duration = Duration::from_secs(1);
+pub(super) const QUIET: Duration = Duration::from_secs(1);
 /// What is read and dropped of a client that goes on.
-const MAX_BYTES: usize = 256 * 1024;
+pub(super) const MAX_BYTES: usize = 256 * 1024;
 
 /// Sends what is left, ends our side, and drops what the client still sends: bytes that nobody reads would
 /// make the system reset the connection and take the last answer with it.

@@ -81,6 +81,37 @@ fn interim_answers_reach_the_client() {
     }
 }
 
+/// Some clients take a reset behind the answer for the loss of it, so that none comes if they just finish.
+#[test]
+fn who_finishes_after_an_early_answer_is_not_reset() {
+    let shop = Origin::start(|_| page("page"));
+    let nobody = "[[routes]]\npath = \"/down\"\nupstream = \"down\"\n[upstreams.down]\n\
+                  servers = [\"127.0.0.1:1\"]\nretry = { wait = \"0s\" }\n[[routes]]";
+    let config = plain(&shop).replacen("[[routes]]", nobody, 1);
+    let edge = Edge::start_tls(&config);
+    for (path, method, statuses) in [("/", "TRACE", [405; 2]), ("/down", "POST", [502, 503])] {
+        let mut frames = Frames::connect(edge.site.https);
+        for (nth, status) in statuses.into_iter().enumerate() {
+            let stream = 1 + 4 * nth as u32;
+            frames.headers(stream, &asking(method, path), false);
+            let answer = frames.answer(stream);
+            assert_eq!(
+                (&answer.statuses[..], answer.end),
+                (&[status][..], End::Stream)
+            );
+            frames.frame(0, 0, stream, b"a=b");
+            frames.frame(0, 1, stream, b"");
+            frames.headers(stream + 2, &asking("GET", "/"), true);
+            // What comes next is of the next stream, and nothing of this one.
+            let (_, _, next, _) = std::iter::from_fn(|| frames.next())
+                .find(|(kind, ..)| matches!(kind, 1 | 3))
+                .expect("a frame");
+            assert_eq!(next, stream + 2);
+            assert_eq!(frames.answer(stream + 2).content, b"page");
+        }
+    }
+}
+
 #[test]
 fn answers_that_come_before_the_request_is_complete() {
     let shop = Origin::start(|r| match r.target.as_str() {

@@ -198,19 +198,17 @@ impl Session<'_> {
     }
 
     /// Tells of answers that have left as a whole, and looks whether the client takes any of the others.
-    /// `true`: there is something to be written because of it.
-    pub(super) fn note_sent(&mut self, state: &mut State) -> bool {
+    pub(super) fn note_sent(&mut self, state: &mut State) {
         if self.unsent.is_empty() {
-            return false;
+            return;
         }
         let is_over = |answer: &mut Unsent| state.wire.is_sent(answer.stream);
         let over: Vec<_> = self.unsent.extract_if(.., is_over).collect();
-        let mut has_ended = false;
         for answer in &over {
             if let Some(hit) = &answer.hit {
                 self.tell_hit(hit, None);
             }
-            has_ended |= self.end_request(state, answer.stream);
+            self.end_request(state, answer.stream);
         }
         let of_each = self.unsent.iter();
         let unread = of_each.map(|answer| state.wire.unsent(answer.stream)).sum();
@@ -218,16 +216,14 @@ impl Session<'_> {
             self.unread_since = Instant::now();
         }
         self.unread = unread;
-        has_ended
     }
 
-    /// The answer is out; the rest of the request is of no use (RFC 9113 §8.1). Whether there is any.
-    fn end_request(&self, state: &mut State, stream: StreamId) -> bool {
-        let is_open = state.wire.is_open(stream);
-        if is_open {
-            state.wire.reset(stream, ErrorCode::NO_ERROR);
+    /// The answer is out; the rest of the request is of no use, but it is waited for.
+    fn end_request(&self, state: &mut State, stream: StreamId) {
+        if state.wire.is_open(stream) {
+            let exchange = Exchange::new(&self.line, state, stream, false);
+            tokio::spawn(async move { exchange.linger().await });
         }
-        is_open
     }
 
     /// Tells of a stream's answer that the client did not want any more.

@@ -6,12 +6,19 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use http2_server::{Connection, ErrorCode, StreamId};
+use tokio::time::timeout;
+
+use crate::door::{
+    STALLED,
+    linger::{MAX_BYTES, QUIET},
+};
 
 /// The visitor has reset the stream, or is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,6 +236,20 @@ impl Exchange {
             inbox.wait(cx);
             Poll::Pending
         })
+    }
+
+    /// Drops what the client still sends of its request when the answer is out, within bounds. Dropped at once
+    /// the stream would be reset, which some clients take for the loss of the answer (RFC 9113 §8.1 forbids it).
+    pub(super) async fn linger(&self) {
+        let end = async {
+            let mut left = MAX_BYTES;
+            let next = || timeout(QUIET, poll_fn(|cx| self.poll_content(cx)));
+            while let Ok(Ok(Some(content))) = next().await {
+                left = left.checked_sub(content.len())?;
+            }
+            Some(())
+        };
+        let _ = timeout(STALLED, end).await;
     }
 
     /// Ready when nobody is left to answer to.

@@ -172,8 +172,8 @@ impl Session<'_> {
             state.is_stuck = is_stuck;
             if std::mem::take(&mut has_moved) {
                 state.wake_waiting();
-                if !self.is_faulty && self.note_sent(&mut state) && !is_stuck {
-                    continue;
+                if !self.is_faulty {
+                    self.note_sent(&mut state);
                 }
             }
             if !is_stuck && state.wire.is_finished() {

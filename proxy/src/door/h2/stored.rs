@@ -124,10 +124,12 @@ impl Request {
         };
         // An answer that is not complete resets the stream when it is dropped.
         let exchanged = exchange(&self.hall, &request, &mut client).await;
-        if exchanged == Exchanged::Unanswered
-            && let Some(instead) = forward.instead
-        {
-            Box::pin(self.fetch(snapshot, *instead)).await;
+        match (exchanged, forward.instead) {
+            (Exchanged::Unanswered, Some(instead)) => {
+                Box::pin(self.fetch(snapshot, *instead)).await;
+            }
+            (Exchanged::Complete, _) => self.exchange.linger().await,
+            _ => {}
         }
     }
 
