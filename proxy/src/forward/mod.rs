@@ -330,13 +330,11 @@ fn failure(hall: &Hall, request: &Request<'_>, fault: &Fault, may_be_done: bool)
         request_id: request.request_id,
         wants_json: wants_json(request.fields),
     };
-    if may_be_done {
-        return Reply::error(fault.failure.status, &asked);
-    }
     let upstream = &request.forward.route.upstream;
-    let tick = hall.started.elapsed();
+    // The page of the shop window says that nothing was done.
+    let window_open = !may_be_done && upstream.window_is_open(hall.started.elapsed());
     let is_safe = request.method.is_safe();
-    Reply::failure(fault.failure, upstream, tick, is_safe, &asked)
+    Reply::failure(fault.failure, window_open, is_safe, &asked)
 }
 
 /// Nothing else can be done: the visitor is told, unless it is gone or has a part of an answer.

@@ -1,7 +1,5 @@
 //! A small response of our own, for every door.
 
-use std::time::Duration;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{
     HeaderName, HeaderValue, StatusCode,
@@ -21,7 +19,6 @@ use crate::{
     admit::rate::LimitState,
     cache::head::{VIA_SELF, put_field, value},
     edge::Rejection,
-    upstream::Upstream,
 };
 
 /// A response that is composed here.
@@ -72,16 +69,10 @@ impl Reply {
         reply
     }
 
-    /// The page of a failure of an upstream. While its shop window is open it is a friendly one, which tries
+    /// The page of a failure of an upstream. While its shop window is open (`window_open`) it is a friendly one, which tries
     /// again by itself where the request was a safe one.
-    pub fn failure(
-        failure: Failure,
-        upstream: &Upstream,
-        tick: Duration,
-        is_safe: bool,
-        asked: &Asked<'_>,
-    ) -> Self {
-        if failure.side == Side::Upstream && upstream.window_is_open(tick) {
+    pub fn failure(failure: Failure, window_open: bool, is_safe: bool, asked: &Asked<'_>) -> Self {
+        if failure.side == Side::Upstream && window_open {
             let mut reply = window::page(is_safe, asked);
             reply.common(asked);
             return reply;

@@ -15,25 +15,9 @@ use crate::{
     edge::Edge,
     h2::{Frames, frame, headers},
     h2_shop::{H2Shop, by_hand},
+    h2_upstream::config,
     tools::{Gate, PATIENCE, eventually},
 };
-
-fn config(server: &impl std::fmt::Display, more: &str) -> String {
-    format!(
-        r#"
-        [server]
-        threads = 1
-
-        [upstreams.shop]
-        servers = ["{server}"]
-        protocol = "h2"
-        {more}
-
-        [[routes]]
-        upstream = "shop"
-        "#
-    )
-}
 
 /// `:status 200` and the first piece of a page whose rest comes when the gate opens.
 fn begin_long(out: &Arc<Mutex<TcpStream>>, stream: u32, gate: &Gate) {

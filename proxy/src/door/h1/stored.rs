@@ -142,7 +142,8 @@ impl Session<'_> {
                 let asked_of = &self.asked(&bytes, &noted);
                 let upstream = &order.fetch.own.route.upstream;
                 let tick = self.hall.started.elapsed();
-                let mut reply = Reply::failure(failure, upstream, tick, true, asked_of);
+                let window_open = upstream.window_is_open(tick);
+                let mut reply = Reply::failure(failure, window_open, true, asked_of);
                 reply.limit(order.fetch.own.limit.as_ref());
                 let close = self.closes();
                 let head_only = self.head.method == http::Method::HEAD;

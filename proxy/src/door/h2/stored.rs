@@ -67,7 +67,8 @@ impl Request {
                 let asked_of = &self.asked.asked();
                 let upstream = &order.fetch.own.route.upstream;
                 let tick = self.hall.started.elapsed();
-                let mut reply = Reply::failure(failure, upstream, tick, true, asked_of);
+                let window_open = upstream.window_is_open(tick);
+                let mut reply = Reply::failure(failure, window_open, true, asked_of);
                 reply.limit(order.fetch.own.limit.as_ref());
                 let sent = self.send_reply(&reply).await;
                 self.tell(&Record {
