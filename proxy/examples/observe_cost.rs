@@ -17,7 +17,11 @@ use std::{
 
 use bytes::BytesMut;
 use dhal::{
-    admit::rate::{LimitState, RateLimit},
+    admit::{
+        key::{Asked, Params},
+        rate::{Checked, RateLimit},
+        state::LimitState,
+    },
     cache::status::Outcome,
     config::{self, Surroundings},
     edge::decide::Now,
@@ -97,7 +101,7 @@ fn check(limit: &RateLimit) {
                 for n in 0..CALLS {
                     let client = clients[n as usize % clients.len()];
                     let now = Duration::from_secs(10) + Duration::from_micros(u64::from(n) * 8);
-                    let _ = black_box(limit.check(IpAddr::V4(client), now));
+                    let _ = black_box(check_one(limit, client, now));
                 }
                 begin.elapsed() / CALLS
             });
@@ -124,10 +128,20 @@ fn put(limit: &RateLimit) -> Result<()> {
 }
 
 fn passed(limit: &RateLimit) -> Result<LimitState> {
-    let client = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
-    limit
-        .check(client, Duration::from_secs(1))
-        .map_err(|_| "refused".into())
+    let client = Ipv4Addr::new(198, 51, 100, 1);
+    let checked = check_one(limit, client, Duration::from_secs(1));
+    Ok(checked.ok_or("exempt")?.state)
+}
+
+fn check_one(limit: &RateLimit, client: Ipv4Addr, now: Duration) -> Option<Checked> {
+    let asked = Asked {
+        client: IpAddr::V4(client),
+        host: "shop.example",
+        path: "/",
+        params: &Params::default(),
+        fields: &HeaderMap::new(),
+    };
+    limit.check(&asked, now)
 }
 
 fn finish(

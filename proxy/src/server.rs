@@ -17,12 +17,13 @@ use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
     sync::Mutex,
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::{sleep, timeout},
 };
 
 use crate::{
     admin,
+    admit::watch,
     config::{self, model::Config},
     door::{Hall, waiting::Waiting},
     fill::Filler,
@@ -324,6 +325,7 @@ impl Control {
                 filler.tidy();
             }
         });
+        tasks.spawn(watch::watch(Arc::clone(&control.current)));
         let mut reload = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -376,16 +378,20 @@ impl Control {
     async fn try_reload(&self) -> Result<String, String> {
         let path = self.path.clone();
         // A file is read from a disk, which may take its time.
-        let loaded = tokio::task::spawn_blocking(move || {
-            config::load(&path, &|name| std::env::var(name).ok())
-        })
-        .await
-        .map_err(|why| why.to_string())?
-        .map_err(|why| why.to_string())?;
+        let loaded = spawn_blocking(move || config::load(&path, &|name| std::env::var(name).ok()))
+            .await
+            .map_err(|why| why.to_string())?
+            .map_err(|why| why.to_string())?;
         let old = self.current.load_full();
         let text = |why: BuildError| why.to_string();
         refuse_restarts(&old.config, &loaded.config).map_err(text)?;
-        let new = Snapshot::build(loaded.config, old.generation + 1, &self.shared).map_err(text)?;
+        let (config, shared) = (loaded.config, Arc::clone(&self.shared));
+        let generation = old.generation + 1;
+        // It reads certificates, and the files of address lists.
+        let new = spawn_blocking(move || Snapshot::build(config, generation, &shared))
+            .await
+            .map_err(|why| why.to_string())?
+            .map_err(text)?;
         let log = match &new.config.access_log {
             wanted if *wanted == old.config.access_log => None,
             Some(wanted) => {

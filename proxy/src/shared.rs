@@ -15,7 +15,10 @@ use http::HeaderMap;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    admit::rate::RateLimit,
+    admit::{
+        lists::{AddressList, BadFile},
+        rate::{RateLimit, lasting},
+    },
     cache::{
         Disk, Purges, Store, Stored,
         keeper::{Job, Keeper, Work},
@@ -52,6 +55,7 @@ pub struct Shared {
     servers: Mutex<HashMap<ServerKey, Arc<ServerState>>>,
     upstreams: Mutex<HashMap<String, Arc<Lasting>>>,
     limiters: Mutex<HashMap<String, (Limit, Arc<RateLimit>)>>,
+    lists: Mutex<Vec<Arc<AddressList>>>,
     /// When the process began.
     started: Instant,
     draining: AtomicBool,
@@ -111,6 +115,7 @@ impl Shared {
             servers: Mutex::default(),
             upstreams: Mutex::default(),
             limiters: Mutex::default(),
+            lists: Mutex::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
@@ -218,19 +223,28 @@ impl Shared {
         Arc::clone(known.entry(upstream.to_owned()).or_default())
     }
 
-    /// The limiter of a rule; a rule that has not changed keeps its memory across reloads. A new one
-    /// is remembered only by [`adopt`](Self::adopt), when its configuration takes effect.
-    pub fn limiter(&self, limit: &Limit) -> Arc<RateLimit> {
+    /// The limiter of a rule; one that counts as before keeps its memory across reloads. A new memory is
+    /// kept only by [`adopt`](Self::adopt), when its configuration takes effect.
+    pub fn limiter(&self, limit: &Limit, exempt: Vec<Arc<AddressList>>) -> Arc<RateLimit> {
         let limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
-        match limiters.get(&limit.name) {
-            Some((known, limiter))
-                if (known.rate, known.period, known.burst, known.max_keys)
-                    == (limit.rate, limit.period, limit.burst, limit.max_keys) =>
-            {
-                Arc::clone(limiter)
-            }
-            _ => Arc::new(RateLimit::new(limit)),
-        }
+        let known = limiters.get(&limit.name);
+        let memory = known.and_then(|(known, limiter)| {
+            let counts_as_before = known.counts_as(limit);
+            counts_as_before.then(|| limiter.memory())
+        });
+        let counts = self.metrics.limits.limit(lasting(&limit.name));
+        Arc::new(RateLimit::new(limit, memory, exempt, counts))
+    }
+
+    /// An address list: the one in force, which keeps up with its file by itself, or a new one, whose file is read.
+    ///
+    /// # Errors
+    /// The file of a new one cannot be used.
+    pub fn address_list(&self, list: &model::AddressList) -> Result<Arc<AddressList>, BadFile> {
+        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lists.iter().find(|known| known.is_as(list)).cloned();
+        drop(lists);
+        known.map_or_else(|| AddressList::new(list).map(Arc::new), Ok)
     }
 
     /// Remembers what a configuration that takes effect brings along.
@@ -241,6 +255,10 @@ impl Shared {
         *limiters = adopted
             .map(|(rule, limiter)| (rule.name.clone(), (rule, limiter)))
             .collect();
+        drop(limiters);
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.clone_from(&snapshot.lists);
+        drop(lists);
         let hosts: Vec<_> = snapshot.upstreams.iter().flat_map(|u| u.hosts()).collect();
         self.names.retain(&hosts);
         for upstream in &snapshot.upstreams {

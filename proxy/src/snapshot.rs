@@ -5,7 +5,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use ipnet::IpNet;
 
 use crate::{
-    admit::rate::RateLimit,
+    admit::{
+        key::Params,
+        lists::{AddressList, BadFile},
+        rate::RateLimit,
+    },
     config::model::{CachePolicy, Config, SetCookie, Timeouts},
     listen::tls::CertificateTable,
     observe::metrics::RouteMetrics,
@@ -26,6 +30,10 @@ pub struct Snapshot {
     pub upstreams: Vec<Arc<Upstream>>,
     /// All limits, in the order of the configuration.
     pub limits: Vec<Arc<RateLimit>>,
+    /// All address lists, in the order of the configuration.
+    pub lists: Vec<Arc<AddressList>>,
+    /// Whoever is on one of them gets `403`.
+    pub deny: Vec<Arc<AddressList>>,
     /// Certificates by name; `None` without TLS listeners.
     pub certificates: Option<Arc<CertificateTable>>,
     /// Time limits and bounds of the doors.
@@ -61,6 +69,12 @@ pub struct Route {
     pub policy: Option<Arc<Policy>>,
     /// Every one of them must admit a request.
     pub limits: Vec<Arc<RateLimit>>,
+    /// Where there are any, whoever is on none of them gets `403`.
+    pub allow: Vec<Arc<AddressList>>,
+    /// Whoever is on one of them gets `403`.
+    pub deny: Vec<Arc<AddressList>>,
+    /// Where its path has parameters.
+    pub params: Params,
     /// Bytes of a request body.
     pub max_body: u64,
     /// Time limits towards the servers.
@@ -122,6 +136,9 @@ pub enum BuildError {
     /// A certificate or key cannot be used.
     #[error("{0}")]
     Certificate(String),
+    /// The file of an address list cannot be used.
+    #[error(transparent)]
+    AddressList(#[from] BadFile),
     /// Only a new process can do that.
     #[error("{what} cannot change while running: restart to apply it")]
     NeedsRestart {
@@ -159,7 +176,18 @@ impl Snapshot {
             .iter()
             .map(|p| Arc::new(Policy::from(p)))
             .collect();
-        let limits: Vec<Arc<RateLimit>> = config.limits.iter().map(|l| shared.limiter(l)).collect();
+        let lists = config
+            .address_lists
+            .iter()
+            .map(|list| shared.address_list(list))
+            .collect::<Result<Vec<_>, _>>()?;
+        let of = |named: &[usize]| -> Vec<Arc<AddressList>> {
+            named.iter().map(|i| Arc::clone(&lists[*i])).collect()
+        };
+        let limits = config.limits.iter();
+        let limits: Vec<_> = limits
+            .map(|limit| shared.limiter(limit, of(&limit.exempt)))
+            .collect();
         let routes = config.routes.iter().map(|route| {
             let built = Route {
                 name: route.name.clone(),
@@ -170,6 +198,9 @@ impl Snapshot {
                     .iter()
                     .map(|i| Arc::clone(&limits[*i]))
                     .collect(),
+                allow: of(&route.allow),
+                deny: of(&route.deny),
+                params: Params::of(&route.path),
                 max_body: route.max_body,
                 timeouts: route.timeouts.clone(),
                 metrics: shared.metrics.route(&route.name),
@@ -187,11 +218,14 @@ impl Snapshot {
             max_header: server.max_header_bytes,
             trusted_proxies: server.trusted_proxies.clone(),
         };
+        let deny = of(&config.server.deny);
         Ok(Self {
             generation,
             router,
             upstreams,
             limits,
+            lists,
+            deny,
             certificates,
             bounds,
             config,

@@ -1,6 +1,7 @@
 //! The admin endpoint: is it alive, is it ready, what has it counted; reload, purge and warm.
 
 mod drain;
+pub mod limits;
 mod purge;
 mod routes;
 mod sitemap;

@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::{AddressListStatus, LimitStatus};
 use crate::{
     server::Control,
     upstream::{
@@ -34,6 +35,12 @@ pub struct Status {
     pub cache: CacheStatus,
     /// Servers by upstream.
     pub upstreams: Vec<UpstreamStatus>,
+    /// Limits.
+    #[serde(default)]
+    pub limits: Vec<LimitStatus>,
+    /// Address lists.
+    #[serde(default)]
+    pub address_lists: Vec<AddressListStatus>,
 }
 
 /// The store.
@@ -246,6 +253,12 @@ impl Status {
                 requests,
             },
             upstreams: upstreams.collect(),
+            limits: snapshot.limits.iter().map(|l| LimitStatus::of(l)).collect(),
+            address_lists: snapshot
+                .lists
+                .iter()
+                .map(|list| AddressListStatus::of(list))
+                .collect(),
         }
     }
 }
@@ -317,6 +330,12 @@ impl fmt::Display for Status {
                 upstream.name,
                 reused + opened,
             )?;
+        }
+        for limit in &self.limits {
+            writeln!(f, "limit     {limit}")?;
+        }
+        for list in &self.address_lists {
+            writeln!(f, "list      {list}")?;
         }
         Ok(())
     }

@@ -5,14 +5,16 @@
 
 use std::{
     array,
+    cell::Cell,
     net::IpAddr,
     num::NonZeroU64,
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
+use super::key::Prefix;
 use governor::{
     nanos::Nanos,
     state::{StateStore, keyed::ShrinkableKeyedStateStore},
@@ -24,22 +26,78 @@ const SLOTS: usize = 8;
 /// Buckets that are allocated together, 1 KiB: few clients need few pages.
 const BUCKETS: usize = 8;
 
-/// A client as limits know it: an IPv4 address, or the /64 of an IPv6 one, because a visitor commands that many.
+/// A client as limits know it: a network of its address, or a number drawn from whatever else a limit counts by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Client(NonZeroU64);
 
-impl From<IpAddr> for Client {
-    fn from(address: IpAddr) -> Self {
+impl Client {
+    /// The network of an address; of an IPv6 one at most the /64, of which a visitor commands all.
+    pub(super) fn of_network(address: IpAddr, prefix: Prefix) -> Self {
         // Nobody has an address in 0000::/16 (RFC 4291 §2.4) but a host itself, so there is room for IPv4.
         const V4: NonZeroU64 = NonZeroU64::MIN.saturating_add(u32::MAX as u64);
         const RESERVED: NonZeroU64 = V4.saturating_add(1 << 32);
-        let number = match address.to_canonical() {
+        let number = match prefix.network(address) {
             IpAddr::V4(v4) => V4 | u64::from(v4.to_bits()),
             IpAddr::V6(v6) => NonZeroU64::new((v6.to_bits() >> 64) as u64)
                 .filter(|prefix| prefix.get() >> 48 != 0)
                 .unwrap_or(RESERVED),
         };
         Self(number)
+    }
+
+    /// By a hash with a random key. Two of a million have the same one once in some forty million times (n²/2⁶⁵),
+    /// and nobody can choose them; those two would have one allowance together.
+    pub(super) fn hashed(hash: u64) -> Self {
+        Self(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
+    }
+}
+
+impl From<IpAddr> for Client {
+    fn from(address: IpAddr) -> Self {
+        Self::of_network(address, Prefix::default())
+    }
+}
+
+thread_local! {
+    /// The arrival that was noted last: governor tells what is left in whole requests only, and a delay is exact.
+    static NOTED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The theoretical arrival time that the last admitted request of this thread was noted with, in nanoseconds.
+pub(super) fn noted_arrival() -> u64 {
+    NOTED.get()
+}
+
+/// A table that several limiters share: a client is known to all of them, whatever they allow it.
+#[derive(Clone)]
+pub(super) struct Common(pub(super) Arc<Clients>);
+
+impl StateStore for Common {
+    type Key = Client;
+
+    fn measure_and_replace<T, F, E>(&self, client: &Client, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        self.0.measure_and_replace(client, |seen| {
+            let (result, next) = decide(seen)?;
+            NOTED.set(next.into());
+            Ok((result, next))
+        })
+    }
+}
+
+impl ShrinkableKeyedStateStore<Client> for Common {
+    fn retain_recent(&self, drop_below: Nanos) {
+        self.0.retain_recent(drop_below);
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -83,6 +141,12 @@ impl Clients {
             others: AtomicU64::new(0),
             entrance: Mutex::new(()),
         }
+    }
+
+    /// Bytes of the pages that are filled in, and of the table that leads to them.
+    pub(super) fn bytes(&self) -> usize {
+        let pages = self.pages.iter().filter_map(OnceLock::get).count();
+        pages * size_of::<Page>() + size_of_val(&*self.pages)
     }
 
     /// Numbers of the two buckets a client may be in.
@@ -264,6 +328,57 @@ mod tests {
         assert_eq!(clients.len(), 1);
         assert_eq!(met(&clients, client("192.0.2.1")), 1);
         assert_eq!(met(&clients, client("192.0.2.2")), 3);
+    }
+
+    #[test]
+    fn networks_of_other_lengths() {
+        let of = |text: &str, ipv4, ipv6| {
+            let address = text.parse::<IpAddr>().expect("address");
+            Client::of_network(address, Prefix { ipv4, ipv6 })
+        };
+        for (one, two, ipv4, ipv6, same) in [
+            ("192.0.2.1", "192.0.2.200", 24, 64, true),
+            ("192.0.2.1", "192.0.3.1", 24, 64, false),
+            ("192.0.2.1", "::ffff:192.0.2.9", 24, 64, true),
+            ("192.0.2.1", "198.51.100.1", 1, 64, true),
+            ("2001:db8::1", "2001:db8:0:ff::1", 32, 56, true),
+            ("2001:db8::1", "2001:db8:0:100::1", 32, 56, false),
+            ("2001:db8::1", "2001:db9::1", 32, 31, true),
+            ("192.0.2.1", "2001:db8::1", 1, 1, false),
+        ] {
+            let clients = [of(one, ipv4, ipv6), of(two, ipv4, ipv6)];
+            assert_eq!(
+                clients[0] == clients[1],
+                same,
+                "{one} {two} /{ipv4} /{ipv6}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_million_keys_take_no_more_than_is_said() {
+        const MAX: usize = 1_000_000;
+        let clients = Clients::new(MAX);
+        let empty = clients.bytes();
+        // More than there is room for.
+        for n in 1..=2 * MAX as u64 {
+            met(
+                &clients,
+                Client::hashed(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            );
+        }
+        assert!(
+            clients.len() <= MAX && clients.len() > MAX - MAX / 1000,
+            "{}",
+            clients.len()
+        );
+        // 2^21 slots of 16 bytes, and a pointer for each 64 of them.
+        assert!(
+            clients.bytes() <= (1 << 21) * 16 + empty,
+            "{}",
+            clients.bytes()
+        );
+        assert!(empty <= (1 << 21) / 64 * 16, "{empty}");
     }
 
     #[test]

@@ -1,5 +1,9 @@
-//! Whether a visitor may come in: who it is, and how often it comes.
+//! Whether a visitor may come in: who it is, whether it is on a list, and how often it comes.
 
 pub mod client;
 mod clients;
+pub mod key;
+pub mod lists;
 pub mod rate;
+pub mod state;
+pub mod watch;

@@ -3,8 +3,11 @@
 use std::{
     cell::Cell,
     collections::BTreeSet,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
+    hash::RandomState,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,63 +15,213 @@ use governor::{
     NotUntil, Quota, RateLimiter, clock::Clock, middleware::StateInformationMiddleware,
 };
 
-use super::clients::{Client, Clients};
-use crate::config::model::Limit;
+use super::{
+    clients::{Client, Clients, Common, noted_arrival},
+    key::{Asked, Key},
+    lists::AddressList,
+    state::{LimitDecision, LimitState},
+};
+use crate::{
+    config::model::{Limit, LimitAction, LimitCount},
+    observe::limit_metrics::LimitCounts,
+};
 
-/// A rule and its memory of clients.
+/// Requests of one rule that are held back at once; further ones are refused. Each holds a connection or a stream
+/// and its head, some 10 KiB: what waits for one rule stays below 40 MiB, and leaves most of the connections that
+/// may be open by default to others.
+const WAITING_MOST: usize = 4_096;
+
+/// What a rule remembers. It outlives configurations in which the rule counts in the same way.
+pub struct Memory {
+    clients: Arc<Clients>,
+    /// Hashes what is more than an address; drawn at random, so that nobody can choose numbers that meet.
+    keys: RandomState,
+    /// Requests that are held back now.
+    waiting: AtomicUsize,
+}
+
+impl Memory {
+    fn new(max_keys: usize) -> Self {
+        Self {
+            clients: Arc::new(Clients::new(max_keys)),
+            keys: RandomState::new(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// A request that is held back; it has been, once this is dropped.
+pub struct Held(Arc<Memory>);
+
+impl Held {
+    /// `None` where too many are.
+    fn new(memory: &Arc<Memory>) -> Option<Self> {
+        let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+        let room = |waiting| (waiting < WAITING_MOST).then_some(waiting + 1);
+        memory.waiting.fetch_update(ok, failed, room).ok()?;
+        Some(Self(Arc::clone(memory)))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+type Limiter = RateLimiter<Client, Common, GivenClock, StateInformationMiddleware>;
+
+/// A rule, and its memory of clients.
 pub struct RateLimit {
     /// Name of the rule.
     pub name: &'static str,
+    /// Which requests it counts.
+    pub count: LimitCount,
+    /// What becomes of those beyond the rate.
+    pub action: LimitAction,
+    /// Status of a refusal.
+    pub status: u16,
+    key: Key,
+    exempt: Vec<Arc<AddressList>>,
     burst: u32,
+    /// Nanoseconds in which one request is replenished.
+    pause: u64,
     /// Seconds until a whole burst is replenished, rounded up.
     window: u64,
-    limiter: RateLimiter<Client, Clients, GivenClock, StateInformationMiddleware>,
+    limiter: Limiter,
+    /// The same with room for those who wait for their turn.
+    patient: Option<Limiter>,
+    memory: Arc<Memory>,
+    counts: Arc<LimitCounts>,
 }
 
-/// What a limit says about one request.
-#[derive(Debug, Clone)]
-pub struct LimitState {
-    /// The rule. Its name outlives all requests, so that none of them counts who holds it.
-    pub rule: &'static str,
-    /// Requests that may come at once when rested.
-    pub quota: u32,
-    /// Seconds until a whole quota is replenished.
-    pub window: u64,
-    /// Requests that may still come now.
-    pub remaining: u32,
-    /// Seconds until the next request is admitted; `0` where this one was.
-    pub retry_after: u64,
+/// What a rule says of one request.
+pub struct Checked {
+    /// What it says.
+    pub state: LimitState,
+    /// With a delay: to be kept until it is over.
+    pub held: Option<Held>,
 }
 
 impl RateLimit {
-    /// A limiter without memory of anyone.
-    pub fn new(limit: &Limit) -> Self {
-        let per_request = limit.period / limit.rate.get();
-        let quota = Quota::with_period(per_request.max(Duration::from_nanos(1)))
-            .unwrap_or_else(|| Quota::per_second(limit.rate))
-            .allow_burst(limit.burst);
-        NOW.set(Duration::ZERO);
+    /// A rule with what it remembers; without, it remembers nobody.
+    pub fn new(
+        limit: &Limit,
+        memory: Option<Arc<Memory>>,
+        exempt: Vec<Arc<AddressList>>,
+        counts: Arc<LimitCounts>,
+    ) -> Self {
+        let pause = (limit.period / limit.rate.get()).max(Duration::from_nanos(1));
+        let memory = memory.unwrap_or_else(|| Arc::new(Memory::new(limit.max_keys)));
+        let limiter = |more: u32| {
+            let quota = Quota::with_period(pause)
+                .unwrap_or_else(|| Quota::per_second(limit.rate))
+                .allow_burst(limit.burst.saturating_add(more));
+            NOW.set(Duration::ZERO);
+            RateLimiter::new(quota, Common(Arc::clone(&memory.clients)), GivenClock)
+        };
+        let patient = match limit.action {
+            LimitAction::Delay { max } => {
+                let turns = max.as_nanos() / pause.as_nanos();
+                Some(limiter(u32::try_from(turns).unwrap_or(u32::MAX)))
+            }
+            LimitAction::Reject | LimitAction::Log => None,
+        };
         Self {
             name: lasting(&limit.name),
+            count: limit.count,
+            action: limit.action,
+            status: limit.status,
+            key: Key::new(&limit.key, limit.prefix),
+            exempt,
             burst: limit.burst.get(),
-            window: (per_request * limit.burst.get()).as_secs_f64().ceil() as u64,
-            limiter: RateLimiter::new(quota, Clients::new(limit.max_keys), GivenClock),
+            pause: pause.as_nanos() as u64,
+            window: ((pause * limit.burst.get()).as_secs_f64().ceil() as u64).max(1),
+            limiter: limiter(0),
+            patient,
+            memory,
+            counts,
         }
     }
 
-    /// Counts a request of `client` at `now`; an error says when it may come again.
-    pub fn check(&self, client: IpAddr, now: Duration) -> Result<LimitState, LimitState> {
+    /// What it remembers, for a rule that counts in the same way.
+    pub fn memory(&self) -> Arc<Memory> {
+        Arc::clone(&self.memory)
+    }
+
+    /// What it has decided so far.
+    pub fn counts(&self) -> &LimitCounts {
+        &self.counts
+    }
+
+    /// Counts a request at `now`; `None` where the rule does not count its client.
+    pub fn check(&self, asked: &Asked<'_>, now: Duration) -> Option<Checked> {
+        if self.exempt.iter().any(|list| list.contains(asked.client)) {
+            return None;
+        }
+        let client = self.key.client(asked, &self.memory.keys);
+        let checked = self.count(client, now);
+        self.counts.inc(checked.state.decision);
+        Some(checked)
+    }
+
+    fn count(&self, client: Client, now: Duration) -> Checked {
         NOW.set(now);
-        let state = |remaining, retry_after| LimitState {
-            rule: self.name,
-            quota: self.burst,
-            window: self.window.max(1),
-            remaining,
-            retry_after,
+        let until = match self.limiter.check_key(&client) {
+            Ok(snapshot) => {
+                let remaining = snapshot.remaining_burst_capacity();
+                return self.checked(remaining, LimitDecision::Admitted, None);
+            }
+            Err(until) => until,
         };
-        match self.limiter.check_key(&client.into()) {
-            Ok(snapshot) => Ok(state(snapshot.remaining_burst_capacity(), 0)),
-            Err(until) => Err(state(0, seconds_until(&until, now))),
+        let refused = |until: &NotUntil<Duration>, reason| {
+            let mut checked = self.checked(0, LimitDecision::Rejected, Some(reason));
+            checked.state.retry_after = seconds_until(until, now);
+            checked
+        };
+        let Some(patient) = &self.patient else {
+            return match self.action {
+                LimitAction::Log => self.checked(0, LimitDecision::WouldReject, Some("rate")),
+                _ => refused(&until, "rate"),
+            };
+        };
+        let Some(held) = Held::new(&self.memory) else {
+            return refused(&until, "waiting");
+        };
+        match patient.check_key(&client) {
+            Ok(_) => {
+                // Its turn comes when it would have been admitted without waiting.
+                let burst = self.pause.saturating_mul(u64::from(self.burst));
+                let turn = Duration::from_nanos(noted_arrival().saturating_sub(burst));
+                let mut checked = self.checked(0, LimitDecision::Delayed, Some("rate"));
+                checked.state.delay = turn.saturating_sub(now);
+                checked.held = Some(held);
+                checked
+            }
+            Err(until) => refused(&until, "max_delay"),
+        }
+    }
+
+    fn checked(
+        &self,
+        remaining: u32,
+        decision: LimitDecision,
+        reason: Option<&'static str>,
+    ) -> Checked {
+        Checked {
+            state: LimitState {
+                rule: self.name,
+                quota: self.burst,
+                window: self.window,
+                remaining,
+                retry_after: 0,
+                is_told: self.action != LimitAction::Log,
+                decision,
+                decided_by: self.name,
+                reason,
+                delay: Duration::ZERO,
+            },
+            held: None,
         }
     }
 
@@ -82,11 +235,57 @@ impl RateLimit {
     pub fn tracked(&self) -> usize {
         self.limiter.len()
     }
+
+    /// Requests that are held back now.
+    pub fn waiting(&self) -> usize {
+        self.memory.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of what is remembered.
+    pub fn bytes(&self) -> usize {
+        self.memory.clients.bytes()
+    }
+}
+
+/// What became of a request at several rules.
+pub enum Outcome {
+    /// It goes on; what the rules say together, where there are any.
+    Passed(Option<LimitState>),
+    /// It goes on when its turn comes.
+    Held(LimitState, Vec<Held>),
+    /// It is refused with this status.
+    Refused(LimitState, u16),
+}
+
+/// Every rule counts the request, until one refuses it.
+pub fn check_all<'a>(
+    rules: impl Iterator<Item = &'a RateLimit>,
+    asked: &Asked<'_>,
+    now: Duration,
+) -> Outcome {
+    let (mut together, mut held) = (None::<LimitState>, Vec::new());
+    for rule in rules {
+        let Some(checked) = rule.check(asked, now) else {
+            continue;
+        };
+        if checked.state.decision == LimitDecision::Rejected {
+            return Outcome::Refused(checked.state, rule.status);
+        }
+        held.extend(checked.held);
+        together = Some(match together {
+            Some(state) => state.and(checked.state),
+            None => checked.state,
+        });
+    }
+    match together {
+        Some(state) if state.decision == LimitDecision::Delayed => Outcome::Held(state, held),
+        together => Outcome::Passed(together),
+    }
 }
 
 /// A name that stays for as long as the process lives. Only operators make up names, by writing them into
 /// the configuration, so they stay few.
-fn lasting(name: &str) -> &'static str {
+pub(crate) fn lasting(name: &str) -> &'static str {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = names.get(name) {
@@ -124,22 +323,57 @@ impl Clock for GivenClock {
 mod tests {
     use std::num::NonZeroU32;
 
-    use super::*;
-    use crate::config::model::LimitKey;
+    use std::net::IpAddr;
 
-    fn limit(rate: u32, burst: u32, max_keys: usize) -> RateLimit {
-        RateLimit::new(&Limit {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::{
+        admit::key::{Params, Prefix},
+        config::model::LimitKey,
+    };
+
+    fn rule(rate: u32, burst: u32, max_keys: usize, action: LimitAction) -> Limit {
+        Limit {
             name: "test".into(),
-            key: LimitKey::ClientIp,
+            key: vec![LimitKey::ClientIp],
+            prefix: Prefix::default(),
             rate: NonZeroU32::new(rate).expect("rate"),
             period: Duration::from_secs(1),
             burst: NonZeroU32::new(burst).expect("burst"),
+            count: LimitCount::All,
+            action,
+            status: 429,
+            exempt: Vec::new(),
             max_keys,
-        })
+        }
+    }
+
+    fn with(rule: &Limit, memory: Option<Arc<Memory>>) -> RateLimit {
+        RateLimit::new(rule, memory, Vec::new(), Arc::default())
+    }
+
+    fn limit(rate: u32, burst: u32, max_keys: usize) -> RateLimit {
+        with(&rule(rate, burst, max_keys, LimitAction::Reject), None)
     }
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("address")
+    }
+
+    fn ask(limit: &RateLimit, client: IpAddr, now: Duration) -> Checked {
+        let asked = Asked {
+            client,
+            host: "shop.example",
+            path: "/",
+            params: &Params::default(),
+            fields: &HeaderMap::new(),
+        };
+        limit.check(&asked, now).expect("nobody is exempt")
+    }
+
+    fn is_in(limit: &RateLimit, client: &str, now: Duration) -> bool {
+        ask(limit, ip(client), now).state.decision == LimitDecision::Admitted
     }
 
     #[test]
@@ -147,39 +381,35 @@ mod tests {
         let limit = limit(10, 3, 100);
         let at = |ms: u64| Duration::from_millis(1_000 + ms);
         for left in [2, 1, 0] {
+            let state = ask(&limit, ip("192.0.2.1"), at(0)).state;
             assert_eq!(
-                limit
-                    .check(ip("192.0.2.1"), at(0))
-                    .expect("within")
-                    .remaining,
-                left
+                (state.decision, state.remaining),
+                (LimitDecision::Admitted, left)
             );
         }
-        let refused = limit.check(ip("192.0.2.1"), at(0)).expect_err("beyond");
+        let refused = ask(&limit, ip("192.0.2.1"), at(0)).state;
         assert_eq!(
             (refused.quota, refused.window, refused.retry_after),
             (3, 1, 1)
         );
+        assert_eq!(refused.reason, Some("rate"));
         assert!(
-            limit.check(ip("192.0.2.2"), at(0)).is_ok(),
+            is_in(&limit, "192.0.2.2", at(0)),
             "another client is not concerned"
         );
-        assert!(limit.check(ip("192.0.2.1"), at(90)).is_err());
-        assert!(limit.check(ip("192.0.2.1"), at(100)).is_ok());
+        assert!(!is_in(&limit, "192.0.2.1", at(90)));
+        assert!(is_in(&limit, "192.0.2.1", at(100)));
     }
 
     #[test]
     fn ipv6_counts_by_its_64() {
         let limit = limit(1, 1, 100);
         let now = Duration::from_secs(1);
-        assert!(limit.check(ip("2001:db8::1"), now).is_ok());
-        assert!(limit.check(ip("2001:db8::2"), now).is_err());
-        assert!(limit.check(ip("2001:db8:0:1::1"), now).is_ok());
-        assert!(limit.check(ip("::ffff:192.0.2.1"), now).is_ok());
-        assert!(
-            limit.check(ip("192.0.2.1"), now).is_err(),
-            "mapped and plain are one"
-        );
+        assert!(is_in(&limit, "2001:db8::1", now));
+        assert!(!is_in(&limit, "2001:db8::2", now));
+        assert!(is_in(&limit, "2001:db8:0:1::1", now));
+        assert!(is_in(&limit, "::ffff:192.0.2.1", now));
+        assert!(!is_in(&limit, "192.0.2.1", now), "mapped and plain are one");
     }
 
     #[test]
@@ -187,19 +417,148 @@ mod tests {
         let limit = limit(1, 1, 10);
         let now = Duration::from_secs(1);
         for i in 0..1000u32 {
-            let _ = limit.check(IpAddr::from(i.to_be_bytes()), now);
+            ask(&limit, IpAddr::from(i.to_be_bytes()), now);
         }
         assert_eq!(limit.tracked(), 10);
         assert!(
-            limit.check(ip("198.51.100.1"), now).is_err(),
+            !is_in(&limit, "198.51.100.1", now),
             "newcomers share what is left"
         );
         limit.forget_idle(Duration::from_secs(60));
         assert_eq!(limit.tracked(), 0);
-        assert!(
-            limit
-                .check(ip("198.51.100.1"), Duration::from_secs(60))
-                .is_ok()
+        assert!(is_in(&limit, "198.51.100.1", Duration::from_secs(60)));
+    }
+
+    /// As nginx paces what is within `burst` of a `limit_req` without `nodelay`.
+    #[test]
+    fn who_is_early_waits_for_its_turn() {
+        let max = Duration::from_millis(300);
+        let limit = with(&rule(10, 2, 100, LimitAction::Delay { max }), None);
+        let at = |ms: u64| Duration::from_millis(1_000 + ms);
+        let mut kept = Vec::new();
+        let mut ask = |now: u64| {
+            let checked = ask(&limit, ip("192.0.2.1"), at(now));
+            kept.extend(checked.held);
+            let LimitState {
+                decision,
+                delay,
+                reason,
+                retry_after,
+                ..
+            } = checked.state;
+            assert_eq!(decision == LimitDecision::Rejected, retry_after > 0);
+            (decision, delay.as_millis(), reason)
+        };
+        let (admitted, delayed, rejected) = (
+            LimitDecision::Admitted,
+            LimitDecision::Delayed,
+            LimitDecision::Rejected,
         );
+        for (now, wanted) in [
+            (0, (admitted, 0, None)),
+            (0, (admitted, 0, None)),
+            (0, (delayed, 100, Some("rate"))),
+            (30, (delayed, 170, Some("rate"))),
+            (30, (delayed, 270, Some("rate"))),
+            // Its turn would be at 400.
+            (30, (rejected, 0, Some("max_delay"))),
+            (99, (rejected, 0, Some("max_delay"))),
+            (100, (delayed, 300, Some("rate"))),
+            // All turns are over, and the burst is not there again.
+            (500, (admitted, 0, None)),
+            (500, (delayed, 100, Some("rate"))),
+        ] {
+            assert_eq!(ask(now), wanted, "at {now}");
+        }
+        assert_eq!(limit.waiting(), 5);
+        kept.clear();
+        assert_eq!(limit.waiting(), 0, "who leaves gives its place up");
+    }
+
+    #[test]
+    fn so_many_wait_and_no_more() {
+        let max = Duration::from_secs(1);
+        let limit = with(&rule(1, 1, 10_000, LimitAction::Delay { max }), None);
+        let now = Duration::from_secs(1);
+        let mut held = Vec::new();
+        let mut ask_twice = |client: u32| {
+            let client = IpAddr::from(client.to_be_bytes());
+            ask(&limit, client, now);
+            let checked = ask(&limit, client, now);
+            let state = (checked.state.decision, checked.state.reason);
+            held.extend(checked.held);
+            state
+        };
+        for client in 0..WAITING_MOST as u32 {
+            assert_eq!(ask_twice(client).0, LimitDecision::Delayed, "{client}");
+        }
+        let refused = (LimitDecision::Rejected, Some("waiting"));
+        assert_eq!(ask_twice(1 << 24), refused);
+        assert_eq!(limit.waiting(), WAITING_MOST);
+        held.clear();
+        let again = ask(&limit, IpAddr::from((1_u32 << 24).to_be_bytes()), now);
+        assert_eq!(
+            again.state.decision,
+            LimitDecision::Delayed,
+            "who was refused has used nothing up"
+        );
+    }
+
+    #[test]
+    fn who_looks_on_refuses_nobody_and_tells_nobody() {
+        let limit = with(&rule(1, 2, 10, LimitAction::Log), None);
+        let now = Duration::from_secs(1);
+        for wanted in [
+            LimitDecision::Admitted,
+            LimitDecision::Admitted,
+            LimitDecision::WouldReject,
+        ] {
+            let state = ask(&limit, ip("192.0.2.1"), now).state;
+            assert_eq!((state.decision, state.is_told), (wanted, false));
+            assert_eq!(state.retry_after, 0);
+        }
+        assert_eq!(limit.counts().get(LimitDecision::WouldReject), 1);
+        assert_eq!(limit.counts().get(LimitDecision::Admitted), 2);
+    }
+
+    #[test]
+    fn another_action_keeps_the_memory() {
+        let now = Duration::from_secs(1);
+        let before = limit(1, 1, 10);
+        assert!(is_in(&before, "192.0.2.1", now));
+        let max = Duration::from_secs(2);
+        let after = rule(1, 1, 10, LimitAction::Delay { max });
+        let after = with(&after, Some(before.memory()));
+        let checked = ask(&after, ip("192.0.2.1"), now);
+        assert_eq!(checked.state.decision, LimitDecision::Delayed);
+        assert_eq!(checked.state.delay.as_millis(), 1000);
+        assert_eq!(before.waiting(), 1, "and who waits is known to both");
+    }
+
+    /// The tick never goes back by itself; if it did, nobody would get more for it.
+    #[test]
+    fn a_tick_that_stands_still_or_jumps() {
+        let limit = limit(1, 2, 10);
+        let at = Duration::from_secs;
+        for (now, wanted) in [
+            (1000, true),
+            (1000, true),
+            // It stands still.
+            (1000, false),
+            (1000, false),
+            // It goes back.
+            (10, false),
+            (0, false),
+            (1001, true),
+            (1001, false),
+            // It goes on by a year: a whole burst, and no more.
+            (32_000_000, true),
+            (32_000_000, true),
+            (32_000_000, false),
+        ] {
+            assert_eq!(is_in(&limit, "192.0.2.1", at(now)), wanted, "at {now}");
+        }
+        limit.forget_idle(at(0));
+        assert_eq!(limit.tracked(), 1, "nobody is forgotten too early");
     }
 }

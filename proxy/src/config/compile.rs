@@ -1,6 +1,6 @@
 //! From the file to the configuration; the sections without references to others are compiled here.
 
-use std::{num::NonZeroU32, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use toml::{
     Spanned,
@@ -12,19 +12,13 @@ use super::{
     context::{Context, Value},
     diagnostic::{Complaint, Diagnostic, Severity, Source, shown, suggest},
     file::{self, File},
-    listeners,
-    model::{
-        AccessLog, Admin, AdminAddress, Config, Limit, LimitKey, Listener, LogFormat, LogTarget,
-        Server,
-    },
-    read::{Field, Named, Read},
+    limits, listeners,
+    model::{AccessLog, Admin, AdminAddress, Config, Listener, LogFormat, LogTarget, Server},
+    read::{Field, Read},
     routes,
     scalar::{AdminEndpoint, LogPath, SOCKET_PATH_MAX},
     upstreams,
 };
-
-/// Most requests a limit lets through at once: beyond it there is hardly a limit.
-const BURST_MOST: u64 = 1_000_000;
 
 /// The configuration, unless there is an error, and all diagnostics by position.
 pub(super) fn compile(
@@ -70,7 +64,7 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
     let listeners = listeners::listeners(file, cx);
     let upstreams = upstreams::upstreams(&file.upstreams, cx);
     Config {
-        server: server(file.server.value(), cx),
+        server: server(file, cx),
         admin: file
             .admin
             .given()
@@ -79,7 +73,8 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
         certificates,
         cache: cache::cache(file.cache.value(), cx),
         policies: cache::policies(file, cx),
-        limits: limits(&file.limits, cx),
+        address_lists: limits::address_lists(&file.address_lists, cx),
+        limits: limits::limits(file, cx),
         routes: routes::routes(file, &upstreams, cx),
         upstreams,
         access_log: file.access_log.value().map(|log| access_log(log, cx)),
@@ -108,9 +103,9 @@ pub(super) fn index_of<T>(
     found
 }
 
-fn server(given: Option<&file::Server>, cx: &mut Context<'_>) -> Server {
+fn server(file: &File, cx: &mut Context<'_>) -> Server {
     let empty = file::Server::empty(cx);
-    let server = given.unwrap_or(&empty);
+    let server = file.server.value().unwrap_or(&empty);
     let (target, header) = (&server.max_target_bytes, &server.max_header_bytes);
     if let (true, Some(span)) = (
         target.value > header.value,
@@ -156,6 +151,7 @@ fn server(given: Option<&file::Server>, cx: &mut Context<'_>) -> Server {
             .iter()
             .map(|address| *address.get_ref())
             .collect(),
+        deny: limits::lists(&server.deny, file, cx),
     }
 }
 
@@ -221,47 +217,6 @@ fn admin_address(
             }
         }
     }
-}
-
-fn limits(given: &Field<Named<file::Limit>>, cx: &mut Context<'_>) -> Vec<Limit> {
-    let mut limits = Vec::new();
-    for (name, limit) in given.entries() {
-        let Some(limit) = limit.given() else { continue };
-        let section = limit.span();
-        let limit = limit.get_ref();
-        let Some(rate) = limit.rate.require("rate", section, cx) else {
-            continue;
-        };
-        if u64::from(rate.get_ref().count.get()) > BURST_MOST {
-            cx.error(
-                rate.span(),
-                format!("`rate` must lie between 1 and {BURST_MOST}"),
-            );
-        }
-        let burst = limit.burst.given().and_then(|burst| {
-            let valid = u32::try_from(*burst.get_ref())
-                .ok()
-                .and_then(NonZeroU32::new);
-            let valid = valid.filter(|count| u64::from(count.get()) <= BURST_MOST);
-            if valid.is_none() {
-                cx.error(
-                    burst.span(),
-                    format!("`burst` must lie between 1 and {BURST_MOST}"),
-                );
-            }
-            valid
-        });
-        let rate = rate.get_ref();
-        limits.push(Limit {
-            name: name.get_ref().clone(),
-            key: limit.key.value().copied().unwrap_or(LimitKey::ClientIp),
-            rate: rate.count,
-            period: rate.period,
-            burst: burst.unwrap_or(rate.count),
-            max_keys: limit.max_keys.value as usize,
-        });
-    }
-    limits
 }
 
 fn access_log(log: &file::AccessLog, cx: &Context<'_>) -> AccessLog {

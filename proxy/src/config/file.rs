@@ -14,14 +14,14 @@ use super::{
     context::{Context, Value},
     key_header::KeyHeader,
     model::{
-        Balance, CheckKind, HashKey, HostPattern, LimitKey, LogFormat, PathPattern, SetCookie,
-        StatusRange, UpstreamProtocol,
+        Balance, CheckKind, HashKey, HostPattern, LimitCount, LimitKey, LogFormat, PathPattern,
+        SetCookie, StatusRange, UpstreamProtocol,
     },
     pattern::HeaderHost,
     read::{self, Field, List, Named, OneOrMany, Read, Scalar, Setting, section},
     scalar::{
-        AdminEndpoint, ClientControl, CookieName, FilePath, FolderPath, LogPath, Network,
-        QueryName, RequestPath, ServerAddress,
+        ActionName, AdminEndpoint, ClientControl, CookieName, FilePath, FolderPath, LogPath,
+        Network, QueryName, RequestPath, ServerAddress,
     },
     units::{Rate, Size, kib, mib, millis, secs},
 };
@@ -48,6 +48,8 @@ section! {
         upstreams: Named<Upstream>;
         /// The store, and the policies that say what goes into it.
         cache: Cache;
+        /// Lists of addresses by name.
+        address_lists: Named<AddressList>;
         /// Rate limits by name.
         limits: Named<Limit>;
         /// Which requests go where. Required, unless every listener redirects. Their order does
@@ -91,6 +93,9 @@ section! {
         /// DNS servers that are asked for the names of servers, with their ports. The system's, and
         /// `/etc/hosts`, where absent.
         resolvers: List<SocketAddr>;
+        /// Names of address lists. Whoever is on one of them gets `403`, on every route. None where
+        /// absent.
+        deny: List<String>;
     }
 }
 
@@ -391,14 +396,52 @@ section! {
 }
 
 section! {
+    /// `[address_lists.NAME]`
+    AddressList is "[address_lists.NAME]" {
+        /// Networks (`10.0.0.0/8`) or addresses. Entries, a file, or both.
+        entries: List<Network>;
+        /// File with an address or a network per line, up to 128 MiB; `#` begins a comment. It is
+        /// read anew when it changes; one with a line that is wrong changes nothing.
+        file: FilePath;
+    }
+}
+
+section! {
+    /// `prefix` of a limit
+    Prefix is "`prefix`" {
+        /// Bits of an IPv4 address that are one client.
+        ipv4: u64 = 32, 1..=32;
+        /// Bits of an IPv6 address that are one client. 64: what a visitor's provider gives to each
+        /// line, so that changing addresses within it is of no use.
+        ipv6: u64 = 64, 1..=128;
+    }
+}
+
+section! {
     /// `[limits.NAME]`
     Limit is "[limits.NAME]" {
-        /// What is counted: `"client-ip"` (the default), IPv6 by its /64.
-        key: LimitKey;
+        /// What is counted by, one or several together: `"client-ip"` (the default),
+        /// `"header:NAME"`, `"cookie:NAME"`, `"param:NAME"` (of the route's path) or `"host"`. The
+        /// client's address counts in the place of a part that a request does not have.
+        key: OneOrMany<LimitKey>;
+        /// How much of an address is one client. `{ ipv4 = 32, ipv6 = 64 }` where absent.
+        prefix: Prefix;
         /// Requests per second, minute or hour: `"50/s"`, `"600/m"`, `"10/h"`. Required.
         rate: Rate;
         /// Requests that may come at once. The rate's number where absent; 1 to 1,000,000.
         burst: u64;
+        /// `"all"` requests (the default), or `"origin"`: those that the store does not answer.
+        count: LimitCount;
+        /// What becomes of requests beyond the rate: `"reject"` (the default), `"delay"`: they are
+        /// held back until their turn comes, or `"log"`: they go on, and are noted.
+        action: ActionName;
+        /// With `"delay"`: who would have to wait longer is refused; 1ms to 60s. 1s where absent:
+        /// visitors hardly notice it, and a script that asks one by one is slowed down to the rate.
+        max_delay: Duration;
+        /// Status of a refusal, 429 or 503.
+        status: u64 = 429, 400..=599;
+        /// Names of address lists; whoever is on one of them is not counted. None where absent.
+        exempt: List<String>;
         /// Clients tracked at once; further ones share one bucket. 100,000: every visitor of a
         /// sale, in some 10 MB.
         max_keys: u64 = 100_000, 1..=10_000_000;
@@ -423,6 +466,11 @@ section! {
         cache: String;
         /// Names of limits; a request must pass all of them. None where absent.
         limits: List<String>;
+        /// Names of address lists; whoever is on none of them gets `403`. Everyone may come where
+        /// absent.
+        allow: List<String>;
+        /// Names of address lists; whoever is on one of them gets `403`, also if `allow` names it.
+        deny: List<String>;
         /// Largest request body; `413` beyond it. 1 MiB: a form, not an upload.
         max_body: Size = mib(1), Size(0)..=Size(1 << 40);
         /// Time limits that differ from the upstream's.

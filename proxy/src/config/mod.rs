@@ -11,6 +11,7 @@ mod diagnostic;
 mod env;
 mod file;
 mod key_header;
+mod limits;
 mod listeners;
 pub mod model;
 mod pattern;

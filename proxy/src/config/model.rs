@@ -5,6 +5,8 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
+use crate::admit::key::Prefix;
+
 /// Everything the edge needs to know to serve; the snapshot is built from it.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -22,6 +24,8 @@ pub struct Config {
     pub cache: Cache,
     /// Caching policies; routes refer to them by index. The built-in `default` is the first.
     pub policies: Vec<CachePolicy>,
+    /// Lists of addresses; others refer to them by index.
+    pub address_lists: Vec<AddressList>,
     /// Rate limits; routes refer to them by index.
     pub limits: Vec<Limit>,
     /// Routes in the order of the file; the router orders them by precedence.
@@ -57,6 +61,8 @@ pub struct Server {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// DNS servers; none means the system's.
     pub resolvers: Vec<SocketAddr>,
+    /// Whom nothing is answered but `403`: indices into `address_lists`.
+    pub deny: Vec<usize>,
 }
 
 /// `[admin]`.
@@ -384,28 +390,90 @@ pub enum SetCookie {
     Store,
 }
 
+/// `[address_lists.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressList {
+    /// The name in the file.
+    pub name: String,
+    /// Networks that stand in the configuration.
+    pub entries: Vec<ipnet::IpNet>,
+    /// One address or network per line; read when the edge is built, and when it changes.
+    pub file: Option<PathBuf>,
+}
+
 /// `[limits.NAME]`.
 #[derive(Debug, Clone)]
 pub struct Limit {
     /// The name in the file.
     pub name: String,
-    /// What is counted.
-    pub key: LimitKey,
+    /// What is counted by, together.
+    pub key: Vec<LimitKey>,
+    /// How much of an address is one client.
+    pub prefix: Prefix,
     /// Requests that are replenished per `period`.
     pub rate: NonZeroU32,
     /// Length of the period: a second for `50/s`, a minute for `50/m`, an hour for `50/h`.
     pub period: Duration,
     /// Requests that may come at once.
     pub burst: NonZeroU32,
+    /// Which requests are counted.
+    pub count: LimitCount,
+    /// What becomes of those beyond the rate.
+    pub action: LimitAction,
+    /// Status of a refusal.
+    pub status: u16,
+    /// Whom the rule does not count: indices into `address_lists`.
+    pub exempt: Vec<usize>,
     /// Clients tracked at once; further ones share one bucket.
     pub max_keys: usize,
 }
 
-/// What a limit counts by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+impl Limit {
+    /// Whether what one of them has counted means the same to the other.
+    pub fn counts_as(&self, other: &Self) -> bool {
+        let how = |limit: &Self| (limit.rate, limit.period, limit.burst, limit.max_keys);
+        how(self) == how(other) && (&self.key, self.prefix) == (&other.key, other.prefix)
+    }
+}
+
+/// A part of what a limit counts by.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LimitKey {
-    /// The client's address; IPv6 by its /64.
+    /// The client's address, cut to a prefix.
     ClientIp,
+    /// The host that was asked.
+    Host,
+    /// A field of the request.
+    Header(http::HeaderName),
+    /// A cookie of the request.
+    Cookie(String),
+    /// A parameter of the route's path.
+    Param(String),
+}
+
+/// Which requests a limit counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LimitCount {
+    /// All.
+    #[default]
+    All,
+    /// Those that the store does not answer.
+    Origin,
+}
+
+/// What becomes of requests beyond a rate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LimitAction {
+    /// They are refused.
+    #[default]
+    Reject,
+    /// They are held back until their turn comes.
+    Delay {
+        /// Longest wait; who would have to wait longer is refused.
+        max: Duration,
+    },
+    /// They are noted, and go on.
+    Log,
 }
 
 /// `[[routes]]`.
@@ -423,6 +491,10 @@ pub struct Route {
     pub cache: Option<usize>,
     /// Indices into `limits`.
     pub limits: Vec<usize>,
+    /// Who alone may come, where there are any: indices into `address_lists`.
+    pub allow: Vec<usize>,
+    /// Who may not: indices into `address_lists`.
+    pub deny: Vec<usize>,
     /// Largest request body; `413` beyond it.
     pub max_body: u64,
     /// Time limits: the upstream's, but for those that the route has of its own.

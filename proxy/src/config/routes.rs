@@ -4,12 +4,15 @@ use std::{collections::HashMap, ops::Range};
 
 use toml::Spanned;
 
+use crate::admit::key::Params;
+
 use super::{
     cache::BUILT_IN_POLICY,
     compile::index_of,
     context::Context,
     diagnostic::{Complaint, Severity, shown},
     file::{self, File},
+    limits,
     model::{HostPattern, PathPattern, Route, Segment, Upstream},
     read::{Field, Named},
     upstreams::route_timeouts,
@@ -90,21 +93,24 @@ fn route(
         Some(known) => index_of(name, "cache policy", known, &names.policies, cx),
         None => index_of(name, "cache policy", &file.cache, &names.policies, cx),
     });
-    let mut limits = Vec::new();
+    let mut counted = Vec::new();
     for name in route.limits.items() {
         let Some(index) = index_of(name, "limit", &file.limits, &names.limits, cx) else {
             continue;
         };
-        if limits.contains(&index) {
+        if counted.contains(&index) {
             cx.error(
                 name.span(),
                 format!("the limit {} is listed twice", shown(name.get_ref())),
             );
         }
-        limits.push(index);
+        counted.push(index);
     }
+    let allow = limits::lists(&route.allow, file, cx);
+    let deny = limits::lists(&route.deny, file, cx);
     let host = pattern(&route.host, HostPattern::Any)?;
     let path = pattern(&route.path, PathPattern::Prefix("/".to_owned()))?;
+    limits::parameters(&route.limits, file, &Params::of(&path), cx);
     unique(section, &host, &path, seen, cx);
     // By name: an upstream whose table could not be read is not among those compiled.
     let theirs = route.upstream.value();
@@ -116,7 +122,9 @@ fn route(
         path,
         upstream: upstream?,
         cache,
-        limits,
+        limits: counted,
+        allow,
+        deny,
         max_body: route.max_body.value.0,
         timeouts: timeouts?,
     })
@@ -329,6 +337,15 @@ fn unused(file: &File, routes: &[Route], cx: &mut Context<'_>) {
     for (index, (name, _)) in file.limits.entries().iter().enumerate() {
         if !routes.iter().any(|route| route.limits.contains(&index)) {
             warn(name, "limit");
+        }
+    }
+    let used = limits::lists_in_use(file);
+    for (name, _) in file.address_lists.entries() {
+        if !used.contains(&name.get_ref().as_str()) {
+            cx.warning(
+                name.span(),
+                format!("nothing uses the address list {}", shown(name.get_ref())),
+            );
         }
     }
 }

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use super::{
     diagnostic::{Complaint, shown},
     model::{
-        Balance, CheckKind, HashKey, LimitKey, LogFormat, SetCookie, StatusRange, UpstreamProtocol,
+        Balance, CheckKind, HashKey, LimitCount, LimitKey, LogFormat, SetCookie, StatusRange,
+        UpstreamProtocol,
     },
     read::{Scalar, choice},
 };
@@ -99,10 +100,63 @@ impl Scalar for StatusRange {
 }
 
 impl Scalar for LimitKey {
-    const WANTED: &'static str = "the key of a limit, \"client-ip\"";
+    const WANTED: &'static str = "what to count by, such as \"client-ip\"";
 
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(text, &[("client-ip", Self::ClientIp)])
+        if let Some(name) = text.strip_prefix("cookie:") {
+            return CookieName::parse(name).map(|name| Self::Cookie(name.0));
+        }
+        if let Some(name) = text.strip_prefix("header:") {
+            return name.parse().map(Self::Header).map_err(|_| {
+                Complaint::new(format!("{} is no name of a field", shown(name)))
+                    .help("write a name such as \"header:x-user\"")
+            });
+        }
+        if let Some(name) = text.strip_prefix("param:")
+            && !name.is_empty()
+        {
+            return Ok(Self::Param(name.to_owned()));
+        }
+        match text {
+            "client-ip" => Ok(Self::ClientIp),
+            "host" => Ok(Self::Host),
+            _ => Err(
+                Complaint::new(format!("{} is nothing to count by", shown(text))).help(
+                    "write \"client-ip\", \"header:NAME\", \"cookie:NAME\", \"param:NAME\" or \"host\"",
+                ),
+            ),
+        }
+    }
+}
+
+impl Scalar for LimitCount {
+    const WANTED: &'static str = "which requests to count, \"all\" or \"origin\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(text, &[("all", Self::All), ("origin", Self::Origin)])
+    }
+}
+
+/// What becomes of requests beyond a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ActionName {
+    Reject,
+    Delay,
+    Log,
+}
+
+impl Scalar for ActionName {
+    const WANTED: &'static str = "what to do, \"reject\", \"delay\" or \"log\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(
+            text,
+            &[
+                ("reject", Self::Reject),
+                ("delay", Self::Delay),
+                ("log", Self::Log),
+            ],
+        )
     }
 }
 

@@ -76,6 +76,12 @@ pub(super) fn size(text: &str) -> Result<Size, Complaint> {
 
 /// `50/s`, `600/m`, `10/h`.
 pub(super) fn rate(text: &str) -> Result<Rate, Complaint> {
+    let none = |count| !str::is_empty(count) && count.bytes().all(|b| b == b'0');
+    if text.split_once('/').is_some_and(|(count, _)| none(count)) {
+        return Err(Complaint::new(format!("{} would refuse everyone", shown(text))).help(
+            "to keep clients out, name an address list in `deny`; to let everyone in, leave the limit's name out of `limits`",
+        ));
+    }
     let parsed = text.split_once('/').and_then(|(count, unit)| {
         let (_, seconds) = PERIODS.iter().find(|(name, _)| *name == unit)?;
         let count = u32::try_from(digits(count)?).ok()?;

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http_caching::{Coding, Fields};
 
 use crate::{
-    admit::rate::LimitState,
+    admit::state::LimitState,
     cache::{
         Stored,
         head::{HeadFields, goes_with_not_modified, put_field, put_head},

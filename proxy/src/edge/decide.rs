@@ -15,11 +15,11 @@ use http::{
 use http_caching::{CacheControl, Coding, Fields, Lifetimes, Precondition, RangeOutcome, Reuse};
 
 use super::{
-    Answer, Body, Decision, Fetch, Forward, Hit, Rejection, RequestView, authority,
-    decision::ForwardReason, keyed::KeyedTarget, path,
+    Answer, Body, Decision, Fetch, Forward, Hit, Passed, Rejection, RequestView, authority,
+    decision::ForwardReason, keyed::KeyedTarget, limits, path,
 };
 use crate::{
-    admit::{client, rate::LimitState},
+    admit::{client, key::Asked},
     cache::{Found, Stored, status::Outcome},
     shared::Shared,
     snapshot::{Policy, Route, Snapshot},
@@ -41,7 +41,26 @@ pub fn decide(
     request: &RequestView<'_>,
     now: Now,
 ) -> Decision {
-    story(snapshot, shared, request, now, check_limits)
+    decide_after(snapshot, shared, request, now, Passed::default())
+}
+
+/// The same for a request that has some limits behind it, because it was held back there.
+pub fn decide_after(
+    snapshot: &Snapshot,
+    shared: &Shared,
+    request: &RequestView<'_>,
+    now: Now,
+    passed: Passed,
+) -> Decision {
+    if let Some(refused) = limits::denied(snapshot, shared, request, &passed) {
+        return refused;
+    }
+    let counts_origin = !passed.origin;
+    let decision = story(snapshot, shared, request, now, passed);
+    match counts_origin {
+        true => limits::check_origin(request, now, decision),
+        false => decision,
+    }
 }
 
 /// The same for operators, whom limits do not count.
@@ -51,17 +70,15 @@ pub(crate) fn decide_without_limits(
     request: &RequestView<'_>,
     now: Now,
 ) -> Decision {
-    story(snapshot, shared, request, now, |_, _, _| Ok(None))
+    decide_after(snapshot, shared, request, now, Passed::everything())
 }
-
-type Limits = fn(&Route, &RequestView<'_>, Now) -> Result<Option<LimitState>, LimitState>;
 
 fn story(
     snapshot: &Snapshot,
     shared: &Shared,
     request: &RequestView<'_>,
     now: Now,
-    check_limits: Limits,
+    passed: Passed,
 ) -> Decision {
     // Normalise: from here on there is one spelling of the target and of the authority.
     let target = match path::normalise(request.target) {
@@ -97,16 +114,27 @@ fn story(
         });
     }
 
+    if !passed.all
+        && let Some(refused) = limits::kept_out(shared, route, request)
+    {
+        return refused;
+    }
+
     // Limit.
-    let limit = match check_limits(route, request, now) {
-        Ok(state) => state,
-        Err(state) => {
-            return Decision::Reject(Rejection {
-                route: Some(Arc::clone(route)),
-                retry_after: Some(state.retry_after),
-                limit: Some(state),
-                ..Rejection::new(429, "rate limit")
-            });
+    let limit = match passed.all {
+        true => passed.limit,
+        false => {
+            let asked = Asked {
+                client: request.client,
+                host: authority.host(),
+                path: target.path(),
+                params: &route.params,
+                fields: request.fields,
+            };
+            match limits::check_all(route, &asked, now) {
+                Ok(limit) => limit,
+                Err(decision) => return decision,
+            }
         }
     };
 
@@ -297,25 +325,6 @@ fn redirect(method: &Method, host: &str, port: u16, target: &str) -> Decision {
         308
     };
     Decision::Redirect { status, location }
-}
-
-/// Every limit of the route counts the request; the one with the least left is told to the client.
-fn check_limits(
-    route: &Route,
-    request: &RequestView<'_>,
-    now: Now,
-) -> Result<Option<LimitState>, LimitState> {
-    let mut tightest: Option<LimitState> = None;
-    for limit in &route.limits {
-        let state = limit.check(request.client, now.tick)?;
-        if tightest
-            .as_ref()
-            .is_none_or(|t| state.remaining < t.remaining)
-        {
-            tightest = Some(state);
-        }
-    }
-    Ok(tightest)
 }
 
 /// Requests that only the origin can answer: those with content, a change of protocol, If-Match and

@@ -1,11 +1,11 @@
 //! What the decision can be.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http_caching::Coding;
 
 use crate::{
-    admit::rate::LimitState,
+    admit::{rate::Held, state::LimitState},
     cache::{Stored, status::Outcome},
     snapshot::Route,
 };
@@ -23,10 +23,47 @@ pub enum Decision {
     },
     /// Not at all.
     Reject(Rejection),
+    /// Later: it is held back, and then decided again.
+    Delay(Delay),
     /// With what is fetched for the store, for this request or for all who ask the same.
     Fetch(Fetch),
     /// By an upstream, past the store.
     Forward(Forward),
+}
+
+/// A request that waits for its turn at a limit. Nothing of the answer is known yet: what is stored may have
+/// changed when the turn comes.
+pub struct Delay {
+    /// How long.
+    pub wait: Duration,
+    /// To be dropped when the wait is over, or the visitor gone.
+    pub held: Vec<Held>,
+    /// The route, for the log.
+    pub route: Arc<Route>,
+    /// Which limits are behind it.
+    pub passed: Passed,
+}
+
+/// The limits that a request has behind it.
+#[derive(Debug, Clone, Default)]
+pub struct Passed {
+    /// Those that count all requests.
+    pub all: bool,
+    /// Those that count what the store does not answer.
+    pub origin: bool,
+    /// What they said.
+    pub limit: Option<LimitState>,
+}
+
+impl Passed {
+    /// For operators, whom nothing counts and no list keeps out.
+    pub(super) fn everything() -> Self {
+        Self {
+            all: true,
+            origin: true,
+            limit: None,
+        }
+    }
 }
 
 /// A stored response that may be reused as it is.

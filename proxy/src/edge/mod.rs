@@ -6,12 +6,13 @@ pub mod authority;
 pub mod decide;
 pub mod decision;
 pub mod keyed;
+mod limits;
 pub mod path;
 pub mod request_view;
 #[cfg(test)]
 mod tests;
 
-pub use decide::decide;
-pub use decision::{Answer, Decision, Fetch, Forward, Hit, Rejection};
+pub use decide::{decide, decide_after};
+pub use decision::{Answer, Decision, Delay, Fetch, Forward, Hit, Passed, Rejection};
 pub use http1_wire::Body;
 pub use request_view::{Connection, RequestView, Scheme};

@@ -12,6 +12,8 @@ use http::{
     header::{REFERER, USER_AGENT},
 };
 
+use crate::admit::state::LimitDecision;
+
 use super::{
     Record,
     process_log::{common_log_time, timestamp},
@@ -88,7 +90,18 @@ pub(super) fn json(record: &Record<'_>, second: &mut Second, out: &mut Vec<u8>) 
     });
     if let Some(limit) = record.limit {
         out.extend_from_slice(b",\"limit_rule\":");
-        put_json(limit.rule, out);
+        put_json(limit.decided_by, out);
+        out.extend_from_slice(b",\"limit_decision\":\"");
+        out.extend_from_slice(limit.decision.as_str().as_bytes());
+        out.push(b'"');
+        if let Some(reason) = limit.reason {
+            out.extend_from_slice(b",\"limit_reason\":");
+            put_json(reason, out);
+        }
+        if limit.decision == LimitDecision::Delayed {
+            out.extend_from_slice(b",\"limit_delay_ms\":");
+            put_milliseconds(limit.delay, out);
+        }
     }
     if let Some(reason) = record.reason {
         out.extend_from_slice(b",\"reason\":");

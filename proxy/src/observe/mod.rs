@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod cache_metrics;
 mod families;
+pub mod limit_metrics;
 mod log_line;
 mod log_writer;
 pub mod metrics;

@@ -6,7 +6,7 @@ use http::Method;
 use http_caching::Fields;
 
 use crate::{
-    admit::rate::LimitState, cache::status::Outcome, edge::decide::Now, shared::Shared,
+    admit::state::LimitState, cache::status::Outcome, edge::decide::Now, shared::Shared,
     snapshot::Route,
 };
 

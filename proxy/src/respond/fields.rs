@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 use http::HeaderName;
 
-use crate::{admit::rate::LimitState, cache::head::put_field};
+use crate::{admit::state::LimitState, cache::head::put_field};
 
 /// `X-Request-ID`
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -66,9 +66,11 @@ fn compose_policy(limit: &LimitState, put: &mut impl FnMut(&str)) {
 
 fn compose_state(limit: &LimitState, put: &mut impl FnMut(&str)) {
     let left = u64::from(limit.quota - limit.remaining.min(limit.quota));
-    let reset = (limit.window * left)
-        .div_ceil(u64::from(limit.quota.max(1)))
-        .max(limit.retry_after);
+    let reset = match limit.retry_after {
+        0 => (limit.window * left).div_ceil(u64::from(limit.quota.max(1))),
+        // Both are to name the same point in time (draft-ietf-httpapi-ratelimit-headers, server behaviour).
+        seconds => seconds,
+    };
     put("\"");
     put(limit.rule);
     put("\";r=");
@@ -80,7 +82,7 @@ fn compose_state(limit: &LimitState, put: &mut impl FnMut(&str)) {
 /// Appends the fields of one request's answer.
 pub fn put_request_fields(out: &mut BytesMut, request_id: &[u8], limit: Option<&LimitState>) {
     put_field(out, X_REQUEST_ID.as_str(), request_id);
-    if let Some(limit) = limit {
+    if let Some(limit) = limit.filter(|limit| limit.is_told) {
         let put = &mut |part: &str| out.put_slice(part.as_bytes());
         put("ratelimit-policy: ");
         compose_policy(limit, put);
@@ -92,7 +94,10 @@ pub fn put_request_fields(out: &mut BytesMut, request_id: &[u8], limit: Option<&
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::admit::state::LimitDecision;
 
     #[test]
     fn limits_are_told() {
@@ -102,6 +107,11 @@ mod tests {
             window: 2,
             remaining: 25,
             retry_after: 0,
+            is_told: true,
+            decision: LimitDecision::Admitted,
+            decided_by: "browse",
+            reason: None,
+            delay: Duration::ZERO,
         };
         assert_eq!(ratelimit_policy(&limit), "\"browse\";q=100;w=2");
         assert_eq!(ratelimit(&limit), "\"browse\";r=25;t=2");
@@ -113,8 +123,24 @@ mod tests {
         let spent = LimitState {
             remaining: 0,
             retry_after: 60,
-            ..limit
+            ..limit.clone()
         };
         assert_eq!(ratelimit(&spent), "\"browse\";r=0;t=60");
+        let soon = LimitState {
+            retry_after: 1,
+            ..spent
+        };
+        assert_eq!(
+            ratelimit(&soon),
+            "\"browse\";r=0;t=1",
+            "as Retry-After says"
+        );
+        let looks_on = LimitState {
+            is_told: false,
+            ..limit
+        };
+        let mut out = BytesMut::new();
+        put_request_fields(&mut out, b"id", Some(&looks_on));
+        assert_eq!(out, b"x-request-id: id\r\n"[..]);
     }
 }

@@ -16,7 +16,7 @@ use super::{
     window,
 };
 use crate::{
-    admit::rate::LimitState,
+    admit::state::LimitState,
     cache::head::{VIA_SELF, put_field, value},
     edge::Rejection,
 };
@@ -114,7 +114,7 @@ impl Reply {
 
     /// Adds `RateLimit` and its policy.
     pub fn limit(&mut self, limit: Option<&LimitState>) {
-        if let Some(limit) = limit {
+        if let Some(limit) = limit.filter(|limit| limit.is_told) {
             self.add(fields::RATELIMIT_POLICY, &fields::ratelimit_policy(limit));
             self.add(fields::RATELIMIT, &fields::ratelimit(limit));
         }
@@ -157,6 +157,7 @@ impl Reply {
 fn sentence(status: u16) -> &'static str {
     match status {
         400 => "The request could not be understood.",
+        403 => "You may not come in here.",
         404 => "There is nothing at this address.",
         405 => "This method is not allowed here.",
         408 => "The request took too long to arrive.",

@@ -4,6 +4,7 @@
 //! belongs to the connection. Any other request leaves that path as a `Request` and is answered here:
 //! fetched, refused, redirected, or forwarded to a shop.
 
+mod delayed;
 mod desk;
 mod hand_over;
 mod hits;
@@ -156,6 +157,19 @@ impl Session<'_> {
             Decision::Respond(hit) => {
                 let next = self.respond(&snapshot, &bytes, &hit, &noted).await;
                 next.ok()
+            }
+            Decision::Delay(delay) => {
+                let waited = self.wait_for_turn(&snapshot, &bytes, &host, delay, &noted);
+                let decision = Box::pin(waited).await?;
+                let request = Request {
+                    snapshot,
+                    decision,
+                    bytes,
+                    head: std::mem::take(&mut self.head),
+                    host,
+                    noted,
+                };
+                Box::pin(self.request(request)).await
             }
             // Each in a box of its own: who waits for long shall not hold what the other needs.
             Decision::Fetch(fetch) => {

@@ -25,9 +25,9 @@ use crate::{
 const PIECE: usize = 16 * 1024;
 /// How long an answer may take to begin for a client that has ended its side. It may still wait for the
 /// answer (RFC 9112 §9.6), but mostly it is a visitor who went elsewhere, and the shop works in vain.
-const HALF_CLOSED: Duration = Duration::from_secs(2);
+pub(super) const HALF_CLOSED: Duration = Duration::from_secs(2);
 /// Bytes of later requests that are kept while one is being answered.
-const MAX_BEHIND: usize = 16 * 1024;
+pub(super) const MAX_BEHIND: usize = 16 * 1024;
 
 /// What of the stream belongs to the request.
 pub(super) enum Share {

@@ -13,7 +13,7 @@ use http::{
 use http2_server::hpack::{put_field, put_status};
 
 use crate::{
-    admit::rate::LimitState,
+    admit::state::LimitState,
     cache::head::HeadFields,
     door::outgoing::Outgoing,
     forward::{Announced, AnswerHead},
@@ -57,7 +57,7 @@ pub(super) fn put_outgoing(out: &mut BytesMut, outgoing: &Outgoing<'_>, request_
 }
 
 fn put_limit(out: &mut BytesMut, limit: Option<&LimitState>) {
-    if let Some(limit) = limit {
+    if let Some(limit) = limit.filter(|limit| limit.is_told) {
         let policy = ratelimit_policy(limit);
         put_field(out, RATELIMIT_POLICY.as_str().as_bytes(), policy.as_bytes());
         put_field(

@@ -63,6 +63,11 @@ impl Session<'_> {
                 let reply = Reply::rejection(&rejection, &asked.asked());
                 self.reply(state, desk, stream, asked, &reply, Some(&rejection));
             }
+            Decision::Delay(delay) => {
+                let request = self.with_task(state, stream, asked, end);
+                let snapshot = Arc::clone(&snapshot);
+                tokio::spawn(async move { request.wait_for_turn(snapshot, delay).await });
+            }
             Decision::Fetch(fetch) => {
                 let request = self.with_task(state, stream, asked, end);
                 let snapshot = Arc::clone(&snapshot);

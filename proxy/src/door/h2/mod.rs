@@ -6,6 +6,7 @@
 
 mod asked;
 mod blocks;
+mod delayed;
 mod hits;
 mod line;
 mod stored;

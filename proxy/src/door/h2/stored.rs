@@ -134,11 +134,11 @@ impl Request {
         }
     }
 
-    fn head_only(&self) -> bool {
+    pub(super) fn head_only(&self) -> bool {
         self.asked.head.method() == Method::HEAD
     }
 
-    fn tell(&self, record: &Record<'_>) {
+    pub(super) fn tell(&self, record: &Record<'_>) {
         self.asked
             .tell(&self.hall, self.hall.started.elapsed(), record);
     }
@@ -171,7 +171,7 @@ impl Request {
         self.exchange.send_head(&block, false);
     }
 
-    async fn send_reply(&mut self, reply: &Reply) -> Result<(), Error> {
+    pub(super) async fn send_reply(&mut self, reply: &Reply) -> Result<(), Error> {
         use forward::Visitor;
         let head_only = self.head_only();
         let mut client = Client {
@@ -184,7 +184,11 @@ impl Request {
     }
 
     /// Sends an answer; says how much content went out, and whether that was all.
-    async fn send(&mut self, outgoing: &mut Outgoing<'_>, sent: &mut u64) -> Result<(), Error> {
+    pub(super) async fn send(
+        &mut self,
+        outgoing: &mut Outgoing<'_>,
+        sent: &mut u64,
+    ) -> Result<(), Error> {
         let mut block = BytesMut::with_capacity(512);
         blocks::put_outgoing(&mut block, outgoing, self.asked.request_id.as_str());
         let mut left = outgoing.announced();

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::*;
 use crate::{
-    admit::rate::LimitState,
+    admit::state::{LimitDecision, LimitState},
     cache::status::Outcome,
     edge::decide::Now,
     observe::{Protocol, testing},
@@ -35,6 +35,12 @@ struct Line<'a> {
     limit: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_decision: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_delay_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     user_agent: String,
@@ -76,7 +82,13 @@ fn json_by_serde(record: &Record<'_>) -> String {
             Some(limit) if limit.retry_after > 0 => "rejected",
             Some(_) => "passed",
         },
-        limit_rule: record.limit.map(|l| l.rule),
+        limit_rule: record.limit.map(|l| l.decided_by),
+        limit_decision: record.limit.map(|l| l.decision.as_str()),
+        limit_reason: record.limit.and_then(|l| l.reason),
+        limit_delay_ms: record
+            .limit
+            .filter(|l| l.decision == LimitDecision::Delayed)
+            .map(|l| millis(l.delay)),
         reason: record.reason,
         user_agent: field(record, &USER_AGENT),
     };
@@ -176,6 +188,11 @@ fn lines_are_what_serde_and_format_write() {
             window: 1,
             remaining: 0,
             retry_after: dice.below(2),
+            is_told: true,
+            decision: dice.of(&LimitDecision::ALL),
+            decided_by: dice.of(&["browse", "a\"b\\c"]),
+            reason: dice.of(&[None, Some("rate")]),
+            delay: dice.duration(),
         };
         let [host, target, upstream, request_id, reason] = std::array::from_fn(|_| dice.text());
         let v6 = u128::from(dice.below(u64::MAX)) << dice.below(64);

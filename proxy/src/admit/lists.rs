@@ -1,0 +1,531 @@
+//! Lists of addresses: who is let in, kept out, or not counted.
+//!
+//! A list is made of entries of the configuration and of the lines of a file. It is looked up by every request that
+//! a rule concerns, so it is two sorted tables of ranges; the file is read behind the requests' backs
+//! ([`watch`](super::watch)) and takes effect as a whole.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read},
+    net::IpAddr,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+
+use super::rate::lasting;
+use crate::config::model;
+
+/// Largest file: a million of the longest lines that an address and a short comment make.
+const FILE_MAX: u64 = 128 << 20;
+/// Longest line: an IPv6 network takes 43 bytes, the rest is a comment.
+const LINE_MAX: usize = 1024;
+
+/// Ranges of addresses: sorted, and none touches the next.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct AddressSet {
+    v4: Ranges<u32>,
+    v6: Ranges<u128>,
+}
+
+/// First and last addresses apart: a search reads the first ones only.
+#[derive(Debug, PartialEq, Eq)]
+struct Ranges<T> {
+    firsts: Box<[T]>,
+    lasts: Box<[T]>,
+}
+
+impl<T> Default for Ranges<T> {
+    fn default() -> Self {
+        Self {
+            firsts: Box::default(),
+            lasts: Box::default(),
+        }
+    }
+}
+
+impl<T: Copy + Ord> Ranges<T> {
+    /// Sorts and merges; `next` is the address behind another, if there is one.
+    fn new(mut given: Vec<(T, T)>, next: impl Fn(T) -> Option<T>) -> Self {
+        given.sort_unstable();
+        given.dedup_by(|later, earlier| {
+            let joins = next(earlier.1).is_none_or(|behind| later.0 <= behind);
+            if joins {
+                earlier.1 = earlier.1.max(later.1);
+            }
+            joins
+        });
+        Self {
+            firsts: given.iter().map(|range| range.0).collect(),
+            lasts: given.iter().map(|range| range.1).collect(),
+        }
+    }
+
+    fn contains(&self, address: T) -> bool {
+        let behind = self.firsts.partition_point(|first| *first <= address);
+        behind > 0 && address <= self.lasts[behind - 1]
+    }
+}
+
+impl AddressSet {
+    /// A set of networks, in any order, which may overlap. Bits behind a prefix do not count.
+    pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for network in networks {
+            match plain(network) {
+                IpNet::V4(net) => v4.push((net.network().to_bits(), net.broadcast().to_bits())),
+                IpNet::V6(net) => v6.push((net.network().to_bits(), net.broadcast().to_bits())),
+            }
+        }
+        Self {
+            v4: Ranges::new(v4, |address| address.checked_add(1)),
+            v6: Ranges::new(v6, |address| address.checked_add(1)),
+        }
+    }
+
+    /// Whether an address is in one of the networks. One that is mapped into IPv6 is an IPv4 address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => self.v4.contains(v4.to_bits()),
+            IpAddr::V6(v6) => self.v6.contains(v6.to_bits()),
+        }
+    }
+
+    /// Ranges that are left after merging.
+    pub fn ranges(&self) -> usize {
+        self.v4.firsts.len() + self.v6.firsts.len()
+    }
+
+    /// Bytes of both tables.
+    pub fn bytes(&self) -> usize {
+        8 * self.v4.firsts.len() + 32 * self.v6.firsts.len()
+    }
+}
+
+/// A network of mapped addresses as the IPv4 network that it is.
+fn plain(network: IpNet) -> IpNet {
+    let IpNet::V6(net) = network else {
+        return network;
+    };
+    match net.network().to_ipv4_mapped() {
+        Some(v4) if net.prefix_len() >= 96 => {
+            // At most 32 are left, so this is a network.
+            ipnet::Ipv4Net::new(v4, net.prefix_len() - 96).map_or(network, IpNet::V4)
+        }
+        _ => network,
+    }
+}
+
+/// Why a file is not taken, as a sentence with its place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadFile(String);
+
+/// What a file says.
+#[derive(Debug, Default)]
+struct Said {
+    networks: Vec<IpNet>,
+    /// The first line whose network has bits behind its prefix, and how many there are.
+    loose: Option<(usize, String)>,
+    loose_count: usize,
+}
+
+/// Reads lines of one address or network each. `#` begins a comment.
+fn read(path: &Path, from: impl Read) -> Result<Said, BadFile> {
+    let mut lines = BufReader::with_capacity(64 * 1024, from.take(FILE_MAX + 1));
+    let (mut said, mut line, mut bytes) = (Said::default(), Vec::new(), 0);
+    for number in 1.. {
+        line.clear();
+        let unreadable = |why: &io::Error| cannot_read(path, why);
+        let length = lines.read_until(b'\n', &mut line);
+        let length = length.map_err(|why| unreadable(&why))?;
+        bytes += length as u64;
+        if bytes > FILE_MAX {
+            return Err(BadFile(format!("{} exceeds 128 MiB", path.display())));
+        }
+        if length == 0 {
+            break;
+        }
+        let wrong = |what: &str| BadFile(format!("{}:{number}: {what}", path.display()));
+        if length > LINE_MAX {
+            return Err(wrong("a line has at most 1024 bytes"));
+        }
+        let text = match std::str::from_utf8(&line) {
+            // Some editors begin a file with a mark of its encoding.
+            Ok(text) if number == 1 => text.trim_start_matches('\u{feff}'),
+            Ok(text) => text,
+            Err(_) => return Err(wrong("this is no UTF-8")),
+        };
+        let text = text.split('#').next().unwrap_or_default().trim();
+        if text.is_empty() {
+            continue;
+        }
+        let network = text.parse::<IpNet>();
+        let network = network.or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let Ok(network) = network else {
+            let shown: String = text.chars().take(60).collect();
+            return Err(wrong(&format!("`{shown}` is no address or network")));
+        };
+        if network != network.trunc() {
+            let place = || {
+                let whole = network.trunc();
+                (number, format!("{network} means all of {whole}"))
+            };
+            said.loose = said.loose.or_else(|| Some(place()));
+            said.loose_count += 1;
+        }
+        said.networks.push(network);
+    }
+    Ok(said)
+}
+
+fn cannot_read(path: &Path, why: &io::Error) -> BadFile {
+    BadFile(format!("cannot read {}: {why}", path.display()))
+}
+
+/// What tells versions of a file apart. A link that leads elsewhere is another file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Version {
+    modified: Option<SystemTime>,
+    length: u64,
+    device: u64,
+    number: u64,
+}
+
+impl Version {
+    fn of(path: &Path) -> io::Result<Self> {
+        let about = fs::metadata(path)?;
+        Ok(Self {
+            modified: about.modified().ok(),
+            length: about.len(),
+            device: about.dev(),
+            number: about.ino(),
+        })
+    }
+}
+
+/// What is in force of a list.
+#[derive(Default)]
+struct InForce {
+    set: AddressSet,
+    /// Entries and lines it was made from.
+    entries: usize,
+}
+
+/// What is known of a list's file.
+struct Known {
+    /// The version that was read last, whether it was taken or not.
+    read: Option<Version>,
+    /// The version that was there at the last look. A file is read once it has stayed the same from one look to the
+    /// next: a line that is still being written may be a valid one, and mean others.
+    seen: Option<Version>,
+    /// Why what is there now is not in force.
+    trouble: Option<BadFile>,
+}
+
+/// A list by its name in the configuration. Its file may change while it is in force.
+pub struct AddressList {
+    /// Name of the list.
+    pub name: &'static str,
+    entries: Vec<IpNet>,
+    file: Option<PathBuf>,
+    in_force: ArcSwap<InForce>,
+    known: Mutex<Known>,
+    is_sound: AtomicBool,
+}
+
+impl AddressList {
+    /// Reads the list's file, if it has one.
+    ///
+    /// # Errors
+    /// The file cannot be read, or one of its lines is neither an address nor a network.
+    pub fn new(list: &model::AddressList) -> Result<Self, BadFile> {
+        let made = Self {
+            name: lasting(&list.name),
+            entries: list.entries.clone(),
+            file: list.file.clone(),
+            in_force: ArcSwap::default(),
+            known: Mutex::new(Known {
+                read: None,
+                seen: None,
+                trouble: None,
+            }),
+            is_sound: AtomicBool::new(true),
+        };
+        match &made.file {
+            None => made.put(Said::default()),
+            Some(path) => {
+                let version = Version::of(path).map_err(|why| cannot_read(path, &why))?;
+                made.put(made.said(path)?);
+                let mut known = made.known.lock().unwrap_or_else(PoisonError::into_inner);
+                (known.read, known.seen) = (Some(version), Some(version));
+            }
+        }
+        Ok(made)
+    }
+
+    /// Whether it is what the configuration describes, apart from what its file says now.
+    pub fn is_as(&self, list: &model::AddressList) -> bool {
+        (self.name, &self.entries, &self.file) == (list.name.as_str(), &list.entries, &list.file)
+    }
+
+    /// Whether an address is on the list.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.in_force.load().set.contains(address)
+    }
+
+    /// Entries and lines in force.
+    pub fn entries(&self) -> usize {
+        self.in_force.load().entries
+    }
+
+    /// Bytes that the list takes.
+    pub fn bytes(&self) -> usize {
+        self.in_force.load().set.bytes()
+    }
+
+    /// Whether what is in force is what its file says.
+    pub fn is_sound(&self) -> bool {
+        self.is_sound.load(Ordering::Relaxed)
+    }
+
+    /// Why what its file says is not in force.
+    pub fn trouble(&self) -> Option<String> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.trouble.as_ref().map(ToString::to_string)
+    }
+
+    fn said(&self, path: &Path) -> Result<Said, BadFile> {
+        let file = File::open(path).map_err(|why| cannot_read(path, &why))?;
+        let said = read(path, file)?;
+        if let Some((line, meaning)) = &said.loose {
+            tracing::warn!(
+                list = self.name,
+                "{}:{line}: {meaning} ({} such lines)",
+                path.display(),
+                said.loose_count
+            );
+        }
+        Ok(said)
+    }
+
+    fn put(&self, said: Said) {
+        let entries = self.entries.len() + said.networks.len();
+        let all = self.entries.iter().copied().chain(said.networks);
+        let set = AddressSet::new(all);
+        self.in_force.store(InForce { set, entries }.into());
+    }
+
+    /// Looks at the file, and takes what it says where it has changed. Reads a disk.
+    pub fn look(&self) {
+        let Some(path) = &self.file else { return };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = match Version::of(path) {
+            Ok(version) => version,
+            Err(why) => {
+                // One that is put back is another one.
+                (known.read, known.seen) = (None, None);
+                return self.note(&mut known, Some(cannot_read(path, &why)));
+            }
+        };
+        let has_settled = known.seen.replace(version) == Some(version);
+        if known.read == Some(version) || !has_settled {
+            return;
+        }
+        let said = self.said(path);
+        if Version::of(path).ok() != Some(version) {
+            // It has changed meanwhile, and is read once it rests.
+            known.seen = None;
+            return;
+        }
+        known.read = Some(version);
+        match said {
+            Ok(said) => {
+                self.put(said);
+                let entries = self.entries();
+                tracing::info!(list = self.name, entries, "address list read anew");
+                self.note(&mut known, None);
+            }
+            Err(why) => self.note(&mut known, Some(why)),
+        }
+    }
+
+    fn note(&self, known: &mut Known, trouble: Option<BadFile>) {
+        if let Some(why) = &trouble
+            && known.trouble.as_ref() != Some(why)
+        {
+            tracing::error!(list = self.name, "{why}; the old list stays in force");
+        }
+        self.is_sound.store(trouble.is_none(), Ordering::Relaxed);
+        known.trouble = trouble;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(networks: &[&str]) -> AddressSet {
+        let text = format!("{}\n", networks.join("\n"));
+        AddressSet::new(networks_of(&text).expect("networks"))
+    }
+
+    fn networks_of(text: &str) -> Result<Vec<IpNet>, String> {
+        let said = read(Path::new("list.txt"), text.as_bytes());
+        said.map(|said| said.networks)
+            .map_err(|why| why.to_string())
+    }
+
+    fn has(set: &AddressSet, address: &str) -> bool {
+        set.contains(address.parse().expect("address"))
+    }
+
+    #[test]
+    fn who_is_on_a_list() {
+        for (networks, within, without) in [
+            (&[][..], &[][..], &["0.0.0.0", "::", "192.0.2.1"][..]),
+            (
+                &["192.0.2.1"],
+                &["192.0.2.1", "::ffff:192.0.2.1"],
+                &["192.0.2.0", "192.0.2.2", "::192.0.2.1"],
+            ),
+            (
+                &["192.0.2.77/24"],
+                &["192.0.2.0", "192.0.2.255"],
+                &["192.0.1.255", "192.0.3.0"],
+            ),
+            (
+                &["0.0.0.0/0"],
+                &["0.0.0.0", "255.255.255.255", "::ffff:1.2.3.4"],
+                &["::", "2001:db8::1"],
+            ),
+            (
+                &["::/0"],
+                &["::", "2001:db8::1"],
+                &["192.0.2.1", "::ffff:192.0.2.1"],
+            ),
+            (
+                &["::ffff:192.0.2.0/120"],
+                &["192.0.2.9", "::ffff:192.0.2.9"],
+                &["192.0.3.0"],
+            ),
+            (
+                &["2001:db8::/32"],
+                &["2001:db8::", "2001:db8:ffff::1"],
+                &["2001:db9::", "2001:db7:ffff::"],
+            ),
+            (
+                &["255.255.255.255", "255.255.255.254"],
+                &["255.255.255.254", "255.255.255.255"],
+                &["255.255.255.253"],
+            ),
+        ] {
+            let set = set(networks);
+            for address in within {
+                assert!(has(&set, address), "{address} in {networks:?}");
+            }
+            for address in without {
+                assert!(!has(&set, address), "{address} not in {networks:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_overlaps_or_touches_is_one_range() {
+        for (networks, ranges) in [
+            (
+                &["10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/8", "10.255.255.255"][..],
+                1,
+            ),
+            (&["10.0.0.0/9", "10.128.0.0/9"], 1),
+            (&["10.0.0.1", "10.0.0.3"], 2),
+            (&["255.255.255.255", "0.0.0.0/0", "1.1.1.1"], 1),
+            (&["::ffff:10.0.0.1", "10.0.0.1"], 1),
+            (&["10.0.0.1", "2001:db8::/33", "2001:db8:8000::/33"], 2),
+        ] {
+            assert_eq!(set(networks).ranges(), ranges, "{networks:?}");
+        }
+        assert_eq!(set(&["10.0.0.1", "2001:db8::1"]).bytes(), 40);
+    }
+
+    /// Against the plain way to do it.
+    #[test]
+    fn a_search_finds_what_a_walk_finds() {
+        let mut state = 0x9e37_79b9_u32;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state
+        };
+        let networks: Vec<IpNet> = (0..300)
+            .map(|_| {
+                // Few bits, so that many meet.
+                let address = IpAddr::from((random() & 0x0300_ffff).to_be_bytes());
+                IpNet::new(address, 16 + (random() % 17) as u8).expect("a prefix")
+            })
+            .collect();
+        let set = AddressSet::new(networks.iter().copied());
+        let mut found = 0;
+        for _ in 0..20_000 {
+            let address = IpAddr::from((random() & 0x03ff_ffff).to_be_bytes());
+            let wanted = networks.iter().any(|net| net.contains(&address));
+            assert_eq!(set.contains(address), wanted, "{address}");
+            found += usize::from(wanted);
+        }
+        assert!((100..19_900).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn what_a_line_may_be() {
+        let text = "\u{feff}# offices\n\n  192.0.2.1  # Dhaka\r\n2001:db8::/32#x\n#\n\t10.0.0.0/8";
+        assert_eq!(networks_of(text).expect("valid").len(), 3);
+        assert_eq!(
+            networks_of("").expect("valid"),
+            [],
+            "an empty file is an empty list"
+        );
+        for (text, wanted) in [
+            (
+                "10.0.0.1\nten\n",
+                "list.txt:2: `ten` is no address or network",
+            ),
+            (
+                "10.0.0.0/33",
+                "list.txt:1: `10.0.0.0/33` is no address or network",
+            ),
+            (
+                "\n\n10.0.0.1 10.0.0.2",
+                "list.txt:3: `10.0.0.1 10.0.0.2` is no address or network",
+            ),
+            (
+                "10.0.0.1-10.0.0.9",
+                "list.txt:1: `10.0.0.1-10.0.0.9` is no address or network",
+            ),
+        ] {
+            assert_eq!(networks_of(text).expect_err("wrong"), wanted);
+        }
+        let long = format!("# {}\n", "x".repeat(LINE_MAX));
+        let why = networks_of(&long).expect_err("too long");
+        assert_eq!(why, "list.txt:1: a line has at most 1024 bytes");
+        let said = read(
+            Path::new("list.txt"),
+            &b"10.0.0.1\n10.0.0.1/8\n10.9.9.9/8\n"[..],
+        );
+        let said = said.expect("valid");
+        let meaning = "10.0.0.1/8 means all of 10.0.0.0/8".to_owned();
+        assert_eq!((said.loose, said.loose_count), (Some((2, meaning)), 2));
+        let broken = read(Path::new("list.txt"), &b"10.0.0.1\n\xff\n"[..]);
+        assert_eq!(
+            broken.expect_err("wrong").to_string(),
+            "list.txt:2: this is no UTF-8"
+        );
+    }
+}

@@ -1,0 +1,110 @@
+//! Requests that a limit holds back: each waits in the task of its stream.
+
+use std::{future::poll_fn, sync::Arc};
+
+use tokio::time::sleep;
+
+use super::{Request, line::Gone};
+use crate::{
+    door::outgoing::Outgoing,
+    edge::{self, Decision, Delay, Hit, Passed, Rejection, RequestView},
+    observe::Record,
+    respond::Reply,
+    snapshot::Snapshot,
+};
+
+impl Request {
+    /// Waits, decides once more, and answers.
+    pub(super) async fn wait_for_turn(self, snapshot: Arc<Snapshot>, mut delay: Delay) {
+        loop {
+            let exchange = &self.exchange;
+            tokio::select! {
+                biased;
+                // The client has reset the stream, or is gone: its place is another's.
+                Gone = poll_fn(|cx| exchange.poll_gone(cx)) => {
+                    return self.tell(&Record {
+                        status: 499,
+                        route: Some(&delay.route),
+                        limit: delay.passed.limit.as_ref(),
+                        reason: Some("client_gone"),
+                        ..self.asked.blank()
+                    });
+                }
+                () = sleep(delay.wait) => {}
+            }
+            drop(delay.held);
+            match self.decide(&snapshot, delay.passed) {
+                Decision::Delay(next) => delay = next,
+                Decision::Fetch(fetch) => return self.fetch(snapshot, fetch).await,
+                Decision::Forward(forward) => return self.forward(snapshot, forward).await,
+                Decision::Respond(hit) => return self.respond(&snapshot, &hit).await,
+                Decision::Redirect { status, location } => {
+                    let reply = Reply::redirect(status, &location, &self.asked.asked());
+                    return self.answer(&reply, None).await;
+                }
+                Decision::Reject(rejection) => {
+                    let reply = Reply::rejection(&rejection, &self.asked.asked());
+                    return self.answer(&reply, Some(&rejection)).await;
+                }
+            }
+        }
+    }
+
+    fn decide(&self, snapshot: &Snapshot, passed: Passed) -> Decision {
+        let view = RequestView {
+            method: self.asked.head.method(),
+            authority: self.asked.head.authority(),
+            target: self.asked.head.target(),
+            fields: &self.asked.head,
+            body: self.asked.body,
+            client: self.asked.client,
+            connection: &self.connection,
+        };
+        let (shared, now) = (&self.hall.shared, self.hall.now());
+        edge::decide_after(snapshot, shared, &view, now, passed)
+    }
+
+    /// Answers with what is stored.
+    async fn respond(mut self, snapshot: &Arc<Snapshot>, hit: &Hit) {
+        if let Some(fetch) = &hit.refresh {
+            let fetch = fetch.as_ref().clone();
+            let order = self.asked.order(&self.connection, snapshot, fetch);
+            let filler = &self.hall.filler;
+            filler.refresh(&Arc::new(order), &hit.stored, std::time::SystemTime::now());
+        }
+        let mut outgoing = Outgoing::of_hit(hit);
+        outgoing.narrow();
+        let mut sent = 0;
+        let done = self.send(&mut outgoing, &mut sent).await;
+        self.tell(&Record {
+            status: outgoing.status(),
+            bytes: sent,
+            route: Some(&hit.route),
+            outcome: hit.outcome,
+            limit: hit.limit.as_ref(),
+            reason: done.err().map(|_| "client_gone"),
+            ..self.asked.blank()
+        });
+        self.exchange.linger().await;
+    }
+
+    /// Answers with a response of our own.
+    async fn answer(mut self, reply: &Reply, rejection: Option<&Rejection>) {
+        let done = self.send_reply(reply).await;
+        self.tell(&Record {
+            status: reply.status,
+            bytes: match self.head_only() {
+                true => 0,
+                false => reply.body.len() as u64,
+            },
+            route: rejection.and_then(|r| r.route.as_deref()),
+            limit: rejection.and_then(|r| r.limit.as_ref()),
+            reason: match done {
+                Ok(()) => rejection.map(|r| r.reason),
+                Err(_) => Some("client_gone"),
+            },
+            ..self.asked.blank()
+        });
+        self.exchange.linger().await;
+    }
+}
