@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use bytes::BytesMut;
 use criterion::{Criterion, criterion_group, criterion_main};
-use dhal_micro::{Http2, World, browser_head, parse, parsed, patch, short_head};
+use dhal_micro::{Http2, MillionNetworks, World, browser_head, parse, parsed, patch, short_head};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -42,5 +42,19 @@ fn steps(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, steps);
+/// A look-up of an address list of a million networks, half of them found.
+fn lists(criterion: &mut Criterion) {
+    let list = MillionNetworks::default();
+    for (name, is_v6) in [("address_list_v4", false), ("address_list_v6", true)] {
+        let mut number = 0;
+        criterion.bench_function(name, |bench| {
+            bench.iter(|| {
+                number += 1;
+                list.look_up(black_box(number), is_v6)
+            });
+        });
+    }
+}
+
+criterion_group!(benches, steps, lists);
 criterion_main!(benches);

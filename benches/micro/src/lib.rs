@@ -9,8 +9,10 @@
 )]
 
 mod http2;
+mod lists;
 
 pub use http2::Http2;
+pub use lists::MillionNetworks;
 
 use std::{
     cell::Cell,

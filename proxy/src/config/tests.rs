@@ -384,6 +384,101 @@ limits = ["browse"]
 }
 
 #[test]
+fn limits_and_address_lists() {
+    let config = valid(&format!(
+        r#"
+        [server]
+        deny = ["bad"]
+        [address_lists.bad]
+        entries = ["203.0.113.0/24", "2001:db8::1"]
+        file = "lists/bad.txt"
+        [address_lists.office]
+        entries = ["10.0.0.0/8"]
+        [limits.checkout]
+        key = ["client-ip", "cookie:session", "header:X-User", "param:slug", "host"]
+        prefix = {{ ipv4 = 24, ipv6 = 56 }}
+        rate = "5/s"
+        burst = 10
+        count = "origin"
+        action = "delay"
+        max_delay = "2s"
+        status = 503
+        exempt = ["office"]
+        [limits.looks-on]
+        rate = "5/s"
+        action = "log"
+        [[routes]]
+        path = "/products/:slug"
+        upstream = "shop"
+        limits = ["checkout", "looks-on"]
+        allow = ["office"]
+        deny = ["bad"]
+        {MINIMAL}
+        "#
+    ));
+    let [bad, office] = &config.address_lists[..] else {
+        panic!("{:?}", config.address_lists)
+    };
+    assert_eq!((bad.entries.len(), office.entries.len()), (2, 1));
+    assert_eq!(
+        bad.file.as_deref(),
+        Some(Path::new("/etc/dhal/lists/bad.txt"))
+    );
+    assert_eq!(config.server.deny, [0]);
+    let limit = &config.limits[0];
+    assert_eq!(
+        limit.key,
+        [
+            LimitKey::ClientIp,
+            LimitKey::Cookie("session".to_owned()),
+            LimitKey::Header(http::HeaderName::from_static("x-user")),
+            LimitKey::Param("slug".to_owned()),
+            LimitKey::Host,
+        ]
+    );
+    assert_eq!((limit.prefix.ipv4, limit.prefix.ipv6), (24, 56));
+    assert_eq!(limit.count, LimitCount::Origin);
+    assert_eq!(limit.action, LimitAction::Delay { max: secs(2) });
+    assert_eq!((limit.status, &limit.exempt[..]), (503, &[1][..]));
+    let plain = &config.limits[1];
+    assert_eq!(plain.key, [LimitKey::ClientIp]);
+    assert_eq!((plain.prefix.ipv4, plain.prefix.ipv6), (32, 64));
+    assert_eq!(
+        (plain.count, plain.action),
+        (LimitCount::All, LimitAction::Log)
+    );
+    assert_eq!(plain.status, 429);
+    let changed = Limit {
+        action: LimitAction::Reject,
+        status: 503,
+        count: LimitCount::Origin,
+        ..plain.clone()
+    };
+    assert!(
+        plain.counts_as(&changed),
+        "what it does is another question"
+    );
+    for changed in [
+        Limit {
+            max_keys: 7,
+            ..plain.clone()
+        },
+        Limit {
+            key: vec![LimitKey::Host],
+            ..plain.clone()
+        },
+        Limit {
+            period: secs(60),
+            ..plain.clone()
+        },
+    ] {
+        assert!(!plain.counts_as(&changed));
+    }
+    let route = &config.routes[0];
+    assert_eq!((&route.allow[..], &route.deny[..]), (&[1][..], &[0][..]));
+}
+
+#[test]
 fn files_are_loaded_relative_to_their_folder() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
     let loaded = load(&folder.join("demo.toml"), &|_| None).unwrap();

@@ -133,7 +133,7 @@ fn story(
             };
             match limits::check_all(route, &asked, now) {
                 Ok(limit) => limit,
-                Err(decision) => return decision,
+                Err(decision) => return *decision,
             }
         }
     };

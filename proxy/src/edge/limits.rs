@@ -68,10 +68,10 @@ pub(super) fn check_all(
     route: &Arc<Route>,
     asked: &Asked<'_>,
     now: Now,
-) -> Result<Option<LimitState>, Decision> {
+) -> Result<Option<LimitState>, Box<Decision>> {
     match check(route, LimitCount::All, asked, now) {
         Outcome::Passed(limit) => Ok(limit),
-        Outcome::Refused(state, status) => Err(refused(route, state, status)),
+        Outcome::Refused(state, status) => Err(refused(route, state, status).into()),
         Outcome::Held(state, held) => Err(Decision::Delay(Delay {
             wait: state.delay,
             held,
@@ -81,7 +81,8 @@ pub(super) fn check_all(
                 origin: false,
                 limit: Some(state),
             },
-        })),
+        })
+        .into()),
     }
 }
 

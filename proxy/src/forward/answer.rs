@@ -84,7 +84,7 @@ impl<'a> AnswerHead<'a> {
         {
             f(b"cache-status", status.as_bytes());
         }
-        if let Some(limit) = &forward.limit {
+        if let Some(limit) = forward.limit.as_ref().filter(|limit| limit.is_told) {
             f(b"ratelimit-policy", ratelimit_policy(limit).as_bytes());
             f(b"ratelimit", ratelimit(limit).as_bytes());
         }
@@ -95,6 +95,7 @@ impl<'a> AnswerHead<'a> {
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
         let forward = self.request.forward;
         let cached = forward.route.policy.is_some();
+        let tells_limit = || forward.limit.as_ref().is_some_and(|limit| limit.is_told);
         // The length tells most names apart without looking at them.
         match name.len() {
             2 => !is(b"te"),
@@ -102,13 +103,13 @@ impl<'a> AnswerHead<'a> {
             // among the fields of one hop.
             7 => !(is(b"trailer") || (is(b"upgrade") && self.head.status != 101)),
             9 if is(b"cache-tag") => !cached,
-            9 if is(b"ratelimit") => forward.limit.is_none(),
+            9 if is(b"ratelimit") => !tells_limit(),
             10 if is(b"connection") => self.head.status == 101,
             10 => !is(b"keep-alive"),
             12 => !is(b"x-request-id"),
             13 | 15 if cached => !FOR_CACHES.iter().any(|other| is(other.as_bytes())),
             14 => !is(b"content-length"),
-            16 if is(b"ratelimit-policy") => forward.limit.is_none(),
+            16 if is(b"ratelimit-policy") => !tells_limit(),
             16 => !is(b"proxy-connection"),
             17 if is(b"surrogate-control") => !cached,
             17 => !is(b"transfer-encoding"),

@@ -18,6 +18,7 @@ mod parts;
 mod secure;
 mod tools;
 
+mod address_lists;
 mod admin;
 mod bad_answers;
 mod bad_requests;
@@ -55,6 +56,7 @@ mod hostile;
 mod killed;
 mod large;
 mod limits;
+mod limits_more;
 mod names;
 mod outages;
 mod patience;
