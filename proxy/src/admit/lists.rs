@@ -35,17 +35,22 @@ pub struct AddressSet {
     v6: Ranges<u128>,
 }
 
-/// First and last addresses apart: a search reads the first ones only.
+/// Of this many addresses one stands in the level above; those of IPv4 fill a cache line.
+const FAN: usize = 16;
+
+/// First and last addresses apart, and above the first ones levels that each hold every sixteenth of the level below:
+/// a search among a million touches five short pieces, of which most are in a cache.
 #[derive(Debug, PartialEq, Eq)]
 struct Ranges<T> {
-    firsts: Box<[T]>,
+    /// The lowest has all first addresses, the highest at most [`FAN`].
+    levels: Vec<Box<[T]>>,
     lasts: Box<[T]>,
 }
 
 impl<T> Default for Ranges<T> {
     fn default() -> Self {
         Self {
-            firsts: Box::default(),
+            levels: Vec::new(),
             lasts: Box::default(),
         }
     }
@@ -62,15 +67,37 @@ impl<T: Copy + Ord> Ranges<T> {
             }
             joins
         });
+        let mut level: Box<[T]> = given.iter().map(|range| range.0).collect();
+        let mut levels = Vec::new();
+        while level.len() > FAN {
+            let above = level.iter().copied().step_by(FAN).collect();
+            levels.push(std::mem::replace(&mut level, above));
+        }
+        levels.push(level);
         Self {
-            firsts: given.iter().map(|range| range.0).collect(),
+            levels,
             lasts: given.iter().map(|range| range.1).collect(),
         }
     }
 
     fn contains(&self, address: T) -> bool {
-        let behind = self.firsts.partition_point(|first| *first <= address);
-        behind > 0 && address <= self.lasts[behind - 1]
+        let mut at = 0;
+        for level in self.levels.iter().rev() {
+            let start = at * FAN;
+            let piece = &level[start..level.len().min(start + FAN)];
+            // Counting all of a piece is faster than branches that nobody can foresee.
+            let behind = piece.iter().filter(|first| **first <= address).count();
+            if behind == 0 {
+                return false;
+            }
+            at = start + behind - 1;
+        }
+        self.lasts.get(at).is_some_and(|last| address <= *last)
+    }
+
+    fn bytes(&self) -> usize {
+        let levels = self.levels.iter().map(|level| size_of_val(&**level));
+        levels.sum::<usize>() + size_of_val(&*self.lasts)
     }
 }
 
@@ -100,12 +127,12 @@ impl AddressSet {
 
     /// Ranges that are left after merging.
     pub fn ranges(&self) -> usize {
-        self.v4.firsts.len() + self.v6.firsts.len()
+        self.v4.lasts.len() + self.v6.lasts.len()
     }
 
     /// Bytes of both tables.
     pub fn bytes(&self) -> usize {
-        8 * self.v4.firsts.len() + 32 * self.v6.firsts.len()
+        self.v4.bytes() + self.v6.bytes()
     }
 }
 
