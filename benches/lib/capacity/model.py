@@ -222,6 +222,6 @@ def short(number: float) -> str:
     """Three digits, and commas."""
     if number == 0:
         return "0"
-    digits = max(0, 2 - math.floor(math.log10(abs(number))))
     rounded = round(number, 2 - math.floor(math.log10(abs(number))))
+    digits = max(0, 2 - math.floor(math.log10(abs(rounded))))
     return f"{rounded:,.{digits}f}"
