@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod dev_cert;
 mod drain;
+mod limits;
 mod purge;
 mod reload;
 mod run;
@@ -58,6 +59,8 @@ enum Verb {
     Drain(drain::Options),
     /// Let a server take requests again.
     Undrain(drain::Which),
+    /// Propose rate limits by what the access log shows.
+    Limits(limits::Options),
     /// Make a certificate for development.
     DevCert(dev_cert::Options),
     /// Print the version.
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Warm(options)) => warm::warm(file, &options),
         Some(Verb::Drain(options)) => drain::drain(file, &options),
         Some(Verb::Undrain(which)) => drain::undrain(file, &which),
+        Some(Verb::Limits(options)) => limits::limits(file, &options),
         Some(Verb::DevCert(options)) => dev_cert::dev_cert(&options),
         Some(Verb::Version) => {
             println!("dhal {}", env!("CARGO_PKG_VERSION"));

@@ -2,6 +2,8 @@
 
 use std::{net::TcpListener, os::unix::fs::PermissionsExt, process::Output};
 
+use nix::sys::signal::Signal;
+
 use crate::{
     edge::{Edge, Site},
     origin::{Origin, page},
@@ -234,4 +236,38 @@ fn files_that_cannot_be_used() {
     let short = Site::new(&(smallest(&shop) + token));
     std::fs::write(short.path("token"), "short").expect("a file");
     assert!(refuses(short).contains("shorter than 16"));
+}
+
+#[test]
+fn limits_are_proposed_from_the_log() {
+    let shop = Origin::start(|_| page("ok").fresh(60));
+    let mut edge = Edge::start(&smallest(&shop));
+    for _ in 0..7 {
+        edge.get("/");
+    }
+    edge.signal(Signal::SIGTERM);
+    assert!(edge.wait().success());
+    let output = edge.site.dhal(&["limits", "suggest"]);
+    assert!(output.status.success(), "{output:?}");
+    let text = stdout(&output);
+    for part in [
+        "7 requests of 1 client",
+        "127.0.0.1",
+        "200 (7)",
+        "rate = \"11/m\"",
+        "burst = 11",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let output = edge
+        .site
+        .dhal(&["limits", "suggest", "--log", "access.log", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["routes"][0]["requests"], 7);
+    let missing = edge.site.dhal(&["limits", "suggest", "--log", "missing"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).contains("missing"), "{missing:?}");
+    for arguments in [&["limits"][..], &["limits", "suggest", "--percentile", "0"]] {
+        assert_eq!(edge.site.dhal(arguments).status.code(), Some(2));
+    }
 }

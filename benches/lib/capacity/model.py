@@ -1,0 +1,227 @@
+"""From what single things cost to what an opening needs and a host has. All formulas of docs/capacity.md."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+Figures = dict[str, Any]
+Assumed = dict[str, Any]
+
+KIB_PER_GIB = 1 << 20
+KIB_PER_MIB = 1 << 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A way to open: everybody goes in, or most wait in the room."""
+
+    key: str
+    title: str
+    room: bool
+
+
+OPEN = Plan("open", "everybody at once", False)
+ROOM = Plan("room", "through the waiting room", True)
+PLANS = (OPEN, ROOM)
+
+
+@dataclass(frozen=True)
+class Need:
+    """What the opening takes of one thing, and how it was reckoned."""
+
+    key: str
+    title: str
+    unit: str
+    amount: float
+    formula: str
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a host has of one thing, and how many visitors fill it."""
+
+    key: str
+    title: str
+    share: float
+    visitors: float
+
+    @property
+    def is_setting(self) -> bool:
+        """Whether an operator set it, and not the host."""
+        return self.key in ("connections", "descriptors")
+
+
+class Model:
+    """Measured figures and assumptions."""
+
+    def __init__(self, figures: Figures, assumed: Assumed) -> None:
+        self.figures, self.assumed = figures, assumed
+        self.costs: Figures = figures["costs"]
+        first, second = figures["shop"]["views"]
+        self.first, self.second = first, second
+
+    def us(self, key: str) -> float:
+        """Of a host's virtual CPU for one of a kind, what schedstat does not see included."""
+        host = self.assumed["machine"]["cpu_factor"] / (1 - self.assumed["wire"]["not_edge_share"])
+        return float(self.costs[key]["us"]) * host
+
+    @property
+    def polls_are_measured(self) -> bool:
+        """Whether the binary had a waiting room."""
+        return "poll-h2" in self.costs
+
+    def poll_us(self) -> float:
+        """A poll, most of them over a connection that stays. Where none could be measured, a refusal stands in."""
+        new = self.assumed["room"]["poll_new_connection_share"]
+        kept_key, new_key = ("poll-h2", "poll-new") if self.polls_are_measured else ("refused-h2", "handshake-resumed")
+        return (1 - new) * self.us(kept_key) + new * self.us(new_key)
+
+    def connection_us(self) -> float:
+        """A new connection without its request, full and resumed as assumed."""
+        share = self.assumed["sale"]["resumed_share"]
+        full = self.us("first-page") - self.us("hit-h2-12k")
+        resumed = self.us("handshake-resumed") - self.us("hit-tls-1k")
+        return (1 - share) * full + share * resumed
+
+    def view_us(self, view: Figures) -> float:
+        """A page view: the page, and its assets as hits of 12 KiB or of the bytes that they have, if more."""
+        large = max(1.0, view["received_bytes"] / view["requests"] / (12 << 10))
+        return float(view["requests"]) * self.us("hit-h2-12k") * large
+
+    def visitors(self) -> int:
+        return int(self.assumed["sale"]["visitors"])
+
+    def _inside(self, plan: Plan, visitors: float) -> float:
+        return min(visitors, self.assumed["room"]["inside"]) if plan.room else visitors
+
+    def _polls(self, plan: Plan, visitors: float) -> float:
+        """In the opening: who comes at an even rate is there for half of it on average."""
+        waiting = visitors - self._inside(plan, visitors)
+        return waiting * self.assumed["sale"]["opening_seconds"] / 2 / self.assumed["room"]["poll_seconds"]
+
+    def needs(self, plan: Plan, visitors: float | None = None) -> list[Need]:
+        """What the opening takes."""
+        sale, room, wire = self.assumed["sale"], self.assumed["room"], self.assumed["wire"]
+        count = float(self.visitors() if visitors is None else visitors)
+        inside, waiting = self._inside(plan, count), count - self._inside(plan, count)
+        connections = count * sale["connections_per_visitor"]
+        polls = self._polls(plan, count)
+        second = sale["second_view_share"]
+        views_requests = inside * (self.first["requests"] + second * self.second["requests"])
+        # The page that waits is one answer, made by the edge like a refusal.
+        asked = views_requests + waiting
+        refused = asked * sale["requests_refused_share"]
+        seconds = (
+            connections * self.connection_us()
+            + inside * (self.view_us(self.first) + second * self.view_us(self.second))
+            + (waiting + refused) * self.us("refused-h2")
+            + polls * self.poll_us()
+            + sale["orders_per_second"] * sale["opening_seconds"] * (self.us("order-edge") + self.us("order-shop"))
+        ) / 1e6
+        told = self.figures.get("room", {})
+        out = wire["overhead"] * (
+            inside * (self.first["received_bytes"] + second * self.second["received_bytes"])
+            + waiting * (told.get("page_bytes") or room["page_bytes"])
+            + polls * room["poll_bytes"]
+            # A handshake's certificate and keys.
+            + connections * self.figures["handshake_bytes"]
+        )
+        h2 = self.figures["connections"]["h2"]
+        return [
+            Need("handshakes", "handshakes", "", connections, "visitors × connections of each"),
+            Need("requests", "requests", "", asked + refused, "page views × their requests, refused ones, waiting pages"),
+            Need("polls", "polls", "", polls, "waiting × opening / 2 / time between polls"),
+            Need("cpu", "CPU of edge and shop", "s", seconds, "each of the above, and orders, × its cost × the host's factor"),
+            Need("memory", "memory of connections", "MiB", connections * (h2["edge_kib"] + h2["kernel_kib"]) / KIB_PER_MIB,
+                 "connections × (edge + kernel)"),
+            Need("descriptors", "descriptors", "", connections * h2["descriptors"], "one a connection"),
+            Need("gigabits", "bytes sent", "Gbit", out * 8 / 1e9, "page views, handshakes, polls, with TCP and IP"),
+        ]
+
+    def standing_mib(self) -> float:
+        """Memory that is taken before anybody comes."""
+        machine = self.assumed["machine"]
+        own = sum(self.figures["shop"]["memory_mib"].values())
+        return float(machine["system_mib"] + machine["cache_mib"] + own)
+
+    def _shares(self, plan: Plan, host: Assumed, visitors: float) -> dict[str, tuple[str, float]]:
+        sale, machine = self.assumed["sale"], self.assumed["machine"]
+        need = {need.key: need.amount for need in self.needs(plan, visitors)}
+        nodes, seconds = host["nodes"], sale["opening_seconds"]
+        peak = sale["bunching"] / seconds / nodes
+        memory = self.standing_mib() + need["memory"] / nodes
+        return {
+            "cpu": ("CPU in the busiest second", need["cpu"] * peak / host["vcpus"]),
+            "baseline": ("network, baseline", need["gigabits"] / seconds / nodes / host["baseline_gbps"]),
+            "burst": ("network, burst, in the busiest second", need["gigabits"] * peak / host["burst_gbps"]),
+            "memory": ("memory", memory / (host["memory_gib"] * 1024)),
+            "connections": ("`server.max_connections`, a setting", need["descriptors"] / nodes / machine["max_connections"]),
+            "descriptors": ("descriptors, a setting", need["descriptors"] / nodes / machine["descriptors"]),
+        }
+
+    def bounds(self, plan: Plan, host: Assumed) -> list[Bound]:
+        """What fills first comes first."""
+        found = []
+        for key, (title, share) in self._shares(plan, host, self.visitors()).items():
+            found.append(Bound(key, title, share, self._visitors_at(plan, host, key)))
+        return sorted(found, key=lambda bound: bound.visitors)
+
+    def _visitors_at(self, plan: Plan, host: Assumed, key: str) -> float:
+        """How many visitors fill it: shares only rise with them, so halving finds it."""
+        few, many = 0.0, 1e9
+        for _ in range(60):
+            middle = (few + many) / 2
+            few, many = (middle, many) if self._shares(plan, host, middle)[key][1] < 1 else (few, middle)
+        return few
+
+    def steady_cores(self, plan: Plan) -> dict[str, float]:
+        """Virtual CPUs that the sale takes once everybody is there: polls, browsing inside, orders, and the shop's part."""
+        sale, room = self.assumed["sale"], self.assumed["room"]
+        waiting = self.visitors() - self._inside(plan, self.visitors())
+        # A page view each thirty seconds is what a person reads.
+        views = self._inside(plan, self.visitors()) / 30
+        orders = sale["orders_per_second"]
+        return {
+            "polls": waiting / room["poll_seconds"] * self.poll_us() / 1e6,
+            "page views": views * self.view_us(self.second) / 1e6,
+            "orders, edge": orders * self.us("order-edge") / 1e6,
+            "orders, shop": orders * self.us("order-shop") / 1e6,
+        }
+
+    def steady_gbps(self, plan: Plan) -> float:
+        """What it sends then."""
+        inside, room = self._inside(plan, self.visitors()), self.assumed["room"]
+        polls = (self.visitors() - inside) / room["poll_seconds"] * room["poll_bytes"]
+        return float(self.assumed["wire"]["overhead"] * 8 / 1e9 * (inside / 30 * self.second["received_bytes"] + polls))
+
+    def has(self, host: Assumed) -> dict[str, str]:
+        """What a host has of each need."""
+        seconds, vcpus = self.assumed["sale"]["opening_seconds"], host["vcpus"] * host["nodes"]
+        free = host["memory_gib"] * 1024 - self.standing_mib()
+        sent = " to ".join(short(host[key] * seconds * host["nodes"]) for key in ("baseline_gbps", "burst_gbps"))
+        return {
+            "cpu": short(vcpus * seconds),
+            "memory": short(free * host["nodes"]),
+            "descriptors": f"{self.assumed['machine']['descriptors'] * host['nodes']:,}",
+            "gigabits": sent,
+        }
+
+    def credits(self, host: Assumed, cores: float) -> str:
+        """How long saved credits last at so many virtual CPUs."""
+        if "credits_per_hour" not in host:
+            return "no credits: all of it all the time"
+        used = min(cores / host["nodes"], host["vcpus"]) * 60
+        spent = used - host["credits_per_hour"]
+        if spent <= 0:
+            return "for ever: below the baseline"
+        hours = host["credits_max"] / spent
+        return f"{hours:.1f} h from a full balance of {host['credits_max']}"
+
+
+def short(number: float) -> str:
+    """Three digits, and commas."""
+    if number == 0:
+        return "0"
+    rounded = round(number, 2 - math.floor(math.log10(abs(number))))
+    digits = max(0, 2 - math.floor(math.log10(abs(rounded))))
+    return f"{rounded:,.{digits}f}"
