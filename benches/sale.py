@@ -22,9 +22,9 @@ from pathlib import Path
 
 from lib import sale, sale_config, summary
 from lib.generator import SCENARIOS, Load
-from lib.peers import BareStack, NginxStack, memory_bytes
+from lib.peers import BareStack, DhalStack, NginxStack, memory_bytes
 from lib.sale import Best, Report, Table
-from lib.stack import BASE, Failed, Stack
+from lib.stack import Failed, Stack
 
 # The shop makes so many dynamic answers a second, on any machine: workers by the time that each takes for one.
 WORKERS, DELAY_MS = 8, 100
@@ -62,16 +62,6 @@ QUICK = Lengths(step=8, confirm=25, plateau=40, drain=15, slow=45, other=40)
 CALM, RISE = 10, 15
 
 
-class DhalStack(Stack):
-    """A shop behind Dhal, with a section `[server]` of its own."""
-
-    server = sale_config.SERVER
-
-    def configure(self, config: str) -> None:
-        base = BASE.replace("[server]\nthreads = 1\n", self.server)
-        (self.folder / "dhal.toml").write_text((base + config).format(dir=self.folder, **self.ports))
-
-
 class Day:
     """All runs of a day."""
 
@@ -90,17 +80,14 @@ class Day:
         without = frozenset(sale_config.PARTS) if bare_dhal else self.without
         with tempfile.TemporaryDirectory() as name:
             folder, binaries = Path(name), self.options.bin.resolve()
-            common = {"stock": STOCK, "shops": ("shop1",), "shop_words": SHOP_WORDS}
+            kind: type[Stack]
             if edge == "dhal":
-                config = sale_config.dhal(None if bare_dhal else self.best, without)
-                kind = type("DhalStack", (DhalStack,), {"server": sale_config.server(without)})
-                stack = kind(binaries, folder, config, **common)
+                kind, config = DhalStack, sale_config.dhal(None if bare_dhal else self.best, without)
             elif edge == "nginx":
-                values = {"CAPACITY": str(CAPACITY), "BURST": str(2 * CAPACITY)}
-                kind = type("NginxStack", (NginxStack,), {"values": values})
-                stack = kind(binaries, folder, "sale-nginx.conf", **common)
+                kind, config = NginxStack, sale_config.nginx(CAPACITY)
             else:
-                stack = BareStack(binaries, folder, "", **common)
+                kind, config = BareStack, ""
+            stack = kind(binaries, folder, config, STOCK, ("shop1",), SHOP_WORDS)
             try:
                 yield stack
             except Failed:

@@ -6,22 +6,28 @@ import os
 from pathlib import Path
 
 from lib import cpu
-from lib.servers import PEERS, render
-from lib.stack import Stack
+from lib.servers import render
+from lib.stack import BASE, Stack
+
+
+class DhalStack(Stack):
+    """A shop behind Dhal, whose configuration has a section `[server]` of its own."""
+
+    def configure(self, config: str) -> None:
+        text = config + BASE[BASE.index("[admin]") :]
+        (self.folder / "dhal.toml").write_text(text.format(dir=self.folder, **self.ports))
 
 
 class NginxStack(Stack):
-    """A shop behind nginx; the configuration is a template in `peers/`, whose values go in as `config` says."""
-
-    values: dict[str, str] = {}
+    """A shop behind nginx; the configuration is the text of a template of `peers/`, where places and ports go in."""
 
     def configure(self, config: str) -> None:
         ports = {"PORT": self.ports["http"], "TLS_PORT": self.ports["https"], "SHOP": self.ports[self.shop_names[0]]}
         files = {"DIR": self.folder, "CERT": self.folder / "dev.pem", "KEY": self.folder / "dev.key"}
-        values = {name: str(value) for name, value in (ports | files).items()} | self.values
+        values = {name: str(value) for name, value in (ports | files).items()}
         variants = {"root"} if os.geteuid() == 0 else set()
         self.file = self.folder / "nginx.conf"
-        self.file.write_text(render((PEERS / config).read_text(), values, variants))
+        self.file.write_text(render(config, values, variants))
 
     def edge_command(self) -> list[str | Path]:
         return ["nginx", "-c", self.file, "-e", self.folder / "edge.log"]

@@ -1,8 +1,9 @@
-"""Dhal's configuration for the sale day: what `docs/` recommends for a shop whose capacity is known."""
+"""The edges' configurations for the sale day: what is recommended for a shop whose capacity is known."""
 
 from __future__ import annotations
 
 from lib.sale import Best
+from lib.servers import PEERS
 
 # Parts that can be left out, to see what each is worth.
 PARTS = ("rooms", "concurrency", "limits", "connections")
@@ -76,10 +77,10 @@ def _route(path: str | None, stored: bool, without: frozenset[str]) -> str:
 
 
 def dhal(best: Best | None, without: frozenset[str]) -> str:
-    """All of a configuration but listeners and certificates. Without a `best` there is no room, whatever is wanted."""
+    """All of Dhal's but listeners and certificates. Without a `best` there is no room, whatever is wanted."""
     if best is None:
         without |= {"rooms"}
-    parts = [UPSTREAM]
+    parts = [SERVER, "" if "connections" in without else CONNECTIONS, UPSTREAM]
     if "concurrency" not in without:
         parts.append(CONCURRENCY)
     parts += [LIMIT, "" if "limits" in without else LIMIT_KEYS, CACHE]
@@ -94,6 +95,7 @@ def dhal(best: Best | None, without: frozenset[str]) -> str:
     return "".join(parts)
 
 
-def server(without: frozenset[str]) -> str:
-    """The section `[server]`."""
-    return SERVER + ("" if "connections" in without else CONNECTIONS)
+def nginx(capacity: int) -> str:
+    """The template of nginx's, with what the shop can do; two seconds' worth of it may wait."""
+    text = (PEERS / "sale-nginx.conf").read_text()
+    return text.replace("@CAPACITY@", str(capacity)).replace("@BURST@", str(2 * capacity))

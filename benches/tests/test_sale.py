@@ -109,8 +109,7 @@ class Configuration(unittest.TestCase):
     best = Best(rate=25.5, checkouts=10, p99_ms=100, inside=255)
 
     def read(self, *without: str) -> dict[str, Any]:
-        text = sale_config.server(frozenset(without)) + sale_config.dhal(self.best, frozenset(without))
-        return tomllib.loads(text.format(shop1=1))
+        return tomllib.loads(sale_config.dhal(self.best, frozenset(without)).format(shop1=1))
 
     def test_the_room_lets_in_what_the_shop_can_do(self) -> None:
         room = self.read()["waiting_rooms"]["sale"]
@@ -124,6 +123,12 @@ class Configuration(unittest.TestCase):
         self.assertTrue(any(route.get("waiting_room") for route in all_parts["routes"]))
         self.assertIn("max_connections_per_client", all_parts["server"])
         self.assertNotIn("max_connections_per_client", bare["server"])
+
+
+    def test_nginx_knows_what_the_shop_can_do(self) -> None:
+        text = sale_config.nginx(80)
+        self.assertIn("rate=80r/s", text)
+        self.assertIn("burst=160;", text)
 
 
 class Scenarios(unittest.TestCase):
