@@ -260,8 +260,8 @@ def write(day: Day, options: argparse.Namespace) -> None:
     if options.markdown:
         without = f" Dhal without {options.without}." if options.without else ""
         head = (
-            f"Played on {summary.today()}{', the quick version' if options.quick else ''}: a shop that makes {CAPACITY} "
-            f"dynamic answers a second, {TIMES} times the visitors that it can serve.{without}\n\n"
+            f"Played on {summary.today()}{', the quick version' if options.quick else ''}: a shop that makes "
+            f"{CAPACITY} dynamic answers a second, {TIMES} times the visitors that it can serve.{without}\n\n"
         )
         options.markdown.write_text(head + day.table.markdown())
     if options.json:

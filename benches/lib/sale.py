@@ -150,7 +150,8 @@ def generator(table: Table, part: str, edge: str, report: Report) -> None:
     """Whether the generator kept up: where it did not, times are the machine's."""
     told = report["generator"]
     kept_up = "kept up" if told["kept_up"] else "DID NOT KEEP UP"
-    table.add(part, edge, "the generator", f"{kept_up}: {told['late_share']:.1%} late, {told['cpu_share']:.0%} of a core")
+    table.add(part, edge, "the generator",
+              f"{kept_up}: {told['late_share']:.1%} late, {told['cpu_share']:.0%} of a core")
 
 
 def opening(table: Table, edge: str, report: Report, best: Best, plateau: tuple[float, float]) -> None:
@@ -177,8 +178,9 @@ def opening(table: Table, edge: str, report: Report, best: Best, plateau: tuple[
               f"{waiting['max_s']:.0f} s")
     hits = report["hits"]
     if hits:
+        rate = hits["requests"] / max(report["seconds"], 1)
         table.add(part, edge, "hits a second; p50, p99",
-                  f"{hits['requests'] / max(report['seconds'], 1):,.0f}; {hits['p50_ms']:.1f} ms, {hits['p99_ms']:.1f} ms")
+                  f"{rate:,.0f}; {hits['p50_ms']:.1f} ms, {hits['p99_ms']:.1f} ms")
     table.add(part, edge, "not served, by kind", kinds([report["safe"], report["changing"]]))
     rises = sum(report[group]["fates"].get("place-rose", 0) for group in ("safe", "changing"))
     table.add(part, edge, "places in the queue that rose", f"{rises:,}", "0", rises == 0)
@@ -242,7 +244,8 @@ COLOURS = {"dhal": "a", "nginx": "b", "none": "c"}
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f } .page { fill: #ffffff }
 .title { font-size: 16px; font-weight: 600 } .small { font-size: 11px; fill: #57606a } .grid { stroke: #d8dee4 }
-.line { fill: none; stroke-width: 2 } .line.a { stroke: #0969da } .line.b { stroke: #57606a } .line.c { stroke: #bc4c00 }
+.line { fill: none; stroke-width: 2 }
+.line.a { stroke: #0969da } .line.b { stroke: #57606a } .line.c { stroke: #bc4c00 }
 text.a { fill: #0969da } text.b { fill: #57606a } text.c { fill: #bc4c00 }
 .goal { stroke: #cf222e; stroke-dasharray: 5 3 }
 @media (prefers-color-scheme: dark) {
@@ -292,11 +295,12 @@ def svg(runs: dict[str, Report], best: Best) -> str:
             drawn.append(f'<polyline points="{points}" class="line {COLOURS[edge]}"/>')
             drawn.append(_text(WIDTH - RIGHT + 10, y + 10 + 16 * number, EDGES[edge], COLOURS[edge]))
         for second in range(0, count, 20):
-            drawn.append(_text(LEFT + (WIDTH - LEFT - RIGHT) * second / (count - 1), bottom + 15, f"{second} s", "small",
-                               "middle"))
+            x = LEFT + (WIDTH - LEFT - RIGHT) * second / (count - 1)
+            drawn.append(_text(x, bottom + 15, f"{second} s", "small", "middle"))
         y = bottom + GAP
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH:.0f}" height="{y:.0f}" viewBox="0 0 {WIDTH:.0f} {y:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH:.0f}" height="{y:.0f}" '
+        f'viewBox="0 0 {WIDTH:.0f} {y:.0f}" '
         'role="img" aria-label="The opening of a sale">'
     )
     page = f'<rect class="page" width="{WIDTH:.0f}" height="{y:.0f}" rx="6"/>'

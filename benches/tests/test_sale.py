@@ -12,7 +12,9 @@ from lib.sale import Best, Table
 from sale import plain_only
 
 
-def second(checkouts: int = 10, p99: float = 50.0, failed: int = 0, refused: int = 0, waiting: int = 0) -> dict[str, Any]:
+def second(
+    checkouts: int = 10, p99: float = 50.0, failed: int = 0, refused: int = 0, waiting: int = 0
+) -> dict[str, Any]:
     return {
         "begun": 100, "answered": 100 - failed, "checkouts": checkouts, "p99_ms": p99, "inside": 60, "waiting": waiting,
         "failed": {"5xx": failed} if failed else {}, "refused": {"429": refused} if refused else {},

@@ -171,7 +171,12 @@ async fn everybody(
         }
     }
     tokio::select! {
-        _ = stopped.changed() => {}
+        _ = stopped.changed() => {
+            for held in kinds {
+                let mut held = locked(held);
+                held.left += held.open;
+            }
+        }
         () = async { while all.join_next().await.is_some() {} } => {}
     }
 }

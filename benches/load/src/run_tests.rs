@@ -1,5 +1,5 @@
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener},
     sync::{
         Arc,
@@ -314,4 +314,69 @@ fn refusing_shop() -> SocketAddr {
         }
     });
     at
+}
+
+/// An edge that has no patience with heads of HTTP/1.1, and all the patience with silence over HTTP/2.
+#[test]
+fn attackers_are_counted_by_what_became_of_them() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = listener.local_addr().expect("an address");
+    let shop = refusing_shop();
+    // The generator learns from a shop; attackers, who come from elsewhere, meet this.
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let from = stream.peer_addr().expect("somebody").ip();
+            if from == std::net::Ipv4Addr::LOCALHOST {
+                let mut to = std::net::TcpStream::connect(shop).expect("the shop");
+                let (mut back, mut there) = (
+                    to.try_clone().expect("another"),
+                    stream.try_clone().expect("another"),
+                );
+                thread::spawn(move || std::io::copy(&mut back, &mut there));
+                thread::spawn(move || std::io::copy(&mut stream, &mut to));
+                continue;
+            }
+            let mut first = [0; 512];
+            let read = stream.read(&mut first).expect("something");
+            if first[..read].starts_with(b"GET") {
+                let answer = b"HTTP/1.1 408 S\r\nContent-Length: 0\r\n\r\n";
+                let _ = stream.write_all(answer);
+            } else {
+                kept.push(stream);
+            }
+        }
+    });
+    let scenario = r#"
+        name = "attack"
+        protocols = { http1 = 1 }
+        [[phases]]
+        seconds = 2.5
+        rate = 1
+        [[attackers]]
+        way = "slow-head"
+        protocol = "http1"
+        connections = 20
+        ramp = "500ms"
+        interval = "100ms"
+        pause = "1h"
+        [[attackers]]
+        way = "hold"
+        protocol = "h2c"
+        connections = 20
+        ramp = "500ms"
+        pause = "1h"
+    "#;
+    let report = played(scenario, at).report;
+    let [slow, hold] = report.attackers.as_slice() else {
+        panic!("{:?}", report.attackers);
+    };
+    assert_eq!(
+        (slow.way.as_str(), hold.way.as_str()),
+        ("slow-head http1", "hold h2c")
+    );
+    assert_eq!((slow.opened, slow.closed_by_edge, slow.left), (20, 20, 0));
+    assert_eq!((hold.opened, hold.closed_by_edge, hold.left), (20, 0, 20));
+    assert!(slow.statuses[&408] > 0, "{slow:?}");
+    assert_eq!((slow.open_by_second[1], hold.open_by_second[1]), (0, 20));
 }
