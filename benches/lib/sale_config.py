@@ -12,6 +12,9 @@ PARTS = ("rooms", "concurrency", "limits", "connections")
 # two seconds. A real shop gives minutes, and needs a plateau of hours to be measured.
 STAY = 20
 
+# Of the shop's capacity, what nginx asks of it at most. A limit at the capacity itself would fill the shop's queue.
+NGINX_SHARE = 0.85
+
 SERVER = """\
 [server]
 threads = 1
@@ -98,4 +101,5 @@ def dhal(best: Best | None, without: frozenset[str]) -> str:
 def nginx(capacity: int) -> str:
     """The template of nginx's, with what the shop can do; two seconds' worth of it may wait."""
     text = (PEERS / "sale-nginx.conf").read_text()
-    return text.replace("@CAPACITY@", str(capacity)).replace("@BURST@", str(2 * capacity))
+    rate = round(capacity * NGINX_SHARE)
+    return text.replace("@CAPACITY@", str(rate)).replace("@BURST@", str(2 * rate))

@@ -127,10 +127,10 @@ class Configuration(unittest.TestCase):
         self.assertNotIn("max_connections_per_client", bare["server"])
 
 
-    def test_nginx_knows_what_the_shop_can_do(self) -> None:
+    def test_nginx_asks_for_less_than_the_shop_can_do(self) -> None:
         text = sale_config.nginx(80)
-        self.assertIn("rate=80r/s", text)
-        self.assertIn("burst=160;", text)
+        self.assertIn("rate=68r/s", text)
+        self.assertIn("burst=136;", text)
 
 
 class Scenarios(unittest.TestCase):
