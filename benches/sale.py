@@ -97,8 +97,8 @@ class Day:
             finally:
                 stack.stop()
 
-    def play(self, stack: Stack, scenario: str, words: list[str], name: str) -> Report:
-        """A run of the generator; its picture is kept."""
+    def play(self, stack: Stack, scenario: str, words: list[str], name: str, is_drawn: bool = True) -> Report:
+        """A run of the generator; its picture may be kept."""
         print(f"-- {name}", file=sys.stderr, flush=True)
         file = SCENARIOS / f"{scenario}.toml"
         if isinstance(stack, BareStack):
@@ -110,7 +110,7 @@ class Day:
             if self.options.verbose:
                 print(table)
             self.runs[name] = report
-            if self.options.svg_dir:
+            if self.options.svg_dir and is_drawn:
                 self.options.svg_dir.mkdir(parents=True, exist_ok=True)
                 (self.options.svg_dir / f"sale-{name}.svg").write_text(load.svg.read_text())
             return report
@@ -135,13 +135,13 @@ class Day:
         step, confirm = self.lengths.step, self.lengths.confirm
         with self.stack(edge, bare_dhal=True) as stack:
             phases = ",".join(f"{step}x{rate:.3f}" for rate in rates)
-            report = self.play(stack, "sale-opening", ["--phases", phases], f"steps-{way}")
+            report = self.play(stack, "sale-opening", ["--phases", phases], f"steps-{way}", False)
         found = sale.best_step(report, rates, step)
         rate = found.rate if found else rates[0]
         for attempt in range(CONFIRMATIONS):
             with self.stack(edge, bare_dhal=True) as stack:
                 phases = f"{CALM + confirm}x{rate:.3f}"
-                report = self.play(stack, "sale-opening", ["--phases", phases], f"best-{way}-{attempt + 1}")
+                report = self.play(stack, "sale-opening", ["--phases", phases], f"best-{way}-{attempt + 1}", False)
             best = sale.measured(report, rate, CALM, CALM + confirm)
             if best:
                 return best
@@ -164,7 +164,7 @@ class Day:
         seconds = self.lengths.slow
         with self.stack(edge) as stack:
             words = ["--phases", f"{seconds / 2:.0f}x20", "--calm"]
-            calm = self.play(stack, "slowloris", words, f"slowloris-calm-{edge}")
+            calm = self.play(stack, "slowloris", words, f"slowloris-calm-{edge}", False)
             with watched_memory(stack) as memory:
                 report = self.play(stack, "slowloris", ["--phases", f"{seconds}x20"], f"slowloris-{edge}")
             sale.beside_slowloris(self.table, edge, calm, report, (memory[0], max(memory), memory[-1]))
