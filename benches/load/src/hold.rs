@@ -11,9 +11,9 @@ const READ_AT_ONCE: usize = 200;
 /// The same over HTTP/2, where each is a stream.
 const STREAMS_AT_ONCE: u32 = 20;
 
-/// What a slow form says it will hold, and a slow head of HTTP/2.
+/// What a slow form says it will hold, and a slow head of HTTP/2: less than any edge of ours refuses by its length.
 const FORM_LENGTH: &str = "20000";
-const HEAD_LENGTH: u32 = 12_000;
+const HEAD_LENGTH: u32 = 6_000;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -114,12 +114,18 @@ where
         Way::Hold => frame(&mut first, SETTINGS, 0, 0, &[]),
         Way::SlowHead => {
             frame(&mut first, SETTINGS, 0, 0, &[]);
-            let head = get(scheme, host, "/");
+            let mut head = get(scheme, host, "/");
+            head.extend_from_slice(b"\x00\x06x-slow");
+            // The rest of the frame is the field's value, whose length takes three octets (RFC 7541, section 5.1).
+            let beyond_prefix = HEAD_LENGTH - head.len() as u32 - 3 - 127;
+            head.extend_from_slice(&[
+                0x7f,
+                0x80 | (beyond_prefix & 0x7f) as u8,
+                (beyond_prefix >> 7) as u8,
+            ]);
             first.extend_from_slice(&HEAD_LENGTH.to_be_bytes()[1..]);
             first.extend_from_slice(&[HEADERS, END_HEADERS | END_STREAM, 0, 0, 0, 1]);
             first.extend_from_slice(&head);
-            // A field of a name and then a value that is longer than what is left of the frame.
-            first.extend_from_slice(b"\x00\x06x-slow\x7f\xff\xff\x00");
             drip.push(b'a');
         }
         Way::SlowBody => {
