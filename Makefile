@@ -1,7 +1,7 @@
 # The commands a person types. CI runs the same ones.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test bench bench-quick bench-micro bench-store bench-store-quick capacity soak failover
+.PHONY: help deps demo demo-stop test bench bench-quick bench-micro bench-store bench-store-quick capacity soak failover sale sale-quick
 
 # A target folder outside the checkout survives a fresh clone: set CARGO_TARGET_DIR.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -62,3 +62,14 @@ failover: deps ## Whether visitors notice: shops killed, hung, deployed anew, al
 	cargo build --release --locked
 	python3 benches/failover.py --strict --bin $(TARGET)/release \
 		--json benches/results/failover.json --markdown benches/results/failover.md
+
+sale: deps ## The sale day against nginx: five times the visitors, slow clients, reloads; about twenty-five minutes
+	@tools/deps.sh bench
+	cargo build --release --locked
+	python3 benches/sale.py --strict --bin $(TARGET)/release --svg-dir benches/results \
+		--json benches/results/sale.json --markdown benches/results/sale.md
+
+sale-quick: deps ## The same, shorter and with more noise; about twelve minutes
+	@tools/deps.sh bench
+	cargo build --release --locked
+	python3 benches/sale.py --quick --bin $(TARGET)/release

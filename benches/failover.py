@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,9 +21,8 @@ from pathlib import Path
 
 from lib import summary
 from lib.failover import Figure, Probe, Run, markdown, table
+from lib.generator import SCENARIOS, Load
 from lib.stack import Failed, Stack, wait_until
-
-SCENARIOS = Path(__file__).parent / "scenarios"
 
 BUDGET_PERCENT = 20
 
@@ -50,56 +48,6 @@ STOCK = 10_000_000
 # The shop that is killed, and the time from one kill to the next.
 KILL_EVERY = 3.0
 HANG = 5.0
-
-
-class Load:
-    """The load generator in a run of its own process."""
-
-    def __init__(self, stack: Stack, scenario: str, seconds: float, options: argparse.Namespace) -> None:
-        self.folder, self.name = stack.folder, scenario
-        words: list[str | Path] = [
-            stack.binaries / "dhal-load", "--scenario", SCENARIOS / f"{scenario}.toml", "--seconds", str(seconds),
-            "--scale", str(options.scale), "--https", f"127.0.0.1:{stack.ports['https']}",
-            "--ca", stack.folder / "dev.pem",
-            "--json", stack.folder / "report.json", "--svg", stack.folder / "report.svg",
-            "--orders", stack.folder / "orders",
-        ]
-        self.process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.said: list[str] = []
-        self.begun = threading.Event()
-        self.reader = threading.Thread(target=self._read, args=(options.verbose,), daemon=True)
-        self.reader.start()
-
-    def _read(self, verbose: bool) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.said.append(line)
-            self.begun.set()
-            if verbose:
-                print(line, end="", file=sys.stderr, flush=True)
-        self.begun.set()
-
-    def wait_for_start(self) -> None:
-        """Until a second of load is over: what the generator asks for before is not part of the run."""
-        self.begun.wait(120)
-        if self.process.poll() is not None:
-            raise Failed(f"the load generator ended: {''.join(self.said[-5:])}")
-
-    def finish(self) -> tuple[dict[str, object], str]:
-        """Its report, and its table."""
-        assert self.process.stdout is not None
-        table = self.process.stdout.read()
-        self.reader.join()
-        if self.process.wait():
-            raise Failed(f"the load generator failed: {''.join(self.said[-5:])}")
-        return json.loads((self.folder / "report.json").read_text()), table
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
 
 
 def pause_until(moment: float) -> None:
@@ -196,7 +144,8 @@ def play(name: str, options: argparse.Namespace) -> Run:
         stack = Stack(options.bin.resolve(), Path(folder), CONFIG.replace("{cache}", cache), STOCK)
         load = None
         try:
-            load = Load(stack, scenario, seconds, options)
+            words = ["--seconds", str(seconds), "--scale", str(options.scale)]
+            load = Load(stack, SCENARIOS / f"{scenario}.toml", words, options.verbose)
             load.wait_for_start()
             run = Run(name, before=stack.metrics(), budget_percent=BUDGET_PERCENT)
             end_watch = run.watch(stack.pids())

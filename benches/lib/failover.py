@@ -112,17 +112,17 @@ class Run:
             failed = self.report["failed_though_stored"]
             add("failed requests for what had been stored", str(failed), "0", failed == 0, True)
             by_step = self.report["by_step"]
-            failed = sum(by_step[step]["failed"] for step in ("product", "home", "category") if step in by_step)
+            failed = sum(not_served(by_step[step]) for step in ("product", "home", "category") if step in by_step)
             add("failed pages (home, categories, products)", str(failed), "0", failed == 0, True)
             stored = self.report["stored"]
             add("answers of the store beyond their time; of these by the shop window",
                 f"{stored.get('stale', 0) + stored.get('shop-window', 0):,}; {stored.get('shop-window', 0):,}")
             self._checkouts(add, by_step)
         else:
-            share = f"{safe['failed']} of {safe['requests']:,}"
-            add("failed safe requests", share, "0", safe["failed"] == 0, True)
+            share = f"{not_served(safe)} of {safe['requests']:,}"
+            add("failed safe requests", share, "0", not_served(safe) == 0, True)
         if self.name != "steady":
-            share = f"{changing['failed']} of {changing['requests']:,}"
+            share = f"{not_served(changing)} of {changing['requests']:,}"
             add("failed changing requests", share + told(changing["fates"]))
         if self.name == "trouble":
             self._events(add)
@@ -197,6 +197,11 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """For the JSON file: the report without its seconds."""
         return {key: value for key, value in self.report.items() if key != "per_second"} | {"events": self.events}
+
+
+def not_served(group: dict[str, Any]) -> int:
+    """Requests that failed or were refused: a friendly refusal is none the less no page."""
+    return int(group["failed"]) + int(group.get("refused", 0))
 
 
 def told(fates: dict[str, int]) -> str:

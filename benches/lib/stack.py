@@ -90,13 +90,17 @@ def summed(metrics: dict[str, float], name: str) -> float | None:
 class Stack:
     """Shops and the edge."""
 
-    def __init__(self, binaries: Path, folder: Path, config: str, stock: int | None = None) -> None:
+    def __init__(
+        self, binaries: Path, folder: Path, config: str, stock: int | None = None, shops: tuple[str, ...] = SHOPS,
+        shop_words: tuple[str, ...] = (),
+    ) -> None:
         """`config` is what follows `BASE`; `stock` is how many there are of each product, if not the seed's."""
         self.binaries, self.folder = binaries, folder
-        self.ports = {name: free_port() for name in ("http", "https", *SHOPS)}
+        self.shop_names, self.shop_words = shops, shop_words
+        self.ports = {name: free_port() for name in ("http", "https", *shops)}
         self.shops: dict[str, subprocess.Popen[bytes]] = {}
         self.edge: subprocess.Popen[bytes] | None = None
-        (folder / "dhal.toml").write_text((BASE + config).format(dir=folder, **self.ports))
+        self.configure(config)
         try:
             self._start(stock)
         except BaseException:
@@ -107,19 +111,34 @@ class Stack:
         made = self.dhal("dev-cert", "--out", str(self.folder))
         if made.returncode:
             raise Failed(made.stderr.decode())
-        for name in SHOPS:
+        for name in self.shop_names:
             self.start_shop(name)
         if stock is not None:
             with sqlite3.connect(self.database, timeout=30) as database:
                 database.execute("UPDATE products SET stock = ?", [stock])
             database.close()
+        command = self.edge_command()
+        if not command:
+            return
         with (self.folder / "edge.log").open("wb") as log:
-            self.edge = subprocess.Popen(
-                [self.binaries / "dhal", "run", "-c", self.folder / "dhal.toml"], stdin=subprocess.DEVNULL, stderr=log
-            )
+            self.edge = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
         wait_until(lambda: self.edge_ended() or answers(f"{self.plain_url}/healthz"), "the edge answers")
         if self.edge_ended():
             raise Failed(f"the edge does not start:\n{self.edge_log()}")
+
+    def configure(self, config: str) -> None:
+        """Writes the edge's configuration."""
+        (self.folder / "dhal.toml").write_text((BASE + config).format(dir=self.folder, **self.ports))
+
+    def edge_command(self) -> list[str | Path]:
+        """What starts the edge; nothing where there is none."""
+        return [self.binaries / "dhal", "run", "-c", self.folder / "dhal.toml"]
+
+    def load_words(self) -> list[str | Path]:
+        """Where the load generator finds the edge."""
+        ports = self.ports
+        return ["--http", f"127.0.0.1:{ports['http']}", "--https", f"127.0.0.1:{ports['https']}",
+                "--ca", self.folder / "dev.pem"]
 
     @property
     def plain_url(self) -> str:
@@ -164,7 +183,7 @@ class Stack:
         """Starts a shop and does not wait for it."""
         self.shops[name] = subprocess.Popen(
             [self.binaries / "dhakacart-origin", "--listen", self.address(name), "--name", name,
-             "--database", self.database],
+             "--database", self.database, *self.shop_words],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
 

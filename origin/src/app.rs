@@ -17,12 +17,13 @@ use crate::db::Database;
 use crate::error::{Error, Report};
 use crate::secret::Keys;
 use crate::web::images::Images;
+use crate::workers::Workers;
 use crate::{api, csrf, web};
 
 /// The largest body we read; the longest order of thirty lines is a tenth of it.
 const BODY_BYTES_MAX: usize = 32 * 1024;
 
-/// How long an answer may take, reading the body included.
+/// How long an answer may take, reading the body and waiting for a worker included.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
 
 /// Everything comes from ourselves, and there are no scripts.
@@ -37,18 +38,18 @@ struct Inner {
     database: Database,
     keys: Keys,
     name: HeaderValue,
-    delay: Duration,
+    workers: Workers,
     images: Images,
 }
 
 impl Shop {
     /// A shop on this database.
-    pub fn new(database: Database, keys: Keys, name: HeaderValue, delay: Duration) -> Self {
+    pub fn new(database: Database, keys: Keys, name: HeaderValue, workers: Workers) -> Self {
         Self(Arc::new(Inner {
             database,
             keys,
             name,
-            delay,
+            workers,
             images: Images::default(),
         }))
     }
@@ -97,10 +98,8 @@ pub fn router(shop: Shop) -> Router {
 async fn frame(State(shop): State<Shop>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    if !shop.0.delay.is_zero() && path != "/healthz" {
-        tokio::time::sleep(shop.0.delay).await;
-    }
-    let mut response = match tokio::time::timeout(ANSWER_TIME, next.run(request)).await {
+    let answer = shop.0.workers.answer(request, next, BODY_BYTES_MAX);
+    let mut response = match tokio::time::timeout(ANSWER_TIME, answer).await {
         Ok(response) => response,
         Err(_) => Error::TooSlow.into_response(),
     };

@@ -58,9 +58,15 @@ pub struct Serve {
     #[arg(long, env = "DHAKACART_NAME", value_parser = instance_name)]
     pub name: Option<String>,
 
-    /// Wait this many milliseconds before each answer, to make caching visible
+    /// Take this many milliseconds more for each page and each answer of the API, to make caching visible; files and
+    /// health checks are answered at once
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=10_000))]
     pub delay: u64,
+
+    /// Requests at work at once; up to 511 more wait for their turn. With --delay D that is N / D answers a second
+    /// [default: as many as come]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
 
     /// Admin endpoints of the edges to tell when a price or a stock changes, separated by commas: unix:PATH or
     /// http://HOST:PORT [default: none]

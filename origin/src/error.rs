@@ -125,7 +125,7 @@ impl Error {
     pub fn log(&self) {
         match self {
             Self::Internal(cause) => tracing::error!(cause, "request failed"),
-            Self::Busy(cause) => tracing::warn!(cause, "database unavailable"),
+            Self::Busy(cause) => tracing::warn!(cause, "too busy"),
             _ => {}
         }
     }

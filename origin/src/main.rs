@@ -10,6 +10,7 @@ use clap::Parser;
 use dhakacart_origin::app::{self, Shop};
 use dhakacart_origin::cli::{Cli, Command, Serve};
 use dhakacart_origin::secret::{self, Keys};
+use dhakacart_origin::workers::Workers;
 use dhakacart_origin::{cart, db, format, healthcheck, purge, serve};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -69,7 +70,11 @@ async fn shop(options: Serve) -> anyhow::Result<()> {
     let name = options.name.unwrap_or_else(|| address.to_string());
     let name = HeaderValue::try_from(name).context("the name does not fit a header field")?;
     tokio::spawn(clean(database.clone()));
-    let shop = Shop::new(database, keys, name, Duration::from_millis(options.delay));
+    let workers = Workers::new(
+        options.workers.map(usize::from),
+        Duration::from_millis(options.delay),
+    );
+    let shop = Shop::new(database, keys, name, workers);
 
     // Whoever started us may have closed the other end; the shop is open all the same.
     let _ = writeln!(

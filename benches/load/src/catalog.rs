@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use crate::{
     browser::{Answer, Ask, Browser},
-    html,
+    cookies::Cookies,
+    html, room,
 };
 
 /// Products on a page of the shop's API, and pages read at most.
@@ -47,10 +48,10 @@ struct Page {
 impl Catalog {
     /// Asks the shop.
     pub(crate) async fn learn(browser: &Browser) -> anyhow::Result<Self> {
-        let mut products = Vec::new();
+        let (mut products, pass) = (Vec::new(), Cookies::default());
         for page in 1..=PAGES_MAX {
             let target = format!("/api/products?per_page={PER_PAGE}&page={page}");
-            let answer = get(browser, &target, "application/json").await?;
+            let answer = get(browser, &pass, &target, "application/json").await?;
             let page_read: Page =
                 serde_json::from_slice(&answer.body).with_context(|| format!("in {target}"))?;
             products.extend(page_read.products);
@@ -61,11 +62,11 @@ impl Catalog {
         if products.is_empty() {
             bail!("the shop has no products");
         }
-        let home = get(browser, "/", "text/html").await?;
+        let home = get(browser, &pass, "/", "text/html").await?;
         let style_sheet = html::between(&home.body, b"rel=\"stylesheet\" href=\"", b"\"")
             .context("the home page names no style sheet")?;
         let style_sheet = String::from_utf8_lossy(style_sheet).into_owned();
-        let style_sheet_content = get(browser, &style_sheet, "text/css").await?.body;
+        let style_sheet_content = get(browser, &pass, &style_sheet, "text/css").await?.body;
         Ok(Self::new(products, style_sheet, style_sheet_content))
     }
 
@@ -118,15 +119,19 @@ impl Catalog {
     }
 }
 
-async fn get(browser: &Browser, target: &str, accept: &'static str) -> anyhow::Result<Answer> {
+async fn get(
+    browser: &Browser,
+    pass: &Cookies,
+    target: &str,
+    accept: &'static str,
+) -> anyhow::Result<Answer> {
     let ask = Ask {
         method: Method::GET,
         target: target.to_owned(),
         fields: vec![(header::ACCEPT, HeaderValue::from_static(accept))],
         body: bytes::Bytes::new(),
     };
-    let answer = browser
-        .send(&ask)
+    let answer = room::ask(browser, &ask, pass)
         .await
         .map_err(|fate| anyhow::anyhow!("{target}: {}", fate.name()))?;
     ensure!(

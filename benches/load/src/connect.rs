@@ -17,13 +17,15 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
+use serde::Deserialize;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::fate::Fate;
 
 /// What a visitor speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Protocol {
     Http1,
     Http1Tls,
@@ -54,6 +56,7 @@ impl Protocol {
 }
 
 /// The edge.
+#[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) https: Option<SocketAddr>,
@@ -132,7 +135,20 @@ impl Target {
     /// A connection from this address.
     pub(crate) async fn tcp(&self, protocol: Protocol, from: Ipv4Addr) -> Result<TcpStream, Fate> {
         let to = self.address(protocol).ok_or(Fate::Own)?;
-        connect(from, to).await.map_err(|error| failed(&error))
+        let connected = connect(from, to, None).await;
+        connected.map_err(|error| failed(&error))
+    }
+
+    /// The same for somebody whose system takes in this many bytes that he has not read, at most.
+    pub(crate) async fn narrow_tcp(
+        &self,
+        protocol: Protocol,
+        from: Ipv4Addr,
+        taken_in: u32,
+    ) -> Result<TcpStream, Fate> {
+        let to = self.address(protocol).ok_or(Fate::Own)?;
+        let connected = connect(from, to, Some(taken_in)).await;
+        connected.map_err(|error| failed(&error))
     }
 
     /// A handshake on it.
@@ -148,11 +164,14 @@ impl Target {
     }
 }
 
-async fn connect(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
+async fn connect(from: Ipv4Addr, to: SocketAddr, taken_in: Option<u32>) -> io::Result<TcpStream> {
     if !to.ip().is_loopback() || !to.is_ipv4() {
         return TcpStream::connect(to).await;
     }
     let socket = TcpSocket::new_v4()?;
+    if let Some(taken_in) = taken_in {
+        socket.set_recv_buffer_size(taken_in)?;
+    }
     // Ports of one address run out where connections are many and short.
     socket.set_reuseaddr(true)?;
     socket.bind((from, 0).into())?;

@@ -9,6 +9,10 @@ pub(crate) enum Fate {
     Conflict,
     /// The visitor gave up, as the scenario wanted. No failure.
     Abandoned,
+    /// A place in a waiting room. No failure: he comes again.
+    Waiting,
+    /// A place in a waiting room behind the one he had.
+    PlaceRose,
     /// No connection could be made.
     Refused,
     /// The connection ended before an answer began.
@@ -21,11 +25,11 @@ pub(crate) enum Fate {
     Tls,
     /// Something that is no HTTP.
     Protocol,
-    /// 429.
+    /// 429. A refusal.
     Limited,
     /// Another status 4xx.
     ClientError,
-    /// 503 with `Retry-After`.
+    /// 503 with `Retry-After`. A refusal.
     Busy,
     /// 503 without it, or another status 5xx.
     ServerError,
@@ -39,10 +43,12 @@ pub(crate) enum Fate {
 
 impl Fate {
     /// All, in the order of tables.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Right,
         Self::Conflict,
         Self::Abandoned,
+        Self::Waiting,
+        Self::PlaceRose,
         Self::Refused,
         Self::Reset,
         Self::Cut,
@@ -63,6 +69,8 @@ impl Fate {
             Self::Right => "right",
             Self::Conflict => "conflict",
             Self::Abandoned => "abandoned",
+            Self::Waiting => "waiting",
+            Self::PlaceRose => "place-rose",
             Self::Refused => "refused",
             Self::Reset => "reset",
             Self::Cut => "cut",
@@ -79,9 +87,18 @@ impl Fate {
         }
     }
 
-    /// Whether a visitor would complain.
+    /// Whether a visitor would complain, and had not even been told to come again.
     pub(crate) fn is_failure(self) -> bool {
-        !matches!(self, Self::Right | Self::Conflict | Self::Abandoned)
+        let is_fine = matches!(
+            self,
+            Self::Right | Self::Conflict | Self::Abandoned | Self::Waiting
+        );
+        !is_fine && !self.is_refusal()
+    }
+
+    /// Whether the edge or the shop said that this was too much, and when to come again.
+    pub(crate) fn is_refusal(self) -> bool {
+        matches!(self, Self::Limited | Self::Busy)
     }
 }
 

@@ -4,12 +4,17 @@ use std::{fs, time::Duration};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Lets this process open as many sockets as it may: the usual bound is a thousand. Where it may not, requests fail
-/// for want of one, and the report says so.
-pub(crate) fn raise_file_limit() {
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+/// Lets this process open so many files, or as many as it may: the usual bound is a thousand. Returns how many it is.
+pub(crate) fn raise_file_limit(wanted: u64) -> u64 {
+    let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return 0;
+    };
+    // Beyond its bound only root may go.
+    if most < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).is_ok() {
+        return wanted;
     }
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(now, _)| now)
 }
 
 /// Time of this process's thread.

@@ -11,7 +11,9 @@ mod browser;
 mod catalog;
 mod clock;
 mod connect;
+mod cookies;
 mod fate;
+mod hold;
 mod html;
 mod judge;
 mod machine;
@@ -19,6 +21,7 @@ mod plan;
 mod random;
 mod record;
 mod report;
+mod room;
 mod run;
 mod scenario;
 mod svg;
@@ -36,7 +39,7 @@ use crate::{
     connect::{Target, Trust},
     report::Report,
     run::Settings,
-    scenario::Scenario,
+    scenario::{Phase, Scenario},
 };
 
 /// Sends visitors to a shop behind an edge, whether it keeps up or not, and judges every answer.
@@ -69,6 +72,12 @@ struct Options {
     /// So many times the scenario's rates.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     scale: f64,
+    /// Other phases than the scenario's: seconds and rate of each, or both its rates: `10x5,15x5-60,60x60`.
+    #[arg(long, value_name = "PHASES", value_delimiter = ',')]
+    phases: Vec<Phase>,
+    /// Leave the attackers out: what the visitors meet without them.
+    #[arg(long)]
+    calm: bool,
     /// End the arrivals after so many seconds.
     #[arg(long)]
     seconds: Option<f64>,
@@ -84,7 +93,7 @@ struct Options {
     /// Set the run beside an older one's `--json`.
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
-    /// Exit with 3 if a request of a welcome visitor failed.
+    /// Exit with 3 if a request of a welcome visitor failed or was refused.
     #[arg(long)]
     fail_on_errors: bool,
     /// No line each second.
@@ -103,7 +112,10 @@ fn main() -> ExitCode {
 }
 
 fn play(options: &Options) -> anyhow::Result<ExitCode> {
-    let scenario = Scenario::read(&options.scenario)?;
+    let mut scenario = Scenario::read(&options.scenario)?;
+    if options.calm {
+        scenario.attackers.clear();
+    }
     if !(options.scale.is_finite() && options.scale > 0.0) {
         bail!("--scale must be above 0");
     }
@@ -125,12 +137,12 @@ fn play(options: &Options) -> anyhow::Result<ExitCode> {
     let older: Option<Report> = options.compare.as_ref().map(read_report).transpose()?;
     let target = Target::new(options.http, options.https, &options.host, &trust)?;
     let settings = Settings {
+        phases: options.phases.clone(),
         seed: options.seed.unwrap_or(scenario.seed),
         scale: options.scale,
         seconds: options.seconds,
         quiet: options.quiet,
     };
-    machine::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -160,7 +172,8 @@ fn play(options: &Options) -> anyhow::Result<ExitCode> {
                 .collect::<String>(),
         )?;
     }
-    let failed = report.safe.failed + report.changing.failed;
+    let [safe, changing] = [&report.safe, &report.changing];
+    let failed = safe.failed + safe.refused + changing.failed + changing.refused;
     Ok(match options.fail_on_errors && failed > 0 {
         true => ExitCode::from(3),
         false => ExitCode::SUCCESS,

@@ -10,7 +10,7 @@ use anyhow::Context;
 use hdrhistogram::Histogram;
 use http::HeaderMap;
 
-use crate::{connect::Protocol, fate::Fate};
+use crate::{connect::Protocol, fate::Fate, plan::Action};
 
 /// A request begun so much after its time is late: the generator's fault, never the server's.
 pub(crate) const LATE: Duration = Duration::from_millis(5);
@@ -18,7 +18,7 @@ pub(crate) const LATE: Duration = Duration::from_millis(5);
 /// Nobody waits longer; what does is counted as this.
 const LATENCY_MAX_US: u64 = 600_000_000;
 
-/// Targets known to be stored, and order numbers, that are remembered.
+/// Targets known to be stored, order numbers and buyers that are remembered.
 const REMEMBERED_MAX: usize = 1_000_000;
 
 /// What the edge said of its store's part in an answer (RFC 9211).
@@ -85,6 +85,11 @@ impl Stored {
         said
     }
 
+    /// Whether the store had it.
+    pub(crate) fn is_hit(self) -> bool {
+        matches!(self, Self::Hit | Self::Stale | Self::ShopWindow)
+    }
+
     /// Whether the store has it from now on.
     pub(crate) fn is_kept(self) -> bool {
         !matches!(self, Self::Untold | Self::Forwarded)
@@ -112,6 +117,12 @@ impl Tally {
         if matches!(fate, Fate::Right | Fate::Conflict | Fate::TimedOut) {
             self.latency_us.saturating_record(micros(latency));
         }
+    }
+
+    /// How many were told that it is too much.
+    pub(crate) fn refused(&self) -> u64 {
+        let refusing = Fate::ALL.iter().filter(|fate| fate.is_refusal());
+        refusing.map(|fate| self.fates[*fate as usize]).sum()
     }
 
     /// Takes another's requests in.
@@ -156,8 +167,27 @@ pub(crate) struct Second {
     pub(crate) fates: [u64; Fate::ALL.len()],
     /// Microseconds: p50, p99 and p99.9.
     pub(crate) latency_us: [u64; 3],
-    /// Inside at its end.
+    /// There at its end, and how many of them in a waiting room.
     pub(crate) visitors: usize,
+    pub(crate) waiting: usize,
+    /// Orders acknowledged after a checkout.
+    pub(crate) checkouts: u64,
+}
+
+/// How a visitor ended who came to buy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Buyer {
+    /// With an order.
+    Finished,
+    /// Without one, since this became of what it takes.
+    Stopped(Fate),
+    /// He was inside, had to wait again, and did not come back in.
+    SentBack,
+    /// He never got in: he lost patience, or the run ended.
+    GaveUp,
+    StillWaiting,
+    /// Inside when the run ended.
+    UnderWay,
 }
 
 /// A request that is over.
@@ -184,6 +214,16 @@ pub(crate) struct Record {
     pub(crate) stored: [u64; Stored::ALL.len()],
     pub(crate) seconds: Vec<Second>,
     this_second_us: Histogram<u64>,
+    /// Right answers of the store.
+    pub(crate) hits: Tally,
+    /// Milliseconds from the first request to admission, of those who had to wait.
+    pub(crate) waited_ms: Histogram<u64>,
+    /// Times that a visitor was told to wait, and those after he had been admitted before.
+    pub(crate) waits: u64,
+    pub(crate) waits_again: u64,
+    pub(crate) gave_up: u64,
+    pub(crate) still_waiting: u64,
+    pub(crate) buyers: Vec<Buyer>,
     kept: HashSet<u64>,
     /// Safe requests of welcome visitors that failed though the store had had what they asked for.
     pub(crate) failed_though_stored: u64,
@@ -218,6 +258,13 @@ impl Record {
             stored: [0; Stored::ALL.len()],
             seconds: Vec::new(),
             this_second_us: Tally::new()?.latency_us,
+            hits: Tally::new()?,
+            waited_ms: Tally::new()?.latency_us,
+            waits: 0,
+            waits_again: 0,
+            gave_up: 0,
+            still_waiting: 0,
+            buyers: Vec::new(),
             kept: HashSet::new(),
             failed_though_stored: 0,
             begun: 0,
@@ -247,7 +294,11 @@ impl Record {
     pub(crate) fn settle(&mut self, now: Instant, settled: &Settled<'_>) -> anyhow::Result<()> {
         let Settled { fate, latency, .. } = *settled;
         let counts = !self.unwelcome[settled.kind];
-        self.second(now).fates[fate as usize] += u64::from(counts || !fate.is_failure());
+        let is_sent_off = fate.is_failure() || fate.is_refusal();
+        let is_checkout = settled.step == Action::Checkout.name() && fate == Fate::Right;
+        let second = self.second(now);
+        second.fates[fate as usize] += u64::from(counts || !is_sent_off);
+        second.checkouts += u64::from(counts && is_checkout);
         if fate == Fate::Right {
             self.this_second_us.saturating_record(micros(latency));
         }
@@ -266,6 +317,9 @@ impl Record {
         }
         if fate == Fate::Right {
             self.stored[settled.stored as usize] += 1;
+            if settled.stored.is_hit() {
+                self.hits.add(fate, latency);
+            }
         }
         if settled.is_safe {
             self.remember(settled, counts);
@@ -276,7 +330,9 @@ impl Record {
     fn remember(&mut self, settled: &Settled<'_>, counts: bool) {
         if settled.fate == Fate::Right && settled.stored.is_kept() {
             self.keep(settled.target);
-        } else if counts && settled.fate.is_failure() && self.kept.contains(&hashed(settled.target))
+        } else if counts
+            && (settled.fate.is_failure() || settled.fate.is_refusal())
+            && self.kept.contains(&hashed(settled.target))
         {
             self.failed_though_stored += 1;
         }
@@ -298,11 +354,36 @@ impl Record {
         }
     }
 
-    /// Closes the seconds that ended before now; of the last of them this many visitors were inside. Returns it.
-    pub(crate) fn tick(&mut self, now: Instant, visitors: usize) -> Option<&Second> {
+    /// A visitor is told to wait; it may not be the first time.
+    pub(crate) fn wait_begins(&mut self, was_admitted: bool) {
+        self.waits += 1;
+        self.waits_again += u64::from(was_admitted);
+    }
+
+    /// His turn has come.
+    pub(crate) fn wait_ends(&mut self, after: Duration) {
+        let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        self.waited_ms.saturating_record(millis.max(1));
+    }
+
+    /// Somebody who came to buy has gone.
+    pub(crate) fn buyer(&mut self, end: Buyer) {
+        if self.buyers.len() < REMEMBERED_MAX {
+            self.buyers.push(end);
+        }
+    }
+
+    /// Closes the seconds that ended before now; of the last of them this many visitors were there, and so many of
+    /// them waiting. Returns it.
+    pub(crate) fn tick(
+        &mut self,
+        now: Instant,
+        visitors: usize,
+        waiting: usize,
+    ) -> Option<&Second> {
         self.second(now);
         let last = self.seconds.len().checked_sub(2)?;
-        self.seconds[last].visitors = visitors;
+        (self.seconds[last].visitors, self.seconds[last].waiting) = (visitors, waiting);
         self.seconds.get(last)
     }
 

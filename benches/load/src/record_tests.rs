@@ -68,7 +68,7 @@ fn seconds_have_what_was_settled_in_them() {
     record
         .settle(start + 2600 * MS, &settled(Fate::Cut, 8 * MS))
         .expect("counted");
-    let ended = record.tick(start + 3001 * MS, 7).expect("a second");
+    let ended = record.tick(start + 3001 * MS, 7, 2).expect("a second");
     assert_eq!((ended.visitors, ended.latency_us[0] / 1000), (7, 8));
     let p50: Vec<u64> = record
         .seconds
@@ -86,7 +86,10 @@ fn who_is_unwelcome_fails_by_himself() {
     record
         .settle(start, &settled(Fate::Limited, MS))
         .expect("counted");
-    assert_eq!(record.kinds[0].failed(), 1);
+    assert_eq!(
+        (record.kinds[0].failed(), record.kinds[0].refused()),
+        (0, 1)
+    );
     assert!(record.steps.is_empty());
     assert_eq!(record.protocols[Protocol::H2 as usize][0].requests(), 0);
     assert_eq!(record.seconds[0].fates[Fate::Limited as usize], 0);

@@ -1,20 +1,18 @@
 //! What a run found: plain data, as it stands in the JSON file.
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
-    rc::Rc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attack::Held,
+    attack::{self, Held},
     connect::Protocol,
     fate::Fate,
     machine::Spent,
-    record::{Record, Second, Stored, Tally},
+    record::{Buyer, Record, Second, Stored, Tally},
     run::Settings,
     scenario::Scenario,
 };
@@ -44,6 +42,13 @@ pub(crate) struct Report {
     pub(crate) by_protocol: BTreeMap<String, Group>,
     pub(crate) by_step: BTreeMap<String, Group>,
     pub(crate) by_visitor: BTreeMap<String, Group>,
+    /// Right answers of the store, of all visitors.
+    #[serde(default)]
+    pub(crate) hits: Option<Group>,
+    #[serde(default)]
+    pub(crate) waiting: Waiting,
+    #[serde(default)]
+    pub(crate) buyers: Buyers,
     /// Right answers by what the edge said of its store.
     pub(crate) stored: BTreeMap<String, u64>,
     /// Safe requests that failed though the store had had what they asked for.
@@ -55,6 +60,68 @@ pub(crate) struct Report {
     pub(crate) orders_twice: u64,
     pub(crate) attackers: Vec<Attack>,
     pub(crate) per_second: Vec<PerSecond>,
+}
+
+/// Who had to wait in a waiting room.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Waiting {
+    /// Times that a visitor was told to wait, and those after he had been admitted before.
+    pub(crate) waited: u64,
+    pub(crate) again: u64,
+    pub(crate) admitted: u64,
+    pub(crate) gave_up: u64,
+    /// When the run ended.
+    pub(crate) still_waiting: u64,
+    /// From the first request to the last one, which was let in.
+    pub(crate) p50_s: f64,
+    pub(crate) p90_s: f64,
+    pub(crate) p99_s: f64,
+    pub(crate) max_s: f64,
+}
+
+/// What became of those who came to buy. Each is counted once.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Buyers {
+    pub(crate) came: u64,
+    /// Never asked to wait, or admitted.
+    pub(crate) let_in: u64,
+    pub(crate) finished: u64,
+    /// Of those let in whom the end of the run did not cut off.
+    pub(crate) finished_share: f64,
+    /// Those let in who did not finish, by what stopped them.
+    pub(crate) stopped: BTreeMap<String, u64>,
+    /// Inside when the run ended.
+    pub(crate) under_way: u64,
+    /// Never let in.
+    pub(crate) gave_up: u64,
+    pub(crate) still_waiting: u64,
+}
+
+impl Buyers {
+    fn of(ends: &[Buyer]) -> Self {
+        let mut buyers = Self {
+            came: ends.len() as u64,
+            ..Self::default()
+        };
+        for end in ends {
+            let mut stopped = |by: &str| *buyers.stopped.entry(by.to_owned()).or_default() += 1;
+            match end {
+                Buyer::Finished => buyers.finished += 1,
+                Buyer::Stopped(fate) => stopped(fate.name()),
+                Buyer::SentBack => stopped("sent-back"),
+                Buyer::UnderWay => buyers.under_way += 1,
+                Buyer::GaveUp => buyers.gave_up += 1,
+                Buyer::StillWaiting => buyers.still_waiting += 1,
+            }
+        }
+        let ended = buyers.finished + buyers.stopped.values().sum::<u64>();
+        buyers.let_in = ended + buyers.under_way;
+        buyers.finished_share = match ended {
+            0 => 0.0,
+            ended => buyers.finished as f64 / ended as f64,
+        };
+        buyers
+    }
 }
 
 /// Whether the generator kept up.
@@ -73,6 +140,9 @@ pub(crate) struct Generator {
     pub(crate) unsettled: usize,
     /// Requests that failed for want of a socket.
     pub(crate) own_failures: u64,
+    /// Files it may have open.
+    #[serde(default)]
+    pub(crate) file_limit: u64,
     pub(crate) kept_up: bool,
 }
 
@@ -81,6 +151,9 @@ pub(crate) struct Generator {
 pub(crate) struct Group {
     pub(crate) requests: u64,
     pub(crate) failed: u64,
+    /// 429, and 503 with `Retry-After`: told apart from failures.
+    #[serde(default)]
+    pub(crate) refused: u64,
     /// All but `right`.
     pub(crate) fates: BTreeMap<String, u64>,
     pub(crate) p50_ms: f64,
@@ -101,6 +174,12 @@ pub(crate) struct Attack {
     pub(crate) median_life_ms: u64,
     pub(crate) statuses: BTreeMap<u16, u64>,
     pub(crate) left: u64,
+    /// Attempts that failed for want of a socket of our own.
+    #[serde(default)]
+    pub(crate) own_failures: u64,
+    /// Open at the end of each second.
+    #[serde(default)]
+    pub(crate) open_by_second: Vec<u64>,
 }
 
 /// One second.
@@ -111,10 +190,21 @@ pub(crate) struct PerSecond {
     pub(crate) late: u64,
     /// Failures by kind.
     pub(crate) failed: BTreeMap<String, u64>,
+    /// Refusals by kind.
+    #[serde(default)]
+    pub(crate) refused: BTreeMap<String, u64>,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) p999_ms: f64,
+    /// There at its end: in a waiting room, and not.
     pub(crate) visitors: usize,
+    #[serde(default)]
+    pub(crate) waiting: usize,
+    #[serde(default)]
+    pub(crate) inside: usize,
+    /// Orders acknowledged after a checkout.
+    #[serde(default)]
+    pub(crate) checkouts: u64,
 }
 
 /// What of a run is not in its books.
@@ -124,14 +214,11 @@ pub(crate) struct Run<'a> {
     pub(crate) seconds: f64,
     pub(crate) spent: Spent,
     pub(crate) unsettled: usize,
+    pub(crate) file_limit: u64,
 }
 
 /// The report of a run.
-pub(crate) fn of(
-    run: &Run<'_>,
-    record: &Record,
-    held: &[Rc<RefCell<Held>>],
-) -> anyhow::Result<Report> {
+pub(crate) fn of(run: &Run<'_>, record: &Record, held: &[Held]) -> anyhow::Result<Report> {
     let (mut safe, mut changing) = (Tally::new()?, Tally::new()?);
     let mut by_protocol = BTreeMap::new();
     for (protocol, [one, other]) in Protocol::ALL.iter().zip(&record.protocols) {
@@ -175,6 +262,9 @@ pub(crate) fn of(
         by_visitor: kinds
             .map(|(kind, tally)| (kind.name.clone(), group(tally)))
             .collect(),
+        hits: (record.hits.requests() > 0).then(|| group(&record.hits)),
+        waiting: waiting(record),
+        buyers: Buyers::of(&record.buyers),
         stored: stored
             .map(|(part, count)| (part.name().to_owned(), count))
             .collect(),
@@ -187,22 +277,36 @@ pub(crate) fn of(
             .attackers
             .iter()
             .zip(held)
-            .map(|(attacker, held)| {
-                let held = held.borrow();
-                Attack {
-                    way: attacker.way.name().to_owned(),
-                    connections: attacker.connections,
-                    opened: held.opened,
-                    refused: held.refused,
-                    closed_by_edge: held.closed,
-                    median_life_ms: held.median_life_ms(),
-                    statuses: held.statuses.clone(),
-                    left: held.left,
-                }
+            .map(|(attacker, held)| Attack {
+                way: attack::name(attacker),
+                connections: attacker.connections,
+                opened: held.opened,
+                refused: held.refused,
+                closed_by_edge: held.closed,
+                median_life_ms: held.median_life_ms(),
+                statuses: held.statuses.clone(),
+                left: held.left,
+                own_failures: held.own_failures,
+                open_by_second: held.open_by_second.clone(),
             })
             .collect(),
         per_second: record.seconds.iter().map(per_second).collect(),
     })
+}
+
+fn waiting(record: &Record) -> Waiting {
+    let seconds = |quantile| record.waited_ms.value_at_quantile(quantile) as f64 / 1000.0;
+    Waiting {
+        waited: record.waits,
+        again: record.waits_again,
+        admitted: record.waited_ms.len(),
+        gave_up: record.gave_up,
+        still_waiting: record.still_waiting,
+        p50_s: seconds(0.5),
+        p90_s: seconds(0.9),
+        p99_s: seconds(0.99),
+        max_s: record.waited_ms.max() as f64 / 1000.0,
+    }
 }
 
 fn generator(run: &Run<'_>, record: &Record, own_failures: u64) -> Generator {
@@ -218,6 +322,7 @@ fn generator(run: &Run<'_>, record: &Record, own_failures: u64) -> Generator {
         turned_away: record.turned_away,
         unsettled: run.unsettled,
         own_failures,
+        file_limit: run.file_limit,
         kept_up: late_share <= LATE_SHARE_MAX
             && cpu_share <= CPU_SHARE_MAX
             && waited_share <= WAITED_SHARE_MAX
@@ -231,6 +336,7 @@ fn group(tally: &Tally) -> Group {
     Group {
         requests: tally.requests(),
         failed: tally.failed(),
+        refused: tally.refused(),
         fates: fates(&tally.fates, |fate| fate != Fate::Right),
         p50_ms: ms(0.5),
         p90_ms: ms(0.9),
@@ -255,10 +361,14 @@ fn per_second(second: &Second) -> PerSecond {
         answered: second.fates[Fate::Right as usize] + second.fates[Fate::Conflict as usize],
         late: second.late,
         failed: fates(&second.fates, Fate::is_failure),
+        refused: fates(&second.fates, Fate::is_refusal),
         p50_ms,
         p99_ms,
         p999_ms,
         visitors: second.visitors,
+        waiting: second.waiting,
+        inside: second.visitors.saturating_sub(second.waiting),
+        checkouts: second.checkouts,
     }
 }
 
@@ -266,10 +376,18 @@ fn per_second(second: &Second) -> PerSecond {
 pub(crate) fn progress(number: u32, second: &Second) {
     let told = per_second(second);
     let failed: u64 = told.failed.values().sum();
+    let refused: u64 = told.refused.values().sum();
     eprintln!(
-        "{number:4} s  {:5} visitors  {:6} begun  {:6} answered  {failed:5} failed  p50 {:7.1} ms  p99 {:8.1} ms  \
-         {:4} late",
-        told.visitors, told.begun, told.answered, told.p50_ms, told.p99_ms, told.late
+        "{number:4} s  {:5} inside  {:5} waiting  {:6} begun  {:6} answered  {failed:5} failed  {refused:5} refused  \
+         {:4} checkouts  p50 {:7.1} ms  p99 {:8.1} ms  {:4} late",
+        told.inside,
+        told.waiting,
+        told.begun,
+        told.answered,
+        told.checkouts,
+        told.p50_ms,
+        told.p99_ms,
+        told.late
     );
 }
 
@@ -279,6 +397,7 @@ pub(crate) fn sample() -> Report {
     let group = Group {
         requests: 100,
         failed: 2,
+        refused: 0,
         fates: BTreeMap::from([("cut".to_owned(), 2)]),
         p50_ms: 1.0,
         p90_ms: 4.0,
@@ -295,10 +414,14 @@ pub(crate) fn sample() -> Report {
         } else {
             BTreeMap::new()
         },
+        refused: BTreeMap::new(),
         p50_ms: 1.0,
         p99_ms: 9.0,
         p999_ms: 20.0,
         visitors: 12,
+        waiting: 4,
+        inside: 8,
+        checkouts: 3,
     };
     let one = |name: &str| BTreeMap::from([(name.to_owned(), group.clone())]);
     Report {
@@ -318,6 +441,7 @@ pub(crate) fn sample() -> Report {
             turned_away: 0,
             unsettled: 0,
             own_failures: 0,
+            file_limit: 1024,
             kept_up: true,
         },
         safe: group.clone(),
@@ -325,6 +449,18 @@ pub(crate) fn sample() -> Report {
         by_protocol: one("h2 safe"),
         by_step: one("home"),
         by_visitor: one("reader"),
+        hits: Some(group.clone()),
+        waiting: Waiting {
+            waited: 6,
+            admitted: 2,
+            still_waiting: 4,
+            ..Waiting::default()
+        },
+        buyers: Buyers::of(&[
+            Buyer::Finished,
+            Buyer::Stopped(Fate::Cut),
+            Buyer::StillWaiting,
+        ]),
         stored: BTreeMap::from([("hit".to_owned(), 90)]),
         failed_though_stored: 0,
         repeated: 1,
@@ -339,7 +475,32 @@ pub(crate) fn sample() -> Report {
             median_life_ms: 10_000,
             statuses: BTreeMap::from([(408, 3)]),
             left: 5,
+            own_failures: 0,
+            open_by_second: vec![5, 2],
         }],
         per_second: vec![second(0), second(2)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_buyer_is_counted_once() {
+        let buyers = Buyers::of(&[
+            Buyer::Finished,
+            Buyer::Finished,
+            Buyer::Finished,
+            Buyer::Stopped(Fate::Busy),
+            Buyer::SentBack,
+            Buyer::GaveUp,
+            Buyer::StillWaiting,
+            Buyer::UnderWay,
+        ]);
+        assert_eq!((buyers.came, buyers.let_in, buyers.finished), (8, 6, 3));
+        assert_eq!(buyers.finished_share, 0.6);
+        assert_eq!(buyers.stopped.len(), 2);
+        assert_eq!(Buyers::of(&[]).finished_share, 0.0);
     }
 }

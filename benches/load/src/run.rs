@@ -10,23 +10,25 @@ use anyhow::{Context, bail};
 
 use crate::{
     arrivals::Arrivals,
-    attack::{Held, attack},
+    attack::Attack,
     browser::Browser,
     catalog::Catalog,
     clock::Clock,
     connect::{Protocol, Target},
-    machine::Spent,
+    machine::{self, Spent},
     plan::Choices,
     random::{Dice, Weighted},
     record::Record,
     report::{self, Report},
-    scenario::Scenario,
+    scenario::{Phase, Scenario},
     visit::{Stage, Ticket, visit},
     warm::warm,
 };
 
 /// What the command line says about a run.
 pub(crate) struct Settings {
+    /// Other phases than the scenario's.
+    pub(crate) phases: Vec<Phase>,
     pub(crate) seed: u64,
     /// Times the rates of the phases.
     pub(crate) scale: f64,
@@ -44,11 +46,22 @@ pub(crate) struct Done {
 
 /// Plays a scenario. Needs a runtime with a set of local tasks.
 pub(crate) async fn run(
-    scenario: Scenario,
+    mut scenario: Scenario,
     target: Target,
     settings: &Settings,
 ) -> anyhow::Result<Done> {
+    if !settings.phases.is_empty() {
+        scenario.phases.clone_from(&settings.phases);
+    }
     let protocols = protocols(&scenario, &target)?;
+    let wanted = scenario.files();
+    let file_limit = machine::raise_file_limit(wanted);
+    if file_limit < wanted {
+        eprintln!(
+            "warning: {wanted} files will be open at once, and this process may have {file_limit}: raise its limit of open \
+             files"
+        );
+    }
     let target = Rc::new(target);
     let first = match target.http {
         Some(_) => Protocol::Http1,
@@ -82,6 +95,7 @@ pub(crate) async fn run(
         record: RefCell::new(record),
         end: Cell::new(start + Duration::from_secs_f64(seconds)),
         inside: Cell::new(0),
+        waiting: Cell::new(0),
         trouble: RefCell::default(),
         scenario,
         catalog,
@@ -89,8 +103,14 @@ pub(crate) async fn run(
         clock,
     });
     let began = Spent::now();
-    let held = attackers(&stage, start, &mut dice);
-    let ticker = tokio::task::spawn_local(tick(Rc::clone(&stage), start, settings.quiet));
+    let attackers = &stage.scenario.attackers;
+    let attack = Attack::begin(attackers, &stage.target, start, stage.end.get(), &mut dice)
+        .context("no thread for the attackers")?;
+    let attack = Rc::new(attack);
+    let ticker = {
+        let (stage, attack) = (Rc::clone(&stage), Rc::clone(&attack));
+        tokio::task::spawn_local(tick(stage, attack, start, settings.quiet))
+    };
     tokio::select! {
         () = arrivals(&stage, start, settings.scale, &protocols, dice) => {
             stage.clock.until(stage.end.get()).await;
@@ -100,6 +120,7 @@ pub(crate) async fn run(
     let ended = Instant::now();
     let spent = Spent::now().since(began);
     leave(&stage).await;
+    let held = attack.end();
     ticker.abort();
     driver.abort();
     if let Some(error) = stage.trouble.borrow_mut().take() {
@@ -113,6 +134,7 @@ pub(crate) async fn run(
         seconds: (ended - start).as_secs_f64(),
         spent,
         unsettled: stage.inside.get(),
+        file_limit,
     };
     let mut orders: Vec<String> = record.orders.iter().cloned().collect();
     orders.sort_unstable();
@@ -140,12 +162,7 @@ fn protocols(scenario: &Scenario, target: &Target) -> anyhow::Result<Weighted> {
         }
     }
     for attacker in &scenario.attackers {
-        let protocol = if attacker.tls {
-            Protocol::Http1Tls
-        } else {
-            Protocol::Http1
-        };
-        if target.address(protocol).is_none() {
+        if target.address(attacker.protocol).is_none() {
             bail!("an attacker of the scenario has nowhere to go: give --http and --https");
         }
     }
@@ -192,25 +209,6 @@ async fn arrivals(
     }
 }
 
-fn attackers(stage: &Rc<Stage>, start: Instant, dice: &mut Dice) -> Vec<Rc<RefCell<Held>>> {
-    let mut all = Vec::new();
-    for attacker in &stage.scenario.attackers {
-        let held = Rc::new(RefCell::new(Held::default()));
-        for _ in 0..attacker.connections {
-            let one = attack(
-                Rc::clone(stage),
-                attacker.clone(),
-                Rc::clone(&held),
-                start,
-                dice.branch(),
-            );
-            tokio::task::spawn_local(one);
-        }
-        all.push(held);
-    }
-    all
-}
-
 /// Lets those inside have the answers they wait for.
 async fn leave(stage: &Stage) {
     let patience = stage.end.get() + stage.scenario.timeout.0 + Duration::from_millis(500);
@@ -220,22 +218,18 @@ async fn leave(stage: &Stage) {
             .until(Instant::now() + Duration::from_millis(20))
             .await;
     }
-    // Attackers notice the end by themselves.
-    stage
-        .clock
-        .until(Instant::now() + Duration::from_millis(20))
-        .await;
 }
 
 /// Writes down each second, and says it.
-async fn tick(stage: Rc<Stage>, start: Instant, quiet: bool) {
+async fn tick(stage: Rc<Stage>, attack: Rc<Attack>, start: Instant, quiet: bool) {
     for number in 1_u32.. {
         stage
             .clock
             .until(start + number * Duration::from_secs(1))
             .await;
+        attack.tick();
         let mut record = stage.record.borrow_mut();
-        let ended = record.tick(Instant::now(), stage.inside.get());
+        let ended = record.tick(Instant::now(), stage.inside.get(), stage.waiting.get());
         if let Some(second) = ended.filter(|_| !quiet) {
             report::progress(number, second);
         }

@@ -1,17 +1,22 @@
 //! A scenario: who comes, when, and what they do. The mirror of a TOML file in which every unknown key is an error.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, str::FromStr, time::Duration};
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use crate::{
+    attack,
+    connect::Protocol,
     random::Dice,
     units::{Network, Span},
 };
 
 /// A visitor who takes more steps than this is a mistake in the file.
 const STEPS_MAX: u32 = 10_000;
+
+/// Files that are open besides attackers' sockets: those of some hundred visitors, and the process's own.
+const FILES_BESIDE: u64 = 1000;
 
 /// A scenario file.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,6 +34,12 @@ pub(crate) struct Scenario {
     /// Visitors inside at once; more are turned away by the generator, and it says so.
     #[serde(default = "twenty_thousand")]
     pub(crate) visitors_max: usize,
+    /// How long a visitor stays in a waiting room before he gives up.
+    #[serde(default = "ten_minutes")]
+    pub(crate) patience: Span,
+    /// How often somebody comes again with a request that was refused (429, 503), each time when he was told to; then
+    /// he leaves. Without this he goes on with what he does next.
+    pub(crate) retries: Option<u32>,
     /// What is asked for once before the clock starts, so that a run does not measure an empty store.
     #[serde(default)]
     pub(crate) warm: Vec<Warm>,
@@ -76,6 +87,34 @@ impl Phase {
     /// Visitors a second at its end.
     pub(crate) fn end_rate(&self) -> f64 {
         self.ramp_to.unwrap_or(self.rate)
+    }
+}
+
+impl FromStr for Phase {
+    type Err = String;
+
+    /// `SECONDSxRATE` or `SECONDSxRATE-RATE`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no phase such as `10x5` or `10x5-60`");
+        let number = |text: &str| {
+            let read = text.parse().ok();
+            read.filter(|number: &f64| number.is_finite() && *number >= 0.0)
+                .ok_or_else(wrong)
+        };
+        let (seconds, rates) = text.split_once('x').ok_or_else(wrong)?;
+        let (rate, ramp_to) = match rates.split_once('-') {
+            Some((from, to)) => (from, Some(number(to)?)),
+            None => (rates, None),
+        };
+        let (seconds, rate) = (number(seconds)?, number(rate)?);
+        if seconds == 0.0 {
+            return Err(wrong());
+        }
+        Ok(Self {
+            seconds,
+            rate,
+            ramp_to,
+        })
     }
 }
 
@@ -204,11 +243,18 @@ pub(crate) struct Attacker {
     pub(crate) start: Span,
     /// How long they go on; until the end, if absent.
     pub(crate) last: Option<Span>,
+    /// The time in which they are opened, evenly.
+    #[serde(default)]
+    pub(crate) ramp: Span,
     /// Time between two bytes.
     #[serde(default = "second")]
     pub(crate) interval: Span,
-    #[serde(default = "yes")]
-    pub(crate) tls: bool,
+    /// Time from the end of a connection to the next one.
+    #[serde(default = "second")]
+    pub(crate) pause: Span,
+    /// What is spoken on them.
+    #[serde(default = "http1_tls")]
+    pub(crate) protocol: Protocol,
     #[serde(default = "hostile")]
     pub(crate) addresses: Network,
 }
@@ -259,6 +305,11 @@ impl Scenario {
     /// How long visitors keep coming, in seconds.
     pub(crate) fn seconds(&self) -> f64 {
         self.phases.iter().map(|phase| phase.seconds).sum()
+    }
+
+    /// Files that are open at once at least: every attacker's socket, and some for visitors.
+    pub(crate) fn files(&self) -> u64 {
+        attack::connections(&self.attackers) + FILES_BESIDE
     }
 
     fn contradictions(&self) -> Vec<String> {
@@ -390,6 +441,14 @@ fn second() -> Span {
 
 fn ten_seconds() -> Span {
     Span(Duration::from_secs(10))
+}
+
+fn ten_minutes() -> Span {
+    Span(Duration::from_secs(600))
+}
+
+fn http1_tls() -> Protocol {
+    Protocol::Http1Tls
 }
 
 fn hostile() -> Network {

@@ -138,3 +138,22 @@ fn the_scenarios_that_come_along_are_read() {
         );
     }
 }
+
+#[test]
+fn phases_are_read_from_the_command_line() {
+    for (text, read) in [
+        ("10x5", (10.0, 5.0, 5.0)),
+        ("1.5x5-60.5", (1.5, 5.0, 60.5)),
+        ("3x0", (3.0, 0.0, 0.0)),
+    ] {
+        let phase: Phase = text.parse().expect(text);
+        assert_eq!(
+            (phase.seconds, phase.rate, phase.end_rate()),
+            read,
+            "{text}"
+        );
+    }
+    for text in ["", "10", "x5", "0x5", "10x-5", "10x5-", "10xinf", "ax5"] {
+        assert!(text.parse::<Phase>().is_err(), "{text}");
+    }
+}

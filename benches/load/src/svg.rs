@@ -54,9 +54,13 @@ pub(crate) fn of(report: &Report) -> String {
         colour,
         values: seconds.iter().map(value).collect(),
     };
+    let sent_off = |second: &PerSecond, kind: &String| {
+        let told = second.failed.get(kind).or_else(|| second.refused.get(kind));
+        told.copied().unwrap_or_default() as f64
+    };
     let kinds: BTreeSet<&String> = seconds
         .iter()
-        .flat_map(|second| second.failed.keys())
+        .flat_map(|second| second.failed.keys().chain(second.refused.keys()))
         .collect();
     let failures: Vec<Line<'_>> = kinds
         .iter()
@@ -66,7 +70,7 @@ pub(crate) fn of(report: &Report) -> String {
             colour: FAILURES[i.min(FAILURES.len() - 1)],
             values: seconds
                 .iter()
-                .map(|second| second.failed.get(*kind).copied().unwrap_or_default() as f64)
+                .map(|second| sent_off(second, kind))
                 .collect(),
         })
         .collect();
@@ -82,7 +86,7 @@ pub(crate) fn of(report: &Report) -> String {
         ],
         false,
     );
-    drawing.panel("Failures a second", &failures, false);
+    drawing.panel("Failures and refusals a second", &failures, false);
     drawing.panel(
         "Latency of right answers in ms, from when they were due (logarithmic)",
         &[
@@ -93,10 +97,35 @@ pub(crate) fn of(report: &Report) -> String {
         true,
     );
     drawing.panel(
-        "Visitors inside",
-        &[line("visitors", "e", |s| s.visitors as f64)],
+        "Checkouts a second",
+        &[line("checkouts", "a", |s| s.checkouts as f64)],
         false,
     );
+    drawing.panel(
+        "Visitors inside and in the waiting room",
+        &[
+            line("inside", "e", |s| s.inside as f64),
+            line("waiting", "f", |s| s.waiting as f64),
+        ],
+        false,
+    );
+    let attackers: Vec<Line<'_>> = report
+        .attackers
+        .iter()
+        .enumerate()
+        .map(|(i, attack)| Line {
+            name: attack.way.clone(),
+            colour: FAILURES[i.min(FAILURES.len() - 1)],
+            values: attack
+                .open_by_second
+                .iter()
+                .map(|open| *open as f64)
+                .collect(),
+        })
+        .collect();
+    if !attackers.is_empty() {
+        drawing.panel("Attackers' connections that are open", &attackers, false);
+    }
     drawing.percentiles(report);
     let height = drawing.y + 30.0;
     let mut out = format!(
@@ -310,6 +339,8 @@ mod tests {
             "Requests a second",
             ">cut<",
             "Visitors inside",
+            "Checkouts a second",
+            "Attackers",
             "sample: A sample &amp; nothing",
             "a&lt;b",
         ] {

@@ -56,20 +56,70 @@ pub(crate) fn of(report: &Report) -> String {
             report.orders, report.orders_twice, report.repeated, report.failed_though_stored
         ),
     );
+    if let Some(hits) = &report.hits {
+        line(
+            &mut out,
+            format!(
+                "answers of the store: {}, p50 {:.2} ms, p99 {:.2} ms",
+                hits.requests, hits.p50_ms, hits.p99_ms
+            ),
+        );
+    }
+    let buyers = &report.buyers;
+    if buyers.came > 0 {
+        line(
+            &mut out,
+            format!(
+                "buyers: {} came, {} let in, {} finished ({:.1} % of those the end did not cut off); stopped by: {}; under \
+                 way at the end {}; never let in: {} gave up, {} still waiting",
+                buyers.came,
+                buyers.let_in,
+                buyers.finished,
+                buyers.finished_share * 100.0,
+                counts(&buyers.stopped),
+                buyers.under_way,
+                buyers.gave_up,
+                buyers.still_waiting
+            ),
+        );
+    }
+    let waiting = &report.waiting;
+    if waiting.waited > 0 {
+        line(
+            &mut out,
+            format!(
+                "waiting room: {} had to wait ({} of them again), {} admitted after {:.1} s (p50), {:.1} s (p99), {:.1} s \
+                 (longest), {} gave up, {} still waiting",
+                waiting.waited,
+                waiting.again,
+                waiting.admitted,
+                waiting.p50_s,
+                waiting.p99_s,
+                waiting.max_s,
+                waiting.gave_up,
+                waiting.still_waiting
+            ),
+        );
+    }
     for attack in &report.attackers {
         line(
             &mut out,
             format!(
                 "{} on {} connections: {} opened, {} refused, {} closed by the edge (half of them within {} ms), \
-                 {} open at the end; statuses: {}",
+                 {} open at most, {} at the end; statuses: {}{}",
                 attack.way,
                 attack.connections,
                 attack.opened,
                 attack.refused,
                 attack.closed_by_edge,
                 attack.median_life_ms,
+                attack.open_by_second.iter().max().unwrap_or(&0),
                 attack.left,
-                counts(&attack.statuses)
+                counts(&attack.statuses),
+                match attack.own_failures {
+                    0 => String::new(),
+                    own => format!("; {own} NOT MADE for want of a socket here"),
+                }
             ),
         );
     }
@@ -80,17 +130,18 @@ pub(crate) fn of(report: &Report) -> String {
 fn header(out: &mut String, title: &str) {
     let _ = writeln!(
         out,
-        "{title:<20} {:>9} {:>8} {:>10} {:>10} {:>10} {:>10} {:>10}",
-        "requests", "failed", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"
+        "{title:<20} {:>9} {:>8} {:>8} {:>10} {:>10} {:>10} {:>10} {:>10}",
+        "requests", "failed", "refused", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"
     );
 }
 
 fn row(out: &mut String, name: &str, group: &Group) {
     let _ = writeln!(
         out,
-        "{name:<20} {:>9} {:>8} {:>10.2} {:>10.2} {:>10.2} {:>10.2} {:>10.2}",
+        "{name:<20} {:>9} {:>8} {:>8} {:>10.2} {:>10.2} {:>10.2} {:>10.2} {:>10.2}",
         group.requests,
         group.failed,
+        group.refused,
         group.p50_ms,
         group.p90_ms,
         group.p99_ms,
@@ -191,6 +242,8 @@ mod tests {
             "slow-head on 5 connections",
             "408 3",
             "kept up",
+            "1 finished (50.0 %",
+            "6 had to wait",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }

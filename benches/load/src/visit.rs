@@ -16,17 +16,16 @@ use crate::{
     catalog::Catalog,
     clock::Clock,
     connect::{Protocol, Target},
+    cookies::Cookies,
     fate::Fate,
     html,
     judge::{Business, judge},
     plan::{Action, Choices, Planned},
     random::Dice,
-    record::{Record, Settled, Stored},
+    record::{Buyer, Record, Settled, Stored},
+    room::{self, Told},
     scenario::Scenario,
 };
-
-/// Cookies that a visitor keeps at most.
-const COOKIES_MAX: usize = 16;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -40,7 +39,9 @@ pub(crate) struct Stage {
     pub(crate) record: RefCell<Record>,
     /// After this nothing is begun.
     pub(crate) end: Cell<Instant>,
+    /// Visitors who have come and not gone, and how many of them are in a waiting room.
     pub(crate) inside: Cell<usize>,
+    pub(crate) waiting: Cell<usize>,
     /// What went wrong with the generator itself, such as books that cannot be kept.
     pub(crate) trouble: RefCell<Option<anyhow::Error>>,
 }
@@ -61,10 +62,37 @@ struct Visit {
     stage: Rc<Stage>,
     ticket: Ticket,
     browser: Browser,
-    cookies: RefCell<Vec<(String, String)>>,
+    cookies: Cookies,
     business: RefCell<Business>,
     /// What his browser keeps: addresses of pictures and style sheets it has.
     kept: RefCell<Vec<Action>>,
+}
+
+/// What a visitor has been through.
+#[derive(Default)]
+struct Story {
+    /// How much later than planned he does things, because he had to wait.
+    behind: Duration,
+    /// He was in a waiting room, and got out of it.
+    was_admitted: bool,
+    /// He was let through to the shop, with or without waiting.
+    was_inside: bool,
+    /// What a buyer failed by.
+    stopped: Option<Fate>,
+    has_ordered: bool,
+}
+
+/// How a step ended.
+enum Ended {
+    /// Answered, or failed; in any case he goes on.
+    Settled(Fate, Option<Answer>),
+    /// He left while he waited, or the run ended meanwhile.
+    GaveUp,
+    StillWaiting,
+    /// He was refused too often.
+    Refused(Fate),
+    /// The run ended before it could be asked for again.
+    Over,
 }
 
 /// Does what was planned, and what a browser does along with it. Who calls it has counted the visitor as inside.
@@ -73,7 +101,7 @@ pub(crate) async fn visit(stage: Rc<Stage>, ticket: Ticket, mut dice: Dice) {
     let plan = stage.choices.plan(kind, &stage.catalog, &mut dice);
     let visit = Rc::new(Visit {
         browser: Browser::new(Rc::clone(&stage.target), ticket.protocol, ticket.from),
-        cookies: RefCell::default(),
+        cookies: Cookies::default(),
         business: RefCell::new(Business {
             name: format!("Visitor {}", ticket.number),
             ..Business::default()
@@ -84,9 +112,11 @@ pub(crate) async fn visit(stage: Rc<Stage>, ticket: Ticket, mut dice: Dice) {
     });
     let mut assets = JoinSet::new();
     let mut answered = visit.ticket.arrival;
+    let mut story = Story::default();
+    let mut end = Buyer::UnderWay;
     for planned in &plan {
         // At the later of its plan and its predecessor's answer.
-        let due = (visit.ticket.arrival + planned.at).max(answered);
+        let due = (visit.ticket.arrival + planned.at + story.behind).max(answered);
         if due >= stage.end.get() {
             break;
         }
@@ -94,13 +124,33 @@ pub(crate) async fn visit(stage: Rc<Stage>, ticket: Ticket, mut dice: Dice) {
         if Instant::now() >= stage.end.get() + stage.scenario.timeout.0 {
             break;
         }
-        let Some(ask) = visit.ask(&planned.action) else {
-            continue;
-        };
-        let found = visit.request(planned, &ask, due).await;
+        let ended = visit.step(planned, due, &mut story).await;
         answered = Instant::now();
-        if let Some(answer) = found {
-            visit.load_assets(planned, &answer, &mut assets, answered);
+        match ended {
+            None => {}
+            Some(Ended::Settled(fate, answer)) => {
+                story.take(&planned.action, fate);
+                if let Some(answer) = answer {
+                    visit.load_assets(planned, &answer, &mut assets, answered);
+                }
+            }
+            Some(Ended::Over) => break,
+            Some(Ended::Refused(fate)) => {
+                story.stopped.get_or_insert(fate);
+                break;
+            }
+            Some(Ended::GaveUp | Ended::StillWaiting) if story.was_inside => {
+                end = Buyer::SentBack;
+                break;
+            }
+            Some(Ended::GaveUp) => {
+                end = Buyer::GaveUp;
+                break;
+            }
+            Some(Ended::StillWaiting) => {
+                end = Buyer::StillWaiting;
+                break;
+            }
         }
     }
     while assets.join_next().await.is_some() {}
@@ -108,11 +158,107 @@ pub(crate) async fn visit(stage: Rc<Stage>, ticket: Ticket, mut dice: Dice) {
     let mut record = stage.record.borrow_mut();
     record.connections += visit.browser.connections.get();
     record.repeated += visit.browser.repeated.get();
+    let is_buyer = plan
+        .iter()
+        .any(|planned| planned.action == Action::Checkout);
+    if is_buyer && !stage.scenario.visitors[visit.ticket.kind].unwelcome {
+        let end = match story.stopped {
+            _ if story.has_ordered => Buyer::Finished,
+            Some(fate) => Buyer::Stopped(fate),
+            None => end,
+        };
+        record.buyer(end);
+    }
+}
+
+impl Story {
+    /// A step is settled.
+    fn take(&mut self, action: &Action, fate: Fate) {
+        self.was_inside |= !matches!(fate, Fate::Waiting | Fate::PlaceRose);
+        self.has_ordered |= *action == Action::Checkout && fate == Fate::Right;
+        // Without any of these there is no order.
+        let is_needed = matches!(
+            action,
+            Action::Add(_) | Action::CheckoutForm | Action::Checkout
+        );
+        if is_needed && fate != Fate::Right {
+            self.stopped.get_or_insert(fate);
+        }
+    }
 }
 
 impl Visit {
-    /// Sends a request, judges the answer and writes it down. Returns what was right.
-    async fn request(&self, planned: &Planned, ask: &Ask, due: Instant) -> Option<Answer> {
+    /// Does a step: asks, waits where he is told to, and asks again. None where there is nothing to ask for.
+    async fn step(&self, planned: &Planned, due: Instant, story: &mut Story) -> Option<Ended> {
+        let stage = &self.stage;
+        let kind = &stage.scenario.visitors[self.ticket.kind];
+        // Nobody has a place in a queue who does not keep its ticket.
+        let waits = kind.cookies && !kind.unwelcome;
+        let retries = stage.scenario.retries.filter(|_| !kind.unwelcome);
+        let mut refused = 0;
+        let mut wait: Option<Wait<'_>> = None;
+        let mut asked_at = due;
+        loop {
+            let ask = self.ask(&planned.action)?;
+            let (mut fate, answer) = self.sent(planned, &ask, asked_at).await;
+            let told = answer.as_ref().and_then(Told::of);
+            if let Some(told) = told.filter(|_| waits) {
+                let wait = wait.get_or_insert_with(|| {
+                    stage.record.borrow_mut().wait_begins(story.was_admitted);
+                    Wait::begin(stage, asked_at)
+                });
+                if wait.last.as_ref().is_some_and(|last| last.has_risen(&told)) {
+                    fate = Fate::PlaceRose;
+                }
+                wait.last = Some(told);
+            } else if let Some(admitted) = wait.take_if(|_| !is_sent_off(fate)) {
+                let since = admitted.since;
+                drop(admitted);
+                stage.record.borrow_mut().wait_ends(asked_at - since);
+                story.was_admitted = true;
+            }
+            self.settle(planned, &ask, fate, answer.as_ref(), asked_at);
+            let is_to_come_again = match fate {
+                Fate::Waiting | Fate::PlaceRose => waits,
+                // He was not let in by an answer that failed.
+                _ if wait.is_some() => true,
+                _ if fate.is_refusal() => match retries {
+                    Some(most) if refused >= most => return Some(Ended::Refused(fate)),
+                    retries => {
+                        refused += 1;
+                        retries.is_some()
+                    }
+                },
+                _ => false,
+            };
+            if !is_to_come_again {
+                return Some(Ended::Settled(fate, answer.filter(|_| fate == Fate::Right)));
+            }
+            let pause = answer.map_or(room::PAUSE, |answer| room::pause(&answer.fields));
+            let next = Instant::now() + pause;
+            if let Some(wait) = &wait {
+                if next - wait.since > stage.scenario.patience.0 {
+                    stage.record.borrow_mut().gave_up += 1;
+                    return Some(Ended::GaveUp);
+                }
+                if next >= stage.end.get() {
+                    // He stays to the end, and is counted among those inside until then.
+                    stage.clock.until(stage.end.get()).await;
+                    stage.record.borrow_mut().still_waiting += 1;
+                    return Some(Ended::StillWaiting);
+                }
+            }
+            if next >= stage.end.get() {
+                return Some(Ended::Over);
+            }
+            stage.clock.until(next).await;
+            story.behind += next - asked_at;
+            asked_at = next;
+        }
+    }
+
+    /// Sends a request and judges the answer.
+    async fn sent(&self, planned: &Planned, ask: &Ask, due: Instant) -> (Fate, Option<Answer>) {
         let stage = &self.stage;
         let begun = Instant::now();
         stage.record.borrow_mut().begin(begun, begun - due);
@@ -122,18 +268,35 @@ impl Visit {
             .abandon
             .map_or(patience, |after| patience.min(begun + after));
         let sent = timeout_at(deadline.into(), self.browser.send(ask)).await;
-        let now = Instant::now();
-        let (fate, answer) = match sent {
+        match sent {
             Err(_) if planned.abandon.is_some() => (Fate::Abandoned, None),
             Err(_) => (Fate::TimedOut, None),
             Ok(Err(fate)) => (fate, None),
             Ok(Ok(answer)) => {
-                self.keep_cookies(&answer);
+                if stage.scenario.visitors[self.ticket.kind].cookies {
+                    self.cookies.keep(&answer.fields, |_| true);
+                }
                 let mut business = self.business.borrow_mut();
-                let fate = judge(&planned.action, &answer, &stage.catalog, &mut business);
+                let fate = match Told::of(&answer) {
+                    Some(_) => Fate::Waiting,
+                    None => judge(&planned.action, &answer, &stage.catalog, &mut business),
+                };
                 (fate, Some(answer))
             }
-        };
+        }
+    }
+
+    /// Writes down what became of a request.
+    fn settle(
+        &self,
+        planned: &Planned,
+        ask: &Ask,
+        fate: Fate,
+        answer: Option<&Answer>,
+        due: Instant,
+    ) {
+        let stage = &self.stage;
+        let now = Instant::now();
         let mut record = stage.record.borrow_mut();
         if fate == Fate::Right
             && matches!(planned.action, Action::Checkout | Action::ApiOrder(_))
@@ -148,15 +311,12 @@ impl Visit {
             is_safe: planned.action.is_safe(),
             target: &ask.target,
             fate,
-            stored: answer
-                .as_ref()
-                .map_or(Stored::Untold, |answer| Stored::of(&answer.fields)),
+            stored: answer.map_or(Stored::Untold, |answer| Stored::of(&answer.fields)),
             latency: now - due,
         };
         if let Err(error) = record.settle(now, &settled) {
             stage.trouble.borrow_mut().get_or_insert(error);
         }
-        answer.filter(|_| fate == Fate::Right)
     }
 
     /// Begins to load what a browser shows with a page. Nobody waits for it with his next step.
@@ -189,7 +349,8 @@ impl Visit {
                     abandon: None,
                 };
                 if let Some(ask) = visit.ask(&planned.action) {
-                    visit.request(&planned, &ask, due).await;
+                    let (fate, answer) = visit.sent(&planned, &ask, due).await;
+                    visit.settle(&planned, &ask, fate, answer.as_ref(), due);
                 }
             });
         }
@@ -296,33 +457,36 @@ impl Visit {
                 HeaderValue::from_static("same-origin"),
             ),
         ];
-        let cookies = self.cookies.borrow();
-        let pairs: Vec<String> = cookies
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        if !pairs.is_empty()
-            && let Ok(value) = HeaderValue::try_from(pairs.join("; "))
-        {
-            fields.push((header::COOKIE, value));
-        }
+        fields.extend(self.cookies.field().map(|value| (header::COOKIE, value)));
         fields
     }
+}
 
-    fn keep_cookies(&self, answer: &Answer) {
-        if !self.stage.scenario.visitors[self.ticket.kind].cookies {
-            return;
+/// Whether this is neither an answer nor a place in a queue.
+fn is_sent_off(fate: Fate) -> bool {
+    fate.is_failure() || fate.is_refusal()
+}
+
+/// Somebody in a waiting room.
+struct Wait<'a> {
+    stage: &'a Stage,
+    since: Instant,
+    last: Option<Told>,
+}
+
+impl<'a> Wait<'a> {
+    fn begin(stage: &'a Stage, since: Instant) -> Self {
+        stage.waiting.set(stage.waiting.get() + 1);
+        Self {
+            stage,
+            since,
+            last: None,
         }
-        let mut cookies = self.cookies.borrow_mut();
-        for value in answer.fields.get_all(header::SET_COOKIE) {
-            let pair = value.to_str().ok().and_then(|text| text.split(';').next());
-            let Some((name, value)) = pair.and_then(|pair| pair.split_once('=')) else {
-                continue;
-            };
-            cookies.retain(|(known, _)| known != name);
-            if cookies.len() < COOKIES_MAX {
-                cookies.push((name.to_owned(), value.to_owned()));
-            }
-        }
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.stage.waiting.set(self.stage.waiting.get() - 1);
     }
 }

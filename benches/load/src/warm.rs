@@ -9,7 +9,9 @@ use crate::{
     browser::{Ask, Browser},
     catalog::Catalog,
     connect::{Protocol, Target},
+    cookies::Cookies,
     record::Stored,
+    room,
     scenario::{Scenario, Warm},
 };
 
@@ -80,7 +82,7 @@ async fn ask_for(
         let targets = Rc::clone(&targets);
         let target = Rc::clone(target);
         workers.spawn_local(async move {
-            let mut kept = Vec::new();
+            let (mut kept, pass) = (Vec::new(), Cookies::default());
             for turn in 0_u8.. {
                 let from = [127, 200, number, turn].into();
                 let browser = Browser::new(Rc::clone(&target), protocol, from);
@@ -94,7 +96,7 @@ async fn ask_for(
                         fields: vec![(header::ACCEPT, HeaderValue::from_static("*/*"))],
                         body: bytes::Bytes::new(),
                     };
-                    match browser.send(&ask).await {
+                    match room::ask(&browser, &ask, &pass).await {
                         Ok(answer) if answer.status.is_success() => {
                             if Stored::of(&answer.fields).is_kept() {
                                 kept.push(ask.target);

@@ -14,3 +14,4 @@ mod process;
 mod purge;
 mod shop;
 mod stock;
+mod workers;
