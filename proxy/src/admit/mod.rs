@@ -2,4 +2,5 @@
 
 pub mod client;
 mod clients;
+mod forwarded;
 pub mod rate;

@@ -20,7 +20,7 @@ use super::{
     read::{Field, Named, Read},
     routes,
     scalar::{AdminEndpoint, LogPath, SOCKET_PATH_MAX},
-    upstreams,
+    upstreams, visitors,
 };
 
 /// Most requests a limit lets through at once: beyond it there is hardly a limit.
@@ -150,6 +150,7 @@ fn server(given: Option<&file::Server>, cx: &mut Context<'_>) -> Server {
         max_target_bytes: target.value.0 as usize,
         max_header_bytes: header.value.0 as usize,
         trusted_proxies,
+        visitors: visitors::visitors(server, cx),
         resolvers: server
             .resolvers
             .items()

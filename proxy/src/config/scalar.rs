@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use super::{
     diagnostic::{Complaint, shown},
     model::{
-        Balance, CheckKind, HashKey, LimitKey, LogFormat, SetCookie, StatusRange, UpstreamProtocol,
+        Balance, CheckKind, ForwardedField, HashKey, LimitKey, LogFormat, SetCookie, StatusRange,
+        UpstreamProtocol,
     },
     read::{Scalar, choice},
 };
@@ -103,6 +104,20 @@ impl Scalar for LimitKey {
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         choice(text, &[("client-ip", Self::ClientIp)])
+    }
+}
+
+impl Scalar for ForwardedField {
+    const WANTED: &'static str = "a field, \"x-forwarded-for\" or \"forwarded\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(
+            text,
+            &[
+                ("x-forwarded-for", Self::XForwardedFor),
+                ("forwarded", Self::Forwarded),
+            ],
+        )
     }
 }
 
