@@ -69,7 +69,7 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let started = Instant::now();
     let threads = thread_count(&config);
     let max_connections = descriptors::bound(&config, threads);
-    let (shared, work) = Shared::new(&config.cache, max_connections);
+    let (shared, work) = Shared::begun(&config.cache, max_connections, started);
     let shared = Arc::new(shared);
     work.begin(&shared).context("cannot start a thread")?;
     read_disk(&shared)?;

@@ -81,8 +81,13 @@ impl Shared {
     /// Makes the state of a process that is about to start. Where the disk tier cannot be used it starts
     /// without: a broken disk costs hits, not the shop. The work that comes along is for a thread.
     pub fn new(cache: &Cache, max_connections: usize) -> (Self, Work) {
+        Self::begun(cache, max_connections, Instant::now())
+    }
+
+    /// The same for a process that counts its time from `started`.
+    pub fn begun(cache: &Cache, max_connections: usize, started: Instant) -> (Self, Work) {
         let metrics = Metrics::new();
-        let crowd = Arc::new(Crowd::new(max_connections, &metrics.visitors));
+        let crowd = Arc::new(Crowd::new(max_connections, started, &metrics.visitors));
         metrics
             .visitors
             .max
@@ -114,7 +119,7 @@ impl Shared {
             servers: Mutex::default(),
             upstreams: Mutex::default(),
             limiters: Mutex::default(),
-            started: Instant::now(),
+            started,
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
             stop: watch::Sender::new(false),

@@ -47,11 +47,11 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Of so many at most.
-    pub fn new(max: usize, metrics: &VisitorMetrics) -> Self {
+    /// Of so many at most, in a process that began then.
+    pub fn new(max: usize, started: Instant, metrics: &VisitorMetrics) -> Self {
         let max = u32::try_from(max).unwrap_or(u32::MAX);
         Self {
-            started: Instant::now(),
+            started,
             slots: Arc::new(Semaphore::new(max as usize)),
             max,
             places: Mutex::default(),
@@ -139,8 +139,8 @@ impl Crowd {
         for standing in [Standing::Idle, Standing::Opening] {
             let oldest = all
                 .iter()
-                .filter_map(|places| Some((places.oldest(standing)?, places)))
-                .min_by_key(|(since, _)| *since);
+                .filter_map(|places| Some((places.choose(standing)?, places)))
+                .min_by_key(|(chosen, _)| *chosen);
             if oldest.is_some_and(|(_, places)| places.shed(standing)) {
                 match standing {
                     Standing::Idle => self.idle.inc(),

@@ -5,6 +5,7 @@
 //! keeps its place; what that means for the order is found out when somebody has to go.
 
 use std::{
+    cmp::Reverse,
     future::{Future, poll_fn},
     pin::pin,
     sync::{
@@ -64,6 +65,13 @@ struct Node {
     behind: usize,
 }
 
+impl Node {
+    /// Since when it has done nothing.
+    fn quiet_since(&self) -> u64 {
+        self.since.max(self.entry.active.load(Relaxed))
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Ends {
     first: usize,
@@ -116,24 +124,19 @@ impl Lists {
         (node.before, node.behind) = (last, NONE);
     }
 
-    /// The one that waits longest, after those in front have been put right who only seem to.
-    fn oldest(&mut self, standing: Standing) -> Option<u64> {
+    /// Who goes first of those that stand in front.
+    fn choose(&mut self, standing: Standing) -> Option<Chosen> {
         for _ in 0..PUT_RIGHT {
             let first = self.ends(standing).first;
             let node = self.nodes.get(first)?;
-            let active = node.entry.active.load(Relaxed);
-            if active <= node.since {
-                return Some(node.since);
+            if node.quiet_since() == node.since {
+                break;
             }
+            // It only seems to have waited for long.
+            let since = node.quiet_since();
             self.unlink(first);
-            self.link(first, standing, active);
+            self.link(first, standing, since);
         }
-        let first = self.ends(standing).first;
-        self.nodes.get(first).map(|node| node.since)
-    }
-
-    /// Who of those in front goes: of the network that holds most, and of them the first.
-    fn choose(&mut self, standing: Standing) -> Option<usize> {
         let looked_at = match standing {
             Standing::Idle => LOOKED_AT,
             Standing::Opening | Standing::Working => 1,
@@ -144,16 +147,24 @@ impl Lists {
             let Some(node) = self.nodes.get(at) else {
                 break;
             };
-            // Who has answered since only seems to wait.
-            let is_quiet = node.entry.active.load(Relaxed) <= node.since;
-            let held = if is_quiet { node.entry.of_network() } else { 0 };
-            if chosen.is_none_or(|(_, most)| held > most) {
-                chosen = Some((at, held));
-            }
+            let candidate = Chosen {
+                held: Reverse(node.entry.of_network()),
+                since: node.quiet_since(),
+                number: at,
+            };
+            chosen = Some(chosen.map_or(candidate, |before: Chosen| before.min(candidate)));
             at = node.behind;
         }
-        chosen.map(|(number, _)| number)
+        chosen
     }
+}
+
+/// Who goes: of the network that holds most, and of them who waits longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Chosen {
+    held: Reverse<usize>,
+    since: u64,
+    number: usize,
 }
 
 /// The connections of a thread.
@@ -192,19 +203,19 @@ impl Places {
         nodes.for_each(|(_, node)| node.waker.iter().for_each(Waker::wake_by_ref));
     }
 
-    /// Since when the one waits that waits longest.
-    pub(super) fn oldest(&self, standing: Standing) -> Option<u64> {
-        self.lists().oldest(standing)
+    /// Who would go.
+    pub(super) fn choose(&self, standing: Standing) -> Option<Chosen> {
+        self.lists().choose(standing)
     }
 
     /// Tells one that it has to go.
     pub(super) fn shed(&self, standing: Standing) -> bool {
         let mut lists = self.lists();
-        let Some(chosen) = lists.choose(standing) else {
+        let Some(Chosen { number, .. }) = lists.choose(standing) else {
             return false;
         };
-        lists.unlink(chosen);
-        let node = &lists.nodes[chosen];
+        lists.unlink(number);
+        let node = &lists.nodes[number];
         node.entry.is_shed.store(true, Relaxed);
         node.waker.iter().for_each(Waker::wake_by_ref);
         true
@@ -325,12 +336,14 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::listen::networks::Networks;
     use crate::observe::metrics::Metrics;
 
     fn crowd() -> Arc<Crowd> {
-        Arc::new(Crowd::new(10, &Metrics::new().visitors))
+        Arc::new(Crowd::new(10, Instant::now(), &Metrics::new().visitors))
     }
 
     fn shed(places: &[Place]) -> Vec<usize> {

@@ -66,6 +66,8 @@ struct Session<'a> {
     unsent: Vec<Unsent>,
     /// The client has said what it speaks.
     has_preface: bool,
+    /// The client has read too slowly, and is not waited for any more.
+    is_unread: bool,
     /// No more is read: the client broke the protocol, and is told.
     is_faulty: bool,
     leaving: Leaving,
@@ -136,6 +138,7 @@ pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream, pl
         buf: BytesMut::new(),
         unsent: Vec::new(),
         has_preface: false,
+        is_unread: false,
         is_faulty: false,
         leaving: Leaving::No,
         head_since: None,
@@ -150,8 +153,8 @@ pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream, pl
     poll_fn(|cx| session.poll(cx)).await;
     session.line.close();
     session.tell_unsent();
-    if session.place.is_shed() {
-        // Others need the room.
+    if session.place.is_shed() || session.is_unread {
+        // Others need the room, or nobody would hear more.
         return poll_fn(|cx| session.stream.poll_goodbye(cx)).await;
     }
     Box::pin(linger(&mut session.stream)).await;
@@ -377,7 +380,8 @@ impl Session<'_> {
         ready!(self.deadline.poll(cx, at));
         let is_at = |limit: Option<Instant>| limit == Some(at);
         if is_at(stuck_at) || is_at(head_at) {
-            let why = if is_at(stuck_at) {
+            self.is_unread = is_at(stuck_at);
+            let why = if self.is_unread {
                 "slow_read"
             } else {
                 "slow_head"
