@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use arc_swap::ArcSwap;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
@@ -25,9 +24,9 @@ use crate::{
     admin,
     admit::watch,
     config::{self, model::Config},
-    door::{Hall, waiting::Waiting},
+    door::Hall,
     fill::Filler,
-    listen::{accept, handshake::Turns, socket, tls},
+    listen::{accept, descriptors, handshake::Turns, places::Places, socket, tls},
     observe::access_log::AccessLog,
     shared::{Current, Shared},
     snapshot::{BuildError, Snapshot},
@@ -69,12 +68,12 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow!("another TLS provider is installed already"))?;
     let started = Instant::now();
-    raise_descriptor_limit(config.server.max_connections);
-    let (shared, work) = Shared::new(&config.cache, config.server.max_connections);
+    let threads = thread_count(&config);
+    let max_connections = descriptors::bound(&config, threads);
+    let (shared, work) = Shared::begun(&config.cache, max_connections, started);
     let shared = Arc::new(shared);
     work.begin(&shared).context("cannot start a thread")?;
     read_disk(&shared)?;
-    let threads = thread_count(&config);
     let log = config
         .access_log
         .as_ref()
@@ -144,24 +143,6 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         let _ = std::fs::remove_file(path);
     }
     result
-}
-
-/// Takes as many descriptors as the system grants, and warns where they do not suffice: a connection
-/// may need one for the visitor and one for its upstream.
-fn raise_descriptor_limit(max_connections: usize) {
-    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return;
-    };
-    if let Err(why) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        tracing::warn!(%why, "the limit on open files cannot be raised");
-    }
-    if hard < 2 * max_connections as u64 {
-        tracing::warn!(
-            limit = hard,
-            max_connections,
-            "open files may run out before max_connections is reached"
-        );
-    }
 }
 
 /// Reads what is on disk, for the books; look-ups do not wait for it.
@@ -266,7 +247,7 @@ impl Worker {
                 pool: Arc::clone(&pool),
                 filler: Arc::new(Filler::new(&self.shared, self.started, Arc::clone(&pool))),
                 turns: Turns::default(),
-                waiting: Waiting::default(),
+                places: Places::new(&self.shared.crowd),
                 started: self.started,
             });
             let started = self.started;

@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderMap;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::{
     admit::{
@@ -28,6 +28,7 @@ use crate::{
     config::model::{self, Cache, Limit, Upstream, UpstreamProtocol, UpstreamTls},
     edge::Fetch,
     fill::flight::Flights,
+    listen::crowd::Crowd,
     observe::{access_log::AccessLog, metrics::Metrics},
     snapshot::Snapshot,
     upstream::{Lasting, Pool, ServerState, health::changes::Why, names::Names},
@@ -46,9 +47,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Where finished requests are written to.
     pub access_log: ArcSwapOption<AccessLog>,
-    /// One for each connection that may be open.
-    pub slots: Arc<Semaphore>,
-    max_connections: u32,
+    /// The connections of visitors.
+    pub crowd: Arc<Crowd>,
     /// Where the names of servers lead.
     pub names: Names,
     pools: Mutex<Vec<Arc<Pool>>>,
@@ -85,8 +85,17 @@ impl Shared {
     /// Makes the state of a process that is about to start. Where the disk tier cannot be used it starts
     /// without: a broken disk costs hits, not the shop. The work that comes along is for a thread.
     pub fn new(cache: &Cache, max_connections: usize) -> (Self, Work) {
-        let max_connections = u32::try_from(max_connections).unwrap_or(u32::MAX);
+        Self::begun(cache, max_connections, Instant::now())
+    }
+
+    /// The same for a process that counts its time from `started`.
+    pub fn begun(cache: &Cache, max_connections: usize, started: Instant) -> (Self, Work) {
         let metrics = Metrics::new();
+        let crowd = Arc::new(Crowd::new(max_connections, started, &metrics.visitors));
+        metrics
+            .visitors
+            .max
+            .set(i64::try_from(crowd.max()).unwrap_or(i64::MAX));
         let (disk, purges) = match cache.disk.as_ref().map(open_disk) {
             None => (None, Purges::in_memory()),
             Some(Ok((disk, purges))) => (Some(Arc::new(disk)), purges),
@@ -108,15 +117,14 @@ impl Shared {
             keeper,
             metrics,
             access_log: ArcSwapOption::empty(),
-            slots: Arc::new(Semaphore::new(max_connections as usize)),
-            max_connections,
+            crowd,
             names: Names::default(),
             pools: Mutex::default(),
             servers: Mutex::default(),
             upstreams: Mutex::default(),
             limiters: Mutex::default(),
             lists: Mutex::default(),
-            started: Instant::now(),
+            started,
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
             stop: watch::Sender::new(false),
@@ -320,13 +328,12 @@ impl Shared {
 
     /// Connections open now.
     pub fn open_connections(&self) -> usize {
-        (self.max_connections as usize).saturating_sub(self.slots.available_permits())
+        self.crowd.open()
     }
 
     /// Returns when the last connection is closed.
     pub async fn all_closed(&self) {
-        // The semaphore is never closed, so all slots are free when this returns.
-        let _ = self.slots.acquire_many(self.max_connections).await;
+        self.crowd.all_closed().await;
     }
 
     /// Ends the threads, whatever is still open.

@@ -10,7 +10,7 @@ use crate::{
         lists::{AddressList, BadFile},
         rate::RateLimit,
     },
-    config::model::{CachePolicy, Config, SetCookie, Timeouts},
+    config::model::{CachePolicy, Config, SetCookie, Timeouts, Visitors},
     listen::tls::CertificateTable,
     observe::metrics::RouteMetrics,
     route::Router,
@@ -57,6 +57,8 @@ pub struct Bounds {
     pub max_header: usize,
     /// Peers whose forwarding fields are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// What is asked of visitors' connections.
+    pub visitors: Visitors,
 }
 
 /// A route with everything it refers to.
@@ -217,6 +219,7 @@ impl Snapshot {
             max_target: server.max_target_bytes,
             max_header: server.max_header_bytes,
             trusted_proxies: server.trusted_proxies.clone(),
+            visitors: server.visitors,
         };
         let deny = of(&config.server.deny);
         Ok(Self {

@@ -31,6 +31,10 @@ pub struct Status {
     pub last_reload_successful: bool,
     /// Connections open now.
     pub connections: usize,
+    /// Connections that may be open at once: what is configured, or as many as open files suffice for.
+    pub max_connections: usize,
+    /// What `server.max_connections` says.
+    pub configured_connections: usize,
     /// The store.
     pub cache: CacheStatus,
     /// Servers by upstream.
@@ -236,6 +240,8 @@ impl Status {
             generation: snapshot.generation,
             last_reload_successful: shared.metrics.reload_successful.get() == 1,
             connections: shared.open_connections(),
+            max_connections: shared.crowd.max(),
+            configured_connections: snapshot.config.server.max_connections,
             cache: CacheStatus {
                 responses,
                 bytes,
@@ -271,6 +277,15 @@ impl fmt::Display for Status {
             "dhal {} is {state}, up {} s, {} connections",
             self.version, self.uptime_seconds, self.connections
         )?;
+        if self.max_connections < self.configured_connections {
+            writeln!(
+                f,
+                "visitors  {} connections at most, not {}: the limit on open files is too low",
+                self.max_connections, self.configured_connections
+            )?;
+        } else {
+            writeln!(f, "visitors  {} connections at most", self.max_connections)?;
+        }
         let last = if self.last_reload_successful {
             ""
         } else {

@@ -2,6 +2,7 @@
 
 pub mod client;
 mod clients;
+mod forwarded;
 pub mod key;
 pub mod lists;
 pub mod rate;

@@ -17,7 +17,7 @@ use super::{
     read::{Field, Read},
     routes,
     scalar::{AdminEndpoint, LogPath, SOCKET_PATH_MAX},
-    upstreams,
+    upstreams, visitors,
 };
 
 /// The configuration, unless there is an error, and all diagnostics by position.
@@ -145,6 +145,7 @@ fn server(file: &File, cx: &mut Context<'_>) -> Server {
         max_target_bytes: target.value.0 as usize,
         max_header_bytes: header.value.0 as usize,
         trusted_proxies,
+        visitors: visitors::visitors(server, cx),
         resolvers: server
             .resolvers
             .items()

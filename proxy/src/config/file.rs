@@ -14,8 +14,8 @@ use super::{
     context::{Context, Value},
     key_header::KeyHeader,
     model::{
-        Balance, CheckKind, HashKey, HostPattern, LimitCount, LimitKey, LogFormat, PathPattern,
-        SetCookie, StatusRange, UpstreamProtocol,
+        Balance, CheckKind, ForwardedField, HashKey, HostPattern, LimitCount, LimitKey, LogFormat,
+        PathPattern, SetCookie, StatusRange, UpstreamProtocol,
     },
     pattern::HeaderHost,
     read::{self, Field, List, Named, OneOrMany, Read, Scalar, Setting, section},
@@ -23,11 +23,14 @@ use super::{
         ActionName, AdminEndpoint, ClientControl, CookieName, FilePath, FolderPath, LogPath,
         Network, QueryName, RequestPath, ServerAddress,
     },
-    units::{Rate, Size, kib, mib, millis, secs},
+    units::{ByteRate, Rate, Size, kib, mib, millis, secs},
 };
 
 /// Far beyond one host's memory at any cost per connection that is in reach.
 const CONNECTIONS_MOST: u64 = 1_000_000;
+
+/// A client that must be faster than a gigabyte per second is nobody.
+const RATE_MOST: ByteRate = ByteRate(1 << 30);
 
 /// No client is made to wait, and no window of staleness means anything, beyond these.
 const HOUR: Duration = secs(3_600);
@@ -90,12 +93,37 @@ section! {
         /// Networks (`10.0.0.0/8`) or addresses whose `X-Forwarded-*` and `X-Request-ID` fields
         /// are believed. None where absent.
         trusted_proxies: List<Network>;
+        /// Connections that one client may have open at once, counted by `client_network`; further ones are
+        /// closed. 0: no bound.
+        max_connections_per_client: u64 = 0, 0..=CONNECTIONS_MOST;
+        /// What "one client" is for that bound: prefix lengths. 32 and 64 where absent.
+        client_network: ClientNetwork;
+        /// Request content slower than that after `rate_grace`: `408`, and the connection is closed. Only time
+        /// in which we wait for the visitor counts. `"0B/s"`: no bound.
+        min_receive_rate: ByteRate = ByteRate(240), ByteRate(0)..=RATE_MOST;
+        /// The same for a visitor that takes an answer.
+        min_send_rate: ByteRate = ByteRate(240), ByteRate(0)..=RATE_MOST;
+        /// How long a visitor may be slower than that.
+        rate_grace: Duration = secs(5), millis(100)..=HOUR;
+        /// Which field of `trusted_proxies` names the client: `"x-forwarded-for"` (the default) or
+        /// `"forwarded"` (RFC 7239).
+        forwarded_field: ForwardedField;
         /// DNS servers that are asked for the names of servers, with their ports. The system's, and
         /// `/etc/hosts`, where absent.
         resolvers: List<SocketAddr>;
         /// Names of address lists. Whoever is on one of them gets `403`, on every route. None where
         /// absent.
         deny: List<String>;
+    }
+}
+
+section! {
+    /// `client_network` of `[server]`
+    ClientNetwork is "`client_network`" {
+        /// Bits of an IPv4 address that tell clients apart.
+        ipv4: u64 = 32, 8..=32;
+        /// Bits of an IPv6 address. 64: what one subscriber commands at least.
+        ipv6: u64 = 64, 16..=128;
     }
 }
 
@@ -121,6 +149,9 @@ section! {
         redirect_to_https: bool;
         /// Port in that redirect; 443 is left out of the URL.
         https_port: u64 = 443, 1..=65_535;
+        /// Connections begin with a PROXY header, v1 or v2, from `server.trusted_proxies`; others are closed.
+        /// False where absent.
+        proxy_protocol: bool;
     }
 }
 

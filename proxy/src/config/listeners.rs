@@ -10,6 +10,7 @@ use super::{
     file::{self, File},
     model::{Certificate, Listener},
     read::Field,
+    visitors,
 };
 
 pub(super) fn certificates(file: &File, cx: &mut Context<'_>) -> Vec<Certificate> {
@@ -50,6 +51,7 @@ pub(super) fn listeners(file: &File, cx: &mut Context<'_>) -> Vec<Listener> {
         .collect();
     tls(file, sections, cx);
     redirects(sections, cx);
+    visitors::proxy_protocol(file, cx);
     listeners
 }
 
@@ -96,6 +98,7 @@ fn listener(
         redirect_to_https: listener.redirect_to_https.value().copied().unwrap_or(false),
         // The bounds of the key are those of a port.
         https_port: u16::try_from(listener.https_port.value).unwrap_or(443),
+        proxy_protocol: listener.proxy_protocol.value().copied().unwrap_or(false),
     })
 }
 

@@ -20,6 +20,7 @@ mod routes;
 mod scalar;
 mod units;
 mod upstreams;
+mod visitors;
 
 #[cfg(test)]
 mod tests;

@@ -59,10 +59,47 @@ pub struct Server {
     pub max_header_bytes: usize,
     /// Networks whose `X-Forwarded-*` and `X-Request-ID` fields are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// What is asked of visitors' connections.
+    pub visitors: Visitors,
     /// DNS servers; none means the system's.
     pub resolvers: Vec<SocketAddr>,
     /// Whom nothing is answered but `403`: indices into `address_lists`.
     pub deny: Vec<usize>,
+}
+
+/// What `[server]` asks of visitors and their connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Visitors {
+    /// Connections of one client; `0` means no bound.
+    pub max_per_client: usize,
+    /// What one client is.
+    pub network: ClientNetwork,
+    /// Bytes per second of request content; `0` means no bound.
+    pub min_receive_rate: u64,
+    /// Bytes per second that a visitor takes of an answer; `0` means no bound.
+    pub min_send_rate: u64,
+    /// How long a visitor may be slower.
+    pub rate_grace: Duration,
+    /// Which field of trusted peers names the client.
+    pub forwarded_field: ForwardedField,
+}
+
+/// Prefix lengths that tell clients apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientNetwork {
+    /// Of IPv4 addresses, up to 32.
+    pub ipv4: u8,
+    /// Of IPv6 addresses, up to 128.
+    pub ipv6: u8,
+}
+
+/// A field in which proxies say whom they speak for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedField {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// `[admin]`.
@@ -94,6 +131,8 @@ pub struct Listener {
     pub redirect_to_https: bool,
     /// Port written into that redirect; `443` is left out of the URL.
     pub https_port: u16,
+    /// Connections begin with a PROXY header.
+    pub proxy_protocol: bool,
 }
 
 /// `[[certificates]]`: paths only, the files are read when the edge is built.

@@ -16,7 +16,7 @@ use toml::{
 use super::{
     context::{Context, Value},
     diagnostic::{Complaint, shown, suggest},
-    units::{self, Rate, Shown, Size},
+    units::{self, ByteRate, Rate, Shown, Size},
 };
 
 /// Something that can be read from the file.
@@ -77,6 +77,14 @@ impl Scalar for Size {
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         units::size(text)
+    }
+}
+
+impl Scalar for ByteRate {
+    const WANTED: &'static str = "a rate of bytes, such as \"240B/s\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        units::byte_rate(text)
     }
 }
 

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use super::{
     diagnostic::{Complaint, shown},
     model::{
-        Balance, CheckKind, HashKey, LimitCount, LimitKey, LogFormat, SetCookie, StatusRange,
-        UpstreamProtocol,
+        Balance, CheckKind, ForwardedField, HashKey, LimitCount, LimitKey, LogFormat, SetCookie,
+        StatusRange, UpstreamProtocol,
     },
     read::{Scalar, choice},
 };
@@ -155,6 +155,20 @@ impl Scalar for ActionName {
                 ("reject", Self::Reject),
                 ("delay", Self::Delay),
                 ("log", Self::Log),
+            ],
+        )
+    }
+}
+
+impl Scalar for ForwardedField {
+    const WANTED: &'static str = "a field, \"x-forwarded-for\" or \"forwarded\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(
+            text,
+            &[
+                ("x-forwarded-for", Self::XForwardedFor),
+                ("forwarded", Self::Forwarded),
             ],
         )
     }

@@ -78,12 +78,22 @@ fn minimal_means_the_defaults() {
     assert_eq!(server.max_target_bytes, 8 << 10);
     assert_eq!(server.max_header_bytes, 32 << 10);
     assert!(server.trusted_proxies.is_empty());
+    let visitors = Visitors {
+        max_per_client: 0,
+        network: ClientNetwork { ipv4: 32, ipv6: 64 },
+        min_receive_rate: 240,
+        min_send_rate: 240,
+        rate_grace: secs(5),
+        forwarded_field: ForwardedField::XForwardedFor,
+    };
+    assert_eq!(server.visitors, visitors);
     assert!(config.admin.is_none());
     let listener = Listener {
         address: ([127, 0, 0, 1], 8080).into(),
         tls: false,
         redirect_to_https: false,
         https_port: 443,
+        proxy_protocol: false,
     };
     assert_eq!(config.listeners, [listener]);
     assert!(config.certificates.is_empty());

@@ -33,6 +33,10 @@ const PERIODS: [(&str, u64); 3] = [("s", 1), ("m", 60), ("h", 3_600)];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Size(pub(super) u64);
 
+/// Bytes per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ByteRate(pub(super) u64);
+
 /// So many per period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rate {
@@ -96,6 +100,17 @@ pub(super) fn rate(text: &str) -> Result<Rate, Complaint> {
     })
 }
 
+/// `240B/s`, `64KiB/s`.
+pub(super) fn byte_rate(text: &str) -> Result<ByteRate, Complaint> {
+    let parsed = text
+        .strip_suffix("/s")
+        .and_then(|size| amount(size, &SIZES));
+    parsed.map(ByteRate).ok_or_else(|| {
+        Complaint::new(format!("{} is no rate of bytes", shown(text)))
+            .help("write a size and `/s`, such as \"240B/s\" or \"64KiB/s\"")
+    })
+}
+
 /// A whole number followed by one of the units.
 fn amount(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;
@@ -127,6 +142,12 @@ impl Shown for Duration {
 impl Shown for Size {
     fn shown(&self) -> String {
         in_largest(self.0, &SIZES, "B")
+    }
+}
+
+impl Shown for ByteRate {
+    fn shown(&self) -> String {
+        format!("{}/s", Size(self.0).shown())
     }
 }
 
@@ -213,6 +234,19 @@ mod tests {
         ] {
             assert!(size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn rates_of_bytes() {
+        for (text, bytes) in [("240B/s", 240), ("64KiB/s", 64 << 10), ("0B/s", 0)] {
+            assert_eq!(byte_rate(text), Ok(ByteRate(bytes)), "{text}");
+        }
+        for text in [
+            "", "240", "240B", "240/s", "B/s", "240B/m", "-1B/s", "240 B/s",
+        ] {
+            assert!(byte_rate(text).is_err(), "{text}");
+        }
+        assert_eq!(ByteRate(1 << 30).shown(), "1GiB/s");
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub mod h1;
 pub mod h2;
 mod linger;
 mod outgoing;
-pub mod waiting;
+pub(crate) mod pace;
 
 use std::{
     sync::Arc,
@@ -24,13 +24,12 @@ use http_caching::Fields;
 use crate::{
     edge::decide::Now,
     fill::Filler,
-    listen::handshake::Turns,
+    listen::{handshake::Turns, places::Places},
     random,
     respond::fields::X_REQUEST_ID,
     shared::{Current, Shared},
     upstream::Pool,
 };
-use waiting::Waiting;
 
 /// What every door on a thread works with.
 pub struct Hall {
@@ -44,8 +43,8 @@ pub struct Hall {
     pub filler: Arc<Filler>,
     /// Where its TLS handshakes take turns.
     pub turns: Turns,
-    /// Its connections that wait for a request.
-    pub waiting: Waiting,
+    /// Its connections.
+    pub places: Arc<Places>,
     /// When the process began.
     pub started: Instant,
 }

@@ -185,7 +185,9 @@ pub(super) fn compose(
     for (name, value) in &sent {
         header.append_header(name.clone(), value.clone())?;
     }
-    let chain = forwarded_for(&order.fields, order.trusted, order.peer, order.client);
+    let named_in = order.snapshot.bounds.visitors.forwarded_field;
+    let believed = order.trusted.then_some(named_in);
+    let chain = forwarded_for(&order.fields, believed, order.peer, order.client);
     header.insert_header(X_FORWARDED_FOR, chain)?;
     header.insert_header(X_FORWARDED_PROTO, order.scheme.as_str())?;
     header.insert_header(X_FORWARDED_HOST, value(&fetch.own.authority))?;

@@ -21,18 +21,18 @@ use std::{
 
 use http::{Method, StatusCode};
 use http1_wire::Body;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 pub use answer::AnswerHead;
 pub(crate) use invalidate::invalidate;
 pub use request::{FieldLines, asks_for_websocket};
 pub(crate) use request::{forwarded_for, traceparent};
-pub use visitor::{Announced, UploadError, Visitor};
+pub use visitor::{Announced, Taken, UploadError, Visitor};
 
 use crate::{
     cache::status::Outcome,
-    config::model::UpstreamProtocol,
-    door::{Hall, STALLED},
+    config::model::{UpstreamProtocol, Visitors},
+    door::{Hall, pace::Pace},
     edge::{Forward, Scheme, decide::Now},
     observe::{Protocol, Record},
     respond::{
@@ -63,6 +63,8 @@ pub struct Request<'a> {
     pub upgrade: bool,
     /// For each pause within its content.
     pub body_timeout: Duration,
+    /// How slow the visitor may be, and which field of its peer names it.
+    pub visitors: Visitors,
     /// When its head was complete.
     pub began: Now,
     /// The visitor.
@@ -360,12 +362,17 @@ async fn tell(
     }
     progress.status = reply.status;
     visitor.reply(reply);
+    let mut pace = Pace::sending(&request.visitors);
     let mut seen = visitor.progress();
     let told = loop {
-        match timeout(STALLED, poll_fn(|cx| visitor.poll_finish(cx))).await {
+        let until = pace.wait(Instant::now());
+        match timeout_at(until, poll_fn(|cx| visitor.poll_finish(cx))).await {
             Ok(told) => break told.is_ok(),
-            Err(_) if visitor.progress() == seen => break false,
-            Err(_) => seen = visitor.progress(),
+            Err(_) if visitor.progress().since(&seen) == 0 => break false,
+            Err(_) => {
+                let before = std::mem::replace(&mut seen, visitor.progress());
+                pace.moved(seen.since(&before));
+            }
         }
     };
     if told && request.method != Method::HEAD {
@@ -383,6 +390,11 @@ fn record(
     fault: Option<&Fault>,
 ) {
     let route = &request.forward.route;
+    match fault {
+        Some(&Fault::SLOW_UPLOAD) => hall.shared.metrics.visitors.shed("slow_body").inc(),
+        Some(&Fault::UNREAD) => hall.shared.metrics.visitors.shed("slow_read").inc(),
+        _ => {}
+    }
     let last = attempts.last();
     hall.shared.finish(&Record {
         began: request.began,

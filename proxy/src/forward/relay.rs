@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::header::EXPECT;
+use http::header::{CONTENT_TYPE, EXPECT};
 use http1_wire::{
     Body, HeadScanner,
     response::{Framing, Head},
@@ -16,10 +16,10 @@ use super::{
     Request,
     answer::AnswerHead,
     upload::{Content, Manner, Upload, Waits},
-    visitor::Visitor,
+    visitor::{Taken, Visitor},
 };
 use crate::{
-    door::STALLED,
+    door::pace::Pace,
     respond::fault::Fault,
     upstream::{
         connect::buffer::{Buffer, Buffers},
@@ -96,17 +96,34 @@ pub(super) async fn relay(
         tunnel: false,
         expects: request.content != Body::None && expects_continue(request),
         half_closed: false,
-        seen: 0,
+        seen: Taken::default(),
+        came: 0,
+        receiving: receiving(request),
+        sending: Pace::sending(&request.visitors),
         times: Times {
             up: began,
             down: began,
         },
     };
+    (relay.seen, relay.came) = (relay.visitor.progress(), relay.content.taken());
     poll_fn(|cx| relay.poll(cx)).await?;
     let tunnel = relay.tunnel;
     let complete = relay.upload.is_complete();
     let beyond = !buffers.answer.is_empty();
     Ok(complete && !tunnel && !beyond && !buffers.head.close && !connection.is_stream())
+}
+
+/// How slowly the visitor may send. A stream of messages may be silent.
+fn receiving(request: &Request<'_>) -> Pace {
+    let pace = Pace::receiving(&request.visitors, request.body_timeout);
+    let mut is_grpc = false;
+    request.fields.for_each(&CONTENT_TYPE, &mut |value| {
+        is_grpc |= value.starts_with(b"application/grpc");
+    });
+    match is_grpc {
+        true => pace.without_rate(),
+        false => pace,
+    }
 }
 
 /// Whether the visitor keeps its content back until it is told to send it.
@@ -151,7 +168,11 @@ struct Relay<'a, V, F> {
     /// The server knows that the visitor has said all.
     half_closed: bool,
     /// The visitor's progress when it was last looked at.
-    seen: u64,
+    seen: Taken,
+    /// Content of the request that had come by then.
+    came: u64,
+    receiving: Pace,
+    sending: Pace,
     times: Times,
 }
 
@@ -250,6 +271,7 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
                 return Err(Fault::bad_answer("another protocol that nobody asked for"));
             }
             self.tunnel = true;
+            self.sending = self.sending.clone().without_rate();
             self.upload.reopen();
             self.content.reopen();
         }
@@ -314,6 +336,13 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         }
     }
 
+    /// What the visitor has taken since this was last asked.
+    fn take_progress(&mut self) -> u64 {
+        let seen = self.visitor.progress();
+        let before = std::mem::replace(&mut self.seen, seen);
+        seen.since(&before)
+    }
+
     /// Ends an exchange in which whoever is waited for has been quiet for too long.
     fn poll_deadline(
         &mut self,
@@ -329,34 +358,39 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         }
         if down {
             self.times.down = now;
-            if down_waits == DownWaits::Visitor {
-                self.seen = self.visitor.progress();
-            }
         }
         let timeouts = &self.request.forward.route.timeouts;
         let response = timeouts.response;
         let body = self.request.body_timeout;
         let last = self.times.up.max(self.times.down);
+        let came = self.content.taken() - self.came;
+        self.came += came;
+        if came > 0 || up_waits != Waits::Visitor {
+            self.receiving.moved(came);
+        }
         if down_waits == DownWaits::Visitor {
-            // A stream that waits for its turn is not stuck while its connection moves.
             loop {
-                let at = self.times.down + STALLED;
-                let at = if self.tunnel {
-                    at
-                } else {
-                    at.min(self.progress.until)
-                };
+                let taken = self.take_progress();
+                if taken > 0 {
+                    self.sending.moved(taken);
+                }
+                let mut at = self.sending.wait(Instant::now());
+                if !self.tunnel {
+                    at = at.min(self.progress.until);
+                }
                 ready!(self.connection.deadline.poll(cx, at));
                 if at == self.progress.until && !self.tunnel {
                     return Poll::Ready(Err(Fault::TOO_LONG));
                 }
-                let seen = self.visitor.progress();
-                if seen == self.seen {
+                // A stream that waits for its turn is not stuck while its connection moves.
+                if self.visitor.progress().since(&self.seen) == 0 {
                     return Poll::Ready(Err(Fault::UNREAD));
                 }
-                self.seen = seen;
-                self.times.down = Instant::now();
             }
+        }
+        if self.sending.is_waiting() {
+            let taken = self.take_progress();
+            self.sending.moved(taken);
         }
         let (at, fault) = match up_waits {
             // Nobody is to blame for having nothing to say.
@@ -373,7 +407,10 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
                 (last + response, Fault::SILENT)
             }
             // A server that waits for content is not slow.
-            Waits::Visitor => (self.times.up + body, Fault::SLOW_UPLOAD),
+            Waits::Visitor => {
+                let slow_at = self.receiving.wait(now);
+                (slow_at.min(self.times.up + body), Fault::SLOW_UPLOAD)
+            }
             Waits::Server => (last + response, Fault::DEAF),
             Waits::Done => (last + response, Fault::SILENT),
         };

@@ -12,6 +12,7 @@ use http1_wire::{Body, request::RawFields};
 use super::{Request, answer::is_nominated};
 use crate::{
     cache::head::{VIA_SELF, put_field, value},
+    config::model::ForwardedField,
     observe::Protocol,
     random,
     respond::fields::{NEVER_FORWARDED, X_FORWARDED_FOR},
@@ -197,7 +198,8 @@ fn is_never_forwarded(name: &[u8]) -> bool {
 fn put_forwarded_for(put: &mut impl FnMut(&[u8], &[u8]), request: &Request<'_>) {
     const NAME: &[u8] = b"x-forwarded-for";
     if request.trusted {
-        let chain = forwarded_for(request.fields, true, request.peer, request.client);
+        let named_in = request.visitors.forwarded_field;
+        let chain = forwarded_for(request.fields, Some(named_in), request.peer, request.client);
         return put(NAME, chain.as_bytes());
     }
     // The longest IPv6 address has no more.
@@ -249,15 +251,16 @@ const VOUCHED: [&[u8]; 4] = [
     b"x-forwarded-proto",
 ];
 
-/// `X-Forwarded-For`: the visitor, or what a trusted proxy says and the proxy itself.
+/// `X-Forwarded-For`: the visitor, or what a trusted proxy says in the field by which it is believed, and the proxy
+/// itself. A chain in another form is not passed on, but for the visitor that it names.
 pub(crate) fn forwarded_for(
     fields: &(impl Fields + ?Sized),
-    trusted: bool,
+    believed: Option<ForwardedField>,
     peer: IpAddr,
     client: IpAddr,
 ) -> HeaderValue {
     let mut chain: Vec<u8> = Vec::new();
-    if trusted {
+    if believed == Some(ForwardedField::XForwardedFor) {
         fields.for_each(&X_FORWARDED_FOR, &mut |value| {
             chain.extend_from_slice(value);
             chain.extend_from_slice(b", ");

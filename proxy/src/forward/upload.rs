@@ -47,6 +47,11 @@ impl Content {
         self.taken > 0
     }
 
+    /// How much of it has come from the visitor.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// Another server gets it.
     pub(super) fn rewind(&mut self) {
         self.replayed = 0;

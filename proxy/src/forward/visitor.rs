@@ -42,6 +42,27 @@ pub enum Announced {
     Tunnel,
 }
 
+/// How far a visitor's connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Taken {
+    /// Octets of this exchange that have left.
+    pub own: u64,
+    /// Octets of all exchanges that have, where this one waits for its turn among others and not for its
+    /// visitor alone.
+    pub shared: Option<u64>,
+}
+
+impl Taken {
+    /// Octets that have left since.
+    pub fn since(&self, before: &Self) -> u64 {
+        let own = self.own.saturating_sub(before.own);
+        match (self.shared, before.shared) {
+            (Some(now), Some(then)) => own.max(now.saturating_sub(then)),
+            _ => own,
+        }
+    }
+}
+
 /// A visitor. Its methods are called in the order of an exchange: any number of
 /// [`interim`](Self::interim), then [`start`](Self::start), content, and the end; or
 /// [`reply`](Self::reply) in the place of it all. Content of the request is asked for all along.
@@ -79,11 +100,8 @@ pub trait Visitor {
     /// Ends the answer, and sends what is left of it.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Changes whenever the visitor's connection has taken something that its turn had to wait for: who shares
-    /// a connection with others is not stuck while those move.
-    fn progress(&self) -> u64 {
-        0
-    }
+    /// How far its connection has come: who shares one with others is not stuck while those move.
+    fn progress(&self) -> Taken;
 
     /// An answer of our own.
     fn reply(&mut self, reply: &Reply);

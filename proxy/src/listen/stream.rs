@@ -298,6 +298,14 @@ impl Stream {
         Poll::Ready(())
     }
 
+    /// Whether HTTP/2 was agreed on (ALPN).
+    pub fn is_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => tls.session.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
     /// The connection below.
     pub fn tcp(&self) -> &TcpStream {
         match self {

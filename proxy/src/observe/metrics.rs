@@ -12,6 +12,7 @@ pub use super::request_metrics::RouteMetrics;
 use super::{
     cache_metrics::CacheMetrics, families::Labelled, limit_metrics::LimitMetrics,
     per_thread::Counts, request_metrics::Requests, upstream_metrics::UpstreamMetrics,
+    visitor_metrics::VisitorMetrics,
 };
 use crate::cache::status::Outcome;
 
@@ -54,6 +55,8 @@ pub struct Metrics {
     pub accepted: IntCounter,
     /// Handshakes that failed or took too long.
     pub handshake_failures: IntCounter,
+    /// Who was not let in, and who had to go.
+    pub visitors: VisitorMetrics,
     /// The store.
     pub cache: CacheMetrics,
     /// Limits and address lists.
@@ -187,6 +190,7 @@ impl Metrics {
                 "tls_handshake_failures_total",
                 "TLS handshakes that failed or took too long.",
             ),
+            visitors: VisitorMetrics::new(&registry),
             cache: CacheMetrics::new(&registry),
             limits: LimitMetrics::new(&registry),
             tracked_clients: gauges(

@@ -14,5 +14,6 @@ pub mod request_metrics;
 #[cfg(test)]
 mod testing;
 pub mod upstream_metrics;
+pub mod visitor_metrics;
 
 pub use record::{Protocol, Record};

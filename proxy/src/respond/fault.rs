@@ -61,11 +61,11 @@ impl Fault {
     /// The server takes nothing.
     pub const DEAF: Self =
         Self::server(504, "connection_write_timeout", "the server reads nothing");
-    /// The client is gone, or does not read: nobody would see an answer.
+    /// The client is gone: nobody would see an answer.
     pub const GONE: Self = Self::visitor(0, "client_gone", false);
-    /// The same after a while.
-    pub const UNREAD: Self = Self::visitor(0, "client_gone", true);
-    /// The request's content does not come.
+    /// It does not read, or too slowly.
+    pub const UNREAD: Self = Self::visitor(0, "slow_read", true);
+    /// The request's content does not come, or too slowly.
     pub const SLOW_UPLOAD: Self = Self::visitor(408, "client_timeout", true);
     /// It is more than the route takes.
     pub const TOO_LARGE: Self = Self::visitor(413, kind::BODY_TOO_LARGE, false);

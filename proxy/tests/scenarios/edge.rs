@@ -27,6 +27,8 @@ pub(crate) struct Site {
     pub(crate) http: SocketAddr,
     pub(crate) https: SocketAddr,
     pub(crate) admin_tcp: SocketAddr,
+    /// The most files that the edge may have open.
+    files: Option<u32>,
 }
 
 impl Site {
@@ -39,6 +41,7 @@ impl Site {
             http: free_address(),
             https: free_address(),
             admin_tcp: free_address(),
+            files: None,
         };
         site.configure(config);
         site
@@ -60,6 +63,12 @@ impl Site {
         let made = site.dhal(&["dev-cert", "--name", "shop.example"]);
         assert!(made.status.success());
         site
+    }
+
+    /// The edge has so few descriptors.
+    pub(crate) fn with_files(mut self, files: u32) -> Self {
+        self.files = Some(files);
+        self
     }
 
     /// Writes another configuration into the same place.
@@ -118,8 +127,21 @@ impl Site {
 
     fn run(&self) -> Child {
         let file = |name| File::create(self.path(name)).expect("a log");
-        self.command(&["run"])
-            .stdout(file("stdout"))
+        let mut run = self.command(&["run"]);
+        if let Some(files) = self.files {
+            run = self.command(&[]);
+            let program = run.get_program().to_owned();
+            let mut shell = Command::new("sh");
+            shell
+                .args(["-c", &format!("ulimit -n {files}; exec \"$0\" run")])
+                .arg(program)
+                .env("DHAL_CONFIG", self.path("dhal.toml"))
+                .env_remove("DHAL_LOG")
+                .current_dir(self.folder.path())
+                .stdin(Stdio::null());
+            run = shell;
+        }
+        run.stdout(file("stdout"))
             .stderr(file("stderr"))
             .spawn()
             .expect("dhal starts")

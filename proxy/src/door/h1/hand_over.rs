@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use http1_wire::{Refusal, chunked::ChunkScanner};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Next, Noted, Session,
     visitor::{Client, Share},
 };
 use crate::{
+    door::pace::Pace,
     edge::{Body, Forward, Rejection},
     forward::{Exchanged, Request, asks_for_websocket, exchange},
     respond::Reply,
@@ -54,6 +55,7 @@ impl Session<'_> {
             content: self.head.body,
             upgrade: self.head.upgrade && asks_for_websocket(&fields),
             body_timeout: snapshot.bounds.body_timeout,
+            visitors: snapshot.bounds.visitors,
             began: noted.now,
             client: noted.client,
             peer: self.connection.peer.ip(),
@@ -110,6 +112,8 @@ impl Session<'_> {
         }
         let mut scanner = ChunkScanner::default();
         let mut ahead = BytesMut::new();
+        let pause = snapshot.bounds.body_timeout;
+        let mut pace = Pace::receiving(&snapshot.bounds.visitors, pause);
         // Who waits for `100 Continue` sends nothing until the upstream has spoken.
         while !self.head.expects_continue {
             let decoded = scanner.decode(&mut self.buf).map_err(|why| Refusal {
@@ -127,9 +131,11 @@ impl Session<'_> {
             if scanner.is_done() || scanner.content() >= CHECKED_AHEAD {
                 break;
             }
-            let read = self.read_some();
-            match timeout(snapshot.bounds.body_timeout, read).await {
+            let now = Instant::now();
+            let until = pace.wait(now).min(now + pause);
+            match timeout_at(until, self.read_some()).await {
                 Err(_) => {
+                    self.hall.shared.metrics.visitors.shed("slow_body").inc();
                     return Err(Refusal {
                         status: 408,
                         reason: "request body took too long",
@@ -141,7 +147,7 @@ impl Session<'_> {
                         reason: "request body ends early",
                     });
                 }
-                Ok(Ok(_)) => {}
+                Ok(Ok(read)) => pace.moved(read as u64),
             }
         }
         Ok(Share::Chunked(scanner, ahead))

@@ -27,8 +27,9 @@ use super::{
 };
 use crate::{
     admit::client,
+    door::pace::{Pace, Patience},
     edge::{self, Answer, Decision, Hit, RequestView, decide::Now},
-    listen::stream::Stream,
+    listen::{places::Standing, stream::Stream},
     snapshot::Snapshot,
 };
 
@@ -82,8 +83,15 @@ impl Session<'_> {
             // A connection without a request at hand goes when the process does.
             return Poll::Ready(Turn::Over);
         }
+        if self.place.is_shed() {
+            // Others need the room.
+            return Poll::Ready(Turn::Over);
+        }
         let until = self.head_until.unwrap_or(self.idle_until);
         ready!(self.deadline.poll(cx, until));
+        if self.place.standing() == Standing::Opening {
+            self.hall.shared.metrics.visitors.shed("slow_head").inc();
+        }
         Poll::Ready(match self.buf.is_empty() {
             true => Turn::Over,
             false => Turn::Refuse(Refusal {
@@ -151,13 +159,16 @@ impl Session<'_> {
         } else if self.head_until.is_none() {
             let limit = self.hall.current.load().bounds.header_timeout;
             self.head_until = Some(Instant::now() + limit);
+            self.place.stand(Standing::Opening);
         }
     }
 
     /// From now on a visitor may take its time with the next request.
     pub(super) fn begin_to_wait(&mut self) {
-        let limit = self.hall.current.load().bounds.keepalive_timeout;
-        self.idle_until = Instant::now() + limit;
+        let bounds = &self.hall.current.load().bounds;
+        self.idle_until = Instant::now() + bounds.keepalive_timeout;
+        self.patience = Patience::new(Pace::sending(&bounds.visitors));
+        self.place.stand(Standing::Idle);
         self.head_until = None;
         self.scanner = HeadScanner::default();
         self.head = Head::default();
@@ -290,6 +301,7 @@ impl Session<'_> {
             return Sent::Some(written);
         }
         let now = self.tell_all(desk, input, None);
+        self.place.answered(now);
         let limit = self.hall.current.load().bounds.keepalive_timeout;
         self.idle_until = Instant::from_std(self.hall.started + now + limit);
         Sent::All
@@ -312,13 +324,14 @@ impl Session<'_> {
     pub(super) async fn send_rest(&mut self, unsent: Unsent) -> Option<Turn> {
         let sent = async {
             for part in unsent.parts {
-                write::bytes(&mut self.stream, &part).await?;
+                write::bytes(&mut self.stream, &mut self.patience, &part).await?;
             }
-            write::flush(&mut self.stream).await
+            write::flush(&mut self.stream, &mut self.patience).await
         };
         let sent = sent.await;
         let now = self.hall.started.elapsed();
-        let reason = sent.as_ref().err().map(|_| "client_gone");
+        let visitors = &self.hall.shared.metrics.visitors;
+        let reason = sent.as_ref().err().map(|why| visitors.lost(why));
         for (ready, bytes) in &unsent.answers {
             ready.tell(self.hall, bytes, now, reason);
         }
@@ -369,9 +382,10 @@ fn judge(
 ) -> Judged {
     let fields = head.fields(bytes);
     let trusted_proxies = &snapshot.bounds.trusted_proxies;
+    let named_in = snapshot.bounds.visitors.forwarded_field;
     let peer = session.connection.peer.ip();
     let trusted = client::is_trusted(peer, trusted_proxies);
-    let client = client::client_address(peer, &fields, trusted_proxies);
+    let client = client::client_address(peer, &fields, trusted_proxies, named_in);
     let view = RequestView {
         method: &head.method,
         authority,

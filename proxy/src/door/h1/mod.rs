@@ -31,12 +31,19 @@ use tokio::{
 };
 
 use self::hits::Turn;
-use super::{Hall, linger::linger, waiting::Place};
+use super::{
+    Hall,
+    linger::linger,
+    pace::{Pace, Patience},
+};
 use crate::{
     cache::status::Outcome,
     deadline::Deadline,
     edge::{Body, Connection, Decision, Rejection, decide::Now},
-    listen::stream::Stream,
+    listen::{
+        places::{Place, Standing},
+        stream::Stream,
+    },
     observe::{Protocol, Record},
     respond::{Reply, reply::Asked, reply::wants_json},
     snapshot::Snapshot,
@@ -63,7 +70,9 @@ struct Session<'a> {
     /// Until when the head that has begun must be complete.
     head_until: Option<Instant>,
     deadline: Deadline,
-    place: Place<'a>,
+    /// How slowly the visitor may read.
+    patience: Patience,
+    place: &'a mut Place,
 }
 
 /// What becomes of the connection after a request.
@@ -96,8 +105,12 @@ struct Noted {
 }
 
 /// Serves a connection until it ends. Errors of the connection end it; nobody is left to tell.
-pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
-    let idle_until = Instant::now() + hall.current.load().bounds.header_timeout;
+pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream, place: &mut Place) {
+    let (idle_until, pace) = {
+        let bounds = &hall.current.load().bounds;
+        let until = Instant::now() + bounds.header_timeout;
+        (until, Pace::sending(&bounds.visitors))
+    };
     let mut session = Session {
         hall,
         connection,
@@ -109,12 +122,14 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
         idle_until,
         head_until: None,
         deadline: Deadline::default(),
-        place: Place::new(&hall.waiting),
+        patience: Patience::new(pace),
+        place,
     };
     loop {
         let mut turn = poll_fn(|cx| session.poll_turn(cx)).await;
         // Boxed: what the rare cases need shall not be held by connections that wait.
         if let Turn::Unsent(unsent) = turn {
+            session.place.stand(Standing::Working);
             turn = match Box::pin(session.send_rest(*unsent)).await {
                 Some(then) => then,
                 None => return,
@@ -125,13 +140,16 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream) {
             Turn::Over => return poll_fn(|cx| session.stream.poll_goodbye(cx)).await,
             Turn::Close => Next::Close,
             Turn::Refuse(refusal) => return Box::pin(session.refuse_unread(refusal)).await,
-            Turn::Request(request) => match Box::pin(session.request(*request)).await {
-                Some(next) => {
-                    session.begin_to_wait();
-                    next
+            Turn::Request(request) => {
+                session.place.stand(Standing::Working);
+                match Box::pin(session.request(*request)).await {
+                    Some(next) => {
+                        session.begin_to_wait();
+                        next
+                    }
+                    None => return,
                 }
-                None => return,
-            },
+            }
         };
         match next {
             Next::Another => {}
@@ -227,7 +245,12 @@ impl Session<'_> {
         let body_left = self.head.body != Body::None;
         let close = self.closes() || closing;
         let head_only = self.head.method == http::Method::HEAD;
-        let sent = write::bytes(&mut self.stream, &reply.to_http1(head_only, close)).await;
+        let sent = write::bytes(
+            &mut self.stream,
+            &mut self.patience,
+            &reply.to_http1(head_only, close),
+        )
+        .await;
         self.tell(
             bytes,
             noted,
@@ -245,7 +268,7 @@ impl Session<'_> {
             },
         );
         sent?;
-        write::flush(&mut self.stream).await?;
+        write::flush(&mut self.stream, &mut self.patience).await?;
         Ok(match close {
             true if closing || body_left => Next::Linger,
             true => Next::Close,
@@ -296,7 +319,12 @@ impl Session<'_> {
             wants_json: false,
         };
         let reply = Reply::error(refusal.status, &asked);
-        let sent = write::bytes(&mut self.stream, &reply.to_http1(false, true)).await;
+        let sent = write::bytes(
+            &mut self.stream,
+            &mut self.patience,
+            &reply.to_http1(false, true),
+        )
+        .await;
         let now = self.hall.now();
         self.hall.shared.finish(&Record {
             began: now,
@@ -319,7 +347,11 @@ impl Session<'_> {
             reason: Some(refusal.reason),
             fields: None,
         });
-        if sent.is_ok() && write::flush(&mut self.stream).await.is_ok() {
+        if sent.is_ok()
+            && write::flush(&mut self.stream, &mut self.patience)
+                .await
+                .is_ok()
+        {
             linger(&mut self.stream).await;
         }
     }

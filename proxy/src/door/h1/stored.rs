@@ -56,6 +56,7 @@ impl Session<'_> {
         let mut outgoing = Outgoing::of_hit(hit);
         outgoing.narrow();
         let (sent, done, next) = self.send(&mut outgoing, noted).await;
+        let visitors = &self.hall.shared.metrics.visitors;
         self.tell(
             bytes,
             noted,
@@ -65,7 +66,7 @@ impl Session<'_> {
                 route: Some(&hit.route),
                 outcome: hit.outcome,
                 limit: hit.limit.as_ref(),
-                reason: done.as_ref().err().map(|_| "client_gone"),
+                reason: done.as_ref().err().map(|why| visitors.lost(why)),
                 ..self.blank(noted)
             },
         );
@@ -147,10 +148,14 @@ impl Session<'_> {
                 reply.limit(order.fetch.own.limit.as_ref());
                 let close = self.closes();
                 let head_only = self.head.method == http::Method::HEAD;
-                let mut sent =
-                    write::bytes(&mut self.stream, &reply.to_http1(head_only, close)).await;
+                let mut sent = write::bytes(
+                    &mut self.stream,
+                    &mut self.patience,
+                    &reply.to_http1(head_only, close),
+                )
+                .await;
                 if sent.is_ok() {
-                    sent = write::flush(&mut self.stream).await;
+                    sent = write::flush(&mut self.stream, &mut self.patience).await;
                 }
                 let record = Record {
                     status: reply.status,
@@ -168,13 +173,14 @@ impl Session<'_> {
             }
             Fetched::Answer(mut outgoing) => {
                 let (sent, done, next) = self.send(&mut outgoing, &noted).await;
+                let visitors = &self.hall.shared.metrics.visitors;
                 let record = Record {
                     status: outgoing.status(),
                     bytes: sent,
                     outcome: outgoing.outcome,
                     reason: done.as_ref().err().map(|why| match why.kind() {
                         std::io::ErrorKind::UnexpectedEof => "connection_terminated",
-                        _ => "client_gone",
+                        _ => visitors.lost(why),
                     }),
                     ..self.fetched(&noted, &order, &asked)
                 };
@@ -228,14 +234,15 @@ impl Session<'_> {
             request_id: noted.request_id.as_bytes(),
         };
         let mut sent = 0;
-        let (stream, mut out) = (&mut self.stream, BytesMut::with_capacity(512));
+        let (stream, patience) = (&mut self.stream, &mut self.patience);
+        let mut out = BytesMut::with_capacity(512);
         let mut done = if let Content::Memory(_) = &outgoing.content {
-            write::hit(stream, &mut out, outgoing, &manner, &mut sent).await
+            write::hit(stream, patience, &mut out, outgoing, &manner, &mut sent).await
         } else {
-            write::stream(stream, &mut out, outgoing, &manner, &mut sent).await
+            write::stream(stream, patience, &mut out, outgoing, &manner, &mut sent).await
         };
         if done.is_ok() {
-            done = write::flush(stream).await;
+            done = write::flush(stream, patience).await;
         }
         let next = if close { Next::Close } else { Next::Another };
         (sent, done, next)
@@ -261,7 +268,7 @@ impl Session<'_> {
         }
         put_field(&mut out, "via", VIA_SELF.as_bytes());
         out.put_slice(b"\r\n");
-        write::bytes(&mut self.stream, &out).await?;
-        write::flush(&mut self.stream).await
+        write::bytes(&mut self.stream, &mut self.patience, &out).await?;
+        write::flush(&mut self.stream, &mut self.patience).await
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     deadline::Deadline,
-    forward::{Announced, AnswerHead, UploadError, Visitor},
+    forward::{Announced, AnswerHead, Taken, UploadError, Visitor},
     respond::Reply,
 };
 
@@ -67,6 +67,8 @@ pub(super) struct Client<'a, S> {
     out: &'a mut BytesMut,
     /// What of it has gone.
     sent: usize,
+    /// All that has gone.
+    written: u64,
     pub(super) share: Share,
     framing: Framing,
     /// Bytes of the open chunk that have yet to go.
@@ -101,6 +103,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Client<'a, S> {
             buf,
             out,
             sent: 0,
+            written: 0,
             share,
             framing: Framing::Known,
             chunk: 0,
@@ -140,6 +143,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Client<'a, S> {
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.written += written as u64;
             let of_out = written.min(out.len());
             self.sent += of_out;
             if self.sent < self.out.len() {
@@ -334,6 +338,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_, S> {
             self.last = true;
         }
         self.poll_flush(cx)
+    }
+
+    fn progress(&self) -> Taken {
+        Taken {
+            own: self.written,
+            shared: None,
+        }
     }
 
     fn reply(&mut self, reply: &Reply) {

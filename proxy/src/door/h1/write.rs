@@ -1,12 +1,17 @@
 //! Writing answers: a stored response leaves as one vectored write.
 
-use std::io::{self, IoSlice};
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::StatusCode;
-use tokio::{io::AsyncWriteExt, time::timeout};
+use tokio::io::AsyncWrite;
 
-use super::super::{STALLED, outgoing::Outgoing};
+use super::super::{outgoing::Outgoing, pace::Patience};
 use crate::{
     cache::head::{HeadFields, put_field, put_status_line},
     edge::{Answer, Hit},
@@ -31,6 +36,7 @@ pub(super) struct Manner<'a> {
 /// content went out, whatever came of it.
 pub(super) async fn hit(
     stream: &mut Stream,
+    patience: &mut Patience,
     out: &mut BytesMut,
     outgoing: &Outgoing<'_>,
     manner: &Manner<'_>,
@@ -48,7 +54,7 @@ pub(super) async fn hit(
     put_head(out, outgoing, manner, Framing::Known);
     let head: &[u8] = if whole { &outgoing.head } else { b"" };
     let mut written = 0;
-    let done = all(stream, [head, out, &content], &mut written).await;
+    let done = all(stream, patience, [head, out, &content], &mut written).await;
     *sent = written.saturating_sub(head.len() + out.len()) as u64;
     done
 }
@@ -57,6 +63,7 @@ pub(super) async fn hit(
 /// leaves the connection unusable, which tells the client that the content is not complete.
 pub(super) async fn stream(
     stream: &mut Stream,
+    patience: &mut Patience,
     out: &mut BytesMut,
     outgoing: &mut Outgoing<'_>,
     manner: &Manner<'_>,
@@ -74,11 +81,11 @@ pub(super) async fn stream(
         _ => Bytes::new(),
     };
     // The head does not wait for the first piece of content.
-    all(stream, [&stored, out, b""], &mut 0).await?;
+    all(stream, patience, [&stored, out, b""], &mut 0).await?;
     if manner.head_only {
         return Ok(());
     }
-    flush(stream).await?;
+    flush(stream, patience).await?;
     // All of it is here: the pieces need not leave one by one.
     let gathers = matches!(outgoing.content, Content::Pieces(_));
     let mut left = outgoing.announced();
@@ -95,18 +102,18 @@ pub(super) async fn stream(
             end = b"\r\n";
         }
         let mut written = 0;
-        let done = all(stream, [out, &piece, end], &mut written).await;
+        let done = all(stream, patience, [out, &piece, end], &mut written).await;
         *sent += written.saturating_sub(out.len()).min(piece.len()) as u64;
         done?;
         if !gathers {
-            flush(stream).await?;
+            flush(stream, patience).await?;
         }
     }
     if left.is_some_and(|left| left > 0) {
         return Err(broken());
     }
     if framing == Framing::Chunked {
-        all(stream, [b"0\r\n\r\n", b"", b""], &mut 0).await?;
+        all(stream, patience, [b"0\r\n\r\n", b"", b""], &mut 0).await?;
     }
     Ok(())
 }
@@ -200,32 +207,53 @@ fn put_special_head(out: &mut BytesMut, outgoing: &Outgoing<'_>) {
 }
 
 /// Writes one piece.
-pub(super) async fn bytes(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
-    all(stream, [bytes, &[], &[]], &mut 0).await
+pub(super) async fn bytes(
+    stream: &mut Stream,
+    patience: &mut Patience,
+    bytes: &[u8],
+) -> io::Result<()> {
+    all(stream, patience, [bytes, &[], &[]], &mut 0).await
 }
 
 /// Sends what is still buffered.
-pub(super) async fn flush(stream: &mut Stream) -> io::Result<()> {
-    timeout(STALLED, stream.flush())
-        .await
-        .map_err(|_| stalled())?
+pub(super) async fn flush(stream: &mut Stream, patience: &mut Patience) -> io::Result<()> {
+    poll_fn(|cx| match Pin::new(&mut *stream).poll_flush(cx) {
+        Poll::Ready(done) => {
+            patience.moved(0);
+            Poll::Ready(done)
+        }
+        Poll::Pending => poll_stalled(patience, cx),
+    })
+    .await
 }
 
-fn stalled() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "client does not read")
+/// Ready when the client has been too slow.
+fn poll_stalled<T>(patience: &mut Patience, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    let stalled = || io::Error::new(io::ErrorKind::TimedOut, "client reads too slowly");
+    patience.poll_over(cx).map(|()| Err(stalled()))
 }
 
 /// Writes all of it, and counts what went out.
-async fn all(stream: &mut Stream, mut parts: [&[u8]; 3], written: &mut usize) -> io::Result<()> {
+async fn all(
+    stream: &mut Stream,
+    patience: &mut Patience,
+    mut parts: [&[u8]; 3],
+    written: &mut usize,
+) -> io::Result<()> {
     let mut left: usize = parts.iter().map(|p| p.len()).sum();
     while left > 0 {
         let slices = parts.map(IoSlice::new);
-        let mut skip = timeout(STALLED, stream.write_vectored(&slices))
-            .await
-            .map_err(|_| stalled())??;
+        let write = poll_fn(
+            |cx| match Pin::new(&mut *stream).poll_write_vectored(cx, &slices) {
+                Poll::Ready(done) => Poll::Ready(done),
+                Poll::Pending => poll_stalled(patience, cx),
+            },
+        );
+        let mut skip = write.await?;
         if skip == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        patience.moved(skip as u64);
         left -= skip;
         *written += skip;
         for part in &mut parts {

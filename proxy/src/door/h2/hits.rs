@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     admit::client,
-    door::{RequestId, outgoing::Outgoing},
+    door::{RequestId, outgoing::Outgoing, pace::Pace},
     edge::{self, Decision, Hit, Rejection, RequestView, decide::Now},
     fill::content::Content,
     observe::Record,
@@ -29,6 +29,9 @@ pub(super) struct Unsent {
     stream: StreamId,
     /// Told of when it has, or never will.
     hit: Option<SentHit>,
+    /// Octets of content that have not left.
+    left: usize,
+    pace: Pace,
 }
 
 /// A stored response that was sent to a client.
@@ -105,10 +108,11 @@ impl Session<'_> {
             None => Body::Unknown,
         };
         let trusted_proxies = &snapshot.bounds.trusted_proxies;
+        let named_in = snapshot.bounds.visitors.forwarded_field;
         let peer = self.connection.peer.ip();
         let trusted = client::is_trusted(peer, trusted_proxies);
         Asked {
-            client: client::client_address(peer, &head, trusted_proxies),
+            client: client::client_address(peer, &head, trusted_proxies, named_in),
             request_id: RequestId::of(&head, trusted),
             trusted,
             body,
@@ -195,11 +199,12 @@ impl Session<'_> {
     }
 
     fn note_unsent(&mut self, state: &State, stream: StreamId, hit: Option<SentHit>) {
-        if self.unsent.is_empty() {
-            (self.unread_since, self.unread) = (Instant::now(), 0);
-        }
-        self.unread += state.wire.unsent(stream);
-        self.unsent.push(Unsent { stream, hit });
+        self.unsent.push(Unsent {
+            stream,
+            hit,
+            left: state.wire.unsent(stream),
+            pace: Pace::sending(&self.hall.current.load().bounds.visitors),
+        });
     }
 
     /// Tells of answers that have left as a whole, and looks whether the client takes any of the others.
@@ -215,12 +220,31 @@ impl Session<'_> {
             }
             self.end_request(state, answer.stream);
         }
-        let of_each = self.unsent.iter();
-        let unread = of_each.map(|answer| state.wire.unsent(answer.stream)).sum();
-        if unread < self.unread {
-            self.unread_since = Instant::now();
+        let written = state.written.saturating_sub(self.written);
+        self.written = state.written;
+        for answer in &mut self.unsent {
+            let left = state.wire.unsent(answer.stream);
+            let own = answer.left.saturating_sub(left) as u64;
+            answer.left = left;
+            // One that waits for its turn is not unread while others move.
+            let shared = match state.wire.is_window_open(answer.stream) {
+                true => written,
+                false => 0,
+            };
+            if own.max(shared) > 0 {
+                answer.pace.moved(own.max(shared));
+            }
         }
-        self.unread = unread;
+    }
+
+    /// When the first of the unsent answers has been taken too slowly.
+    pub(super) fn unread_at(&mut self) -> Option<Instant> {
+        if self.unsent.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let each = self.unsent.iter_mut();
+        each.map(|answer| answer.pace.wait(now)).min()
     }
 
     /// The answer is out; the rest of the request is of no use, but it is waited for.
@@ -241,12 +265,17 @@ impl Session<'_> {
         }
     }
 
-    /// Gives up answers that the client has taken nothing of for too long.
-    pub(super) fn give_up_unsent(&mut self, state: &mut State) {
-        for answer in &self.unsent {
+    /// Gives up the answers that the client has taken too slowly; the others go on.
+    pub(super) fn give_up_unread(&mut self, state: &mut State, now: Instant) {
+        let is_late = |answer: &mut Unsent| answer.pace.wait(now) <= now;
+        let late: Vec<_> = self.unsent.extract_if(.., is_late).collect();
+        for answer in late {
             state.wire.reset(answer.stream, ErrorCode::CANCEL);
+            self.hall.shared.metrics.visitors.shed("slow_read").inc();
+            if let Some(hit) = &answer.hit {
+                self.tell_hit(hit, Some("slow_read"));
+            }
         }
-        self.tell_unsent();
     }
 
     /// Tells of the answers that nobody takes any more.

@@ -15,9 +15,12 @@ use bytes::Bytes;
 use http2_server::{Connection, ErrorCode, StreamId};
 use tokio::time::timeout;
 
-use crate::door::{
-    STALLED,
-    linger::{MAX_BYTES, QUIET},
+use crate::{
+    door::{
+        STALLED,
+        linger::{MAX_BYTES, QUIET},
+    },
+    forward::Taken,
 };
 
 /// The visitor has reset the stream, or is gone.
@@ -154,6 +157,8 @@ pub(super) struct Exchange {
     line: Arc<Line>,
     stream: StreamId,
     is_ended: bool,
+    /// Octets of content so far.
+    handed: u64,
 }
 
 impl Exchange {
@@ -173,6 +178,7 @@ impl Exchange {
             line: Arc::clone(line),
             stream,
             is_ended: false,
+            handed: 0,
         }
     }
 
@@ -197,6 +203,7 @@ impl Exchange {
     /// Sends content.
     pub(super) fn send(&mut self, content: Bytes, end: bool) {
         self.is_ended |= end;
+        self.handed += content.len() as u64;
         self.with(|state, stream| {
             state.sent += 1;
             if let Some(inbox) = state.inboxes.get_mut(&stream) {
@@ -279,13 +286,16 @@ impl Exchange {
         self.poll_until(cx, |state, stream| state.wire.is_sent(stream))
     }
 
-    /// What shows that the client reads: octets of content that have not left, and, where its windows are open,
+    /// What shows that the client reads: octets of content that have left, and, where its windows are open,
     /// octets that went out on any stream.
-    pub(super) fn progress(&self) -> (usize, u64) {
+    pub(super) fn progress(&self) -> Taken {
         let state = self.line.state();
         let is_open = state.wire.is_window_open(self.stream);
-        let written = if is_open { state.written } else { 0 };
-        (state.wire.unsent(self.stream), written)
+        let unsent = state.wire.unsent(self.stream) as u64;
+        Taken {
+            own: self.handed.saturating_sub(unsent),
+            shared: is_open.then_some(state.written),
+        }
     }
 
     fn poll_until(

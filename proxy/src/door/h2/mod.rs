@@ -34,8 +34,15 @@ use self::{
     hits::Unsent,
     line::{Exchange, Line, State},
 };
-use super::{Hall, STALLED, linger::linger, waiting::Place};
-use crate::{deadline::Deadline, edge::Connection, listen::stream::Stream};
+use super::{Hall, linger::linger, pace::Pace};
+use crate::{
+    deadline::Deadline,
+    edge::Connection,
+    listen::{
+        places::{Place, Standing},
+        stream::Stream,
+    },
+};
 
 /// What is read at once.
 const INPUT: usize = 16 * 1024;
@@ -60,6 +67,8 @@ struct Session<'a> {
     unsent: Vec<Unsent>,
     /// The client has said what it speaks.
     has_preface: bool,
+    /// The client has read too slowly, and is not waited for any more.
+    is_unread: bool,
     /// No more is read: the client broke the protocol, and is told.
     is_faulty: bool,
     leaving: Leaving,
@@ -71,13 +80,12 @@ struct Session<'a> {
     idle_until: Instant,
     /// Without requests it is not worth its memory from then on.
     quiet_from: Option<Instant>,
-    /// Since when the transport takes nothing.
-    stuck_since: Option<Instant>,
-    /// Since when the client takes nothing of `unsent`, and how many octets of content that were.
-    unread_since: Instant,
-    unread: usize,
+    /// How slowly the transport may take what is written.
+    pace: Pace,
+    /// What the transport had taken when `unsent` was last looked at.
+    written: u64,
     deadline: Deadline,
-    place: Place<'a>,
+    place: &'a mut Place,
 }
 
 /// How far leaving has come.
@@ -114,7 +122,7 @@ struct Request {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream) {
+pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream, place: &mut Place) {
     let bounds = hall.current.load().bounds.clone();
     let config = Config {
         max_head: bounds.max_header,
@@ -131,21 +139,25 @@ pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream) {
         buf: BytesMut::new(),
         unsent: Vec::new(),
         has_preface: false,
+        is_unread: false,
         is_faulty: false,
         leaving: Leaving::No,
         head_since: None,
         is_busy: false,
         idle_until,
         quiet_from: None,
-        stuck_since: None,
-        unread_since: now,
-        unread: 0,
+        pace: Pace::sending(&bounds.visitors),
+        written: 0,
         deadline: Deadline::default(),
-        place: Place::new(&hall.waiting),
+        place,
     };
     poll_fn(|cx| session.poll(cx)).await;
     session.line.close();
     session.tell_unsent();
+    if session.place.is_shed() || session.is_unread {
+        // Others need the room, or nobody would hear more.
+        return poll_fn(|cx| session.stream.poll_goodbye(cx)).await;
+    }
     Box::pin(linger(&mut session.stream)).await;
 }
 
@@ -217,10 +229,10 @@ impl Session<'_> {
                 written => {
                     state.wire.advance(written);
                     state.written += written as u64;
+                    self.pace.moved(written as u64);
                 }
             }
             *has_moved = true;
-            self.stuck_since = None;
         }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -331,11 +343,21 @@ impl Session<'_> {
             let now = Instant::now();
             self.idle_until = now + limit;
             self.quiet_from = Some(now + QUIET);
+            self.place.answered(self.hall.started.elapsed());
+        }
+        if is_idle && self.place.is_shed() {
+            self.leave(state);
+            state.wire.go_away(self.hall.started.elapsed());
+            // It goes at once, whether it hears of it or not.
+            let _ = self.poll_write(state, &mut false, cx);
+            return Poll::Ready(true);
         }
         // Streams with tasks have limits of their own.
-        self.stuck_since = is_stuck.then(|| self.stuck_since.unwrap_or_else(Instant::now));
-        let stuck_at = self.stuck_since.map(|since| since + STALLED);
-        let unread_at = (!self.unsent.is_empty()).then(|| self.unread_since + STALLED);
+        if !is_stuck {
+            self.pace.moved(0);
+        }
+        let stuck_at = is_stuck.then(|| self.pace.wait(Instant::now()));
+        let unread_at = self.unread_at();
         let idle_at = is_idle.then_some(self.idle_until);
         let leave_at = match self.leaving {
             Leaving::Announced(until) => Some(until),
@@ -344,6 +366,11 @@ impl Session<'_> {
         // While nothing is read it is not the client who is late.
         let is_partial = !is_stuck && (state.wire.is_in_head() || self.has_part_of_head());
         self.head_since = is_partial.then(|| self.head_since.unwrap_or_else(Instant::now));
+        self.place.stand(match is_idle {
+            false => Standing::Working,
+            true if is_partial || !self.has_preface => Standing::Opening,
+            true => Standing::Idle,
+        });
         let limit = || self.hall.current.load().bounds.header_timeout;
         let head_at = self.head_since.map(|since| since + limit());
         let quiet_at = self.quiet_from.filter(|_| is_idle);
@@ -354,10 +381,17 @@ impl Session<'_> {
         ready!(self.deadline.poll(cx, at));
         let is_at = |limit: Option<Instant>| limit == Some(at);
         if is_at(stuck_at) || is_at(head_at) {
+            self.is_unread = is_at(stuck_at);
+            let why = if self.is_unread {
+                "slow_read"
+            } else {
+                "slow_head"
+            };
+            self.hall.shared.metrics.visitors.shed(why).inc();
             return Poll::Ready(true);
         }
         if is_at(unread_at) {
-            self.give_up_unsent(state);
+            self.give_up_unread(state, at);
         } else if is_at(quiet_at) {
             self.quiet_from = None;
             state.wire.shrink();

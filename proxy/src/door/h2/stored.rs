@@ -10,7 +10,10 @@ use bytes::BytesMut;
 use http::Method;
 use http2_server::hpack;
 use pingora_http::ResponseHeader;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout, timeout_at},
+};
 
 use super::{Request, blocks, line::Gone, visitor::Client};
 use crate::{
@@ -19,6 +22,7 @@ use crate::{
         STALLED,
         fetched::{Fetched, fetch},
         outgoing::Outgoing,
+        pace::Pace,
     },
     edge::{Fetch, Forward},
     fill::flight::Asked,
@@ -78,7 +82,10 @@ impl Request {
                     } else {
                         reply.body.len() as u64
                     },
-                    reason: Some(sent.map_or("client_gone", |()| failure.reason)),
+                    reason: Some(match sent {
+                        Ok(()) => failure.reason,
+                        Err(why) => self.hall.shared.metrics.visitors.lost(&why),
+                    }),
                     ..self.fetched(&order.fetch.own, &asked)
                 });
             }
@@ -91,7 +98,7 @@ impl Request {
                     outcome: outgoing.outcome,
                     reason: done.err().map(|why| match why.kind() {
                         ErrorKind::UnexpectedEof => "connection_terminated",
-                        _ => "client_gone",
+                        _ => self.hall.shared.metrics.visitors.lost(&why),
                     }),
                     ..self.fetched(&order.fetch.own, &asked)
                 });
@@ -109,6 +116,7 @@ impl Request {
             content: asked.body,
             upgrade: false,
             body_timeout: snapshot.bounds.body_timeout,
+            visitors: snapshot.bounds.visitors,
             began: asked.now,
             client: asked.client,
             peer: self.connection.peer.ip(),
@@ -193,9 +201,10 @@ impl Request {
         blocks::put_outgoing(&mut block, outgoing, self.asked.request_id.as_str());
         let mut left = outgoing.announced();
         let nothing = self.head_only() || left == Some(0);
+        let pace = &mut Pace::sending(&self.hall.current.load().bounds.visitors);
         self.exchange.send_head(&block, nothing);
         if nothing {
-            return self.room(true).await;
+            return self.room(pace, true).await;
         }
         let broken = || Error::from(ErrorKind::UnexpectedEof);
         loop {
@@ -214,34 +223,40 @@ impl Request {
                 *left = left.checked_sub(length).ok_or_else(broken)?;
             }
             let is_last = left == Some(0);
-            self.room(false).await?;
+            self.room(pace, false).await?;
             self.exchange.send(piece, is_last);
             *sent += length;
             if is_last {
-                return self.room(true).await;
+                return self.room(pace, true).await;
             }
         }
         if left.is_some() {
             return Err(broken());
         }
         self.exchange.send(bytes::Bytes::new(), true);
-        self.room(true).await
+        self.room(pace, true).await
     }
 
     /// Waits until the client has taken what was sent before; `all`: to the last octet.
-    async fn room(&self, all: bool) -> Result<(), Error> {
+    async fn room(&self, pace: &mut Pace, all: bool) -> Result<(), Error> {
         let exchange = &self.exchange;
+        let mut seen = exchange.progress();
         loop {
-            let before = exchange.progress();
             let room = poll_fn(|cx| match all {
                 true => exchange.poll_sent(cx),
                 false => exchange.poll_room(cx),
             });
-            match timeout(STALLED, room).await {
-                Ok(Ok(())) => return Ok(()),
+            let reached = timeout_at(pace.wait(Instant::now()), room).await;
+            let before = std::mem::replace(&mut seen, exchange.progress());
+            let taken = seen.since(&before);
+            match reached {
+                Ok(Ok(())) => {
+                    pace.moved(taken);
+                    return Ok(());
+                }
                 Ok(Err(Gone)) => return Err(ErrorKind::BrokenPipe.into()),
                 // Slow is not stalled, and neither is who reads other streams first.
-                Err(_) if exchange.progress() != before => {}
+                Err(_) if taken > 0 => pace.moved(taken),
                 Err(_) => return Err(ErrorKind::TimedOut.into()),
             }
         }

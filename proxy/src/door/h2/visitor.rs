@@ -13,7 +13,7 @@ use super::{
     line::{Exchange, Gone},
 };
 use crate::{
-    forward::{Announced, AnswerHead, FieldLines, UploadError, Visitor},
+    forward::{Announced, AnswerHead, FieldLines, Taken, UploadError, Visitor},
     respond::Reply,
 };
 
@@ -94,10 +94,8 @@ impl Visitor for Client<'_> {
         self.exchange.poll_sent(cx).map_err(gone)
     }
 
-    fn progress(&self) -> u64 {
-        let (unsent, written) = self.exchange.progress();
-        // Either part shows in it: as one falls, or the other rises, so does the difference.
-        written.wrapping_sub(unsent as u64)
+    fn progress(&self) -> Taken {
+        self.exchange.progress()
     }
 
     fn reply(&mut self, reply: &Reply) {

@@ -52,15 +52,25 @@ fn options_of_connection() {
 
 #[test]
 fn the_chain_of_forwarders() {
+    use crate::config::model::ForwardedField::{Forwarded, XForwardedFor};
     let address = |text: &str| text.parse().expect("an address");
     let (peer, client) = (address("::ffff:10.0.0.1"), address("198.51.100.7"));
     let fields = lines(X_FORWARDED_FOR, &["203.0.113.1", "198.51.100.7"]);
-    for (trusted, fields, wanted) in [
-        (false, &fields, "198.51.100.7"),
-        (true, &lines(X_FORWARDED_FOR, &[]), "198.51.100.7"),
-        (true, &fields, "203.0.113.1, 198.51.100.7, 10.0.0.1"),
+    for (believed, fields, wanted) in [
+        (None, &fields, "198.51.100.7"),
+        (Some(Forwarded), &fields, "198.51.100.7"),
+        (
+            Some(XForwardedFor),
+            &lines(X_FORWARDED_FOR, &[]),
+            "198.51.100.7",
+        ),
+        (
+            Some(XForwardedFor),
+            &fields,
+            "203.0.113.1, 198.51.100.7, 10.0.0.1",
+        ),
     ] {
-        assert_eq!(forwarded_for(fields, trusted, peer, client), wanted);
+        assert_eq!(forwarded_for(fields, believed, peer, client), wanted);
     }
 }
 
