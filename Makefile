@@ -1,7 +1,7 @@
 # The commands a person types. CI runs the same ones.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test bench bench-quick bench-micro bench-store bench-store-quick soak failover
+.PHONY: help deps demo demo-stop test bench bench-quick bench-micro bench-store bench-store-quick simulate soak failover
 
 # A target folder outside the checkout survives a fresh clone: set CARGO_TARGET_DIR.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -46,6 +46,10 @@ bench-store-quick: deps ## The same with ten thousand; under a minute
 	@tools/deps.sh bench
 	cargo build --release --locked -p dhal
 	python3 benches/store.py --quick --dhal $(TARGET)/release/dhal
+
+simulate: deps ## Limits on concurrency against modelled shops; a minute with the build
+	cargo run --release --locked -p dhal-simulation -- \
+		benches/results/concurrency-simulation.md benches/results/concurrency-simulation.svg
 
 soak: deps ## A minute of load while shops are killed and the edge is reloaded: nothing may fail
 	@tools/deps.sh bench
