@@ -2,10 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use adaptive_concurrency::Class;
 use ipnet::IpNet;
 
 use crate::{
-    admit::rate::RateLimit,
+    admit::{class::KnownBots, rate::RateLimit},
     config::model::{CachePolicy, Config, SetCookie, Timeouts},
     listen::tls::CertificateTable,
     observe::metrics::RouteMetrics,
@@ -61,6 +62,10 @@ pub struct Route {
     pub policy: Option<Arc<Policy>>,
     /// Every one of them must admit a request.
     pub limits: Vec<Arc<RateLimit>>,
+    /// What its requests matter where not all can be taken.
+    pub class: Class,
+    /// Programs that are no bots to be shed first.
+    pub known_bots: KnownBots,
     /// Bytes of a request body.
     pub max_body: u64,
     /// Time limits towards the servers.
@@ -170,6 +175,8 @@ impl Snapshot {
                     .iter()
                     .map(|i| Arc::clone(&limits[*i]))
                     .collect(),
+                class: route.class,
+                known_bots: KnownBots::default(),
                 max_body: route.max_body,
                 timeouts: route.timeouts.clone(),
                 metrics: shared.metrics.route(&route.name),

@@ -1,5 +1,6 @@
 //! Whether a visitor may come in: who it is, and how often it comes.
 
+pub mod class;
 pub mod client;
 mod clients;
 pub mod rate;

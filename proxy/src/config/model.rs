@@ -5,6 +5,8 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
+use adaptive_concurrency::{Bounds, Class};
+
 /// Everything the edge needs to know to serve; the snapshot is built from it.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -122,6 +124,8 @@ pub struct Upstream {
     pub health_check: Option<HealthCheck>,
     /// Passive ejection of servers that fail requests.
     pub eject: Option<Eject>,
+    /// The limit on requests at work, and on those that wait; `None` for any number.
+    pub concurrency: Option<Bounds>,
     /// How often a safe request is tried again on another server.
     pub retry: Retry,
     /// Time limits of the exchange with a server.
@@ -423,6 +427,8 @@ pub struct Route {
     pub cache: Option<usize>,
     /// Indices into `limits`.
     pub limits: Vec<usize>,
+    /// What its requests matter where not all can be taken.
+    pub class: Class,
     /// Largest request body; `413` beyond it.
     pub max_body: u64,
     /// Time limits: the upstream's, but for those that the route has of its own.

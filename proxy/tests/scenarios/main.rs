@@ -75,6 +75,7 @@ mod rules_validating;
 mod serving;
 mod shared_streams;
 mod sharing;
+mod shedding;
 mod shop_window;
 mod slow_readers;
 mod steering;
