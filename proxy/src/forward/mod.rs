@@ -304,14 +304,11 @@ impl At<'_> {
                 let fields = answer.fields();
                 invalidate(&hall.shared, request.scheme, request.forward, &fields);
             }
-            if let Some(permit) = permit {
-                permit.answered(status, &answer.fields());
-            }
             let tick = hall.started.elapsed();
             self.upstream().answered(&self.at_work, status, tick);
         };
         relay::relay(
-            request, connection, buffers, content, visitor, progress, answered,
+            request, connection, buffers, content, visitor, progress, permit, answered,
         )
         .await
     }

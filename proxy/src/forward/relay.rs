@@ -3,8 +3,10 @@
 use std::{
     future::poll_fn,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use adaptive_concurrency::Verdict;
 use http::header::EXPECT;
 use http1_wire::{
     Body, HeadScanner,
@@ -22,11 +24,16 @@ use crate::{
     door::STALLED,
     respond::fault::Fault,
     upstream::{
+        concurrency::Permit,
         connect::buffer::{Buffer, Buffers},
         connect::connection::Connection,
         connect::http1::{self, Interim, Left, Run},
     },
 };
+
+/// Content that is not here by then goes at its visitor's pace, and holds no place among the requests at work: a few
+/// that drip would keep all others out. What a form holds comes with its head, or right behind it.
+const SLOW: Duration = Duration::from_millis(200);
 
 /// What has come of an exchange so far; outlives the relay.
 pub(super) struct Progress {
@@ -74,6 +81,7 @@ pub(super) async fn relay(
     content: &mut Content,
     visitor: &mut impl Visitor,
     progress: &mut Progress,
+    permit: &mut Option<Permit>,
     answered: impl FnMut(&AnswerHead<'_>),
 ) -> Result<bool, Fault> {
     let manner = match request.content {
@@ -90,6 +98,7 @@ pub(super) async fn relay(
         content,
         visitor,
         progress,
+        permit,
         answered,
         stage: Stage::Head(HeadScanner::default()),
         run: Run::default(),
@@ -97,6 +106,7 @@ pub(super) async fn relay(
         expects: request.content != Body::None && expects_continue(request),
         half_closed: false,
         seen: 0,
+        began,
         times: Times {
             up: began,
             down: began,
@@ -140,6 +150,8 @@ struct Relay<'a, V, F> {
     content: &'a mut Content,
     visitor: &'a mut V,
     progress: &'a mut Progress,
+    /// Its place among the requests at work, until the head of the answer is here.
+    permit: &'a mut Option<Permit>,
     answered: F,
     stage: Stage,
     /// Content in the buffer that the visitor has not taken yet.
@@ -152,6 +164,7 @@ struct Relay<'a, V, F> {
     half_closed: bool,
     /// The visitor's progress when it was last looked at.
     seen: u64,
+    began: Instant,
     times: Times,
 }
 
@@ -254,6 +267,9 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             self.content.reopen();
         }
         self.content.forget();
+        if let Some(permit) = self.permit {
+            permit.answered(answer.status(), &answer.fields());
+        }
         (self.answered)(&answer);
         self.progress.status = self.head.status;
         self.visitor.start(&answer, answer.announced());
@@ -381,6 +397,15 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             true => (at, fault),
             false => (self.progress.until, Fault::TOO_LONG),
         };
+        let slow = self.began + SLOW;
+        if let Some(permit) = self.permit
+            && up_waits == Waits::Visitor
+            && permit.is_held()
+            && slow < at
+        {
+            ready!(self.connection.deadline.poll(cx, slow));
+            permit.done(Verdict::Unknown);
+        }
         ready!(self.connection.deadline.poll(cx, at));
         Poll::Ready(Err(fault))
     }

@@ -81,6 +81,11 @@ impl Permit {
         }
     }
 
+    /// Whether it counts among the requests at work.
+    pub fn is_held(&self) -> bool {
+        self.of.is_some()
+    }
+
     /// The request has come to its end, as far as the shop's work goes. Only the first word counts.
     pub fn done(&mut self, verdict: Verdict) {
         if let Some(of) = self.of.take() {

@@ -16,7 +16,7 @@ use crate::{
     client::{Conn, Response},
     edge::Edge,
     h2::Frames,
-    origin::{Origin, page},
+    origin::{Origin, page, raw},
     tools::{Gate, eventually},
     upgrade::{ASK, echoing},
 };
@@ -258,6 +258,41 @@ fn who_leaves_while_at_work_gives_the_place_back() {
     drop(leaves);
     assert_eq!(status(next), 200);
     gate.open();
+}
+
+#[test]
+fn content_that_drips_holds_no_place() {
+    let shop = held(&Gate::default());
+    let edge = Edge::start(&config(&shop, &one(8)));
+    let mut drips: Vec<_> = (0..3).map(|_| edge.connect()).collect();
+    for conn in &mut drips {
+        conn.request("POST", "/checkout/", &[("Content-Length", "5")]);
+        conn.send("ab");
+    }
+    // One after the other has its moment, and then it is everybody's turn.
+    assert_eq!(edge.get("/own").status, 200);
+    for mut conn in drips {
+        conn.send("cde");
+        assert_eq!(conn.response("POST").status, 200);
+    }
+    let form = [("Content-Length", "0")];
+    assert_eq!(edge.ask("POST", "/checkout/", &form).status, 200);
+    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+}
+
+#[test]
+fn all_attempts_are_made_in_one_place() {
+    let gone = Origin::start(|_| raw(""));
+    let shop = Origin::start(|_| page("ok"));
+    let servers = format!("\"{gone}\", \"{shop}\"");
+    let config = config(&shop, &one(0)).replace(&format!("\"{shop}\""), &servers);
+    let edge = Edge::start(&config);
+    for _ in 0..8 {
+        assert_eq!(edge.get("/").status, 200);
+    }
+    assert_eq!(shop.count("/"), 8);
+    assert!(gone.count("/") > 0, "some were tried again");
+    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
 }
 
 #[test]
