@@ -1,7 +1,7 @@
 # The commands a person types. CI runs the same ones.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test bench bench-quick bench-micro bench-store bench-store-quick capacity soak failover sale sale-quick
+.PHONY: help deps demo demo-stop test bench bench-quick bench-micro bench-store bench-store-quick simulate capacity soak failover sale sale-quick
 
 # A target folder outside the checkout survives a fresh clone: set CARGO_TARGET_DIR.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -52,6 +52,10 @@ capacity: deps ## What one connection, request and order cost, and the tables of
 	cargo build --release --locked
 	python3 benches/capacity.py --bin $(TARGET)/release --json benches/results/capacity.json \
 		--markdown benches/results/capacity.md --page docs/capacity.md
+
+simulate: deps ## Limits on concurrency against modelled shops; a minute with the build
+	cargo run --release --locked -p dhal-simulation -- \
+		benches/results/concurrency-simulation.md benches/results/concurrency-simulation.svg
 
 soak: deps ## A minute of load while shops are killed and the edge is reloaded: nothing may fail
 	@tools/deps.sh bench

@@ -2,10 +2,12 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use adaptive_concurrency::Class;
 use ipnet::IpNet;
 
 use crate::{
     admit::{
+        class::KnownBots,
         key::Params,
         lists::{AddressList, BadFile},
         rate::RateLimit,
@@ -77,6 +79,10 @@ pub struct Route {
     pub deny: Vec<Arc<AddressList>>,
     /// Where its path has parameters.
     pub params: Params,
+    /// What its requests matter where not all can be taken.
+    pub class: Class,
+    /// Programs that are no bots to be shed first.
+    pub known_bots: KnownBots,
     /// Bytes of a request body.
     pub max_body: u64,
     /// Time limits towards the servers.
@@ -203,6 +209,8 @@ impl Snapshot {
                 allow: of(&route.allow),
                 deny: of(&route.deny),
                 params: Params::of(&route.path),
+                class: route.class,
+                known_bots: KnownBots::default(),
                 max_body: route.max_body,
                 timeouts: route.timeouts.clone(),
                 metrics: shared.metrics.route(&route.name),

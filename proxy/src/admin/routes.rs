@@ -141,7 +141,7 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
             gauge.set(draining);
         }
     }
-    metrics.upstreams.refresh(&snapshot.upstreams);
+    metrics.upstreams.refresh(&snapshot.upstreams, tick);
     metrics.tracked_clients.reset();
     for limit in &snapshot.limits {
         let tracked = limit.tracked();

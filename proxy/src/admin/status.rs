@@ -88,6 +88,57 @@ pub struct UpstreamStatus {
     pub servers: Vec<ServerStatus>,
     /// Connections to them.
     pub connections: ConnectionStatus,
+    /// The limit on its requests at work, where it has one.
+    #[serde(default)]
+    pub concurrency: Option<ConcurrencyStatus>,
+}
+
+/// The limit on an upstream's requests at work.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ConcurrencyStatus {
+    /// Requests that may be at work, as learned.
+    pub limit: usize,
+    /// Those that are.
+    pub at_work: usize,
+    /// Those that wait.
+    pub waiting: usize,
+    /// Those of them that are checkout, cart, browse, bot.
+    pub waiting_by_class: [usize; 4],
+    /// Milliseconds until the head of an answer, of late.
+    pub latency_ms: u64,
+    /// Turned away so far: checkout, cart, browse, bot.
+    pub shed: [u64; 4],
+}
+
+impl ConcurrencyStatus {
+    fn of(upstream: &Upstream, tick: Duration) -> Option<Self> {
+        let concurrency = &upstream.lasting.concurrency;
+        let state = concurrency.state(tick)?;
+        let mut shed = [0; 4];
+        for (class, _, count) in concurrency.sheds() {
+            shed[class.index()] += count;
+        }
+        Some(Self {
+            limit: state.limit,
+            at_work: state.at_work,
+            waiting: state.waiting,
+            waiting_by_class: state.waiting_by,
+            latency_ms: u64::try_from(state.latency.as_millis()).unwrap_or(u64::MAX),
+            shed,
+        })
+    }
+}
+
+impl fmt::Display for ConcurrencyStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [checkout, cart, browse, bot] = self.shed;
+        write!(
+            f,
+            "{} of {} requests at work, {} wait, {} ms each; shed {checkout} checkout, {cart} cart, \
+             {browse} browse, {bot} bot",
+            self.at_work, self.limit, self.waiting, self.latency_ms
+        )
+    }
 }
 
 /// The connections to an upstream's servers.
@@ -225,6 +276,7 @@ impl Status {
         let upstreams = snapshot.upstreams.iter().map(|upstream| UpstreamStatus {
             name: upstream.name().to_owned(),
             connections: ConnectionStatus::of(upstream),
+            concurrency: ConcurrencyStatus::of(upstream, tick),
             shop_window_open: upstream.window_is_open(tick),
             servers: upstream
                 .servers()
@@ -331,6 +383,9 @@ impl fmt::Display for Status {
             }
             for server in &upstream.servers {
                 writeln!(f, "upstream  {:<12} {server}", upstream.name)?;
+            }
+            if let Some(concurrency) = &upstream.concurrency {
+                writeln!(f, "upstream  {:<12} {concurrency}", upstream.name)?;
             }
             let ConnectionStatus {
                 open,

@@ -1,5 +1,6 @@
 //! Whether a visitor may come in: who it is, whether it is on a list, and how often it comes.
 
+pub mod class;
 pub mod client;
 mod clients;
 mod forwarded;

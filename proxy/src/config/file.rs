@@ -10,6 +10,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use toml::de::{DeTable, DeValue};
 
+use adaptive_concurrency::Class;
+
 use super::{
     context::{Context, Value},
     key_header::KeyHeader,
@@ -192,6 +194,9 @@ section! {
         health_check: HealthCheck;
         /// Passive ejection of servers that fail requests. None where absent.
         eject: Eject;
+        /// A limit on the requests at work that learns how many bring answers: `true`, or a table.
+        /// What is over waits, and what matters least is shed first. False where absent.
+        concurrency: ConcurrencyEntry;
         /// How often a safe request is tried again.
         retry: Retry;
         /// Time limits towards the servers.
@@ -246,6 +251,22 @@ section! {
         /// A connection is not used again when it is older. 1h: a server that was moved behind its
         /// address is noticed.
         lifetime: Duration = HOUR, secs(1)..=secs(86_400);
+    }
+}
+
+section! {
+    /// `concurrency`
+    Concurrency is "`concurrency`" {
+        /// The limit is never below. 2: with 1 nothing could be learned of what another would bring.
+        min: u64 = 2, 1..=CONNECTIONS_MOST;
+        /// The limit is never above.
+        max: u64 = 1_000, 1..=CONNECTIONS_MOST;
+        /// Requests that wait, over all servers; 0: none. 256: a burst of a quarter of a second at
+        /// a thousand requests per second.
+        queue: u64 = 256, 0..=100_000;
+        /// How long one of them waits before it is shed. 1s: longer than a burst, and shorter than
+        /// a visitor's patience.
+        queue_timeout: Duration = secs(1), millis(1)..=secs(60);
     }
 }
 
@@ -502,6 +523,10 @@ section! {
         allow: List<String>;
         /// Names of address lists; whoever is on one of them gets `403`, also if `allow` names it.
         deny: List<String>;
+        /// What its requests matter where an upstream's `concurrency` cannot take all: `"checkout"`,
+        /// `"cart"`, `"browse"` (the default) or `"bot"`, the last of which is shed first. Programs
+        /// are `"bot"` on routes that are `"browse"`.
+        class: Class;
         /// Largest request body; `413` beyond it. 1 MiB: a form, not an upload.
         max_body: Size = mib(1), Size(0)..=Size(1 << 40);
         /// Time limits that differ from the upstream's.
@@ -559,6 +584,29 @@ impl Read for TlsEntry {
         }
         Some(match bool::read(value, cx)? {
             true => Self::Yes(UpstreamTls::empty(cx)),
+            false => Self::No,
+        })
+    }
+}
+
+/// `concurrency` of an upstream: yes, no, or how.
+#[derive(Debug)]
+pub(super) enum ConcurrencyEntry {
+    No,
+    Yes(Concurrency),
+}
+
+impl Read for ConcurrencyEntry {
+    fn wanted() -> String {
+        "`true`, `false`, or a table".to_owned()
+    }
+
+    fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
+        if let DeValue::Table(_) = value.get_ref() {
+            return Concurrency::read(value, cx).map(Self::Yes);
+        }
+        Some(match bool::read(value, cx)? {
+            true => Self::Yes(Concurrency::empty(cx)),
             false => Self::No,
         })
     }

@@ -6,6 +6,7 @@
 
 mod cache;
 mod compile;
+mod concurrency;
 mod context;
 mod diagnostic;
 mod env;

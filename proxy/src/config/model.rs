@@ -6,6 +6,7 @@
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use crate::admit::key::Prefix;
+use adaptive_concurrency::{Bounds, Class};
 
 /// Everything the edge needs to know to serve; the snapshot is built from it.
 #[derive(Debug, Clone)]
@@ -167,6 +168,8 @@ pub struct Upstream {
     pub health_check: Option<HealthCheck>,
     /// Passive ejection of servers that fail requests.
     pub eject: Option<Eject>,
+    /// The limit on requests at work, and on those that wait; `None` for any number.
+    pub concurrency: Option<Bounds>,
     /// How often a safe request is tried again on another server.
     pub retry: Retry,
     /// Time limits of the exchange with a server.
@@ -534,6 +537,8 @@ pub struct Route {
     pub allow: Vec<usize>,
     /// Who may not: indices into `address_lists`.
     pub deny: Vec<usize>,
+    /// What its requests matter where not all can be taken.
+    pub class: Class,
     /// Largest request body; `413` beyond it.
     pub max_body: u64,
     /// Time limits: the upstream's, but for those that the route has of its own.

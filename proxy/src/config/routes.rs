@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
+use adaptive_concurrency::Class;
 use toml::Spanned;
 
 use crate::admit::key::Params;
@@ -116,6 +117,19 @@ fn route(
     let theirs = route.upstream.value();
     let theirs = upstreams.iter().find(|u| Some(&u.name) == theirs);
     let timeouts = theirs.map(|u| route_timeouts(route.timeouts.value(), &u.timeouts, cx));
+    if let (Some(class), Some(Upstream { name, .. })) = (
+        route.class.given(),
+        theirs.filter(|theirs| theirs.concurrency.is_none()),
+    ) {
+        cx.warning(
+            class.span(),
+            Complaint::new(format!(
+                "`class` does nothing: the upstream {} sheds no requests",
+                shown(name)
+            ))
+            .help("give it `concurrency = true`"),
+        );
+    }
     Some(Route {
         name: name(route, &host, &path, seen, cx),
         host,
@@ -125,6 +139,7 @@ fn route(
         limits: counted,
         allow,
         deny,
+        class: route.class.value().copied().unwrap_or(Class::Browse),
         max_body: route.max_body.value.0,
         timeouts: timeouts?,
     })

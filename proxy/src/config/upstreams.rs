@@ -5,6 +5,7 @@ use std::{collections::HashMap, num::NonZeroU32, ops::Range, time::Duration};
 use toml::Spanned;
 
 use super::{
+    concurrency,
     context::Context,
     diagnostic::Complaint,
     file::{self, TlsEntry},
@@ -75,6 +76,7 @@ fn upstream(name: &str, section: &Spanned<file::Upstream>, cx: &mut Context<'_>)
         connections: connections(upstream.connections.value(), cx),
         health_check,
         eject: upstream.eject.given().map(|eject| self::eject(eject, cx)),
+        concurrency: concurrency::concurrency(&upstream.concurrency, cx),
         retry: retry(upstream.retry.value(), cx),
         timeouts: timeouts(upstream.timeouts.value(), cx),
         shop_window: duration("shop_window", &upstream.shop_window, WINDOW_MOST, cx),

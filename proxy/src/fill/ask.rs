@@ -26,6 +26,7 @@ use crate::{
     upstream::{
         self, AtWork, Attempts, Care, Upstream, Wanted,
         attempts::Stage,
+        concurrency::{Asked as Admission, Permit},
         connect::connection::Connection,
         connect::http1::{Exchange, Interim, Limits},
         connect::http2,
@@ -51,6 +52,7 @@ pub(super) struct Answer {
 impl Task {
     /// Asks one server after the other until one answers.
     pub(super) async fn ask(&self, request: &RequestHeader) -> Result<Answer, Failure> {
+        let mut permit = self.admitted().await?;
         let mut attempts = Attempts::new(self.upstream(), self.filler.started);
         if self.something_stale_may_answer() {
             attempts = attempts.without_waiting();
@@ -74,6 +76,8 @@ impl Task {
             let metrics = &self.shared().metrics;
             let (again, result) = match result {
                 Ok(answer) => {
+                    let header = &answer.header;
+                    permit.answered(header.status.as_u16(), &header.headers);
                     answer.note_server(self.filler.tick());
                     attempts.note(&answer.at_work);
                     (false, Ok(answer))
@@ -83,6 +87,9 @@ impl Task {
                     let repeatable =
                         stage == Stage::Connect || !fault.timed_out || self.flight.is_wanted();
                     let again = attempts.failed(&at_work, &fault, stage, repeatable, metrics);
+                    if !again {
+                        permit.failed(&fault);
+                    }
                     (again, Err(fault.failure))
                 }
             };
@@ -97,6 +104,23 @@ impl Task {
                 return result;
             }
             failed = result.err();
+        }
+    }
+
+    /// A place among the requests at work. Who joins the flight while it waits may matter more than who began it.
+    async fn admitted(&self) -> Result<Permit, Failure> {
+        let mut class = self.flight.class();
+        let asked = self.upstream().admit(class, self.filler.started)?;
+        let mut waiting = match asked {
+            Admission::Admitted(permit) => return Ok(permit),
+            Admission::Waits(waiting) => waiting,
+        };
+        loop {
+            tokio::select! {
+                turn = waiting.turn() => return turn,
+                raised = self.flight.raised(class) => class = raised,
+            }
+            waiting.raise(class);
         }
     }
 

@@ -201,13 +201,15 @@ impl Task {
         if let Some(stored) = stored {
             stored.rest(SystemTime::now(), REST);
         }
-        tracing::warn!(
-            request_id = self.order.request_id,
-            status = failure.status,
-            reason = failure.reason,
-            target = self.order.fetch.target,
-            "fetch failed"
-        );
+        if !failure.is_shed() {
+            tracing::warn!(
+                request_id = self.order.request_id,
+                status = failure.status,
+                reason = failure.reason,
+                target = self.order.fetch.target,
+                "fetch failed"
+            );
+        }
         self.land(Stage::Failed(failure));
     }
 

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use adaptive_concurrency::Class;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use object_files::WriterReader;
@@ -96,6 +97,9 @@ pub struct Flight {
     /// A reader has moved on, or is gone.
     drained: Notify,
     readers: AtomicUsize,
+    /// That of the most important of those who wait, as its place in [`Class::ALL`].
+    class: AtomicUsize,
+    raised: Notify,
 }
 
 struct Progress {
@@ -162,6 +166,8 @@ impl Flight {
             changed: watch::Sender::new(()),
             drained: Notify::new(),
             readers: AtomicUsize::new(0),
+            class: AtomicUsize::new(Class::Bot.index()),
+            raised: Notify::new(),
         }
     }
 
@@ -199,7 +205,31 @@ impl Flight {
         progress.interim.get(from..).unwrap_or_default().to_vec()
     }
 
+    /// Somebody joins of whom it is known what they matter.
+    pub fn raise(&self, class: Class) {
+        if self.class.fetch_min(class.index(), Ordering::AcqRel) > class.index() {
+            self.raised.notify_one();
+        }
+    }
+
     // From here on: for the task that asks.
+
+    /// What it matters: as much as the most important of those who have joined.
+    pub fn class(&self) -> Class {
+        let class = Class::ALL.get(self.class.load(Ordering::Acquire));
+        class.copied().unwrap_or(Class::Bot)
+    }
+
+    /// Returns when it matters more than it did.
+    pub async fn raised(&self, before: Class) -> Class {
+        loop {
+            let class = self.class();
+            if class < before {
+                return class;
+            }
+            self.raised.notified().await;
+        }
+    }
 
     /// Notes what the shop is asked with.
     pub fn set_sent(&self, sent: HeaderMap) {

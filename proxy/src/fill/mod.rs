@@ -116,6 +116,7 @@ impl Filler {
                 flight.set_stage(Stage::Refused);
                 break;
             }
+            flight.raise(order.class());
             if ours {
                 self.begin(&flight, order, variation, part);
             }
@@ -342,6 +343,7 @@ impl Filler {
         let seq = self.shared.store.purges.seq();
         let (flight, ours) = self.shared.flights.join(stored.key(), seq);
         if ours {
+            flight.raise(order.class());
             self.shared.metrics.cache.refreshes.inc();
             let variation = self.shared.store.variation(&order.fetch.key);
             self.begin(&flight, order, variation, None);

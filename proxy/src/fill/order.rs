@@ -2,10 +2,12 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use adaptive_concurrency::Class;
 use http::{HeaderMap, Method};
 
 use super::flight::{Asked, Head, Reader};
 use crate::{
+    admit::class::class,
     cache::{Stored, parts::Partial, status::Outcome},
     edge::{Fetch, Scheme, decide::Now},
     respond::failure::Failure,
@@ -36,6 +38,13 @@ pub struct Order {
     pub began: Now,
     /// The cache key is told.
     pub shows_key: bool,
+}
+
+impl Order {
+    /// What it matters where not all can be taken.
+    pub fn class(&self) -> Class {
+        class(&self.fetch.own.route, &self.fields, self.client)
+    }
 }
 
 /// How a request is answered.

@@ -30,6 +30,7 @@ pub(crate) use request::{forwarded_for, traceparent};
 pub use visitor::{Announced, Taken, UploadError, Visitor};
 
 use crate::{
+    admit::class::class,
     cache::status::Outcome,
     config::model::{UpstreamProtocol, Visitors},
     door::{Hall, pace::Pace},
@@ -42,7 +43,10 @@ use crate::{
         reply::{Asked, wants_json},
     },
     upstream::{
-        self, AtWork, Attempts, Care, Upstream, Wanted, attempts::Stage, connect::buffer::Buffers,
+        self, AtWork, Attempts, Care, Upstream, Wanted,
+        attempts::Stage,
+        concurrency::{Asked as Admission, Permit},
+        connect::buffer::Buffers,
         connect::connection::Connection,
     },
 };
@@ -120,6 +124,8 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     let mut content = Content::new(route.max_body, route.upstream.config.retry.body);
     let mut buffers = hall.pool.buffers();
     let mut failed = None;
+    // All attempts are made under one.
+    let mut permit = None;
     // A server may have done what was asked, although nobody has heard of it.
     let mut may_be_done = false;
     let fault = loop {
@@ -138,6 +144,12 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             Ok(head) => head,
             Err(why) => break Some(Fault::refused(why)),
         };
+        if permit.is_none() {
+            match admitted(hall, request, progress.until, visitor).await {
+                Ok(admitted) => permit = Some(admitted),
+                Err(fault) => break Some(fault),
+            }
+        }
         let at_work = match next(&mut attempts, &key, progress.until, visitor).await {
             Ok(Some(at_work)) => at_work,
             // What the last one said is more than that nobody is left.
@@ -164,6 +176,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
                     &mut content,
                     visitor,
                     &mut progress,
+                    &mut permit,
                 );
                 match relayed.await {
                     Ok(reusable) => {
@@ -203,6 +216,9 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
         progress.heard = false;
     };
     hall.pool.give_back(buffers);
+    if let (Some(mut permit), Some(fault)) = (permit, &fault) {
+        permit.failed(fault);
+    }
     let by_server = fault.is_some_and(|fault| fault.is_by_server());
     if by_server && request.forward.instead.is_some() && progress.status == 0 {
         let tick = hall.started.elapsed();
@@ -274,6 +290,7 @@ impl At<'_> {
         content: &mut Content,
         visitor: &mut impl Visitor,
         progress: &mut Progress,
+        permit: &mut Option<Permit>,
     ) -> Result<bool, Fault> {
         let (hall, request) = (self.hall, self.request);
         // Counted until it ends.
@@ -293,7 +310,7 @@ impl At<'_> {
             self.upstream().answered(&self.at_work, status, tick);
         };
         relay::relay(
-            request, connection, buffers, content, visitor, progress, answered,
+            request, connection, buffers, content, visitor, progress, permit, answered,
         )
         .await
     }
@@ -309,6 +326,29 @@ impl At<'_> {
             upstream::release(&self.hall.pool, self.upstream(), server, connection, now);
         }
     }
+}
+
+/// A place among the requests at work. A visitor who leaves does not wait for it, nor one whose time is over.
+async fn admitted(
+    hall: &Hall,
+    request: &Request<'_>,
+    until: Instant,
+    visitor: &mut impl Visitor,
+) -> Result<Permit, Fault> {
+    let route = &request.forward.route;
+    let class = class(route, &request.fields, request.client);
+    let mut waiting = match route.upstream.admit(class, hall.started) {
+        Ok(Admission::Admitted(permit)) => return Ok(permit),
+        Ok(Admission::Waits(waiting)) => waiting,
+        Err(failure) => return Err(Fault::shed(failure)),
+    };
+    let mut turn = pin!(timeout_at(until, waiting.turn()));
+    poll_fn(|cx| match turn.as_mut().poll(cx) {
+        Poll::Ready(Ok(turn)) => Poll::Ready(turn.map_err(Fault::shed)),
+        Poll::Ready(Err(_)) => Poll::Ready(Err(Fault::TOO_LONG)),
+        Poll::Pending => visitor.poll_gone(cx).map(|()| Err(Fault::GONE)),
+    })
+    .await
 }
 
 /// The next server. A visitor who leaves does not wait for it, nor one whose time is over.
@@ -348,7 +388,7 @@ async fn tell(
     progress: &mut Progress,
 ) -> bool {
     let failure = fault.failure;
-    if failure.side != Side::Downstream {
+    if failure.side != Side::Downstream && !failure.is_shed() {
         tracing::warn!(
             request_id = request.request_id,
             status = failure.status,

@@ -3,8 +3,10 @@
 use std::{
     future::poll_fn,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use adaptive_concurrency::Verdict;
 use http::header::{CONTENT_TYPE, EXPECT};
 use http1_wire::{
     Body, HeadScanner,
@@ -22,11 +24,16 @@ use crate::{
     door::pace::Pace,
     respond::fault::Fault,
     upstream::{
+        concurrency::Permit,
         connect::buffer::{Buffer, Buffers},
         connect::connection::Connection,
         connect::http1::{self, Interim, Left, Run},
     },
 };
+
+/// Content that is not here by then goes at its visitor's pace, and holds no place among the requests at work: a few
+/// that drip would keep all others out. What a form holds comes with its head, or right behind it.
+const SLOW: Duration = Duration::from_millis(200);
 
 /// What has come of an exchange so far; outlives the relay.
 pub(super) struct Progress {
@@ -74,6 +81,7 @@ pub(super) async fn relay(
     content: &mut Content,
     visitor: &mut impl Visitor,
     progress: &mut Progress,
+    permit: &mut Option<Permit>,
     answered: impl FnMut(&AnswerHead<'_>),
 ) -> Result<bool, Fault> {
     let manner = match request.content {
@@ -90,6 +98,7 @@ pub(super) async fn relay(
         content,
         visitor,
         progress,
+        permit,
         answered,
         stage: Stage::Head(HeadScanner::default()),
         run: Run::default(),
@@ -100,6 +109,7 @@ pub(super) async fn relay(
         came: 0,
         receiving: receiving(request),
         sending: Pace::sending(&request.visitors),
+        began,
         times: Times {
             up: began,
             down: began,
@@ -157,6 +167,8 @@ struct Relay<'a, V, F> {
     content: &'a mut Content,
     visitor: &'a mut V,
     progress: &'a mut Progress,
+    /// Its place among the requests at work, until the head of the answer is here.
+    permit: &'a mut Option<Permit>,
     answered: F,
     stage: Stage,
     /// Content in the buffer that the visitor has not taken yet.
@@ -173,6 +185,7 @@ struct Relay<'a, V, F> {
     came: u64,
     receiving: Pace,
     sending: Pace,
+    began: Instant,
     times: Times,
 }
 
@@ -276,6 +289,9 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             self.content.reopen();
         }
         self.content.forget();
+        if let Some(permit) = self.permit {
+            permit.answered(answer.status(), &answer.fields());
+        }
         (self.answered)(&answer);
         self.progress.status = self.head.status;
         self.visitor.start(&answer, answer.announced());
@@ -418,6 +434,15 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             true => (at, fault),
             false => (self.progress.until, Fault::TOO_LONG),
         };
+        let slow = self.began + SLOW;
+        if let Some(permit) = self.permit
+            && up_waits == Waits::Visitor
+            && permit.is_held()
+            && slow < at
+        {
+            ready!(self.connection.deadline.poll(cx, slow));
+            permit.done(Verdict::Unknown);
+        }
         ready!(self.connection.deadline.poll(cx, at));
         Poll::Ready(Err(fault))
     }

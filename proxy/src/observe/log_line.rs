@@ -18,6 +18,7 @@ use super::{
     Record,
     process_log::{common_log_time, timestamp},
 };
+use crate::{admit::class::class, respond::failure::kind};
 
 /// The text of the second that was written last: times of successive lines differ in their milliseconds only.
 #[derive(Default)]
@@ -106,6 +107,12 @@ pub(super) fn json(record: &Record<'_>, second: &mut Second, out: &mut Vec<u8>) 
     if let Some(reason) = record.reason {
         out.extend_from_slice(b",\"reason\":");
         put_json(reason, out);
+    }
+    if let (Some(kind::SHED), Some(route), Some(fields)) =
+        (record.reason, record.route, record.fields)
+    {
+        out.extend_from_slice(b",\"class\":");
+        put_json(class(route, fields, record.client).as_str(), out);
     }
     out.extend_from_slice(b",\"user_agent\":");
     with_field(record, &USER_AGENT, |value| put_json(&text(value), out));

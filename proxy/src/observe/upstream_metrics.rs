@@ -1,10 +1,11 @@
 //! Counters of upstreams' connections and of the names of their servers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use prometheus::{IntCounterVec, IntGaugeVec, Registry};
 
 use super::{
+    concurrency_metrics::ConcurrencyMetrics,
     families::Labelled,
     metrics::{counters, gauges, register},
     per_thread::Counts,
@@ -19,6 +20,7 @@ pub struct UpstreamMetrics {
     open: IntGaugeVec,
     queue: IntGaugeVec,
     addresses: IntGaugeVec,
+    concurrency: ConcurrencyMetrics,
     /// Names that could not be resolved.
     pub dns_failures: IntCounterVec,
 }
@@ -83,6 +85,7 @@ impl UpstreamMetrics {
                 "Servers, each address of a name counted.",
                 &["upstream"],
             ),
+            concurrency: ConcurrencyMetrics::new(registry),
             dns_failures: counters(
                 registry,
                 "dns_failures_total",
@@ -102,7 +105,8 @@ impl UpstreamMetrics {
     }
 
     /// Reads what is not kept up with.
-    pub fn refresh(&self, upstreams: &[Arc<Upstream>]) {
+    pub fn refresh(&self, upstreams: &[Arc<Upstream>], tick: Duration) {
+        self.concurrency.refresh(upstreams, tick);
         let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         for gauge in [&self.open, &self.queue, &self.addresses] {
             gauge.reset();

@@ -20,6 +20,8 @@ pub struct Failure {
     pub reason: &'static str,
     /// Whose fault it is.
     pub side: Side,
+    /// Seconds for `Retry-After`, where more is known than that it failed.
+    pub retry_after: Option<u64>,
 }
 
 /// Words for failures that have several causes.
@@ -28,6 +30,8 @@ pub mod kind {
     pub const UNAVAILABLE: &str = "destination_unavailable";
     /// As many connections are open as may be, and no other server has room.
     pub const CROWDED: &str = "connection_limit_reached";
+    /// The shop has as much to do as it can, and others matter more.
+    pub const SHED: &str = "shed";
     /// We lack descriptors, ports or memory.
     pub const EXHAUSTED: &str = "proxy_internal_error";
     /// The body exceeds the route's bound.
@@ -45,7 +49,23 @@ impl Failure {
             status: 503,
             reason: kind::UNAVAILABLE,
             side: Side::Upstream,
+            retry_after: None,
         }
+    }
+
+    /// There is more to do than a shop can, and others matter more or came first.
+    pub fn shed(retry_after: u64) -> Self {
+        Self {
+            status: 503,
+            reason: kind::SHED,
+            side: Side::Internal,
+            retry_after: Some(retry_after),
+        }
+    }
+
+    /// Whether it was turned away because there is too much to do, which is no news to anybody.
+    pub fn is_shed(&self) -> bool {
+        self.reason == kind::SHED
     }
 
     /// A server that answers with this status, which says that it is in trouble.
@@ -54,6 +74,7 @@ impl Failure {
             status,
             reason: "http_status",
             side: Side::Upstream,
+            retry_after: None,
         }
     }
 }

@@ -24,6 +24,7 @@ impl Fault {
                 status,
                 reason,
                 side: Side::Upstream,
+                retry_after: None,
             },
             timed_out: status == 504,
             detail,
@@ -36,6 +37,7 @@ impl Fault {
                 status,
                 reason,
                 side: Side::Downstream,
+                retry_after: None,
             },
             timed_out,
             detail: "",
@@ -108,6 +110,7 @@ impl Fault {
             status: 503,
             reason: kind::EXHAUSTED,
             side: Side::Internal,
+            retry_after: None,
         },
         timed_out: false,
         detail: "no descriptor, port or memory is left for a connection",
@@ -119,10 +122,20 @@ impl Fault {
             status: 503,
             reason: kind::CROWDED,
             side: Side::Internal,
+            retry_after: None,
         },
         timed_out: false,
         detail: "no connection to the server became free",
     };
+
+    /// It was turned away because there is too much to do.
+    pub fn shed(failure: Failure) -> Self {
+        Self {
+            failure,
+            timed_out: false,
+            detail: "",
+        }
+    }
 
     /// The connection does not come about.
     pub fn connecting(why: &io::Error) -> Self {

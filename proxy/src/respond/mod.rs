@@ -4,6 +4,7 @@ pub mod failure;
 pub mod fault;
 pub mod fields;
 pub mod reply;
+mod shed;
 mod window;
 
 pub use reply::Reply;

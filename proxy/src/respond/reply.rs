@@ -13,7 +13,7 @@ use http_caching::Fields;
 use super::{
     failure::{Failure, Side},
     fields::{self, X_REQUEST_ID},
-    window,
+    shed, window,
 };
 use crate::{
     admit::state::LimitState,
@@ -74,6 +74,11 @@ impl Reply {
     pub fn failure(failure: Failure, window_open: bool, is_safe: bool, asked: &Asked<'_>) -> Self {
         if failure.side == Side::Upstream && window_open {
             let mut reply = window::page(is_safe, asked);
+            reply.common(asked);
+            return reply;
+        }
+        if failure.is_shed() {
+            let mut reply = shed::page(failure.retry_after.unwrap_or(1), is_safe, asked);
             reply.common(asked);
             return reply;
         }

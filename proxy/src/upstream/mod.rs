@@ -6,6 +6,7 @@
 pub mod attempts;
 pub mod budget;
 pub mod choose;
+pub mod concurrency;
 pub mod connect;
 pub mod health;
 pub mod names;
@@ -40,6 +41,7 @@ use crate::{
     shared::Shared,
 };
 use budget::RetryBudget;
+use concurrency::Concurrency;
 use orders::Orders;
 use outage::Outage;
 
@@ -68,6 +70,8 @@ pub struct Lasting {
     pub outage: Outage,
     /// Servers that take nothing new.
     pub orders: Orders,
+    /// Requests at work, and those that wait.
+    pub concurrency: Arc<Concurrency>,
     /// Held by who ejects a server, so that two threads do not eject the last two.
     ejecting: Mutex<()>,
 }
@@ -136,6 +140,8 @@ impl Upstream {
         for server in self.servers.load().iter() {
             server.state.slots.set_bound(server.max());
         }
+        let concurrency = self.config.concurrency;
+        self.lasting.concurrency.set_bounds(concurrency);
     }
 
     /// Name in the file.

@@ -37,6 +37,7 @@ const BROKEN_OFF: Failure = Failure {
     status: 502,
     reason: "connection_terminated",
     side: Side::Upstream,
+    retry_after: None,
 };
 
 impl Session<'_> {

@@ -1,0 +1,452 @@
+//! More visitors than the shop can take: a limit that learns, who waits, and who is turned away.
+
+use std::{
+    net::TcpStream,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use socket2::SockRef;
+
+use crate::{
+    client::{Conn, Response},
+    edge::Edge,
+    h2::Frames,
+    origin::{Origin, page, raw},
+    tools::{Gate, eventually},
+    upgrade::{ASK, echoing},
+};
+
+const BROWSER: (&str, &str) = (
+    "User-Agent",
+    "Mozilla/5.0 (X11; Linux x86_64) Firefox/133.0",
+);
+
+fn config(shop: &Origin, concurrency: &str) -> String {
+    let route = |path: &str, more: &str| {
+        format!("[[routes]]\npath = \"{path}\"\nupstream = \"shop\"\n{more}\n")
+    };
+    [
+        format!("[server]\nthreads = 2\n[upstreams.shop]\nservers = [\"{shop}\"]\nconcurrency = {concurrency}\n"),
+        route("/*", ""),
+        route("/checkout/*", "class = \"checkout\""),
+        route("/cart/*", "class = \"cart\""),
+        route("/cached/*", "cache = \"default\""),
+        "[access_log]\npath = \"@dir/access.log\"\n".to_owned(),
+    ]
+    .concat()
+}
+
+/// One at work, so that whoever comes next has to wait.
+fn one(queue: usize) -> String {
+    format!("{{ min = 1, max = 1, queue = {queue}, queue_timeout = \"20s\" }}")
+}
+
+fn of(name: &str) -> String {
+    format!("dhal_concurrency_{name}{{upstream=\"shop\"}}")
+}
+
+fn shed(class: &str, why: &str) -> String {
+    format!("dhal_shed_total{{class=\"{class}\",upstream=\"shop\",why=\"{why}\"}}")
+}
+
+/// A shop whose answers to `/held` wait for a gate.
+fn held(gate: &Gate) -> Origin {
+    let gate = gate.clone();
+    Origin::start(move |r| match r.target.as_str() {
+        "/held" => page("held").when(&gate),
+        path if path.starts_with("/cached/") => page("cached").fresh(60),
+        _ => page("ok"),
+    })
+}
+
+type Asked = thread::JoinHandle<Response>;
+
+fn ask(edge: &Edge, path: &'static str, fields: &'static [(&'static str, &'static str)]) -> Asked {
+    let http = edge.site.http;
+    thread::spawn(move || {
+        let mut conn = Conn::open(http);
+        conn.request("GET", path, fields);
+        conn.response("GET")
+    })
+}
+
+fn status(asked: Asked) -> u16 {
+    asked.join().expect("an answer").status
+}
+
+fn waits(edge: &Edge, n: usize) {
+    eventually("so many wait", || {
+        edge.metric(&of("waiting")) == Some(n as f64)
+    });
+}
+
+/// Somebody is at work until the gate opens.
+fn occupy(edge: &Edge, shop: &Origin) -> Asked {
+    let asked = ask(edge, "/held", &[BROWSER]);
+    eventually("the shop has it", || shop.count("/held") == 1);
+    assert_eq!(edge.metric(&of("at_work")), Some(1.0));
+    asked
+}
+
+#[test]
+fn what_matters_least_is_shed_first() {
+    let gate = Gate::default();
+    let shop = held(&gate);
+    let edge = Edge::start(&config(&shop, &one(3)));
+    let first = occupy(&edge, &shop);
+    let bot = ask(&edge, "/bot", &[]);
+    waits(&edge, 1);
+    let browse = ask(&edge, "/browse", &[BROWSER]);
+    waits(&edge, 2);
+    let cart = ask(&edge, "/cart/", &[]);
+    waits(&edge, 3);
+    // The queue is full: who matters most gets in all the same.
+    let one = ask(&edge, "/checkout/1", &[]);
+    assert_eq!(status(bot), 503);
+    assert_eq!(edge.metric(&shed("bot", "displaced")), Some(1.0));
+    let two = ask(&edge, "/checkout/2", &[]);
+    assert_eq!(status(browse), 503);
+    assert_eq!(edge.metric(&shed("browse", "displaced")), Some(1.0));
+    let late = edge.ask("GET", "/late", &[BROWSER]);
+    assert_eq!(late.status, 503);
+    assert_eq!(edge.metric(&shed("browse", "queue-full")), Some(1.0));
+    waits(&edge, 3);
+    gate.open();
+    for asked in [first, cart, one, two] {
+        assert_eq!(status(asked), 200);
+    }
+    let order: Vec<_> = shop.seen().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(order, ["/held", "/checkout/1", "/checkout/2", "/cart/"]);
+    eventually("they are written down", || {
+        let log = edge.log();
+        let mut classes: Vec<_> = log
+            .iter()
+            .filter(|line| line["reason"] == "shed")
+            .map(|line| line["class"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        classes.sort();
+        classes == ["bot", "browse", "browse"]
+    });
+    let status = edge.site.dhal(&["status"]);
+    let text = String::from_utf8_lossy(&status.stdout).into_owned();
+    let line = "0 of 1 requests at work, 0 wait";
+    assert!(text.contains(line), "{text}");
+    assert!(
+        text.contains("shed 0 checkout, 0 cart, 2 browse, 1 bot"),
+        "{text}"
+    );
+}
+
+#[test]
+fn who_is_shed_reads_when_to_come_again() {
+    let gate = Gate::default();
+    let shop = held(&gate);
+    let patience = "{ min = 1, max = 1, queue_timeout = \"100ms\" }";
+    let edge = Edge::start(&config(&shop, patience));
+    let first = occupy(&edge, &shop);
+    let since = Instant::now();
+    let late = edge.get("/late");
+    assert!(since.elapsed() >= Duration::from_millis(100));
+    assert_eq!(late.status, 503);
+    assert_eq!(late.field("cache-control"), Some("no-store"));
+    let again = late.field("retry-after").and_then(|s| s.parse().ok());
+    assert!((1..=45).contains(&again.unwrap_or(0)), "{again:?}");
+    assert_eq!(late.field("refresh"), late.field("retry-after"));
+    assert!(late.text().contains("অনেক ভিড়"), "{}", late.text());
+    let fields = [("Accept", "application/json"), ("Content-Length", "0")];
+    let json = edge.ask("POST", "/checkout/", &fields);
+    assert_eq!((json.status, json.field("refresh")), (503, None));
+    assert!(json.text().contains("\"retry_after\":"), "{}", json.text());
+    assert_eq!(edge.metric(&shed("bot", "timeout")), Some(1.0));
+    assert_eq!(edge.metric(&shed("checkout", "timeout")), Some(1.0));
+    gate.open();
+    assert_eq!(status(first), 200);
+    assert_eq!(edge.get("/").status, 200);
+    assert_eq!((shop.count("/late"), shop.count("/checkout/")), (0, 0));
+    assert!(!edge.stderr().contains("request failed"), "no news");
+}
+
+#[test]
+fn hits_flow_while_everything_else_is_shed() {
+    let gate = Gate::default();
+    let shop = held(&gate);
+    let edge = Edge::start(&config(&shop, &one(0)));
+    assert_eq!(edge.get("/cached/page").status, 200);
+    let first = occupy(&edge, &shop);
+    for _ in 0..5 {
+        assert_eq!(edge.get("/own").status, 503);
+        assert_eq!(edge.get("/cached/other").status, 503);
+        assert!(edge.get("/cached/page").is_hit());
+    }
+    gate.open();
+    assert_eq!(status(first), 200);
+    assert_eq!(edge.get("/cached/other").status, 200);
+}
+
+#[test]
+fn a_stale_page_answers_where_its_fetch_is_shed() {
+    let gate = Gate::default();
+    let closed = gate.clone();
+    let shop = Origin::start(move |r| match r.target.as_str() {
+        "/held" => page("held").when(&closed),
+        _ => page("kept").field("Cache-Control", "max-age=1, stale-if-error=600"),
+    });
+    let edge = Edge::start(&config(&shop, &one(0)));
+    assert_eq!(edge.get("/cached/kept").status, 200);
+    let first = occupy(&edge, &shop);
+    eventually("it is stale, and answers", || {
+        let answer = edge.get("/cached/kept");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "kept"));
+        answer.cache() == "dhal; hit; detail=stale-if-error"
+    });
+    assert_eq!(shop.count("/cached/kept"), 1);
+    gate.open();
+    assert_eq!(status(first), 200);
+}
+
+#[test]
+fn who_leaves_does_not_wait_any_longer() {
+    let gate = Gate::default();
+    let shop = held(&gate);
+    let edge = Edge::start_tls(&config(&shop, &one(1)));
+    let first = occupy(&edge, &shop);
+    let stream = TcpStream::connect(edge.site.http).expect("the edge accepts");
+    // So that its end is a reset: who ends only its own side may still be reading.
+    SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .expect("an option");
+    let mut leaves = Conn::plain(stream);
+    leaves.request("GET", "/left", &[]);
+    waits(&edge, 1);
+    drop(leaves);
+    waits(&edge, 0);
+    let mut frames = Frames::connect(edge.site.https);
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", "shop.example"),
+        (":path", "/left"),
+    ];
+    frames.headers(1, &fields, true);
+    waits(&edge, 1);
+    frames.frame(3, 0, 1, &8u32.to_be_bytes());
+    waits(&edge, 0);
+    let third = ask(&edge, "/third", &[]);
+    waits(&edge, 1);
+    gate.open();
+    assert_eq!((status(first), status(third)), (200, 200));
+    assert_eq!((shop.count("/left"), shop.count("/third")), (0, 1));
+    // They went by themselves.
+    assert_eq!(edge.metric(&shed("bot", "displaced")), Some(0.0));
+}
+
+#[test]
+fn who_leaves_while_at_work_gives_the_place_back() {
+    let gate = Gate::default();
+    let shop = held(&gate);
+    let edge = Edge::start(&config(&shop, &one(1)));
+    let mut leaves = edge.connect();
+    leaves.request("GET", "/held", &[]);
+    eventually("the shop has it", || shop.count("/held") == 1);
+    let next = ask(&edge, "/next", &[]);
+    waits(&edge, 1);
+    drop(leaves);
+    assert_eq!(status(next), 200);
+    gate.open();
+}
+
+#[test]
+fn content_that_drips_holds_no_place() {
+    let shop = held(&Gate::default());
+    let edge = Edge::start(&config(&shop, &one(8)));
+    let mut drips: Vec<_> = (0..3).map(|_| edge.connect()).collect();
+    for conn in &mut drips {
+        conn.request("POST", "/checkout/", &[("Content-Length", "5")]);
+        conn.send("ab");
+    }
+    // One after the other has its moment, and then it is everybody's turn.
+    assert_eq!(edge.get("/own").status, 200);
+    for mut conn in drips {
+        conn.send("cde");
+        assert_eq!(conn.response("POST").status, 200);
+    }
+    let form = [("Content-Length", "0")];
+    assert_eq!(edge.ask("POST", "/checkout/", &form).status, 200);
+    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+}
+
+#[test]
+fn all_attempts_are_made_in_one_place() {
+    let gone = Origin::start(|_| raw(""));
+    let shop = Origin::start(|_| page("ok"));
+    let servers = format!("\"{gone}\", \"{shop}\"");
+    let config = config(&shop, &one(0)).replace(&format!("\"{shop}\""), &servers);
+    let edge = Edge::start(&config);
+    for _ in 0..8 {
+        assert_eq!(edge.get("/").status, 200);
+    }
+    assert_eq!(shop.count("/"), 8);
+    assert!(gone.count("/") > 0, "some were tried again");
+    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+}
+
+#[test]
+fn a_tunnel_holds_no_place() {
+    let shop = echoing();
+    let edge = Edge::start(&config(&shop, &one(0)));
+    let tunnel = || {
+        let mut conn = edge.connect();
+        conn.send(ASK);
+        assert_eq!(conn.head().expect("an answer").0, 101);
+        conn
+    };
+    let _open = [tunnel(), tunnel(), tunnel()];
+    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+}
+
+#[test]
+fn a_fetch_matters_as_much_as_whoever_joins_it() {
+    let gate = Gate::default();
+    let shop = held(&gate);
+    let edge = Edge::start(&config(&shop, &one(2)));
+    let first = occupy(&edge, &shop);
+    let bot = ask(&edge, "/cached/page", &[]);
+    waits(&edge, 1);
+    let other = ask(&edge, "/bot", &[]);
+    waits(&edge, 2);
+    // It would be the first to go, until a person wants the same.
+    let person = ask(&edge, "/cached/page", &[BROWSER]);
+    eventually("it matters more", || {
+        let (_, text) = edge.admin("GET", "/status");
+        text.contains("\"waiting_by_class\":[0,0,1,1]")
+    });
+    let buyer = ask(&edge, "/checkout/", &[]);
+    assert_eq!(status(other), 503);
+    gate.open();
+    for asked in [first, bot, person, buyer] {
+        assert_eq!(status(asked), 200);
+    }
+    assert_eq!(shop.count("/cached/page"), 1);
+}
+
+#[test]
+fn a_short_burst_is_absorbed() {
+    let shop = Origin::start(|_| page("ok").after(Duration::from_millis(5)));
+    let concurrency = "{ min = 4, max = 4, queue_timeout = \"20s\" }";
+    let edge = Edge::start(&config(&shop, concurrency));
+    let visitors: Vec<_> = (0..100).map(|_| ask(&edge, "/", &[BROWSER])).collect();
+    for visitor in visitors {
+        assert_eq!(status(visitor), 200);
+    }
+    assert_eq!(shop.count("/"), 100);
+    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+    assert!(edge.metric(&of("latency_seconds")) >= Some(0.005));
+}
+
+#[test]
+fn a_reload_keeps_what_was_learned() {
+    let gate = Gate::default();
+    let shop = held(&gate);
+    let edge = Edge::start(&config(&shop, "true"));
+    let learning = edge.metric(&of("limit")).expect("a limit");
+    let first = occupy(&edge, &shop);
+    assert!(learning > 4.0);
+    let reload = |concurrency: &str| {
+        let reloaded = edge.reload(
+            &("[[listeners]]\naddress = \"@http\"\n".to_owned() + &config(&shop, concurrency)),
+        );
+        assert!(reloaded.status.success(), "{reloaded:?}");
+    };
+    reload("{ max = 4 }");
+    assert_eq!(edge.metric(&of("limit")), Some(4.0));
+    // Other bounds let it grow again, and are not what it begins anew from.
+    reload("true");
+    assert!(edge.metric(&of("limit")) <= Some(5.0));
+    assert_eq!(edge.metric(&of("at_work")), Some(1.0));
+    // Those who wait when there is no limit any more wait no longer.
+    reload("{ min = 1, max = 1 , queue_timeout = \"20s\" }");
+    let waiting = ask(&edge, "/waiting", &[]);
+    waits(&edge, 1);
+    reload("false");
+    assert_eq!(status(waiting), 200);
+    assert_eq!(edge.metric(&of("limit")), None);
+    gate.open();
+    assert_eq!(status(first), 200);
+}
+
+#[test]
+fn a_shop_that_says_it_has_too_much_is_given_less() {
+    let shop = Origin::start(|_| page("busy").status(503).field("Retry-After", "1"));
+    let edge = Edge::start(&config(&shop, "true"));
+    let before = edge.metric(&of("limit"));
+    eventually("the limit has shrunk to the least", || {
+        assert_eq!(edge.get("/").status, 503);
+        edge.metric(&of("limit")) <= Some(3.0)
+    });
+    assert!(before >= Some(10.0));
+    // It was the shop that said so, and nobody was shed.
+    assert_eq!(edge.metric(&shed("bot", "queue-full")), Some(0.0));
+}
+
+/// Workers of a shop, of which there may be more later.
+#[derive(Default)]
+struct Workers {
+    free: Mutex<isize>,
+    freed: Condvar,
+}
+
+impl Workers {
+    fn add(&self, n: isize) {
+        *self.free.lock().expect("lock") += n;
+        self.freed.notify_all();
+    }
+
+    fn work(&self, time: Duration) {
+        let free = self.free.lock().expect("lock");
+        let free = self.freed.wait_while(free, |free| *free <= 0);
+        *free.expect("lock") -= 1;
+        thread::sleep(time);
+        self.add(1);
+    }
+}
+
+#[test]
+fn the_limit_follows_the_shop() {
+    let workers = Arc::new(Workers::default());
+    workers.add(2);
+    let shop = {
+        let workers = Arc::clone(&workers);
+        Origin::start(move |_| {
+            workers.work(Duration::from_millis(20));
+            page("ok")
+        })
+    };
+    let concurrency = "{ queue_timeout = \"20s\" }";
+    let edge = Edge::start(&config(&shop, concurrency));
+    let (running, served) = (AtomicBool::new(true), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..60 {
+            scope.spawn(|| {
+                let mut conn = edge.connect();
+                while running.load(Ordering::SeqCst) {
+                    assert_eq!(conn.get("/").status, 200);
+                    served.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        eventually("two workers are given little", || {
+            edge.metric(&of("limit")) <= Some(8.0)
+        });
+        workers.add(60);
+        eventually("more workers are given more", || {
+            edge.metric(&of("limit")) >= Some(16.0)
+        });
+        running.store(false, Ordering::SeqCst);
+    });
+    assert!(served.load(Ordering::SeqCst) > 100);
+}
