@@ -15,7 +15,10 @@ use http::HeaderMap;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    admit::rate::RateLimit,
+    admit::{
+        rate::RateLimit,
+        waiting_room::{Rooms, WaitingRoom},
+    },
     cache::{
         Disk, Purges, Store, Stored,
         keeper::{Job, Keeper, Work},
@@ -52,6 +55,7 @@ pub struct Shared {
     servers: Mutex<HashMap<ServerKey, Arc<ServerState>>>,
     upstreams: Mutex<HashMap<String, Arc<Lasting>>>,
     limiters: Mutex<HashMap<String, (Limit, Arc<RateLimit>)>>,
+    waiting_rooms: Rooms,
     /// When the process began.
     started: Instant,
     draining: AtomicBool,
@@ -111,6 +115,7 @@ impl Shared {
             servers: Mutex::default(),
             upstreams: Mutex::default(),
             limiters: Mutex::default(),
+            waiting_rooms: Rooms::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
@@ -233,6 +238,11 @@ impl Shared {
         }
     }
 
+    /// A waiting room; one of the same name goes on where it is. The error says which file cannot be used.
+    pub fn waiting_room(&self, config: &model::WaitingRoom) -> Result<WaitingRoom, String> {
+        self.waiting_rooms.room(config, self.started.elapsed())
+    }
+
     /// Remembers what a configuration that takes effect brings along.
     pub fn adopt(&self, snapshot: &Snapshot) {
         let rules = snapshot.config.limits.iter().cloned();
@@ -241,6 +251,8 @@ impl Shared {
         *limiters = adopted
             .map(|(rule, limiter)| (rule.name.clone(), (rule, limiter)))
             .collect();
+        drop(limiters);
+        self.waiting_rooms.adopt(&snapshot.waiting_rooms);
         let hosts: Vec<_> = snapshot.upstreams.iter().flat_map(|u| u.hosts()).collect();
         self.names.retain(&hosts);
         for upstream in &snapshot.upstreams {

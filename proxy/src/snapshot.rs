@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use ipnet::IpNet;
 
 use crate::{
-    admit::rate::RateLimit,
+    admit::{rate::RateLimit, waiting_room::WaitingRoom},
     config::model::{CachePolicy, Config, SetCookie, Timeouts},
     listen::tls::CertificateTable,
     observe::metrics::RouteMetrics,
@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub upstreams: Vec<Arc<Upstream>>,
     /// All limits, in the order of the configuration.
     pub limits: Vec<Arc<RateLimit>>,
+    /// All waiting rooms, in the order of the configuration.
+    pub waiting_rooms: Vec<Arc<WaitingRoom>>,
     /// Certificates by name; `None` without TLS listeners.
     pub certificates: Option<Arc<CertificateTable>>,
     /// Time limits and bounds of the doors.
@@ -61,6 +63,8 @@ pub struct Route {
     pub policy: Option<Arc<Policy>>,
     /// Every one of them must admit a request.
     pub limits: Vec<Arc<RateLimit>>,
+    /// Where its visitors wait when there are too many.
+    pub waiting_room: Option<Arc<WaitingRoom>>,
     /// Bytes of a request body.
     pub max_body: u64,
     /// Time limits towards the servers.
@@ -122,6 +126,9 @@ pub enum BuildError {
     /// A certificate or key cannot be used.
     #[error("{0}")]
     Certificate(String),
+    /// A file of a waiting room cannot be used.
+    #[error("{0}")]
+    WaitingRoom(String),
     /// Only a new process can do that.
     #[error("{what} cannot change while running: restart to apply it")]
     NeedsRestart {
@@ -160,6 +167,11 @@ impl Snapshot {
             .map(|p| Arc::new(Policy::from(p)))
             .collect();
         let limits: Vec<Arc<RateLimit>> = config.limits.iter().map(|l| shared.limiter(l)).collect();
+        let rooms = config.waiting_rooms.iter();
+        let waiting_rooms: Vec<Arc<WaitingRoom>> = rooms
+            .map(|room| shared.waiting_room(room).map(Arc::new))
+            .collect::<Result<_, String>>()
+            .map_err(BuildError::WaitingRoom)?;
         let routes = config.routes.iter().map(|route| {
             let built = Route {
                 name: route.name.clone(),
@@ -170,6 +182,7 @@ impl Snapshot {
                     .iter()
                     .map(|i| Arc::clone(&limits[*i]))
                     .collect(),
+                waiting_room: route.waiting_room.map(|i| Arc::clone(&waiting_rooms[i])),
                 max_body: route.max_body,
                 timeouts: route.timeouts.clone(),
                 metrics: shared.metrics.route(&route.name),
@@ -192,6 +205,7 @@ impl Snapshot {
             router,
             upstreams,
             limits,
+            waiting_rooms,
             certificates,
             bounds,
             config,

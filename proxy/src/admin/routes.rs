@@ -150,6 +150,7 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
             .with_label_values(&[limit.name])
             .set(whole(tracked as u64));
     }
+    metrics.rooms.refresh(&snapshot.waiting_rooms);
     metrics.cache.refresh(&control.shared);
     metrics
         .connections

@@ -126,7 +126,9 @@ impl Control {
                 return Ok(warmed(stored.status(), outcome, stored.content_length()));
             }
             Decision::Forward(_) => return Ok(warmed(0, "not-storable", 0)),
-            Decision::Redirect { .. } | Decision::Reject(_) => return Err(no_route(&url)),
+            Decision::Redirect { .. } | Decision::Reject(_) | Decision::Wait(_) => {
+                return Err(no_route(&url));
+            }
         };
         let order = Arc::new(self.order(&url, fetch));
         let (interim, _) = mpsc::channel(1);
@@ -179,7 +181,9 @@ impl Control {
                     status => Err(not_ok(&url, status)),
                 };
             }
-            Decision::Redirect { .. } | Decision::Reject(_) => return Err(no_route(&url)),
+            Decision::Redirect { .. } | Decision::Reject(_) | Decision::Wait(_) => {
+                return Err(no_route(&url));
+            }
         };
         let order = Arc::new(self.order(&url, fetch));
         let (status, content) = self

@@ -3,3 +3,4 @@
 pub mod client;
 mod clients;
 pub mod rate;
+pub mod waiting_room;

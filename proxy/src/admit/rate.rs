@@ -86,7 +86,7 @@ impl RateLimit {
 
 /// A name that stays for as long as the process lives. Only operators make up names, by writing them into
 /// the configuration, so they stay few.
-fn lasting(name: &str) -> &'static str {
+pub(super) fn lasting(name: &str) -> &'static str {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = names.get(name) {

@@ -20,7 +20,7 @@ use super::{
     read::{Field, Named, Read},
     routes,
     scalar::{AdminEndpoint, LogPath, SOCKET_PATH_MAX},
-    upstreams,
+    upstreams, waiting_rooms,
 };
 
 /// Most requests a limit lets through at once: beyond it there is hardly a limit.
@@ -80,6 +80,7 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
         cache: cache::cache(file.cache.value(), cx),
         policies: cache::policies(file, cx),
         limits: limits(&file.limits, cx),
+        waiting_rooms: waiting_rooms::waiting_rooms(&file.waiting_rooms, cx),
         routes: routes::routes(file, &upstreams, cx),
         upstreams,
         access_log: file.access_log.value().map(|log| access_log(log, cx)),

@@ -19,6 +19,7 @@ mod routes;
 mod scalar;
 mod units;
 mod upstreams;
+mod waiting_rooms;
 
 #[cfg(test)]
 mod tests;

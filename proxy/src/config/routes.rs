@@ -23,6 +23,7 @@ struct Names<'a> {
     upstreams: Vec<&'a str>,
     policies: Vec<&'a str>,
     limits: Vec<&'a str>,
+    waiting_rooms: Vec<&'a str>,
 }
 
 /// What must differ from route to route, with the place of the first that has it.
@@ -45,6 +46,7 @@ pub(super) fn routes(file: &File, upstreams: &[Upstream], cx: &mut Context<'_>) 
             )
             .collect(),
         limits: names(&file.limits).collect(),
+        waiting_rooms: names(&file.waiting_rooms).collect(),
     };
     let mut seen = Seen::default();
     let routes: Vec<_> = file
@@ -103,6 +105,10 @@ fn route(
         }
         limits.push(index);
     }
+    let waiting_room = route.waiting_room.given().and_then(|name| {
+        let (known, names) = (&file.waiting_rooms, &names.waiting_rooms);
+        index_of(name, "waiting room", known, names, cx)
+    });
     let host = pattern(&route.host, HostPattern::Any)?;
     let path = pattern(&route.path, PathPattern::Prefix("/".to_owned()))?;
     unique(section, &host, &path, seen, cx);
@@ -119,6 +125,7 @@ fn route(
         limits,
         max_body: route.max_body.value.0,
         timeouts: timeouts?,
+        waiting_room,
     })
 }
 
@@ -329,6 +336,11 @@ fn unused(file: &File, routes: &[Route], cx: &mut Context<'_>) {
     for (index, (name, _)) in file.limits.entries().iter().enumerate() {
         if !routes.iter().any(|route| route.limits.contains(&index)) {
             warn(name, "limit");
+        }
+    }
+    for (index, (name, _)) in file.waiting_rooms.entries().iter().enumerate() {
+        if !routes.iter().any(|route| route.waiting_room == Some(index)) {
+            warn(name, "waiting room");
         }
     }
 }

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use super::{
     diagnostic::{Complaint, shown},
     model::{
-        Balance, CheckKind, HashKey, LimitKey, LogFormat, SetCookie, StatusRange, UpstreamProtocol,
+        Balance, CheckKind, Covers, HashKey, LimitKey, LogFormat, SetCookie, StatusRange,
+        UpstreamProtocol,
     },
     read::{Scalar, choice},
 };
@@ -103,6 +104,14 @@ impl Scalar for LimitKey {
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         choice(text, &[("client-ip", Self::ClientIp)])
+    }
+}
+
+impl Scalar for Covers {
+    const WANTED: &'static str = "what a waiting room covers, \"all\" or \"origin\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(text, &[("all", Self::All), ("origin", Self::Origin)])
     }
 }
 

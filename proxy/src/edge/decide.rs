@@ -1,4 +1,4 @@
-//! The story of a request: normalise, admit, route, limit, look up.
+//! The story of a request: normalise, admit, route, limit, look up, and the waiting room (`room.rs`).
 //!
 //! The one surprise: a stored response that is no longer fresh may be *fetched* anew and answer all the
 //! same, when the upstream fails (RFC 5861 §4).
@@ -16,7 +16,7 @@ use http_caching::{CacheControl, Coding, Fields, Lifetimes, Precondition, RangeO
 
 use super::{
     Answer, Body, Decision, Fetch, Forward, Hit, Rejection, RequestView, authority,
-    decision::ForwardReason, keyed::KeyedTarget, path,
+    decision::ForwardReason, keyed::KeyedTarget, path, room,
 };
 use crate::{
     admit::{client, rate::LimitState},
@@ -41,7 +41,11 @@ pub fn decide(
     request: &RequestView<'_>,
     now: Now,
 ) -> Decision {
-    story(snapshot, shared, request, now, check_limits)
+    if let Some(status) = room::status(snapshot, request, now) {
+        return status;
+    }
+    let decision = story(snapshot, shared, request, now, check_limits);
+    room::enter(decision, request, now)
 }
 
 /// The same for operators, whom limits do not count.
@@ -117,6 +121,7 @@ fn story(
         authority: authority.whole.clone().into_owned(),
         reason,
         limit: limit.clone(),
+        room: None,
         instead: None,
     };
     let Some(policy) = &route.policy else {
@@ -239,6 +244,7 @@ fn story(
         refresh: refresh.then(|| Box::new(fetch(ForwardReason::Stale, true))),
         stored,
         limit,
+        room: None,
     })
 }
 

@@ -8,10 +8,11 @@ pub mod decision;
 pub mod keyed;
 pub mod path;
 pub mod request_view;
+pub(crate) mod room;
 #[cfg(test)]
 mod tests;
 
 pub use decide::decide;
-pub use decision::{Answer, Decision, Fetch, Forward, Hit, Rejection};
+pub use decision::{Answer, Decision, Fetch, Forward, Hit, Rejection, Wait};
 pub use http1_wire::Body;
 pub use request_view::{Connection, RequestView, Scheme};

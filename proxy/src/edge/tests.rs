@@ -176,6 +176,7 @@ fn describe(decision: &Decision) -> String {
                 if rejection.close { " close" } else { "" }
             )
         }
+        Decision::Wait(wait) => format!("{} wait", wait.rejection.status),
         Decision::Fetch(fetch) => {
             format!("{} {} fetch", fetch.own.reason.as_str(), fetch.target)
         }

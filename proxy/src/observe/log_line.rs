@@ -12,6 +12,8 @@ use http::{
     header::{REFERER, USER_AGENT},
 };
 
+use crate::admit::waiting_room::Note;
+
 use super::{
     Record,
     process_log::{common_log_time, timestamp},
@@ -89,6 +91,13 @@ pub(super) fn json(record: &Record<'_>, second: &mut Second, out: &mut Vec<u8>) 
     if let Some(limit) = record.limit {
         out.extend_from_slice(b",\"limit_rule\":");
         put_json(limit.rule, out);
+    }
+    if let Some(Note { room, state }) = record.room {
+        out.extend_from_slice(b",\"room\":");
+        put_json(room, out);
+        out.extend_from_slice(b",\"room_state\":\"");
+        out.extend_from_slice(state.as_bytes());
+        out.push(b'"');
     }
     if let Some(reason) = record.reason {
         out.extend_from_slice(b",\"reason\":");

@@ -11,7 +11,7 @@ use prometheus::{
 pub use super::request_metrics::RouteMetrics;
 use super::{
     cache_metrics::CacheMetrics, families::Labelled, per_thread::Counts, request_metrics::Requests,
-    upstream_metrics::UpstreamMetrics,
+    room_metrics::RoomMetrics, upstream_metrics::UpstreamMetrics,
 };
 use crate::cache::status::Outcome;
 
@@ -56,6 +56,8 @@ pub struct Metrics {
     pub handshake_failures: IntCounter,
     /// The store.
     pub cache: CacheMetrics,
+    /// Waiting rooms.
+    pub rooms: RoomMetrics,
     /// Clients that limits remember.
     pub tracked_clients: IntGaugeVec,
     /// Lines the access log could not take.
@@ -186,6 +188,7 @@ impl Metrics {
                 "TLS handshakes that failed or took too long.",
             ),
             cache: CacheMetrics::new(&registry),
+            rooms: RoomMetrics::new(&registry),
             tracked_clients: gauges(
                 &registry,
                 "ratelimit_tracked_clients",

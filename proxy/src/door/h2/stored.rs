@@ -20,7 +20,7 @@ use crate::{
         fetched::{Fetched, fetch},
         outgoing::Outgoing,
     },
-    edge::{Fetch, Forward},
+    edge::{Fetch, Forward, room::note},
     fill::flight::Asked,
     forward::{self, Exchanged, exchange},
     observe::{Protocol, Record},
@@ -70,6 +70,7 @@ impl Request {
                 let window_open = upstream.window_is_open(tick);
                 let mut reply = Reply::failure(failure, window_open, true, asked_of);
                 reply.limit(order.fetch.own.limit.as_ref());
+                reply.pass(order.fetch.own.room.as_deref());
                 let sent = self.send_reply(&reply).await;
                 self.tell(&Record {
                     status: reply.status,
@@ -149,6 +150,7 @@ impl Request {
             route: Some(&own.route),
             outcome: Outcome::None,
             limit: own.limit.as_ref(),
+            room: note(own.room.as_ref()),
             upstream: server.map(|(name, _)| name.as_str()),
             upstream_time: server.map(|(_, time)| *time),
             attempts: asked.attempts,

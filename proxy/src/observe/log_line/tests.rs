@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::*;
 use crate::{
-    admit::rate::LimitState,
+    admit::{rate::LimitState, waiting_room::Note},
     cache::status::Outcome,
     edge::decide::Now,
     observe::{Protocol, testing},
@@ -35,6 +35,10 @@ struct Line<'a> {
     limit: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_state: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     user_agent: String,
@@ -77,6 +81,8 @@ fn json_by_serde(record: &Record<'_>) -> String {
             Some(_) => "passed",
         },
         limit_rule: record.limit.map(|l| l.rule),
+        room: record.room.map(|note| note.room),
+        room_state: record.room.map(|note| note.state),
         reason: record.reason,
         user_agent: field(record, &USER_AGENT),
     };
@@ -206,6 +212,13 @@ fn lines_are_what_serde_and_format_write() {
             retried: dice.of(&[None, Some("connection_refused")]),
             request_id: &request_id,
             limit: dice.of(&[None, Some(&limit)]),
+            room: dice.of(&[
+                None,
+                Some(Note {
+                    room: "sale",
+                    state: "waiting",
+                }),
+            ]),
             reason: dice.of(&[None, Some(&*reason)]),
             fields: dice.of(&[None, Some(())]).map(|()| &fields as _),
         };
