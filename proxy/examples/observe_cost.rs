@@ -180,6 +180,7 @@ fn finish(
             retried: None,
             request_id: "0123456789abcdef0123456789abcdef",
             limit: Some(&limit),
+            room: None,
             reason: None,
             fields: Some(&fields),
         });

@@ -303,6 +303,9 @@ impl Control {
                 for upstream in &current.load().upstreams {
                     upstream.look_for_outage(started.elapsed());
                 }
+                for room in &current.load().waiting_rooms {
+                    room.tidy(started.elapsed(), pressure());
+                }
                 filler.tidy();
             }
         });
@@ -425,6 +428,11 @@ impl Control {
         self.shared.stop();
         tracing::info!("stopped");
     }
+}
+
+/// How hard the shop is pressed, from 0 (at ease) to 1 (nobody more): waiting rooms let fewer in.
+fn pressure() -> f64 {
+    0.0
 }
 
 /// What only a new process can change.

@@ -18,6 +18,7 @@ use crate::{
     admit::{
         lists::{AddressList, BadFile},
         rate::{RateLimit, lasting},
+        waiting_room::{Rooms, WaitingRoom},
     },
     cache::{
         Disk, Purges, Store, Stored,
@@ -56,6 +57,7 @@ pub struct Shared {
     upstreams: Mutex<HashMap<String, Arc<Lasting>>>,
     limiters: Mutex<HashMap<String, (Limit, Arc<RateLimit>)>>,
     lists: Mutex<Vec<Arc<AddressList>>>,
+    waiting_rooms: Rooms,
     /// When the process began.
     started: Instant,
     draining: AtomicBool,
@@ -124,6 +126,7 @@ impl Shared {
             upstreams: Mutex::default(),
             limiters: Mutex::default(),
             lists: Mutex::default(),
+            waiting_rooms: Rooms::default(),
             started,
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
@@ -255,6 +258,11 @@ impl Shared {
         known.map_or_else(|| AddressList::new(list).map(Arc::new), Ok)
     }
 
+    /// A waiting room; one of the same name goes on where it is. The error says which file cannot be used.
+    pub fn waiting_room(&self, config: &model::WaitingRoom) -> Result<WaitingRoom, String> {
+        self.waiting_rooms.room(config, self.started.elapsed())
+    }
+
     /// Remembers what a configuration that takes effect brings along.
     pub fn adopt(&self, snapshot: &Snapshot) {
         let rules = snapshot.config.limits.iter().cloned();
@@ -267,6 +275,7 @@ impl Shared {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         lists.clone_from(&snapshot.lists);
         drop(lists);
+        self.waiting_rooms.adopt(&snapshot.waiting_rooms);
         let hosts: Vec<_> = snapshot.upstreams.iter().flat_map(|u| u.hosts()).collect();
         self.names.retain(&hosts);
         for upstream in &snapshot.upstreams {

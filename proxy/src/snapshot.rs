@@ -11,6 +11,7 @@ use crate::{
         key::Params,
         lists::{AddressList, BadFile},
         rate::RateLimit,
+        waiting_room::WaitingRoom,
     },
     config::model::{CachePolicy, Config, SetCookie, Timeouts, Visitors},
     listen::tls::CertificateTable,
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub lists: Vec<Arc<AddressList>>,
     /// Whoever is on one of them gets `403`.
     pub deny: Vec<Arc<AddressList>>,
+    /// All waiting rooms, in the order of the configuration.
+    pub waiting_rooms: Vec<Arc<WaitingRoom>>,
     /// Certificates by name; `None` without TLS listeners.
     pub certificates: Option<Arc<CertificateTable>>,
     /// Time limits and bounds of the doors.
@@ -83,6 +86,8 @@ pub struct Route {
     pub class: Class,
     /// Programs that are no bots to be shed first.
     pub known_bots: KnownBots,
+    /// Where its visitors wait when there are too many.
+    pub waiting_room: Option<Arc<WaitingRoom>>,
     /// Bytes of a request body.
     pub max_body: u64,
     /// Time limits towards the servers.
@@ -147,6 +152,9 @@ pub enum BuildError {
     /// The file of an address list cannot be used.
     #[error(transparent)]
     AddressList(#[from] BadFile),
+    /// A file of a waiting room cannot be used.
+    #[error("{0}")]
+    WaitingRoom(String),
     /// Only a new process can do that.
     #[error("{what} cannot change while running: restart to apply it")]
     NeedsRestart {
@@ -196,6 +204,11 @@ impl Snapshot {
         let limits: Vec<_> = limits
             .map(|limit| shared.limiter(limit, of(&limit.exempt)))
             .collect();
+        let rooms = config.waiting_rooms.iter();
+        let waiting_rooms: Vec<Arc<WaitingRoom>> = rooms
+            .map(|room| shared.waiting_room(room).map(Arc::new))
+            .collect::<Result<_, String>>()
+            .map_err(BuildError::WaitingRoom)?;
         let routes = config.routes.iter().map(|route| {
             let built = Route {
                 name: route.name.clone(),
@@ -211,6 +224,7 @@ impl Snapshot {
                 params: Params::of(&route.path),
                 class: route.class,
                 known_bots: KnownBots::default(),
+                waiting_room: route.waiting_room.map(|i| Arc::clone(&waiting_rooms[i])),
                 max_body: route.max_body,
                 timeouts: route.timeouts.clone(),
                 metrics: shared.metrics.route(&route.name),
@@ -237,6 +251,7 @@ impl Snapshot {
             limits,
             lists,
             deny,
+            waiting_rooms,
             certificates,
             bounds,
             config,

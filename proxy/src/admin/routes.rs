@@ -151,6 +151,7 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
             .set(whole(tracked as u64));
     }
     metrics.limits.refresh(&snapshot);
+    metrics.rooms.refresh(&snapshot.waiting_rooms);
     metrics.cache.refresh(&control.shared);
     metrics
         .connections

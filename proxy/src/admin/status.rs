@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{AddressListStatus, LimitStatus};
 use crate::{
+    admit::waiting_room::WaitingRoom,
     server::Control,
     upstream::{
         Server, Upstream,
@@ -37,6 +38,9 @@ pub struct Status {
     pub configured_connections: usize,
     /// The store.
     pub cache: CacheStatus,
+    /// Waiting rooms.
+    #[serde(default)]
+    pub waiting_rooms: Vec<RoomStatus>,
     /// Servers by upstream.
     pub upstreams: Vec<UpstreamStatus>,
     /// Limits.
@@ -45,6 +49,40 @@ pub struct Status {
     /// Address lists.
     #[serde(default)]
     pub address_lists: Vec<AddressListStatus>,
+}
+
+/// A waiting room.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RoomStatus {
+    /// Name.
+    pub name: String,
+    /// Visitors inside.
+    pub inside: usize,
+    /// Those of them with a cart.
+    pub carts: usize,
+    /// Visitors that may be inside.
+    pub capacity: u32,
+    /// Visitors who wait.
+    pub waiting: u32,
+    /// What one who came now would wait.
+    pub expected_wait_seconds: u64,
+    /// Visitors let in since the process began.
+    pub admitted: u64,
+}
+
+impl RoomStatus {
+    fn of(room: &WaitingRoom) -> Self {
+        let figures = room.figures();
+        Self {
+            name: room.name.to_owned(),
+            inside: figures.inside,
+            carts: figures.carts,
+            capacity: room.capacity(),
+            waiting: figures.waiting,
+            expected_wait_seconds: figures.expected_wait.div_ceil(1_000),
+            admitted: figures.counts.admitted,
+        }
+    }
 }
 
 /// The store.
@@ -310,6 +348,11 @@ impl Status {
                 hits,
                 requests,
             },
+            waiting_rooms: snapshot
+                .waiting_rooms
+                .iter()
+                .map(|room| RoomStatus::of(room))
+                .collect(),
             upstreams: upstreams.collect(),
             limits: snapshot.limits.iter().map(|l| LimitStatus::of(l)).collect(),
             address_lists: snapshot
@@ -371,6 +414,19 @@ impl fmt::Display for Status {
                 disk.bytes as f64 / 1_048_576.0,
                 disk.capacity as f64 / 1_048_576.0,
                 disk.errors,
+            )?;
+        }
+        for room in &self.waiting_rooms {
+            writeln!(
+                f,
+                "room      {:<12} {} of {} inside ({} with a cart), {} wait, the last for some {} s; {} let in so far",
+                room.name,
+                room.inside,
+                room.capacity,
+                room.carts,
+                room.waiting,
+                room.expected_wait_seconds,
+                room.admitted,
             )?;
         }
         for upstream in &self.upstreams {

@@ -126,7 +126,10 @@ impl Control {
                 return Ok(warmed(stored.status(), outcome, stored.content_length()));
             }
             Decision::Forward(_) => return Ok(warmed(0, "not-storable", 0)),
-            Decision::Redirect { .. } | Decision::Reject(_) | Decision::Delay(_) => {
+            Decision::Redirect { .. }
+            | Decision::Reject(_)
+            | Decision::Delay(_)
+            | Decision::Wait(_) => {
                 return Err(no_route(&url));
             }
         };
@@ -181,7 +184,10 @@ impl Control {
                     status => Err(not_ok(&url, status)),
                 };
             }
-            Decision::Redirect { .. } | Decision::Reject(_) | Decision::Delay(_) => {
+            Decision::Redirect { .. }
+            | Decision::Reject(_)
+            | Decision::Delay(_)
+            | Decision::Wait(_) => {
                 return Err(no_route(&url));
             }
         };

@@ -8,4 +8,5 @@ pub mod key;
 pub mod lists;
 pub mod rate;
 pub mod state;
+pub mod waiting_room;
 pub mod watch;

@@ -17,7 +17,7 @@ use super::{
     read::{Field, Read},
     routes,
     scalar::{AdminEndpoint, LogPath, SOCKET_PATH_MAX},
-    upstreams, visitors,
+    upstreams, visitors, waiting_rooms,
 };
 
 /// The configuration, unless there is an error, and all diagnostics by position.
@@ -75,6 +75,7 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
         policies: cache::policies(file, cx),
         address_lists: limits::address_lists(&file.address_lists, cx),
         limits: limits::limits(file, cx),
+        waiting_rooms: waiting_rooms::waiting_rooms(&file.waiting_rooms, cx),
         routes: routes::routes(file, &upstreams, cx),
         upstreams,
         access_log: file.access_log.value().map(|log| access_log(log, cx)),

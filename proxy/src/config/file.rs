@@ -16,8 +16,8 @@ use super::{
     context::{Context, Value},
     key_header::KeyHeader,
     model::{
-        Balance, CheckKind, ForwardedField, HashKey, HostPattern, LimitCount, LimitKey, LogFormat,
-        PathPattern, SetCookie, StatusRange, UpstreamProtocol,
+        Balance, CheckKind, Covers, ForwardedField, HashKey, HostPattern, LimitCount, LimitKey,
+        LogFormat, PathPattern, SetCookie, StatusRange, UpstreamProtocol,
     },
     pattern::HeaderHost,
     read::{self, Field, List, Named, OneOrMany, Read, Scalar, Setting, section},
@@ -26,6 +26,7 @@ use super::{
         Network, QueryName, RequestPath, ServerAddress,
     },
     units::{ByteRate, Rate, Size, kib, mib, millis, secs},
+    waiting_rooms::Moment,
 };
 
 /// Far beyond one host's memory at any cost per connection that is in reach.
@@ -60,6 +61,8 @@ section! {
         /// Which requests go where. Required, unless every listener redirects. Their order does
         /// not matter: the most specific host, then the most specific path wins.
         routes: List<Route>;
+        /// Waiting rooms by name.
+        waiting_rooms: Named<WaitingRoom>;
         /// The access log. Without this section none is written.
         access_log: AccessLog;
     }
@@ -531,6 +534,50 @@ section! {
         max_body: Size = mib(1), Size(0)..=Size(1 << 40);
         /// Time limits that differ from the upstream's.
         timeouts: RouteTimeouts;
+        /// Name of a waiting room. Absent: nobody waits.
+        waiting_room: String;
+    }
+}
+
+section! {
+    /// `[waiting_rooms.NAME]`
+    WaitingRoom is "[waiting_rooms.NAME]" {
+        /// Visitors inside at once; further ones wait. 1 to 1,000,000. Required.
+        capacity: u64;
+        /// Most admissions per second, minute or hour: `"50/s"`. Absent: as places become free.
+        rate: Rate;
+        /// Who is quiet for so long has left. 5m: longer than people read a page.
+        stay: Duration = secs(300), secs(5)..=secs(86_400);
+        /// An answer of the shop that sets one of these cookies gives its visitor a cart: a pass that
+        /// lasts for `cart_stay` and is never refused a place. None where absent.
+        cart_cookies: List<CookieName>;
+        /// Who has a cart and is quiet for so long has left. At least `stay`.
+        cart_stay: Duration = secs(1_800), secs(5)..=secs(86_400);
+        /// `"all"` (the default), or `"origin"`: what the store answers is shown to everybody, and
+        /// only who needs the shop itself waits.
+        covers: Covers;
+        /// When the sale begins: a date and time with its offset. Absent: the room is always open.
+        opens: Moment;
+        /// The pre-queue begins so long before `opens`. Who comes in it gets a place by lot, before all
+        /// who come later; nobody is let in before `opens`.
+        early: Duration = secs(1_800), secs(0)..=HOUR;
+        /// How long a place in the queue is kept.
+        ticket_life: Duration = secs(6 * 3_600), secs(60)..=secs(7 * 3_600);
+        /// Keys of the tickets: the first signs, all verify. Up to 8. Absent: a key of this process,
+        /// so that a restart sends everyone to the end of the queue.
+        keys: List<RoomKey>;
+        /// HTML file in the place of the page that is built in; see `docs/waiting-room.md`.
+        template: FilePath;
+    }
+}
+
+section! {
+    /// One of `keys` of a waiting room
+    RoomKey is "a key of a waiting room" {
+        /// A name that stays with the key. Required.
+        id: String;
+        /// File with the secret: 32 to 4,096 bytes, such as `openssl rand -hex 32` writes. Required.
+        file: FilePath;
     }
 }
 

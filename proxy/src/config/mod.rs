@@ -22,6 +22,7 @@ mod scalar;
 mod units;
 mod upstreams;
 mod visitors;
+mod waiting_rooms;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,12 @@
 //! `file.rs` mirrors what people write, `compile.rs` turns it into these types and reports every
 //! error at once. Nothing here refers to a name: references are indices that are known to be valid.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use crate::admit::key::Prefix;
 use adaptive_concurrency::{Bounds, Class};
@@ -29,6 +34,8 @@ pub struct Config {
     pub address_lists: Vec<AddressList>,
     /// Rate limits; routes refer to them by index.
     pub limits: Vec<Limit>,
+    /// Waiting rooms; routes refer to them by index.
+    pub waiting_rooms: Vec<WaitingRoom>,
     /// Routes in the order of the file; the router orders them by precedence.
     pub routes: Vec<Route>,
     /// The access log; absent means none is written.
@@ -543,6 +550,47 @@ pub struct Route {
     pub max_body: u64,
     /// Time limits: the upstream's, but for those that the route has of its own.
     pub timeouts: Timeouts,
+    /// Index into `waiting_rooms`.
+    pub waiting_room: Option<usize>,
+}
+
+/// `[waiting_rooms.NAME]`.
+#[derive(Debug, Clone)]
+pub struct WaitingRoom {
+    /// The name in the file.
+    pub name: String,
+    /// Visitors inside at once.
+    pub capacity: u32,
+    /// Most admissions, and the period they are counted by.
+    pub rate: Option<(NonZeroU32, Duration)>,
+    /// Who is quiet for so long has left.
+    pub stay: Duration,
+    /// Cookies by which the shop tells of a cart.
+    pub cart_cookies: Vec<String>,
+    /// The same as `stay`, with a cart.
+    pub cart_stay: Duration,
+    /// Who waits.
+    pub covers: Covers,
+    /// Nobody is let in before, from the beginning of the pre-queue on.
+    pub opens: Option<SystemTime>,
+    /// How long before `opens` the pre-queue begins.
+    pub early: Duration,
+    /// How long a ticket is good for.
+    pub ticket_life: Duration,
+    /// Keys by their ids; the first signs. None: the process makes one.
+    pub keys: Vec<(String, PathBuf)>,
+    /// The page, where it is not the one that is built in.
+    pub template: Option<PathBuf>,
+}
+
+/// Who waits in a waiting room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Covers {
+    /// Everyone on its routes.
+    #[default]
+    All,
+    /// Who asks for what the store does not have.
+    Origin,
 }
 
 /// Hosts a route applies to; lower case, without port.

@@ -27,6 +27,7 @@ struct Names<'a> {
     upstreams: Vec<&'a str>,
     policies: Vec<&'a str>,
     limits: Vec<&'a str>,
+    waiting_rooms: Vec<&'a str>,
 }
 
 /// What must differ from route to route, with the place of the first that has it.
@@ -49,6 +50,7 @@ pub(super) fn routes(file: &File, upstreams: &[Upstream], cx: &mut Context<'_>) 
             )
             .collect(),
         limits: names(&file.limits).collect(),
+        waiting_rooms: names(&file.waiting_rooms).collect(),
     };
     let mut seen = Seen::default();
     let routes: Vec<_> = file
@@ -109,6 +111,10 @@ fn route(
     }
     let allow = limits::lists(&route.allow, file, cx);
     let deny = limits::lists(&route.deny, file, cx);
+    let waiting_room = route.waiting_room.given().and_then(|name| {
+        let (known, names) = (&file.waiting_rooms, &names.waiting_rooms);
+        index_of(name, "waiting room", known, names, cx)
+    });
     let host = pattern(&route.host, HostPattern::Any)?;
     let path = pattern(&route.path, PathPattern::Prefix("/".to_owned()))?;
     limits::parameters(&route.limits, file, &Params::of(&path), cx);
@@ -142,6 +148,7 @@ fn route(
         class: route.class.value().copied().unwrap_or(Class::Browse),
         max_body: route.max_body.value.0,
         timeouts: timeouts?,
+        waiting_room,
     })
 }
 
@@ -352,6 +359,11 @@ fn unused(file: &File, routes: &[Route], cx: &mut Context<'_>) {
     for (index, (name, _)) in file.limits.entries().iter().enumerate() {
         if !routes.iter().any(|route| route.limits.contains(&index)) {
             warn(name, "limit");
+        }
+    }
+    for (index, (name, _)) in file.waiting_rooms.entries().iter().enumerate() {
+        if !routes.iter().any(|route| route.waiting_room == Some(index)) {
+            warn(name, "waiting room");
         }
     }
     let used = limits::lists_in_use(file);

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use super::{
     diagnostic::{Complaint, shown},
     model::{
-        Balance, CheckKind, ForwardedField, HashKey, LimitCount, LimitKey, LogFormat, SetCookie,
-        StatusRange, UpstreamProtocol,
+        Balance, CheckKind, Covers, ForwardedField, HashKey, LimitCount, LimitKey, LogFormat,
+        SetCookie, StatusRange, UpstreamProtocol,
     },
     read::{Scalar, choice},
 };
@@ -171,6 +171,14 @@ impl Scalar for ForwardedField {
                 ("forwarded", Self::Forwarded),
             ],
         )
+    }
+}
+
+impl Scalar for Covers {
+    const WANTED: &'static str = "what a waiting room covers, \"all\" or \"origin\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(text, &[("all", Self::All), ("origin", Self::Origin)])
     }
 }
 

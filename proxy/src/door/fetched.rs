@@ -64,6 +64,7 @@ pub(super) async fn fetch<'a>(
                 let mut outgoing =
                     Outgoing::of_stored(stored, None, content, answer, outcome, limit, now);
                 outgoing.length = Some(partial.complete);
+                outgoing.room = order.fetch.own.room.as_deref();
                 return (Fetched::Answer(Box::new(outgoing)), asked);
             }
             Served::Stream(head, reader) => {
@@ -91,6 +92,7 @@ pub(super) async fn fetch<'a>(
         outgoing.key = order
             .shows_key
             .then(|| status::readable(&order.fetch.key, order.fetch.uri_length));
+        outgoing.room = order.fetch.own.room.as_deref();
         outgoing.narrow();
         return (Fetched::Answer(Box::new(outgoing)), asked);
     }

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http_caching::{Coding, Fields};
 
 use crate::{
-    admit::state::LimitState,
+    admit::{state::LimitState, waiting_room::Pass},
     cache::{
         Stored,
         head::{HeadFields, goes_with_not_modified, put_field, put_head},
@@ -38,6 +38,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) ttl: Option<i64>,
     pub(super) outcome: Outcome,
     pub(super) limit: Option<&'a LimitState>,
+    /// The visitor's pass.
+    pub(super) room: Option<&'a Pass>,
     /// The cache key, for operators.
     pub(super) key: Option<String>,
     parts: Option<PutTogether>,
@@ -66,6 +68,7 @@ impl<'a> Outgoing<'a> {
             ttl: Some(hit.ttl),
             outcome: hit.outcome,
             limit: hit.limit.as_ref(),
+            room: hit.room.as_deref(),
             key: None,
             parts: None,
             counted: None,
@@ -96,6 +99,7 @@ impl<'a> Outgoing<'a> {
             ttl: Some(stored.ttl(now)),
             outcome,
             limit,
+            room: None,
             key: None,
             parts: None,
             counted: None,
@@ -122,6 +126,7 @@ impl<'a> Outgoing<'a> {
             ttl: head.is_stored.then_some(head.ttl),
             outcome,
             limit,
+            room: None,
             key: None,
             parts: None,
             counted: None,

@@ -1,4 +1,4 @@
-//! The story of a request: normalise, admit, route, limit, look up.
+//! The story of a request: normalise, admit, route, limit, look up, and the waiting room (`room.rs`).
 //!
 //! The one surprise: a stored response that is no longer fresh may be *fetched* anew and answer all the
 //! same, when the upstream fails (RFC 5861 §4).
@@ -16,7 +16,7 @@ use http_caching::{CacheControl, Coding, Fields, Lifetimes, Precondition, RangeO
 
 use super::{
     Answer, Body, Decision, Fetch, Forward, Hit, Passed, Rejection, RequestView, authority,
-    decision::ForwardReason, keyed::KeyedTarget, limits, path,
+    decision::ForwardReason, keyed::KeyedTarget, limits, path, room,
 };
 use crate::{
     admit::{client, key::Asked},
@@ -55,22 +55,27 @@ pub fn decide_after(
     if let Some(refused) = limits::denied(snapshot, shared, request, &passed) {
         return refused;
     }
+    if let Some(status) = room::status(snapshot, request, now) {
+        return status;
+    }
     let counts_origin = !passed.origin;
     let decision = story(snapshot, shared, request, now, passed);
-    match counts_origin {
+    let decision = match counts_origin {
         true => limits::check_origin(request, now, decision),
         false => decision,
-    }
+    };
+    // Behind the limits: whom they refuse takes nobody's place.
+    room::enter(decision, request, now)
 }
 
-/// The same for operators, whom limits do not count.
+/// The same for operators, whom limits do not count, and who wait in no room.
 pub(crate) fn decide_without_limits(
     snapshot: &Snapshot,
     shared: &Shared,
     request: &RequestView<'_>,
     now: Now,
 ) -> Decision {
-    decide_after(snapshot, shared, request, now, Passed::everything())
+    story(snapshot, shared, request, now, Passed::everything())
 }
 
 fn story(
@@ -145,6 +150,7 @@ fn story(
         authority: authority.whole.clone().into_owned(),
         reason,
         limit: limit.clone(),
+        room: None,
         instead: None,
     };
     let Some(policy) = &route.policy else {
@@ -267,6 +273,7 @@ fn story(
         refresh: refresh.then(|| Box::new(fetch(ForwardReason::Stale, true))),
         stored,
         limit,
+        room: None,
     })
 }
 

@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use http_caching::Coding;
 
 use crate::{
-    admit::{rate::Held, state::LimitState},
+    admit::{
+        rate::Held,
+        state::LimitState,
+        waiting_room::{Note, Notice, Pass},
+    },
     cache::{Stored, status::Outcome},
     snapshot::Route,
 };
@@ -25,6 +29,8 @@ pub enum Decision {
     Reject(Rejection),
     /// Later: it is held back, and then decided again.
     Delay(Delay),
+    /// By the waiting room: not yet.
+    Wait(Wait),
     /// With what is fetched for the store, for this request or for all who ask the same.
     Fetch(Fetch),
     /// By an upstream, past the store.
@@ -86,6 +92,8 @@ pub struct Hit {
     pub refresh: Option<Box<Fetch>>,
     /// The strictest limit that was met.
     pub limit: Option<LimitState>,
+    /// The visitor's pass, where there is a waiting room.
+    pub room: Option<Arc<Pass>>,
 }
 
 /// How a stored response answers a request (RFC 9110 §13, §14).
@@ -122,6 +130,16 @@ pub struct Rejection {
     pub route: Option<Arc<Route>>,
     /// The limit that was hit.
     pub limit: Option<LimitState>,
+    /// What a waiting room has to do with it.
+    pub room: Option<Note>,
+}
+
+/// A visitor who is to wait, or asks how long.
+pub struct Wait {
+    /// As what it counts.
+    pub rejection: Rejection,
+    /// What the visitor is told.
+    pub notice: Box<Notice>,
 }
 
 impl Rejection {
@@ -134,6 +152,7 @@ impl Rejection {
             retry_after: None,
             route: None,
             limit: None,
+            room: None,
         }
     }
 
@@ -159,6 +178,9 @@ pub struct Forward {
     pub reason: ForwardReason,
     /// The strictest limit that was met.
     pub limit: Option<LimitState>,
+    /// The visitor's pass, where there is a waiting room. It goes with the answer, and into nothing that others
+    /// read.
+    pub room: Option<Arc<Pass>>,
     /// What everyone gets may answer in its place, should no server be there to answer (`shop_window`).
     pub instead: Option<Box<Fetch>>,
 }

@@ -98,7 +98,8 @@ pub(super) fn check_origin(
         Decision::Respond(_)
         | Decision::Redirect { .. }
         | Decision::Reject(_)
-        | Decision::Delay(_) => return decision,
+        | Decision::Delay(_)
+        | Decision::Wait(_) => return decision,
     };
     let counts = |limit: &Arc<rate::RateLimit>| limit.count == LimitCount::Origin;
     if !own.route.limits.iter().any(counts) {

@@ -9,10 +9,11 @@ pub mod keyed;
 mod limits;
 pub mod path;
 pub mod request_view;
+pub(crate) mod room;
 #[cfg(test)]
 mod tests;
 
 pub use decide::{decide, decide_after};
-pub use decision::{Answer, Decision, Delay, Fetch, Forward, Hit, Passed, Rejection};
+pub use decision::{Answer, Decision, Delay, Fetch, Forward, Hit, Passed, Rejection, Wait};
 pub use http1_wire::Body;
 pub use request_view::{Connection, RequestView, Scheme};

@@ -246,6 +246,7 @@ fn describe(decision: &Decision) -> String {
             )
         }
         Decision::Delay(delay) => format!("delay {} ms", delay.wait.as_millis()),
+        Decision::Wait(wait) => format!("{} wait", wait.rejection.status),
         Decision::Fetch(fetch) => {
             format!("{} {} fetch", fetch.own.reason.as_str(), fetch.target)
         }

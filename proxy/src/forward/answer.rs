@@ -1,6 +1,6 @@
 //! The shop's answer as a visitor gets it: without what concerned our hop, and with our own fields.
 
-use http::header::CONNECTION;
+use http::header::{CONNECTION, SET_COOKIE};
 use http_caching::Fields;
 use http1_wire::{
     request::RawFields,
@@ -13,7 +13,10 @@ use crate::{
         head::{FOR_CACHES, VIA_SELF},
         status::Outcome,
     },
-    respond::fields::{ratelimit, ratelimit_policy},
+    respond::{
+        fields::{ratelimit, ratelimit_policy},
+        room::{CDN_CACHE_CONTROL, PRIVATE},
+    },
 };
 
 /// The head of an answer where it lies in its buffer, with what is added to it.
@@ -87,6 +90,15 @@ impl<'a> AnswerHead<'a> {
         if let Some(limit) = forward.limit.as_ref().filter(|limit| limit.is_told) {
             f(b"ratelimit-policy", ratelimit_policy(limit).as_bytes());
             f(b"ratelimit", ratelimit(limit).as_bytes());
+        }
+        let Some(pass) = &forward.room else { return };
+        let mut is_cart = false;
+        fields.for_each(&SET_COOKIE, &mut |value| is_cart |= pass.is_cart(value));
+        let with_cart = if is_cart { pass.with_cart() } else { None };
+        if let Some(cookie) = with_cart.as_deref().or(pass.cookie()) {
+            f(b"set-cookie", cookie.as_bytes());
+            f(b"cache-control", PRIVATE.as_bytes());
+            f(CDN_CACHE_CONTROL.as_bytes(), PRIVATE.as_bytes());
         }
     }
 

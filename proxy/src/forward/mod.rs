@@ -34,7 +34,7 @@ use crate::{
     cache::status::Outcome,
     config::model::{UpstreamProtocol, Visitors},
     door::{Hall, pace::Pace},
-    edge::{Forward, Scheme, decide::Now},
+    edge::{Forward, Scheme, decide::Now, room::note},
     observe::{Protocol, Record},
     respond::{
         Reply,
@@ -376,7 +376,9 @@ fn failure(hall: &Hall, request: &Request<'_>, fault: &Fault, may_be_done: bool)
     // The page of the shop window says that nothing was done.
     let window_open = !may_be_done && upstream.window_is_open(hall.started.elapsed());
     let is_safe = request.method.is_safe();
-    Reply::failure(fault.failure, window_open, is_safe, &asked)
+    let mut reply = Reply::failure(fault.failure, window_open, is_safe, &asked);
+    reply.pass(request.forward.room.as_deref());
+    reply
 }
 
 /// Nothing else can be done: the visitor is told, unless it is gone or has a part of an answer.
@@ -462,6 +464,7 @@ fn record(
         retried: attempts.reason(),
         request_id: request.request_id,
         limit: request.forward.limit.as_ref(),
+        room: note(request.forward.room.as_ref()),
         reason: fault.map(|fault| fault.failure.reason),
         fields: Some(request.fields),
     });

@@ -12,7 +12,7 @@ use http::{
     header::{REFERER, USER_AGENT},
 };
 
-use crate::admit::state::LimitDecision;
+use crate::admit::{state::LimitDecision, waiting_room::Note};
 
 use super::{
     Record,
@@ -103,6 +103,13 @@ pub(super) fn json(record: &Record<'_>, second: &mut Second, out: &mut Vec<u8>) 
             out.extend_from_slice(b",\"limit_delay_ms\":");
             put_milliseconds(limit.delay, out);
         }
+    }
+    if let Some(Note { room, state }) = record.room {
+        out.extend_from_slice(b",\"room\":");
+        put_json(room, out);
+        out.extend_from_slice(b",\"room_state\":\"");
+        out.extend_from_slice(state.as_bytes());
+        out.push(b'"');
     }
     if let Some(reason) = record.reason {
         out.extend_from_slice(b",\"reason\":");

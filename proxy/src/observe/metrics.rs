@@ -11,8 +11,8 @@ use prometheus::{
 pub use super::request_metrics::RouteMetrics;
 use super::{
     cache_metrics::CacheMetrics, families::Labelled, limit_metrics::LimitMetrics,
-    per_thread::Counts, request_metrics::Requests, upstream_metrics::UpstreamMetrics,
-    visitor_metrics::VisitorMetrics,
+    per_thread::Counts, request_metrics::Requests, room_metrics::RoomMetrics,
+    upstream_metrics::UpstreamMetrics, visitor_metrics::VisitorMetrics,
 };
 use crate::cache::status::Outcome;
 
@@ -61,6 +61,8 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     /// Limits and address lists.
     pub limits: LimitMetrics,
+    /// Waiting rooms.
+    pub rooms: RoomMetrics,
     /// Clients that limits remember.
     pub tracked_clients: IntGaugeVec,
     /// Lines the access log could not take.
@@ -193,6 +195,7 @@ impl Metrics {
             visitors: VisitorMetrics::new(&registry),
             cache: CacheMetrics::new(&registry),
             limits: LimitMetrics::new(&registry),
+            rooms: RoomMetrics::new(&registry),
             tracked_clients: gauges(
                 &registry,
                 "ratelimit_tracked_clients",

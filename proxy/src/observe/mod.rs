@@ -12,6 +12,7 @@ mod per_thread;
 pub mod process_log;
 pub mod record;
 pub mod request_metrics;
+mod room_metrics;
 #[cfg(test)]
 mod testing;
 pub mod upstream_metrics;

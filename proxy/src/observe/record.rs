@@ -6,7 +6,10 @@ use http::Method;
 use http_caching::Fields;
 
 use crate::{
-    admit::state::LimitState, cache::status::Outcome, edge::decide::Now, shared::Shared,
+    admit::{state::LimitState, waiting_room::Note},
+    cache::status::Outcome,
+    edge::decide::Now,
+    shared::Shared,
     snapshot::Route,
 };
 
@@ -68,6 +71,8 @@ pub struct Record<'a> {
     pub request_id: &'a str,
     /// The strictest limit it met.
     pub limit: Option<&'a LimitState>,
+    /// The waiting room it met.
+    pub room: Option<Note>,
     /// Why it was refused or failed.
     pub reason: Option<&'a str>,
     /// For `Referer` and `User-Agent`.

@@ -62,6 +62,7 @@ pub(super) fn record<'a>(target: &'a str, request_id: &'a str) -> Record<'a> {
         retried: None,
         request_id,
         limit: None,
+        room: None,
         reason: None,
         fields: None,
     }

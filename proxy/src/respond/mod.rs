@@ -4,6 +4,7 @@ pub mod failure;
 pub mod fault;
 pub mod fields;
 pub mod reply;
+pub mod room;
 mod shed;
 mod window;
 

@@ -111,7 +111,7 @@ impl Reply {
         reply
     }
 
-    fn common(&mut self, asked: &Asked<'_>) {
+    pub(super) fn common(&mut self, asked: &Asked<'_>) {
         self.add(DATE, &httpdate::fmt_http_date(std::time::SystemTime::now()));
         self.add(VIA, VIA_SELF);
         self.add(X_REQUEST_ID, asked.request_id);

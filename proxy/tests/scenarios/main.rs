@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, and its helpers are part of it"
 )]
 
+mod browser;
 mod client;
 mod dns;
 mod edge;
@@ -90,3 +91,5 @@ mod tls_upstream;
 mod tunnels;
 mod upgrade;
 mod upstreams;
+mod waiting_room;
+mod waiting_room_browser;

@@ -22,7 +22,7 @@ use super::{
     protocol, write,
 };
 use crate::{
-    edge::{Answer, Hit, decide::Now},
+    edge::{Answer, Hit, decide::Now, room::note},
     fill::content::Content,
     listen::stream::Stream,
     observe::Record,
@@ -144,6 +144,7 @@ impl Ready {
             retried: None,
             request_id: asked.request_id.as_str(),
             limit: self.hit.limit.as_ref(),
+            room: note(self.hit.room.as_ref()),
             reason,
             fields: Some(&fields),
         });

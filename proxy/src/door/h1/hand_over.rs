@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     door::pace::Pace,
-    edge::{Body, Forward, Rejection},
+    edge::{Body, Forward, Rejection, room::note},
     forward::{Exchanged, Request, asks_for_websocket, exchange},
     respond::Reply,
     snapshot::Snapshot,
@@ -39,9 +39,11 @@ impl Session<'_> {
                 let rejection = Rejection {
                     route: Some(Arc::clone(&forward.route)),
                     limit: forward.limit,
+                    room: note(forward.room.as_ref()),
                     ..Rejection::closing(refusal.status, refusal.reason)
                 };
-                let reply = Reply::rejection(&rejection, &self.asked(&bytes, &noted));
+                let mut reply = Reply::rejection(&rejection, &self.asked(&bytes, &noted));
+                reply.pass(forward.room.as_deref());
                 let next = self.reply(&bytes, &reply, &noted, Some(&rejection)).await;
                 return next.ok();
             }

@@ -203,6 +203,13 @@ impl Session<'_> {
                 let next = self.reply(&bytes, &reply, &noted, Some(&rejection)).await;
                 next.ok()
             }
+            Decision::Wait(wait) => {
+                let reply = Reply::notice(&wait, &self.asked(&bytes, &noted));
+                let next = self
+                    .reply(&bytes, &reply, &noted, Some(&wait.rejection))
+                    .await;
+                next.ok()
+            }
             Decision::Forward(forward) => {
                 Box::pin(self.hand_over(snapshot, bytes, host, forward, noted)).await
             }
@@ -263,6 +270,7 @@ impl Session<'_> {
                 },
                 route: rejection.and_then(|r| r.route.as_deref()),
                 limit: rejection.and_then(|r| r.limit.as_ref()),
+                room: rejection.and_then(|r| r.room),
                 reason: rejection.map(|r| r.reason),
                 ..self.blank(noted)
             },
@@ -295,6 +303,7 @@ impl Session<'_> {
             retried: None,
             request_id: &noted.request_id,
             limit: None,
+            room: None,
             reason: None,
             fields: None,
         }
@@ -344,6 +353,7 @@ impl Session<'_> {
             retried: None,
             request_id: &request_id,
             limit: None,
+            room: None,
             reason: Some(refusal.reason),
             fields: None,
         });

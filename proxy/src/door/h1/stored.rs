@@ -13,7 +13,7 @@ use crate::{
         status::Outcome,
     },
     door::{fetched::Fetched, outgoing::Outgoing},
-    edge::{Fetch, Hit, decide::DHAL_DEBUG},
+    edge::{Fetch, Hit, decide::DHAL_DEBUG, room::note},
     fill::{
         Order,
         content::Content,
@@ -67,6 +67,7 @@ impl Session<'_> {
                 route: Some(&hit.route),
                 outcome: hit.outcome,
                 limit: hit.limit.as_ref(),
+                room: note(hit.room.as_ref()),
                 reason: done.as_ref().err().map(|why| visitors.lost(why)),
                 ..self.blank(noted)
             },
@@ -147,6 +148,7 @@ impl Session<'_> {
                 let window_open = upstream.window_is_open(tick);
                 let mut reply = Reply::failure(failure, window_open, true, asked_of);
                 reply.limit(order.fetch.own.limit.as_ref());
+                reply.pass(order.fetch.own.room.as_deref());
                 let close = self.closes();
                 let head_only = self.head.method == http::Method::HEAD;
                 let mut sent = write::bytes(
@@ -212,6 +214,7 @@ impl Session<'_> {
             route: Some(&order.fetch.own.route),
             outcome: Outcome::None,
             limit: order.fetch.own.limit.as_ref(),
+            room: note(order.fetch.own.room.as_ref()),
             upstream: server.map(|(name, _)| name.as_str()),
             upstream_time: server.map(|(_, time)| *time),
             attempts: asked.attempts,

@@ -13,11 +13,15 @@ use tokio::io::AsyncWrite;
 
 use super::super::{outgoing::Outgoing, pace::Patience};
 use crate::{
+    admit::waiting_room::Pass,
     cache::head::{HeadFields, put_field, put_status_line},
     edge::{Answer, Hit},
     fill::content::Content,
     listen::stream::Stream,
-    respond::fields::put_request_fields,
+    respond::{
+        fields::put_request_fields,
+        room::{CDN_CACHE_CONTROL, PRIVATE},
+    },
 };
 
 /// How an answer is to be written.
@@ -173,6 +177,11 @@ pub(super) fn put_head(
         .put(outgoing.ttl, outgoing.key.as_deref(), out);
     out.put_slice(b"\r\n");
     put_request_fields(out, manner.request_id, outgoing.limit);
+    if let Some(cookie) = outgoing.room.and_then(Pass::cookie) {
+        put_field(out, "set-cookie", cookie.as_bytes());
+        put_field(out, "cache-control", PRIVATE.as_bytes());
+        put_field(out, CDN_CACHE_CONTROL, PRIVATE.as_bytes());
+    }
     if let Some(length) = outgoing.counted {
         out.put_slice(b"content-length: ");
         out.put_slice(itoa::Buffer::new().format(length).as_bytes());

@@ -81,6 +81,7 @@ impl Asked {
             retried: None,
             request_id: self.request_id.as_str(),
             limit: None,
+            room: None,
             reason: None,
             fields: Some(&self.head),
         }

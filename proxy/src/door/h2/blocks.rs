@@ -13,13 +13,14 @@ use http::{
 use http2_server::hpack::{put_field, put_status};
 
 use crate::{
-    admit::state::LimitState,
+    admit::{state::LimitState, waiting_room::Pass},
     cache::head::HeadFields,
     door::outgoing::Outgoing,
     forward::{Announced, AnswerHead},
     respond::{
         Reply,
         fields::{RATELIMIT, RATELIMIT_POLICY, X_REQUEST_ID, ratelimit, ratelimit_policy},
+        room::{CDN_CACHE_CONTROL, PRIVATE},
     },
 };
 
@@ -54,6 +55,11 @@ pub(super) fn put_outgoing(out: &mut BytesMut, outgoing: &Outgoing<'_>, request_
     });
     put_field(out, X_REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
     put_limit(out, outgoing.limit);
+    if let Some(cookie) = outgoing.room.and_then(Pass::cookie) {
+        put_field(out, SET_COOKIE.as_str().as_bytes(), cookie.as_bytes());
+        put_field(out, CACHE_CONTROL.as_str().as_bytes(), PRIVATE.as_bytes());
+        put_field(out, CDN_CACHE_CONTROL.as_bytes(), PRIVATE.as_bytes());
+    }
 }
 
 fn put_limit(out: &mut BytesMut, limit: Option<&LimitState>) {

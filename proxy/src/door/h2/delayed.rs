@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::{Request, line::Gone};
 use crate::{
     door::outgoing::Outgoing,
-    edge::{self, Decision, Delay, Hit, Passed, Rejection, RequestView},
+    edge::{self, Decision, Delay, Hit, Passed, Rejection, RequestView, room::note},
     observe::Record,
     respond::Reply,
     snapshot::Snapshot,
@@ -46,6 +46,10 @@ impl Request {
                     let reply = Reply::rejection(&rejection, &self.asked.asked());
                     return self.answer(&reply, Some(&rejection)).await;
                 }
+                Decision::Wait(wait) => {
+                    let reply = Reply::notice(&wait, &self.asked.asked());
+                    return self.answer(&reply, Some(&wait.rejection)).await;
+                }
             }
         }
     }
@@ -82,6 +86,7 @@ impl Request {
             route: Some(&hit.route),
             outcome: hit.outcome,
             limit: hit.limit.as_ref(),
+            room: note(hit.room.as_ref()),
             reason: done.err().map(|_| "client_gone"),
             ..self.asked.blank()
         });
@@ -99,6 +104,7 @@ impl Request {
             },
             route: rejection.and_then(|r| r.route.as_deref()),
             limit: rejection.and_then(|r| r.limit.as_ref()),
+            room: rejection.and_then(|r| r.room),
             reason: match done {
                 Ok(()) => rejection.map(|r| r.reason),
                 Err(_) => Some("client_gone"),

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     admit::client,
     door::{RequestId, outgoing::Outgoing, pace::Pace},
-    edge::{self, Decision, Hit, Rejection, RequestView, decide::Now},
+    edge::{self, Decision, Hit, Rejection, RequestView, decide::Now, room::note},
     fill::content::Content,
     observe::Record,
     respond::Reply,
@@ -70,6 +70,10 @@ impl Session<'_> {
                 let request = self.with_task(state, stream, asked, end);
                 let snapshot = Arc::clone(&snapshot);
                 tokio::spawn(async move { request.wait_for_turn(snapshot, delay).await });
+            }
+            Decision::Wait(wait) => {
+                let reply = Reply::notice(&wait, &asked.asked());
+                self.reply(state, desk, stream, asked, &reply, Some(&wait.rejection));
             }
             Decision::Fetch(fetch) => {
                 let request = self.with_task(state, stream, asked, end);
@@ -297,6 +301,7 @@ impl Session<'_> {
                 route: Some(&answer.hit.route),
                 outcome: answer.hit.outcome,
                 limit: answer.hit.limit.as_ref(),
+                room: note(answer.hit.room.as_ref()),
                 reason,
                 ..answer.asked.blank()
             },
@@ -332,6 +337,7 @@ impl Session<'_> {
                 bytes,
                 route: rejection.and_then(|r| r.route.as_deref()),
                 limit: rejection.and_then(|r| r.limit.as_ref()),
+                room: rejection.and_then(|r| r.room),
                 reason: rejection.map(|r| r.reason),
                 ..asked.blank()
             },

@@ -24,7 +24,7 @@ use crate::{
         outgoing::Outgoing,
         pace::Pace,
     },
-    edge::{Fetch, Forward},
+    edge::{Fetch, Forward, room::note},
     fill::flight::Asked,
     forward::{self, Exchanged, exchange},
     observe::{Protocol, Record},
@@ -74,6 +74,7 @@ impl Request {
                 let window_open = upstream.window_is_open(tick);
                 let mut reply = Reply::failure(failure, window_open, true, asked_of);
                 reply.limit(order.fetch.own.limit.as_ref());
+                reply.pass(order.fetch.own.room.as_deref());
                 let sent = self.send_reply(&reply).await;
                 self.tell(&Record {
                     status: reply.status,
@@ -157,6 +158,7 @@ impl Request {
             route: Some(&own.route),
             outcome: Outcome::None,
             limit: own.limit.as_ref(),
+            room: note(own.room.as_ref()),
             upstream: server.map(|(name, _)| name.as_str()),
             upstream_time: server.map(|(_, time)| *time),
             attempts: asked.attempts,

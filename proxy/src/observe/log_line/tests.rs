@@ -7,7 +7,10 @@ use serde::Serialize;
 
 use super::*;
 use crate::{
-    admit::state::{LimitDecision, LimitState},
+    admit::{
+        state::{LimitDecision, LimitState},
+        waiting_room::Note,
+    },
     cache::status::Outcome,
     edge::decide::Now,
     observe::{Protocol, testing},
@@ -41,6 +44,9 @@ struct Line<'a> {
     limit_reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_delay_ms: Option<f64>,
+    room: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_state: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     user_agent: String,
@@ -89,6 +95,8 @@ fn json_by_serde(record: &Record<'_>) -> String {
             .limit
             .filter(|l| l.decision == LimitDecision::Delayed)
             .map(|l| millis(l.delay)),
+        room: record.room.map(|note| note.room),
+        room_state: record.room.map(|note| note.state),
         reason: record.reason,
         user_agent: field(record, &USER_AGENT),
     };
@@ -223,6 +231,13 @@ fn lines_are_what_serde_and_format_write() {
             retried: dice.of(&[None, Some("connection_refused")]),
             request_id: &request_id,
             limit: dice.of(&[None, Some(&limit)]),
+            room: dice.of(&[
+                None,
+                Some(Note {
+                    room: "sale",
+                    state: "waiting",
+                }),
+            ]),
             reason: dice.of(&[None, Some(&*reason)]),
             fields: dice.of(&[None, Some(())]).map(|()| &fields as _),
         };

@@ -1,0 +1,631 @@
+//! Waiting rooms: who waits, who goes on, what each is told, and what survives a reload and a restart.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::{
+    client::Response,
+    edge::{Edge, Site},
+    h2::H2,
+    origin::{Origin, page},
+    tools::{Gate, eventually},
+};
+
+const HTML: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+
+/// Products are stored, the checkout is not.
+pub(crate) fn config(shop: &Origin, room: &str) -> String {
+    format!(
+        r#"
+        [upstreams.shop]
+        servers = ["{shop}"]
+
+        [waiting_rooms.sale]
+        {room}
+
+        [[routes]]
+        upstream = "shop"
+        cache = "default"
+        waiting_room = "sale"
+
+        [[routes]]
+        path = "/free/*"
+        upstream = "shop"
+        "#
+    )
+}
+
+fn shop() -> Origin {
+    Origin::start(|seen| match seen.target.as_str() {
+        "/cart" => page("in the cart").field("set-cookie", "cart=7; Path=/"),
+        "/empty" => page("out of it").field("set-cookie", "cart=; Max-Age=0; Path=/"),
+        "/broken" => page("no").status(500),
+        target if target.starts_with("/own") => page("yours").field("cache-control", "private"),
+        _ => page("a product").fresh(60),
+    })
+}
+
+/// A browser: it keeps the room's cookie.
+#[derive(Default, Clone)]
+pub(crate) struct Browser {
+    cookie: Option<String>,
+}
+
+impl Browser {
+    pub(crate) fn get(&mut self, edge: &Edge, path: &str) -> Response {
+        let answer = self.ask(edge, "GET", path);
+        self.keep(&answer);
+        answer
+    }
+
+    fn ask(&self, edge: &Edge, method: &str, path: &str) -> Response {
+        let mut fields = vec![HTML];
+        if let Some(cookie) = &self.cookie {
+            fields.push(("cookie", cookie));
+        }
+        edge.ask(method, path, &fields)
+    }
+
+    fn keep(&mut self, answer: &Response) {
+        for (name, value) in &answer.fields {
+            if name.eq_ignore_ascii_case("set-cookie") && value.starts_with("dhal_room_") {
+                self.cookie = value.split(';').next().map(str::to_owned);
+            }
+        }
+    }
+}
+
+fn room_cookies(answer: &Response) -> Vec<&str> {
+    let all = answer
+        .fields
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+    let room = all.filter(|(_, value)| value.starts_with("dhal_room_sale="));
+    room.map(|(_, value)| value.as_str()).collect()
+}
+
+/// A number of `Dhal-Room`.
+fn told(answer: &Response, name: &str) -> Option<u64> {
+    let mut parameters = answer.field("dhal-room")?.split(';').skip(1);
+    parameters.find_map(|p| p.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+}
+
+fn json(answer: &Response) -> serde_json::Value {
+    serde_json::from_slice(&answer.body).expect("JSON")
+}
+
+#[test]
+fn while_there_are_places_nobody_waits_and_then_everyone_does() {
+    let shop = shop();
+    let edge = Edge::start(&config(&shop, "capacity = 1"));
+    // Programs pass, and are not counted.
+    assert_eq!(edge.get("/p").status, 200);
+    assert_eq!(edge.ask("POST", "/own", &[]).status, 200);
+    let mut first = Browser::default();
+    let answer = first.get(&edge, "/p");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "a product"));
+    assert!(answer.is_hit());
+    let cookies = room_cookies(&answer);
+    assert_eq!(cookies.len(), 1);
+    for attribute in ["Path=/", "Max-Age=450", "HttpOnly", "SameSite=Lax"] {
+        assert!(
+            cookies[0].contains(attribute),
+            "{attribute} in {}",
+            cookies[0]
+        );
+    }
+    assert!(!cookies[0].contains("Secure"), "this is no TLS");
+    let controls: Vec<_> = answer
+        .fields
+        .iter()
+        .filter(|(n, _)| n == "cache-control")
+        .map(|(_, v)| v.as_str())
+        .collect();
+    assert_eq!(
+        controls,
+        ["max-age=60", "private"],
+        "no cache in front gives the pass to others"
+    );
+    // With the pass the store and the shop answer as ever, with nothing added.
+    for path in ["/p", "/own", "/q"] {
+        let answer = first.get(&edge, path);
+        assert_eq!(
+            (answer.status, room_cookies(&answer).len()),
+            (200, 0),
+            "{path}"
+        );
+    }
+
+    let mut second = Browser::default();
+    let waits = second.get(&edge, "/p");
+    assert_eq!(waits.status, 503);
+    assert_eq!(waits.field("cache-control"), Some("no-store"));
+    let field = waits.field("dhal-room").expect("where it stands");
+    assert!(
+        field.starts_with("sale;state=waiting;place=1;ahead=0;wait="),
+        "{field}"
+    );
+    let refresh: u64 = waits
+        .field("refresh")
+        .expect("a page")
+        .parse()
+        .expect("seconds");
+    assert!((5..=30).contains(&refresh), "{refresh}");
+    assert_eq!(waits.field("retry-after"), waits.field("refresh"));
+    assert_eq!(
+        waits.field("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    assert_eq!(room_cookies(&waits).len(), 1);
+    let text = waits.text();
+    assert!(text.len() < 8 * 1024);
+    for part in [
+        "<b>১</b>",
+        "0 ahead of you",
+        "http-equiv=\"refresh\"",
+        "class=\"waiting\"",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let mut third = Browser::default();
+    assert_eq!(told(&third.get(&edge, "/p"), "place"), Some(2));
+    // However often they ask.
+    for _ in 0..3 {
+        assert_eq!(told(&second.get(&edge, "/own"), "place"), Some(1));
+    }
+    // Programs are refused now, and get no ticket.
+    for (method, accept) in [
+        ("GET", "*/*"),
+        ("GET", "application/json"),
+        ("POST", "text/html"),
+    ] {
+        let refused = edge.ask(method, "/p", &[("accept", accept)]);
+        assert_eq!(
+            (refused.status, refused.count("set-cookie")),
+            (503, 0),
+            "{method} {accept}"
+        );
+        assert!(refused.field("retry-after").is_some() && refused.field("refresh").is_none());
+        if accept != "text/html" {
+            let body = json(&refused);
+            assert_eq!(
+                (body["room"].as_str(), body["state"].as_str()),
+                (Some("sale"), Some("waiting"))
+            );
+            assert!(body["place"].is_null());
+        }
+    }
+    assert_eq!(edge.get("/free/x").status, 200, "another route has no room");
+
+    for (series, value) in [
+        ("dhal_room_inside{room=\"sale\"}", 1.0),
+        ("dhal_room_capacity{room=\"sale\"}", 1.0),
+        ("dhal_room_waiting{room=\"sale\"}", 2.0),
+        ("dhal_room_admitted_total{room=\"sale\"}", 1.0),
+        ("dhal_room_tickets_issued_total{room=\"sale\"}", 2.0),
+        ("dhal_room_waits_total{room=\"sale\"}", 8.0),
+    ] {
+        assert_eq!(edge.metric(series), Some(value), "{series}");
+    }
+    let counted = |state: &str| {
+        let of_state = |line: &serde_json::Value| line["room_state"] == state;
+        edge.log().iter().filter(|line| of_state(line)).count()
+    };
+    eventually("the log is written", || {
+        (counted("admitted"), counted("passing"), counted("waiting")) == (1, 2, 8)
+    });
+    assert!(
+        edge.log()
+            .iter()
+            .any(|l| l["room"] == "sale" && l["reason"] == "waiting room")
+    );
+    let status = String::from_utf8(edge.site.dhal(&["status"]).stdout).expect("text");
+    assert!(
+        status.contains("1 of 1 inside (0 with a cart), 2 wait"),
+        "{status}"
+    );
+}
+
+#[test]
+fn whose_turn_it_is_gets_what_it_asked_for_with_its_pass() {
+    let shop = shop();
+    let edge = Edge::start(&config(&shop, "capacity = 1\nstay = \"5s\""));
+    let (mut first, mut second, mut third) = <(Browser, Browser, Browser)>::default();
+    assert_eq!(first.get(&edge, "/p").status, 200);
+    assert_eq!(second.get(&edge, "/own/2").status, 503);
+    assert_eq!(third.get(&edge, "/own/3").status, 503);
+    let mut answer = None;
+    eventually("the first has left", || {
+        let now = second.get(&edge, "/own/2");
+        assert_eq!(told(&now, "place").unwrap_or(1), 1);
+        assert_eq!(third.get(&edge, "/own/3").status, 503);
+        let is_in = now.status == 200;
+        answer = Some(now);
+        is_in
+    });
+    let answer = answer.expect("an answer");
+    assert_eq!(
+        (answer.text().as_str(), room_cookies(&answer).len()),
+        ("yours", 1)
+    );
+    assert_eq!(told(&third.get(&edge, "/own/3"), "place"), Some(1));
+    // Whose pass is over waits again, behind the others.
+    assert_eq!(told(&first.get(&edge, "/p"), "place"), Some(2));
+}
+
+#[test]
+fn forged_and_foreign_tickets_are_none() {
+    let shop = shop();
+    let site = Site::new(&config(
+        &shop,
+        "capacity = 2\nkeys = [{ id = \"a\", file = \"a.key\" }]",
+    ));
+    std::fs::write(site.path("a.key"), "0123456789abcdef0123456789abcdef\n").expect("written");
+    let edge = Edge::start_at(site);
+    let mut own = Browser::default();
+    own.get(&edge, "/p");
+    Browser::default().get(&edge, "/p");
+    let good = own.cookie.clone().expect("a pass");
+    let mut bytes = good.clone().into_bytes();
+    let last = bytes.len() - 1;
+    bytes[last] = if bytes[last] == b'A' { b'B' } else { b'A' };
+    let forged = String::from_utf8(bytes).expect("text");
+    let long = format!("dhal_room_sale={}", "A".repeat(5_000));
+    for cookie in [
+        forged.as_str(),
+        &long,
+        "dhal_room_sale=",
+        "dhal_room_other=x",
+    ] {
+        let answer = edge.ask("GET", "/p", &[HTML, ("cookie", cookie)]);
+        assert_eq!(answer.status, 503, "{cookie}");
+    }
+    assert_eq!(
+        edge.ask("GET", "/p", &[HTML, ("cookie", "cart=7")]).status,
+        503
+    );
+    // Of several the first good one counts, and one whose pass it is may do what it likes.
+    let both = format!("{forged}; {good}; dhal_room_sale=x");
+    assert_eq!(edge.ask("GET", "/p", &[("cookie", &both)]).status, 200);
+    assert_eq!(edge.ask("POST", "/own", &[("cookie", &good)]).status, 200);
+    for (why, count) in [("forged", 2.0), ("malformed", 2.0), ("key", 0.0)] {
+        let series = format!("dhal_room_tickets_refused_total{{room=\"sale\",why=\"{why}\"}}");
+        assert_eq!(edge.metric(&series), Some(count), "{why}");
+    }
+    assert_eq!(edge.metric("dhal_room_inside{room=\"sale\"}"), Some(2.0));
+}
+
+#[test]
+fn who_only_needs_the_store_does_not_wait() {
+    let shop = shop();
+    let edge = Edge::start(&config(&shop, "capacity = 1\ncovers = \"origin\""));
+    let mut first = Browser::default();
+    assert_eq!(first.get(&edge, "/p").status, 200);
+    assert!(first.cookie.is_some(), "the shop was asked");
+    let mut second = Browser::default();
+    let stored = second.get(&edge, "/p");
+    assert_eq!(
+        (stored.status, stored.is_hit(), second.cookie.is_some()),
+        (200, true, false)
+    );
+    assert_eq!(second.get(&edge, "/other").status, 503);
+    assert_eq!(second.get(&edge, "/own").status, 503);
+    assert_eq!(second.get(&edge, "/p").status, 200);
+    assert_eq!(shop.count("/other"), 0, "who waits does not reach the shop");
+    assert_eq!(first.get(&edge, "/own").status, 200);
+}
+
+#[test]
+fn a_cart_is_known_by_the_shops_own_cookie() {
+    let shop = shop();
+    let room = "capacity = 1\nstay = \"5s\"\ncart_cookies = [\"cart\"]\ncart_stay = \"10m\"";
+    let edge = Edge::start(&config(&shop, room));
+    let mut first = Browser::default();
+    first.get(&edge, "/p");
+    let emptied = first.get(&edge, "/empty");
+    assert_eq!(room_cookies(&emptied).len(), 0);
+    let before = first.cookie.clone();
+    let filled = first.get(&edge, "/cart");
+    assert_eq!(filled.count("set-cookie"), 2, "the shop's, and ours");
+    let cookies = room_cookies(&filled);
+    assert!(cookies[0].contains("Max-Age=900"), "{}", cookies[0]);
+    assert_ne!(first.cookie, before);
+    assert_eq!(edge.metric("dhal_room_carts{room=\"sale\"}"), Some(1.0));
+    // It is kept beyond `stay`.
+    let mut second = Browser::default();
+    let begin = Instant::now();
+    eventually("the stay of others is over", || {
+        assert_eq!(second.get(&edge, "/p").status, 503);
+        begin.elapsed() > Duration::from_secs(6)
+    });
+    assert_eq!(first.get(&edge, "/own").status, 200);
+}
+
+#[test]
+fn before_the_opening_nobody_comes_in_and_places_are_not_told() {
+    let shop = shop();
+    let room = "capacity = 1\nopens = 2200-01-01T00:00:00Z\nearly = \"1h\"";
+    let edge = Edge::start(&config(&shop, room));
+    assert_eq!(
+        Browser::default().get(&edge, "/p").status,
+        200,
+        "long before it is open"
+    );
+    let soon = std::time::SystemTime::now() + Duration::from_secs(8);
+    let soon = humantime(soon);
+    let text = config(
+        &shop,
+        &format!("capacity = 1\nopens = {soon}\nearly = \"1h\""),
+    );
+    assert!(edge.reload(&text).status.success());
+    let mut crowd = vec![Browser::default(); 4];
+    for browser in &mut crowd {
+        let answer = browser.get(&edge, "/p");
+        assert_eq!(answer.status, 503);
+        assert!(
+            answer
+                .field("dhal-room")
+                .expect("a state")
+                .starts_with("sale;state=early;wait=")
+        );
+        assert!(answer.text().contains("class=\"early\""));
+    }
+    let look = |cookie: &Option<String>| {
+        let cookie = cookie.clone().unwrap_or_default();
+        json(&edge.ask("GET", "/.dhal/rooms/sale", &[("cookie", &cookie)]))
+    };
+    let status = look(&crowd[0].cookie);
+    assert_eq!(
+        (status["state"].as_str(), status["waiting"].as_u64()),
+        (Some("early"), Some(4))
+    );
+    assert!(status["place"].is_null(), "{status}");
+    assert_eq!(status["opens"].as_str(), Some(soon.as_str()));
+    eventually("it opens", || look(&None)["state"] != "early");
+    let late = Browser::default().get(&edge, "/p");
+    assert_eq!(
+        told(&late, "place"),
+        Some(5),
+        "whoever comes late stands behind"
+    );
+    // The one who was inside before has not left.
+    let mut places: Vec<_> = crowd
+        .iter_mut()
+        .map(|b| told(&b.get(&edge, "/p"), "place"))
+        .collect();
+    places.sort();
+    assert_eq!(places, [Some(1), Some(2), Some(3), Some(4)]);
+}
+
+fn humantime(time: std::time::SystemTime) -> String {
+    let text = httpdate::fmt_http_date(time);
+    // Thu, 26 Nov 2026 06:00:00 GMT
+    let parts: Vec<_> = text.split(' ').collect();
+    let months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
+    let month = months
+        .split(' ')
+        .position(|m| m == parts[2])
+        .expect("a month")
+        + 1;
+    format!("{}-{month:02}-{}T{}Z", parts[3], parts[1], parts[4])
+}
+
+#[test]
+fn where_one_stands_can_be_asked() {
+    let shop = shop();
+    let edge = Edge::start(&config(&shop, "capacity = 1"));
+    let ask = |cookie: Option<&str>| {
+        let cookie: Vec<_> = cookie.map(|c| ("cookie", c)).into_iter().collect();
+        let answer = edge.ask("GET", "/.dhal/rooms/sale", &cookie);
+        assert_eq!(
+            (answer.status, answer.field("cache-control")),
+            (200, Some("no-store"))
+        );
+        assert_eq!(answer.count("set-cookie"), 0);
+        json(&answer)
+    };
+    assert_eq!(ask(None)["state"], "open");
+    let (mut first, mut second) = <(Browser, Browser)>::default();
+    first.get(&edge, "/p");
+    second.get(&edge, "/p");
+    assert_eq!(ask(first.cookie.as_deref())["state"], "inside");
+    let waits = ask(second.cookie.as_deref());
+    assert_eq!(
+        (waits["state"].as_str(), waits["place"].as_u64()),
+        (Some("waiting"), Some(1))
+    );
+    assert_eq!(waits["ahead"], 0);
+    assert!(
+        waits["wait_seconds"].as_u64() > Some(0) && waits["refresh_seconds"].as_u64() >= Some(5)
+    );
+    assert_eq!(ask(None)["state"], "waiting");
+    assert_eq!(
+        edge.get("/.dhal/rooms/none").status,
+        503,
+        "of no room: a path like others"
+    );
+}
+
+#[test]
+fn a_pass_goes_with_every_kind_of_answer_and_to_nobody_else() {
+    let shop = Origin::start(move |seen| match seen.target.as_str() {
+        "/broken" => page("no").status(500),
+        _ => page("a product").fresh(60),
+    });
+    let edge = Edge::start(&config(&shop, "capacity = 100"));
+    for (path, fields) in [
+        ("/miss", &[][..]),
+        ("/miss", &[("if-none-match", "\"x\"")]),
+        ("/miss", &[("range", "bytes=0-2")]),
+        ("/broken", &[]),
+    ] {
+        let mut all = vec![HTML];
+        all.extend_from_slice(fields);
+        let answer = edge.ask("GET", path, &all);
+        assert_eq!(
+            room_cookies(&answer).len(),
+            1,
+            "{path} {fields:?}: {answer:?}"
+        );
+    }
+    // What is stored has none of them.
+    let plain = edge.get("/miss");
+    assert_eq!((plain.is_hit(), plain.count("set-cookie")), (true, 0));
+    // A server that does not answer: the place is taken, so the pass goes with the page that says so.
+    let lost = config(&shop, "capacity = 100").replace(&shop.to_string(), "127.0.0.1:9");
+    assert!(edge.reload(&lost).status.success());
+    for path in ["/new", "/own"] {
+        let failed = edge.ask("GET", path, &[HTML]);
+        assert!(failed.status >= 502, "{path}: {}", failed.status);
+        assert_eq!(room_cookies(&failed).len(), 1, "{path}");
+    }
+    assert_eq!(edge.metric("dhal_room_inside{room=\"sale\"}"), Some(6.0));
+}
+
+#[test]
+fn each_who_reads_the_same_fetch_gets_a_pass_of_its_own() {
+    let gate = Gate::default();
+    let open = gate.clone();
+    let shop = Origin::start(move |_| page("a product").fresh(60).when(&open));
+    let edge = Edge::start(&config(&shop, "capacity = 100"));
+    let mut conns: Vec<_> = (0..5).map(|_| edge.connect()).collect();
+    for conn in &mut conns {
+        conn.request("GET", "/p", &[HTML]);
+    }
+    eventually("all are inside", || {
+        edge.metric("dhal_room_inside{room=\"sale\"}") == Some(5.0)
+    });
+    gate.open();
+    let answers: Vec<_> = conns.iter_mut().map(|conn| conn.response("GET")).collect();
+    assert_eq!(shop.count("/p"), 1);
+    let mut passes: Vec<_> = answers.iter().flat_map(room_cookies).collect();
+    passes.sort_unstable();
+    passes.dedup();
+    assert_eq!(passes.len(), 5);
+    assert_eq!(edge.get("/p").count("set-cookie"), 0);
+}
+
+#[test]
+fn over_http2_and_tls_it_is_the_same() {
+    let shop = shop();
+    let edge = Edge::start_tls(&config(&shop, "capacity = 1\ncart_cookies = [\"cart\"]"));
+    let mut client = H2::connect(edge.site.https);
+    let mut ask = |path: &str, cookie: &str| {
+        let fields = [HTML, ("cookie", cookie)];
+        client.ask("GET", path, &fields, None).expect("an answer")
+    };
+    let first = ask("/p", "a=b");
+    assert_eq!(first.status, 200);
+    let cookies = room_cookies(&first);
+    assert!(cookies[0].contains("; Secure"), "{}", cookies[0]);
+    let pass = cookies[0].split(';').next().expect("a pass").to_owned();
+    let waits = ask("/p", "a=b");
+    assert_eq!((waits.status, room_cookies(&waits).len()), (503, 1));
+    assert_eq!(told(&waits, "place"), Some(1));
+    assert!(waits.field("refresh").is_some());
+    for (path, count) in [("/p", 0), ("/own", 0), ("/cart", 1), ("/broken", 0)] {
+        let answer = ask(path, &pass);
+        assert_ne!(answer.status, 503, "{path}");
+        assert_eq!(room_cookies(&answer).len(), count, "{path}");
+    }
+    let status = ask("/.dhal/rooms/sale", &pass);
+    assert_eq!(
+        (status.status, json(&status)["state"].as_str()),
+        (200, Some("inside"))
+    );
+}
+
+#[test]
+fn a_reload_keeps_the_room_and_its_order() {
+    let shop = shop();
+    let edge = Edge::start(&config(&shop, "capacity = 1"));
+    let (mut first, mut second, mut third) = <(Browser, Browser, Browser)>::default();
+    first.get(&edge, "/p");
+    second.get(&edge, "/p");
+    third.get(&edge, "/p");
+    let reloaded = edge.reload(&config(&shop, "capacity = 1\nstay = \"10m\""));
+    assert!(reloaded.status.success());
+    assert_eq!(first.get(&edge, "/p").status, 200);
+    assert_eq!(told(&third.get(&edge, "/p"), "place"), Some(2));
+    assert_eq!(told(&second.get(&edge, "/p"), "place"), Some(1));
+    // One more place: the next one comes in.
+    assert!(edge.reload(&config(&shop, "capacity = 2")).status.success());
+    eventually("the second comes in", || {
+        second.get(&edge, "/p").status == 200
+    });
+    assert_eq!(told(&third.get(&edge, "/p"), "place"), Some(1));
+    // A file that cannot be used leaves everything as it is.
+    for (room, said) in [
+        (
+            "capacity = 2\nkeys = [{ id = \"a\", file = \"none.key\" }]",
+            "none.key",
+        ),
+        (
+            "capacity = 2\ntemplate = \"bad.html\"",
+            "there is no placeholder {plase}",
+        ),
+    ] {
+        std::fs::write(edge.site.path("bad.html"), "<p>{plase}</p>").expect("written");
+        let refused = edge.reload(&config(&shop, room));
+        let text = format!("{refused:?}");
+        assert!(!refused.status.success() && text.contains(said), "{text}");
+    }
+    assert_eq!(told(&third.get(&edge, "/p"), "place"), Some(1));
+}
+
+#[test]
+fn a_restart_keeps_passes_and_places_where_keys_are_kept() {
+    let shop = shop();
+    let room = "capacity = 1\nkeys = [{ id = \"a\", file = \"a.key\" }]";
+    let site = Site::new(&config(&shop, room));
+    std::fs::write(site.path("a.key"), "0123456789abcdef0123456789abcdef").expect("written");
+    let mut edge = Edge::start_at(site);
+    let mut crowd = vec![Browser::default(); 4];
+    for browser in &mut crowd {
+        browser.get(&edge, "/p");
+    }
+    edge.restart(Signal::SIGKILL);
+    // The last one comes back first, to an empty room, and does not come in.
+    for place in (1..4).rev() {
+        assert_eq!(
+            told(&crowd[place].get(&edge, "/p"), "place"),
+            Some(place as u64)
+        );
+    }
+    assert_eq!(
+        crowd[0].get(&edge, "/p").status,
+        200,
+        "who was inside goes on"
+    );
+    assert_eq!(Browser::default().get(&edge, "/p").status, 503);
+    assert_eq!(
+        edge.metric("dhal_room_tickets_returned_total{room=\"sale\"}"),
+        Some(3.0)
+    );
+    // Another key signs; that of before is still good.
+    let text = config(
+        &shop,
+        "capacity = 1\nkeys = [{ id = \"b\", file = \"b.key\" }, { id = \"a\", file = \"a.key\" }]",
+    );
+    std::fs::write(edge.site.path("b.key"), "fedcba9876543210fedcba9876543210").expect("written");
+    assert!(edge.reload(&text).status.success());
+    assert_eq!(crowd[0].get(&edge, "/p").status, 200);
+    assert_eq!(told(&crowd[1].get(&edge, "/p"), "place"), Some(1));
+}
+
+#[test]
+fn a_page_of_the_shops_own() {
+    let shop = shop();
+    let site = Site::new(&config(&shop, "capacity = 1\ntemplate = \"own.html\""));
+    let own =
+        "<style>b{color:red}</style><b>{place}/{waiting}</b> {ahead_bn} {room} {refresh} {wait}";
+    std::fs::write(site.path("own.html"), own).expect("written");
+    let edge = Edge::start_at(site);
+    Browser::default().get(&edge, "/p");
+    let waits = Browser::default().get(&edge, "/p");
+    let refresh = waits.field("refresh").expect("seconds");
+    let wanted =
+        format!("<style>b{{color:red}}</style><b>1/1</b> ০ sale {refresh} about 6 minutes");
+    assert_eq!(waits.text(), wanted);
+}

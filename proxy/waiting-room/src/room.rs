@@ -1,0 +1,407 @@
+//! The room: who comes in, who waits, and what each is told.
+
+mod told;
+
+use std::collections::HashSet;
+
+use crate::{
+    Millis,
+    inside::{ById, Inside},
+    order::{Order, bin_of},
+    pace::{Flow, Pace},
+    queue::Queue,
+    rules::{Counts, Look, Phase, Rules, Verdict, Visitor},
+    ticket::{Kind, Read, Ticket},
+};
+
+/// Shortest and longest time after which who waits asks again. The longest also says how long it takes until all who
+/// waited at another process have come back.
+const REFRESH_LEAST: Millis = 5_000;
+const REFRESH_MOST: Millis = 30_000;
+/// After the start of a process with tickets of an earlier one nobody is called for so long: all of them have come
+/// back by then.
+const HOLD: Millis = REFRESH_MOST + 2_000;
+/// How long those who are called have to come: two of the intervals that the next ones are told.
+const PATIENCE: Millis = 2 * (REFRESH_LEAST + REFRESH_LEAST / 5);
+/// The same for those who were told when everything was different: before the opening, and by an earlier process.
+const LONG_PATIENCE: Millis = 2 * REFRESH_MOST;
+/// Tickets of other processes that are remembered as counted: 1 Mi of them, some 16 MiB. Further ones are called with
+/// those beside them, but not counted.
+const RETURNED_MOST: usize = 1 << 20;
+
+/// A waiting room.
+pub struct Room {
+    rules: Rules,
+    epoch: u32,
+    started: Millis,
+    /// The latest time that was given: an earlier one counts as this.
+    now: Millis,
+    queue: Queue,
+    inside: Inside,
+    pace: Pace,
+    /// Places that become free.
+    departures: Flow,
+    /// Tickets of other processes that were counted here.
+    returned: HashSet<u64, ById>,
+    /// One of them came soon after the start.
+    is_resumed: bool,
+    /// From 0, at ease, to 1, nothing more.
+    pressure: f64,
+    counts: Counts,
+}
+
+impl Room {
+    /// An empty room of a process, which `epoch` tells from others.
+    pub fn new(rules: Rules, epoch: u32, now: Millis) -> Self {
+        Self {
+            departures: Flow::assumed(prior(&rules), now),
+            rules,
+            epoch,
+            started: now,
+            now,
+            queue: Queue::new(now),
+            inside: Inside::default(),
+            pace: Pace::default(),
+            returned: HashSet::default(),
+            is_resumed: false,
+            pressure: 0.0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Puts other rules in force. Everyone keeps their place.
+    pub fn set_rules(&mut self, rules: Rules) {
+        if rules != self.rules {
+            self.inside.rearrange(rules.stays());
+            self.rules = rules;
+        }
+    }
+
+    /// How hard the shop behind is pressed, from 0 (at ease) to 1 (nobody is let in).
+    pub fn set_pressure(&mut self, pressure: f64) {
+        self.pressure = if pressure.is_nan() { 0.0 } else { pressure.clamp(0.0, 1.0) };
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Visitors inside, and how many of them have a cart.
+    pub fn inside(&self) -> (usize, usize) {
+        (self.inside.len(), self.inside.carts())
+    }
+
+    /// Tickets that wait, those included that were called and have not come yet.
+    pub fn waiting(&self) -> u32 {
+        self.queue.waiting().saturating_add(self.queue.outstanding())
+    }
+
+    /// How long one who came now would wait, in milliseconds.
+    pub fn expected_wait(&self) -> Millis {
+        match self.is_engaged() {
+            true => self.wait_of(self.queue.waiting().saturating_add(1)),
+            false => 0,
+        }
+    }
+
+    /// Lets time pass: who is quiet leaves, who does not come is given up, and the next ones are called.
+    pub fn tidy(&mut self, now: Millis) {
+        let now = self.now.max(now);
+        self.now = now;
+        let gone = self.inside.tidy(now, self.rules.stays());
+        if gone > 0 {
+            self.departures.count(gone, now);
+            self.counts.left += u64::from(gone);
+        }
+        let void_before = now.saturating_sub(self.rules.life());
+        self.counts.no_shows += u64::from(self.queue.tidy(now, void_before));
+        if self.is_early() || self.is_held() {
+            return;
+        }
+        let wanted = self.free().min(self.callable());
+        let patience = match self.is_unsettled() {
+            true => LONG_PATIENCE,
+            false => PATIENCE,
+        };
+        self.queue.call(wanted, now, patience);
+    }
+
+    /// Decides about a visitor who wants to come in. `draw` tells the number that belongs to an id.
+    pub fn arrive(&mut self, visitor: Visitor, now: Millis, draw: &dyn Fn(u64) -> u64) -> Verdict {
+        self.tidy(now);
+        match visitor {
+            Visitor::Holds(read) if read.ticket.is_pass() => self.with_pass(&read.ticket, draw),
+            Visitor::Holds(read) => self.with_ticket(&read),
+            Visitor::New(id) => self.newcomer(id, draw),
+            Visitor::Stranger if self.is_engaged() => {
+                Verdict::Wait { ticket: None, told: self.told(None, 0, self.now) }
+            }
+            Visitor::Stranger => Verdict::Uncounted,
+        }
+    }
+
+    /// Says where a visitor stands, without letting anybody in.
+    pub fn look(&mut self, visitor: Visitor, now: Millis) -> Look {
+        self.tidy(now);
+        let (phase, told) = match visitor {
+            Visitor::Holds(read) if self.is_inside(&read.ticket) => (Phase::Inside, None),
+            Visitor::Holds(read) if !read.ticket.is_pass() => {
+                let order = self.count_in(&read);
+                match self.may_come_in(order) {
+                    true => (Phase::Open, None),
+                    false => {
+                        let told = self.told_of(&read.ticket, order);
+                        (told.phase, Some(told))
+                    }
+                }
+            }
+            _ if self.is_engaged() => {
+                let told = self.told(None, 0, self.now);
+                (told.phase, Some(told))
+            }
+            _ => (Phase::Open, None),
+        };
+        Look { phase, told, waiting: self.waiting() }
+    }
+
+    /// A visitor has a cart now: the pass that says so.
+    pub fn give_cart(&mut self, id: u64, now: Millis) -> Ticket {
+        self.now = self.now.max(now);
+        if !self.inside.give_cart(id) {
+            self.enter(id, true);
+        }
+        self.pass_of(id, true)
+    }
+
+    /// Whether the shop may have to do with a crowd: newcomers wait.
+    fn is_engaged(&self) -> bool {
+        self.is_early()
+            || self.is_held()
+            || self.waiting() > 0
+            || self.inside.len() >= self.rules.capacity as usize
+            || !self.paces_allow()
+    }
+
+    fn is_early(&self) -> bool {
+        let begins = self.rules.opens.map(|opens| opens.saturating_sub(self.rules.early));
+        begins.is_some_and(|begins| self.now >= begins)
+            && self.rules.opens.is_some_and(|opens| self.now < opens)
+    }
+
+    /// Whether tickets of an earlier process may still be on their way back.
+    fn is_held(&self) -> bool {
+        self.is_resumed && self.now < self.started + HOLD
+    }
+
+    /// Whether those who are called may have been told to come much later.
+    fn is_unsettled(&self) -> bool {
+        let resumed = self.is_resumed && self.now < self.started + HOLD + REFRESH_MOST;
+        let opened = self
+            .rules
+            .opens
+            .is_some_and(|opens| (opens..opens + 2 * REFRESH_MOST).contains(&self.now));
+        resumed || opened
+    }
+
+    /// Places for those who are not called yet.
+    fn free(&self) -> u32 {
+        let taken = self.inside.len().saturating_add(self.queue.outstanding() as usize);
+        (self.rules.capacity as usize).saturating_sub(taken) as u32
+    }
+
+    /// Most that may be called besides those who are on their way: as many as the pace lets in until they come.
+    fn callable(&self) -> u32 {
+        let Some(rate) = self.rate() else {
+            return u32::MAX;
+        };
+        let coming = rate * (REFRESH_LEAST + REFRESH_LEAST / 5) as f64 / 1_000.0;
+        let most = if rate > 0.0 { coming.ceil().clamp(1.0, 1e9) as u32 } else { 0 };
+        most.saturating_sub(self.queue.outstanding())
+    }
+
+    /// Most admissions a second; none: as places become free.
+    fn rate(&self) -> Option<f64> {
+        let ease = 1.0 - self.pressure;
+        match self.rules.rate {
+            Some(rate) => Some(f64::from(rate.count) * 1_000.0 / rate.period.max(1) as f64 * ease),
+            None if self.pressure > 0.0 => Some(self.turnover() * ease),
+            None => None,
+        }
+    }
+
+    /// Places that become free in a second.
+    fn turnover(&self) -> f64 {
+        self.departures.per_second(self.now).max(prior(&self.rules) / 10.0)
+    }
+
+    fn paces_allow(&self) -> bool {
+        self.rate().is_none_or(|rate| self.pace.allows(rate, self.now))
+    }
+
+    /// The two rules of the door: there is a place, and the pace allows it.
+    fn may_enter(&self) -> bool {
+        self.inside.len() < self.rules.capacity as usize && self.paces_allow()
+    }
+
+    fn enter(&mut self, id: u64, cart: bool) {
+        self.inside.enter(id, cart, self.now, self.rules.stays());
+    }
+
+    fn admit(&mut self, id: u64) -> Verdict {
+        if let Some(rate) = self.rate() {
+            self.pace.count(rate, self.now);
+        }
+        self.enter(id, false);
+        self.counts.admitted += 1;
+        Verdict::Inside { id, pass: Some(self.pass_of(id, false)), admitted: true }
+    }
+
+    fn pass_of(&self, id: u64, cart: bool) -> Ticket {
+        let stay = self.rules.stays().of(cart);
+        Ticket {
+            id,
+            order: Order::default(),
+            issued: self.now,
+            // It is renewed when half of the stay is over, and good for a whole one from then on.
+            expires: self.now + stay + stay / 2,
+            told: 0,
+            epoch: self.epoch,
+            kind: if cart { Kind::Cart } else { Kind::Pass },
+        }
+    }
+
+    fn is_inside(&self, ticket: &Ticket) -> bool {
+        self.inside.contains(ticket.id) || (ticket.is_pass() && self.is_good(ticket))
+    }
+
+    /// Whether a pass of one who is not known to be inside is good: it may be of an earlier process, or of another
+    /// one beside us. A cart is never refused. Any other has left.
+    fn is_good(&self, ticket: &Ticket) -> bool {
+        ticket.epoch != self.epoch || ticket.kind == Kind::Cart
+    }
+
+    fn with_pass(&mut self, ticket: &Ticket, draw: &dyn Fn(u64) -> u64) -> Verdict {
+        let (id, now) = (ticket.id, self.now);
+        let cart = match self.inside.see(id, now) {
+            Some(cart) => cart,
+            None if self.is_good(ticket) => {
+                let cart = ticket.kind == Kind::Cart;
+                // Beyond the bound they are let through, and not counted.
+                if self.inside.len() < self.most_inside() {
+                    self.enter(id, cart);
+                }
+                cart
+            }
+            None => return self.newcomer(id, draw),
+        };
+        if ticket.kind == Kind::Cart && !cart {
+            self.inside.give_cart(id);
+        }
+        let cart = cart || ticket.kind == Kind::Cart;
+        let half = self.rules.stays().of(cart) / 2;
+        let is_old = now >= ticket.issued.saturating_add(half);
+        let renew = is_old || cart != (ticket.kind == Kind::Cart);
+        Verdict::Inside { id, pass: renew.then(|| self.pass_of(id, cart)), admitted: false }
+    }
+
+    /// The bound on those inside: carts, and visitors of an earlier process, may come on top.
+    fn most_inside(&self) -> usize {
+        let capacity = self.rules.capacity as usize;
+        capacity + (capacity / 4).max(64)
+    }
+
+    fn with_ticket(&mut self, read: &Read) -> Verdict {
+        let ticket = &read.ticket;
+        if self.inside.see(ticket.id, self.now).is_some() {
+            // The answer with the pass was lost, or this is a second window.
+            let pass = Some(self.pass_of(ticket.id, false));
+            return Verdict::Inside { id: ticket.id, pass, admitted: false };
+        }
+        let order = self.count_in(read);
+        if self.may_come_in(order) {
+            self.queue.came(order);
+            return self.admit(ticket.id);
+        }
+        let told = self.told_of(ticket, order);
+        let key = if ticket.kind == Kind::Early { read.key } else { 0 };
+        let ticket = Ticket { told: told.place.unwrap_or(ticket.told), ..*ticket };
+        Verdict::Wait { ticket: Some((ticket, key)), told }
+    }
+
+    /// The order of a ticket, which is counted if it is another process's.
+    fn count_in(&mut self, read: &Read) -> Order {
+        let ticket = &read.ticket;
+        let order = match (ticket.kind, self.rules.opens) {
+            (Kind::Early, Some(opens)) => {
+                Order::drawn(read.draw, opens.saturating_sub(self.rules.early), opens)
+            }
+            // The opening was called off.
+            (Kind::Early, None) => Order::new(bin_of(ticket.issued), 0),
+            _ => ticket.order,
+        };
+        let is_new = ticket.epoch != self.epoch
+            && self.returned.len() < RETURNED_MOST
+            && self.returned.insert(ticket.id);
+        if is_new && self.queue.add(order) {
+            self.counts.returned += 1;
+            self.is_resumed |= self.now < self.started + HOLD;
+        }
+        order
+    }
+
+    fn may_come_in(&self, order: Order) -> bool {
+        // Who is counted nowhere has nobody before it when nobody is left.
+        let is_next = self.queue.is_called(order) || self.queue.waiting() == 0;
+        is_next && !self.is_early() && !self.is_held() && self.may_enter()
+    }
+
+    fn newcomer(&mut self, id: u64, draw: &dyn Fn(u64) -> u64) -> Verdict {
+        if !self.is_engaged() {
+            return self.admit(id);
+        }
+        let (order, kind) = match self.rules.opens {
+            Some(opens) if self.is_early() => {
+                let begins = opens.saturating_sub(self.rules.early);
+                let order = Order::drawn(draw(id), begins, opens);
+                self.queue.add(order);
+                (order, Kind::Early)
+            }
+            _ => (self.queue.issue(self.now), Kind::Waiting),
+        };
+        self.counts.issued += 1;
+        let mut ticket = Ticket {
+            id,
+            order,
+            issued: self.now,
+            expires: self.now + self.rules.ticket_life,
+            told: 0,
+            epoch: self.epoch,
+            kind,
+        };
+        let told = self.told_of(&ticket, order);
+        ticket.told = told.place.unwrap_or(0);
+        Verdict::Wait { ticket: Some((ticket, 0)), told }
+    }
+}
+
+/// Places that become free in a second while nothing is known: everyone stays for a stay.
+fn prior(rules: &Rules) -> f64 {
+    f64::from(rules.capacity) * 1_000.0 / rules.stay.max(1_000) as f64
+}
+
+/// Spreads a number (splitmix64).
+fn mix(number: u64) -> u64 {
+    let x = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests;
