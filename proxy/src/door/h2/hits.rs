@@ -203,6 +203,9 @@ impl Session<'_> {
     }
 
     fn note_unsent(&mut self, state: &State, stream: StreamId, hit: Option<SentHit>) {
+        if self.unsent.is_empty() {
+            self.written = state.written;
+        }
         self.unsent.push(Unsent {
             stream,
             hit,

@@ -343,7 +343,8 @@ impl Session<'_> {
             let now = Instant::now();
             self.idle_until = now + limit;
             self.quiet_from = Some(now + QUIET);
-            self.place.answered(self.hall.started.elapsed());
+            let since = now.into_std().saturating_duration_since(self.hall.started);
+            self.place.answered(since);
         }
         if is_idle && self.place.is_shed() {
             self.leave(state);
