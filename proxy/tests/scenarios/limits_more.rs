@@ -324,6 +324,18 @@ fn content_that_comes_while_a_request_waits_is_kept() {
 }
 
 #[test]
+fn who_has_nothing_more_to_ask_is_answered_all_the_same() {
+    let shop = Origin::start(|_| page("ok"));
+    let rule = "rate = \"1/s\"\nburst = 1\naction = \"delay\"\nmax_delay = \"1s\"";
+    let edge = Edge::start(&config(&shop, rule));
+    assert_eq!(edge.get("/things/a").status, 200);
+    let mut conn = edge.connect();
+    conn.request("GET", "/things/a", &[]);
+    conn.finish();
+    assert_eq!(conn.response("GET").status, 200);
+}
+
+#[test]
 fn a_reload_keeps_what_was_counted() {
     let shop = Origin::start(|_| page("ok"));
     let rule = |more: &str| config(&shop, &format!("rate = \"1/m\"\nburst = 1\n{more}"));
