@@ -124,8 +124,6 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     let mut content = Content::new(route.max_body, route.upstream.config.retry.body);
     let mut buffers = hall.pool.buffers();
     let mut failed = None;
-    // All attempts are made under one.
-    let mut permit = None;
     // A server may have done what was asked, although nobody has heard of it.
     let mut may_be_done = false;
     let fault = loop {
@@ -144,9 +142,9 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             Ok(head) => head,
             Err(why) => break Some(Fault::refused(why)),
         };
-        if permit.is_none() {
+        if progress.permit.is_none() {
             match admitted(hall, request, progress.until, visitor).await {
-                Ok(admitted) => permit = Some(admitted),
+                Ok(permit) => progress.permit = Some(permit),
                 Err(fault) => break Some(fault),
             }
         }
@@ -176,7 +174,6 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
                     &mut content,
                     visitor,
                     &mut progress,
-                    &mut permit,
                 );
                 match relayed.await {
                     Ok(reusable) => {
@@ -216,7 +213,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
         progress.heard = false;
     };
     hall.pool.give_back(buffers);
-    if let (Some(mut permit), Some(fault)) = (permit, &fault) {
+    if let (Some(permit), Some(fault)) = (&mut progress.permit, &fault) {
         permit.failed(fault);
     }
     let by_server = fault.is_some_and(|fault| fault.is_by_server());
@@ -290,7 +287,6 @@ impl At<'_> {
         content: &mut Content,
         visitor: &mut impl Visitor,
         progress: &mut Progress,
-        permit: &mut Option<Permit>,
     ) -> Result<bool, Fault> {
         let (hall, request) = (self.hall, self.request);
         // Counted until it ends.
@@ -310,7 +306,7 @@ impl At<'_> {
             self.upstream().answered(&self.at_work, status, tick);
         };
         relay::relay(
-            request, connection, buffers, content, visitor, progress, permit, answered,
+            request, connection, buffers, content, visitor, progress, answered,
         )
         .await
     }

@@ -47,6 +47,9 @@ pub(super) struct Progress {
     pub(super) delivered: u64,
     /// The visitor has been told to send its content (RFC 9110 §10.1.1).
     pub(super) continued: bool,
+    /// The place among the requests at work, under which all attempts are made; given back when the head of an
+    /// answer is here.
+    pub(super) permit: Option<Permit>,
     /// What the visitor was told before its answer.
     pub(super) interim: Interim,
 }
@@ -59,6 +62,7 @@ impl Progress {
             status: 0,
             delivered: 0,
             continued: false,
+            permit: None,
             interim: Interim::default(),
         }
     }
@@ -81,7 +85,6 @@ pub(super) async fn relay(
     content: &mut Content,
     visitor: &mut impl Visitor,
     progress: &mut Progress,
-    permit: &mut Option<Permit>,
     answered: impl FnMut(&AnswerHead<'_>),
 ) -> Result<bool, Fault> {
     let manner = match request.content {
@@ -98,7 +101,6 @@ pub(super) async fn relay(
         content,
         visitor,
         progress,
-        permit,
         answered,
         stage: Stage::Head(HeadScanner::default()),
         run: Run::default(),
@@ -167,8 +169,6 @@ struct Relay<'a, V, F> {
     content: &'a mut Content,
     visitor: &'a mut V,
     progress: &'a mut Progress,
-    /// Its place among the requests at work, until the head of the answer is here.
-    permit: &'a mut Option<Permit>,
     answered: F,
     stage: Stage,
     /// Content in the buffer that the visitor has not taken yet.
@@ -289,7 +289,7 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             self.content.reopen();
         }
         self.content.forget();
-        if let Some(permit) = self.permit {
+        if let Some(permit) = &mut self.progress.permit {
             permit.answered(answer.status(), &answer.fields());
         }
         (self.answered)(&answer);
@@ -435,7 +435,7 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             false => (self.progress.until, Fault::TOO_LONG),
         };
         let slow = self.began + SLOW;
-        if let Some(permit) = self.permit
+        if let Some(permit) = &mut self.progress.permit
             && up_waits == Waits::Visitor
             && permit.is_held()
             && slow < at
