@@ -17,6 +17,10 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 step "unit tests and scenarios"
 cargo test --workspace --locked
 
+if ! command -v chromium chromium-browser google-chrome >/dev/null; then
+  echo "SKIPPED: the waiting room in a real browser, because there is no Chromium; install it: apt-get install chromium" >&2
+fi
+
 step "benchmark instrument"
 python3 -m unittest discover -q -s benches/tests
 

@@ -303,8 +303,9 @@ impl Control {
                 for upstream in &current.load().upstreams {
                     upstream.look_for_outage(started.elapsed());
                 }
-                for room in &current.load().waiting_rooms {
-                    room.tidy(started.elapsed(), pressure());
+                let snapshot = current.load_full();
+                for (number, room) in snapshot.waiting_rooms.iter().enumerate() {
+                    room.tidy(started.elapsed(), pressure(&snapshot, number));
                 }
                 filler.tidy();
             }
@@ -430,9 +431,15 @@ impl Control {
     }
 }
 
-/// How hard the shop is pressed, from 0 (at ease) to 1 (nobody more): waiting rooms let fewer in.
-fn pressure() -> f64 {
-    0.0
+/// How hard the upstreams behind a waiting room are pressed, from 0 (at ease) to 1 (nobody more is let in): the hardest
+/// pressed of them counts.
+fn pressure(snapshot: &Snapshot, room: usize) -> f64 {
+    let routes = &snapshot.config.routes;
+    let behind = routes
+        .iter()
+        .filter(|route| route.waiting_room == Some(room));
+    let pressures = behind.map(|route| snapshot.upstreams[route.upstream].pressure());
+    pressures.fold(0.0, f64::max)
 }
 
 /// What only a new process can change.

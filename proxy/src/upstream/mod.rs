@@ -12,6 +12,7 @@ pub mod health;
 pub mod names;
 pub mod orders;
 pub mod outage;
+mod pressure;
 pub mod server;
 #[cfg(test)]
 mod testing;

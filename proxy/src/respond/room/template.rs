@@ -104,7 +104,7 @@ impl Template {
                 continue;
             }
             let Some((_, value)) = VALUES.iter().find(|(name, _)| *name == word) else {
-                let line = text[..open].lines().count().max(1);
+                let line = text[..open].matches('\n').count() + 1;
                 let help = suggest(word, VALUES.iter().map(|(name, _)| *name));
                 return Err(format!(
                     ":{line}: there is no placeholder {{{word}}}; {help}"
