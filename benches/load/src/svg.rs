@@ -109,20 +109,7 @@ pub(crate) fn of(report: &Report) -> String {
         ],
         false,
     );
-    let attackers: Vec<Line<'_>> = report
-        .attackers
-        .iter()
-        .enumerate()
-        .map(|(i, attack)| Line {
-            name: attack.way.clone(),
-            colour: FAILURES[i.min(FAILURES.len() - 1)],
-            values: attack
-                .open_by_second
-                .iter()
-                .map(|open| *open as f64)
-                .collect(),
-        })
-        .collect();
+    let attackers = attackers(report);
     if !attackers.is_empty() {
         drawing.panel("Attackers' connections that are open", &attackers, false);
     }
@@ -155,6 +142,27 @@ pub(crate) fn of(report: &Report) -> String {
     out.push_str(&drawing.out);
     out.push_str("</svg>\n");
     out
+}
+
+/// Connections of attackers by what they do, whatever they speak.
+fn attackers(report: &Report) -> Vec<Line<'_>> {
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    for attack in &report.attackers {
+        let way = attack.way.split(' ').next().unwrap_or_default();
+        let open = attack.open_by_second.iter().map(|open| *open as f64);
+        if let Some(line) = lines.iter_mut().find(|line| line.name == way) {
+            for (sum, open) in line.values.iter_mut().zip(open) {
+                *sum += open;
+            }
+        } else {
+            lines.push(Line {
+                name: way.to_owned(),
+                colour: FAILURES[lines.len().min(FAILURES.len() - 1)],
+                values: open.collect(),
+            });
+        }
+    }
+    lines
 }
 
 struct Drawing {
