@@ -70,6 +70,8 @@ def measure(site: Site, rounds: int) -> tuple[list[Cost], dict[str, object]]:
     directory.mkdir()
     place = servers.Place(site, directory, servers.free_port(), servers.free_port(), "room")
     if why := _refusal(site.dhal, place.configure("dhal.toml")):
+        if "`waiting_rooms`" not in why:
+            raise LoadFailed(f"the waiting room's configuration is refused: {why}")
         print(f"\n!!! LEFT OUT: polls of the waiting room, since this dhal has none ({why}) !!!\n", file=sys.stderr)
         return [], {"left_out": why}
     with servers.running("dhal-room", site, work) as server:
@@ -85,8 +87,7 @@ def measure(site: Site, rounds: int) -> tuple[list[Cost], dict[str, object]]:
                 with timed(server.pids(), site.server_core, units, cost):
                     if cost is kept:
                         fields = [f"cookie: {cookie}"]
-                        units[0] = h2load(port, ROOM_PATH, f"{status // 100}xx", seconds=1, fields=fields,
-                                          crowd=True)
+                        units[0] = h2load(port, ROOM_PATH, f"{status // 100}xx", fields=fields, crowd=True)
                     else:
                         units[0] = _polls(site, port, cookie, status)
                 if number == 0:
