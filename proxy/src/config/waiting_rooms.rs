@@ -107,6 +107,7 @@ fn waiting_room(
     cx: &mut Context<'_>,
 ) -> Option<WaitingRoom> {
     let room = section.get_ref();
+    let keys = keys(room, cx);
     let capacity = room.capacity.require("capacity", section.span(), cx)?;
     if !(1..=CAPACITY_MOST).contains(capacity.get_ref()) {
         cx.error(
@@ -164,7 +165,7 @@ fn waiting_room(
         opens: room.opens.value().map(|moment| moment.0),
         early: room.early.value,
         ticket_life: room.ticket_life.value,
-        keys: keys(room, cx),
+        keys,
         template: room.template.value().map(|path| cx.path(path)),
     })
 }

@@ -90,6 +90,21 @@ const CONFIG: &str = r#"
     path = "/limited"
     upstream = "shop"
     limits = ["one"]
+    [waiting_rooms.all]
+    capacity = 1
+    [waiting_rooms.origin]
+    capacity = 1
+    covers = "origin"
+    [[routes]]
+    path = "/all/*"
+    upstream = "shop"
+    cache = "pages"
+    waiting_room = "all"
+    [[routes]]
+    path = "/origin/*"
+    upstream = "shop"
+    cache = "pages"
+    waiting_room = "origin"
     [[routes]]
     host = "plain.example"
     upstream = "shop"
@@ -253,6 +268,41 @@ fn describe(decision: &Decision) -> String {
         Decision::Forward(forward) => {
             format!("{} {}", forward.reason.as_str(), forward.target)
         }
+    }
+}
+
+#[test]
+fn who_waits() {
+    let world = World::new();
+    for path in ["/all/stored", "/origin/stored"] {
+        world.store(path, &[("cache-control", "max-age=60")], &[]);
+    }
+    let page = &[("accept", "text/html")][..];
+    for (line, fields, wanted) in [
+        // Programs are not counted while there is a place.
+        ("GET /all/stored", &[][..], "Whole age 1"),
+        ("POST /all/x", &[], "method /all/x"),
+        ("GET /all/stored", page, "Whole age 1"),
+        ("GET /all/stored", page, "503 wait"),
+        ("GET /all/x", page, "503 wait"),
+        ("HEAD /all/x", page, "503 wait"),
+        ("GET /all/stored", &[], "503 wait"),
+        ("POST /all/x", &[], "503 wait"),
+        // Each room has its own places, and this one only for what the store does not answer.
+        ("GET /origin/stored", page, "Whole age 1"),
+        ("GET /origin/x", page, "uri-miss /origin/x fetch"),
+        ("GET /origin/x", page, "503 wait"),
+        ("POST /origin/x", &[], "503 wait"),
+        ("GET /origin/stored", page, "Whole age 1"),
+        // What is refused anyway is refused, and no route has more than it had.
+        ("TRACE /all/x", page, "405 close"),
+        ("GET /pages/x", page, "uri-miss /pages/x fetch"),
+        ("GET /.dhal/rooms/all", &[], "200 wait"),
+        ("GET /.dhal/rooms/all?x", page, "200 wait"),
+        ("GET /.dhal/rooms/none", &[], "404"),
+        ("POST /.dhal/rooms/all", &[], "404"),
+    ] {
+        assert_eq!(world.ask(1, line, fields), wanted, "{line} {fields:?}");
     }
 }
 

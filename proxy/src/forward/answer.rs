@@ -95,7 +95,7 @@ impl<'a> AnswerHead<'a> {
         let mut is_cart = false;
         fields.for_each(&SET_COOKIE, &mut |value| is_cart |= pass.is_cart(value));
         let with_cart = if is_cart { pass.with_cart() } else { None };
-        if let Some(cookie) = with_cart.as_deref().or(pass.cookie()) {
+        if let Some(cookie) = with_cart.as_deref().or_else(|| pass.cookie()) {
             f(b"set-cookie", cookie.as_bytes());
             f(b"cache-control", PRIVATE.as_bytes());
             f(CDN_CACHE_CONTROL.as_bytes(), PRIVATE.as_bytes());

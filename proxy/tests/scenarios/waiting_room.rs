@@ -353,7 +353,7 @@ fn before_the_opening_nobody_comes_in_and_places_are_not_told() {
         "long before it is open"
     );
     let soon = std::time::SystemTime::now() + Duration::from_secs(8);
-    let soon = humantime(soon);
+    let soon = date(soon);
     let text = config(
         &shop,
         &format!("capacity = 1\nopens = {soon}\nearly = \"1h\""),
@@ -398,7 +398,7 @@ fn before_the_opening_nobody_comes_in_and_places_are_not_told() {
     assert_eq!(places, [Some(1), Some(2), Some(3), Some(4)]);
 }
 
-fn humantime(time: std::time::SystemTime) -> String {
+pub(crate) fn date(time: std::time::SystemTime) -> String {
     let text = httpdate::fmt_http_date(time);
     // Thu, 26 Nov 2026 06:00:00 GMT
     let parts: Vec<_> = text.split(' ').collect();

@@ -1,6 +1,8 @@
 //! The waiting room in a real browser: it waits, moves up, keeps its place over a restart, and comes in, all by the
 //! page alone.
 
+use std::time::{Duration, SystemTime};
+
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -8,7 +10,7 @@ use crate::{
     browser::Chromium,
     edge::{Edge, Site},
     origin::{Origin, page},
-    waiting_room::{Browser, config},
+    waiting_room::{Browser, config, date},
 };
 
 #[test]
@@ -31,7 +33,7 @@ fn a_browser_waits_moves_up_and_comes_in() {
         let _ = first.clone().get(&edge, "/own");
     };
     browser.shows("1 ahead of you", 1, own);
-    look(&mut browser);
+    look(&mut browser, "room");
     // The first leaves, the second comes in: there is nobody ahead any more.
     let mut is_in = false;
     browser.shows("0 ahead of you", 2, || {
@@ -60,9 +62,26 @@ fn a_browser_waits_moves_up_and_comes_in() {
     assert_eq!(edge.metric("dhal_room_inside{room=\"sale\"}"), Some(1.0));
 }
 
+#[test]
+fn a_browser_sees_when_it_begins_and_comes_in_by_itself() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let shop = Origin::start(|_| page("<p>a product</p>").field("content-type", "text/html"));
+    let soon = date(SystemTime::now() + Duration::from_secs(12));
+    let edge = Edge::start(&config(
+        &shop,
+        &format!("capacity = 1\nopens = {soon}\nearly = \"1h\""),
+    ));
+    browser.go(&format!("http://{}/p", edge.site.http));
+    browser.shows("It begins in less than a minute", 1, || {});
+    look(&mut browser, "early");
+    browser.shows("a product", 2, || {});
+}
+
 /// On a phone and on a desk nothing is wider than the window. Pictures are kept where
 /// `DHAL_SCREENSHOTS` names a folder.
-fn look(browser: &mut Chromium) {
+fn look(browser: &mut Chromium, name: &str) {
     for (width, dark) in [(360, false), (360, true), (1280, false), (1280, true)] {
         let size = json!({
             "width": width, "height": 740, "deviceScaleFactor": 1, "mobile": width < 500
@@ -83,7 +102,7 @@ fn look(browser: &mut Chromium) {
         assert_eq!(ink == dark_ink, dark, "{ink}");
         if let Ok(folder) = std::env::var("DHAL_SCREENSHOTS") {
             let shot = browser.tell("Page.captureScreenshot", json!({ "format": "png" }));
-            let path = format!("{folder}/room-{width}-{scheme}.png.base64");
+            let path = format!("{folder}/{name}-{width}-{scheme}.png.base64");
             std::fs::write(path, shot["data"].as_str().unwrap_or_default()).expect("written");
         }
     }
