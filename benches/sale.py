@@ -109,6 +109,8 @@ class Day:
             report, table = load.finish()
             if self.options.verbose:
                 print(table)
+                if stack.edge:
+                    print(stack.edge_log())
             self.runs[name] = report
             if self.options.svg_dir and is_drawn:
                 self.options.svg_dir.mkdir(parents=True, exist_ok=True)
