@@ -305,7 +305,10 @@ impl Control {
                 }
                 let snapshot = current.load_full();
                 for (number, room) in snapshot.waiting_rooms.iter().enumerate() {
-                    room.tidy(started.elapsed(), pressure(&snapshot, number));
+                    room.tidy(
+                        started.elapsed(),
+                        pressure(&snapshot, number, started.elapsed()),
+                    );
                 }
                 filler.tidy();
             }
@@ -433,12 +436,12 @@ impl Control {
 
 /// How hard the upstreams behind a waiting room are pressed, from 0 (at ease) to 1 (nobody more is let in): the hardest
 /// pressed of them counts.
-fn pressure(snapshot: &Snapshot, room: usize) -> f64 {
+fn pressure(snapshot: &Snapshot, room: usize, tick: Duration) -> f64 {
     let routes = &snapshot.config.routes;
     let behind = routes
         .iter()
         .filter(|route| route.waiting_room == Some(room));
-    let pressures = behind.map(|route| snapshot.upstreams[route.upstream].pressure());
+    let pressures = behind.map(|route| snapshot.upstreams[route.upstream].pressure(tick));
     pressures.fold(0.0, f64::max)
 }
 

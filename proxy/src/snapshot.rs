@@ -7,7 +7,6 @@ use ipnet::IpNet;
 
 use crate::{
     admit::{
-        class::KnownBots,
         key::Params,
         lists::{AddressList, BadFile},
         rate::RateLimit,
@@ -85,7 +84,7 @@ pub struct Route {
     /// What its requests matter where not all can be taken.
     pub class: Class,
     /// Programs that are no bots to be shed first.
-    pub known_bots: KnownBots,
+    pub known_bots: Vec<Arc<AddressList>>,
     /// Where its visitors wait when there are too many.
     pub waiting_room: Option<Arc<WaitingRoom>>,
     /// Bytes of a request body.
@@ -223,7 +222,7 @@ impl Snapshot {
                 deny: of(&route.deny),
                 params: Params::of(&route.path),
                 class: route.class,
-                known_bots: KnownBots::default(),
+                known_bots: of(&config.known_bots),
                 waiting_room: route.waiting_room.map(|i| Arc::clone(&waiting_rooms[i])),
                 max_body: route.max_body,
                 timeouts: route.timeouts.clone(),

@@ -91,6 +91,8 @@ pub struct Gate<W, L = Elastic> {
     queue: Queue<W>,
     done: Rate,
     shed: Rate,
+    /// Those of them that were not bots'.
+    shed_persons: Rate,
     /// Sheds so far, which spread those who come again.
     turned_away: u64,
 }
@@ -126,6 +128,7 @@ impl<W, L: Limit> Gate<W, L> {
             queue: Queue::default(),
             done: Rate::default(),
             shed: Rate::default(),
+            shed_persons: Rate::default(),
             turned_away: 0,
         }
     }
@@ -176,12 +179,12 @@ impl<W, L: Limit> Gate<W, L> {
         } = self.bounds;
         match self.queue.join(class, now, now + patience, queue, who) {
             Joined::Waits(ticket) => Admission::Waits(ticket, None),
-            Joined::Displaced(ticket, class, who) => {
-                self.count_shed(now);
-                Admission::Waits(ticket, Some((class, who)))
+            Joined::Displaced(ticket, displaced, who) => {
+                self.count_shed(now, displaced);
+                Admission::Waits(ticket, Some((displaced, who)))
             }
             Joined::Full(who) => {
-                self.count_shed(now);
+                self.count_shed(now, class);
                 Admission::Refused(who)
             }
         }
@@ -201,7 +204,7 @@ impl<W, L: Limit> Gate<W, L> {
     pub fn leave(&mut self, now: Duration, ticket: Ticket, is_late: bool) -> Option<W> {
         let left = self.queue.leave(ticket);
         if is_late && left.is_some() {
-            self.count_shed(now);
+            self.count_shed(now, ticket.class());
         }
         left
     }
@@ -213,13 +216,15 @@ impl<W, L: Limit> Gate<W, L> {
 
     /// Turns those away whose time is over.
     pub fn expire(&mut self, now: Duration, mut late: impl FnMut(Class, W)) {
-        let mut turned_away = 0;
+        let mut turned_away = [0; Class::ALL.len()];
         self.queue.expire(now, |class, who| {
-            turned_away += 1;
+            turned_away[class.index()] += 1;
             late(class, who);
         });
-        for _ in 0..turned_away {
-            self.count_shed(now);
+        for class in Class::ALL {
+            for _ in 0..turned_away[class.index()] {
+                self.count_shed(now, class);
+            }
         }
     }
 
@@ -238,14 +243,28 @@ impl<W, L: Limit> Gate<W, L> {
         }
     }
 
-    fn count_shed(&mut self, now: Duration) {
+    fn count_shed(&mut self, now: Duration, class: Class) {
         self.shed.count(now);
+        if class != Class::Bot {
+            self.shed_persons.count(now);
+        }
         self.turned_away += 1;
     }
 
     /// Whether somebody was turned away within the last seconds.
     pub fn is_shedding(&self, now: Duration) -> bool {
         self.shed.per_second(now) > 0.1
+    }
+
+    /// How hard persons press, from 0 (none of them was turned away of late) to 1 (every other one was, or more).
+    pub fn pressure(&self, now: Duration) -> f64 {
+        let shed = self.shed_persons.per_second(now);
+        let asked = shed + self.done.per_second(now);
+        // What is left of one that is long ago is no pressure.
+        match shed > 0.1 {
+            true => (2.0 * shed / asked).min(1.0),
+            false => 0.0,
+        }
     }
 
     /// Seconds after which somebody who is turned away may come again: those who wait take that long, and those who

@@ -23,6 +23,13 @@ pub struct Ticket {
     number: u64,
 }
 
+impl Ticket {
+    /// What its request matters.
+    pub fn class(self) -> Class {
+        self.class
+    }
+}
+
 struct Waiter<W> {
     since: Duration,
     until: Duration,

@@ -1,6 +1,6 @@
 //! What a request matters: by its route, and on routes for browsing by whether a person or a program asks.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use adaptive_concurrency::Class;
 use http::header::USER_AGENT;
@@ -9,34 +9,18 @@ use memchr::memmem;
 
 use crate::snapshot::Route;
 
-/// Whether a program at an address is known, and is not to be shed before persons. Nobody is by default.
-#[derive(Clone, Default)]
-pub struct KnownBots(Option<Arc<dyn Fn(IpAddr) -> bool + Send + Sync>>);
-
-impl KnownBots {
-    /// Those whom `is_known` knows.
-    pub fn by(is_known: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(is_known)))
-    }
-
-    fn has(&self, client: IpAddr) -> bool {
-        self.0.as_ref().is_some_and(|is_known| is_known(client))
-    }
-}
-
-impl fmt::Debug for KnownBots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KnownBots")
-    }
-}
-
 /// What a request matters.
 pub fn class(route: &Route, fields: &dyn Fields, client: IpAddr) -> Class {
     let looks_around = route.class == Class::Browse;
-    match looks_around && is_program(fields) && !route.known_bots.has(client) {
+    match looks_around && is_program(fields) && !is_known(route, client) {
         true => Class::Bot,
         false => route.class,
     }
+}
+
+/// Whether a program is not to be shed before persons.
+fn is_known(route: &Route, client: IpAddr) -> bool {
+    route.known_bots.iter().any(|list| list.contains(client))
 }
 
 /// What browsers have never had in their `User-Agent`, and programs that are honest and pose as one do: the address
@@ -103,13 +87,5 @@ mod tests {
             }
             assert_eq!(is_program(&fields), wanted, "{agent}");
         }
-    }
-
-    #[test]
-    fn who_is_known_is_known_by_address() {
-        let known = KnownBots::by(|client| client.is_loopback());
-        assert!(known.has([127, 0, 0, 1].into()));
-        assert!(!known.has([192, 0, 2, 1].into()));
-        assert!(!KnownBots::default().has([127, 0, 0, 1].into()));
     }
 }

@@ -75,6 +75,7 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
         policies: cache::policies(file, cx),
         address_lists: limits::address_lists(&file.address_lists, cx),
         limits: limits::limits(file, cx),
+        known_bots: limits::known_bots(file, cx),
         waiting_rooms: waiting_rooms::waiting_rooms(&file.waiting_rooms, cx),
         routes: routes::routes(file, &upstreams, cx),
         upstreams,

@@ -58,6 +58,8 @@ section! {
         address_lists: Named<AddressList>;
         /// Rate limits by name.
         limits: Named<Limit>;
+        /// Programs among the visitors.
+        bots: Bots;
         /// Which requests go where. Required, unless every listener redirects. Their order does
         /// not matter: the most specific host, then the most specific path wins.
         routes: List<Route>;
@@ -458,6 +460,15 @@ section! {
         /// File with an address or a network per line, up to 128 MiB; `#` begins a comment. It is
         /// read anew when it changes; one with a line that is wrong changes nothing.
         file: FilePath;
+    }
+}
+
+section! {
+    /// `[bots]`
+    Bots is "[bots]" {
+        /// Names of address lists: programs at these addresses, such as search engines, are not of
+        /// class `"bot"` where an upstream's `concurrency` cannot take all. None where absent.
+        known: List<String>;
     }
 }
 

@@ -90,10 +90,31 @@ pub(super) fn lists_in_use(file: &File) -> Vec<&str> {
     let routes = routes.flat_map(|route| [&route.allow, &route.deny]);
     let limits = file.limits.entries().iter();
     let limits = limits.filter_map(|(_, limit)| limit.value().map(|limit| &limit.exempt));
-    let all = server.into_iter().chain(routes).chain(limits);
+    let bots = file.bots.value().map(|bots| &bots.known);
+    let all = server.into_iter().chain(routes).chain(limits).chain(bots);
     all.flat_map(Field::items)
         .map(|name| name.get_ref().as_str())
         .collect()
+}
+
+/// Programs that are not shed before persons.
+pub(super) fn known_bots(file: &File, cx: &mut Context<'_>) -> Vec<usize> {
+    let Some(bots) = file.bots.given() else {
+        return Vec::new();
+    };
+    let sheds = |upstream: &file::Upstream| upstream.concurrency.given().is_some();
+    let upstreams = file.upstreams.entries().iter();
+    if !upstreams
+        .filter_map(|(_, upstream)| upstream.value())
+        .any(sheds)
+    {
+        cx.warning(
+            bots.span(),
+            Complaint::new("`[bots]` does nothing: no upstream sheds requests")
+                .help("give one `concurrency = true`"),
+        );
+    }
+    lists(&bots.get_ref().known, file, cx)
 }
 
 pub(super) fn limits(file: &File, cx: &mut Context<'_>) -> Vec<Limit> {

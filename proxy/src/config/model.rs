@@ -32,6 +32,8 @@ pub struct Config {
     pub policies: Vec<CachePolicy>,
     /// Lists of addresses; others refer to them by index.
     pub address_lists: Vec<AddressList>,
+    /// Programs that are not shed before persons: indices into `address_lists`.
+    pub known_bots: Vec<usize>,
     /// Rate limits; routes refer to them by index.
     pub limits: Vec<Limit>,
     /// Waiting rooms; routes refer to them by index.

@@ -69,6 +69,8 @@ pub struct State {
     pub latency: Duration,
     /// Somebody was turned away within the last seconds.
     pub is_shedding: bool,
+    /// How hard persons press, from 0 to 1.
+    pub pressure: f64,
 }
 
 impl Permit {
@@ -318,6 +320,7 @@ impl Concurrency {
             waiting_by: Class::ALL.map(|class| gate.waiting_of(class)),
             latency: gate.latency(),
             is_shedding: gate.is_shedding(tick),
+            pressure: gate.pressure(tick),
         })
     }
 }

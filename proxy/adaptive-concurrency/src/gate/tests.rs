@@ -50,6 +50,27 @@ fn what_is_over_the_limit_waits_its_turn() {
 }
 
 #[test]
+fn persons_press_and_bots_do_not() {
+    let mut gate = Gate::new(BOUNDS);
+    for n in 0..40 {
+        let _ = gate.arrive(ms(n), Class::Bot, 0);
+    }
+    assert!(gate.is_shedding(ms(40)));
+    assert_eq!(gate.pressure(ms(40)), 0.0);
+    let mut gate = Gate::new(BOUNDS);
+    for n in 0..40 {
+        let _ = gate.arrive(ms(n), Class::Browse, 0);
+    }
+    assert_eq!(gate.pressure(ms(40)), 1.0);
+    for n in 40..400 {
+        gate.finish(ms(n), ms(n), Verdict::Answered);
+    }
+    let pressure = gate.pressure(ms(400));
+    assert!((0.1..0.4).contains(&pressure), "{pressure}");
+    assert_eq!(gate.pressure(ms(60_000)), 0.0);
+}
+
+#[test]
 fn bounds_change_and_nobody_is_lost() {
     let mut gate = Gate::new(BOUNDS);
     for n in 0..4 {

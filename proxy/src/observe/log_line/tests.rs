@@ -44,6 +44,7 @@ struct Line<'a> {
     limit_reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_delay_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     room_state: Option<&'a str>,
