@@ -15,7 +15,7 @@ use socket2::SockRef;
 use crate::{
     client::{Conn, Response},
     edge::Edge,
-    h2::Frames,
+    h2::{Frames, H2},
     origin::{Origin, page, raw},
     tools::{Gate, eventually},
     upgrade::{ASK, echoing},
@@ -175,14 +175,27 @@ fn who_is_shed_reads_when_to_come_again() {
 fn hits_flow_while_everything_else_is_shed() {
     let gate = Gate::default();
     let shop = held(&gate);
-    let edge = Edge::start(&config(&shop, &one(0)));
+    let edge = Edge::start_tls(&config(&shop, &one(0)));
     assert_eq!(edge.get("/cached/page").status, 200);
+    let mut h2 = H2::connect(edge.site.https);
+    assert_eq!(h2.get("/cached/page").status, 200);
     let first = occupy(&edge, &shop);
     for _ in 0..5 {
         assert_eq!(edge.get("/own").status, 503);
         assert_eq!(edge.get("/cached/other").status, 503);
         assert!(edge.get("/cached/page").is_hit());
     }
+    for path in ["/own", "/cached/other"] {
+        let answer = h2.get(path);
+        assert_eq!(answer.status, 503, "{path}");
+        assert!(answer.field("retry-after").is_some(), "{path}");
+    }
+    assert!(h2.get("/cached/page").is_hit());
+    eventually("they are written down", || {
+        let is_shed =
+            |line: &&serde_json::Value| line["reason"] == "shed" && line["class"] == "bot";
+        edge.log().iter().filter(is_shed).count() == 12
+    });
     gate.open();
     assert_eq!(status(first), 200);
     assert_eq!(edge.get("/cached/other").status, 200);
