@@ -87,3 +87,4 @@ mod upgrade;
 mod upstreams;
 mod waiting_room;
 mod waiting_room_browser;
+mod waiting_room_order;
