@@ -37,14 +37,14 @@ pub struct Rooms {
     /// The wall's time when the process began. It goes on by the process's own clock, so that a clock that is set
     /// while it runs changes nobody's place.
     began: Millis,
-    /// Tells this process from others.
-    epoch: u32,
     known: Mutex<HashMap<&'static str, Arc<State>>>,
 }
 
 /// What a room knows.
 pub struct State {
     room: Mutex<Room>,
+    /// Tells the room from those of other processes, and from one of the same name that was given up.
+    epoch: u32,
     /// Signs where no key is configured.
     own_key: [u8; 32],
     /// Ids and the second in which each was seen: whoever asks for twenty pictures takes no lock for them.
@@ -67,7 +67,6 @@ pub struct WaitingRoom {
     keys: Keys,
     cookie: String,
     cart_cookies: Vec<String>,
-    epoch: u32,
     began: Millis,
     state: Arc<State>,
 }
@@ -130,7 +129,6 @@ impl Default for Rooms {
             .unwrap_or_default();
         Self {
             began: began.as_millis() as Millis,
-            epoch: random::next() as u32 | 1,
             known: Mutex::default(),
         }
     }
@@ -165,8 +163,9 @@ impl Rooms {
         let state = known.get(name).cloned();
         drop(known);
         let state = state.unwrap_or_else(|| {
-            let room = Room::new(rules.clone(), self.epoch, self.began + millis(now));
-            Arc::new(State::new(room, config.capacity))
+            let epoch = random::next() as u32;
+            let room = Room::new(rules.clone(), epoch, self.began + millis(now));
+            Arc::new(State::new(room, epoch, config.capacity))
         });
         Ok(WaitingRoom {
             keys: keys::load(name, &config.keys, &state.own_key)?,
@@ -175,7 +174,6 @@ impl Rooms {
             cart_cookies: config.cart_cookies.clone(),
             covers: config.covers,
             opens: rules.opens,
-            epoch: self.epoch,
             began: self.began,
             name,
             rules,
@@ -197,7 +195,7 @@ impl Rooms {
 }
 
 impl State {
-    fn new(room: Room, capacity: u32) -> Self {
+    fn new(room: Room, epoch: u32, capacity: u32) -> Self {
         let mut own_key = [0; 32];
         for part in own_key.chunks_mut(8) {
             part.copy_from_slice(&random::next().to_ne_bytes());
@@ -209,6 +207,7 @@ impl State {
             .clamp(1 << 10, 1 << 16);
         Self {
             room: Mutex::new(room),
+            epoch,
             own_key,
             recent: (0..recent).map(|_| AtomicU64::new(0)).collect(),
             refused: Default::default(),
@@ -239,7 +238,7 @@ impl WaitingRoom {
         let read = self.ticket(request.fields, now);
         if let Some(Read { ticket, .. }) = &read
             && ticket.is_pass()
-            && ticket.epoch == self.epoch
+            && ticket.epoch == self.state.epoch
             && now < ticket.issued.saturating_add(self.rules.stay / 2)
         {
             let (slot, seen) = self.state.recent(ticket.id, now);

@@ -93,3 +93,4 @@ mod upgrade;
 mod upstreams;
 mod waiting_room;
 mod waiting_room_browser;
+mod waiting_room_order;

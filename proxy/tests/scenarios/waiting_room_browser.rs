@@ -10,7 +10,8 @@ use crate::{
     browser::Chromium,
     edge::{Edge, Site},
     origin::{Origin, page},
-    waiting_room::{Browser, config, date},
+    waiting_room::{Browser, config},
+    waiting_room_order::date,
 };
 
 #[test]

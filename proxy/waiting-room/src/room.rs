@@ -173,7 +173,7 @@ impl Room {
     /// A visitor has a cart now: the pass that says so.
     pub fn give_cart(&mut self, id: u64, now: Millis) -> Ticket {
         self.now = self.now.max(now);
-        if !self.inside.give_cart(id) {
+        if !self.inside.give_cart(id) && self.inside.len() < self.most_inside() {
             self.enter(id, true);
         }
         self.pass_of(id, true)
@@ -318,9 +318,9 @@ impl Room {
 
     fn with_ticket(&mut self, read: &Read) -> Verdict {
         let ticket = &read.ticket;
-        if self.inside.see(ticket.id, self.now).is_some() {
+        if let Some(cart) = self.inside.see(ticket.id, self.now) {
             // The answer with the pass was lost, or this is a second window.
-            let pass = Some(self.pass_of(ticket.id, false));
+            let pass = Some(self.pass_of(ticket.id, cart));
             return Verdict::Inside { id: ticket.id, pass, admitted: false };
         }
         let order = self.count_in(read);

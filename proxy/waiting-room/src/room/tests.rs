@@ -355,6 +355,22 @@ fn a_cart_is_never_refused() {
 }
 
 #[test]
+fn an_old_ticket_does_not_take_a_cart_away() {
+    let mut play = Play::new(Rules { stay: MINUTE, ..rules(1) });
+    play.comes(0);
+    play.comes(1);
+    let ticket = play.held[1].clone();
+    play.now += MINUTE;
+    assert_eq!(play.comes(1), Seen::In);
+    let read = play.keys.read(play.held[1].as_ref().expect("a pass").as_bytes(), play.now);
+    play.room.give_cart(read.expect("ours").ticket.id, play.now);
+    play.held[1] = ticket;
+    assert_eq!(play.comes(1), Seen::In);
+    let read = play.keys.read(play.held[1].as_ref().expect("a pass").as_bytes(), play.now);
+    assert_eq!(read.expect("ours").ticket.kind, Kind::Cart);
+}
+
+#[test]
 fn passes_are_renewed_when_half_of_the_stay_is_over() {
     let mut play = Play::new(rules(1));
     play.comes(0);
