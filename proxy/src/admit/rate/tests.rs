@@ -1,0 +1,242 @@
+//! Rates at given times.
+
+use std::num::NonZeroU32;
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+
+use super::*;
+use crate::{
+    admit::key::{Params, Prefix},
+    config::model::LimitKey,
+};
+
+fn rule(rate: u32, burst: u32, max_keys: usize, action: LimitAction) -> Limit {
+    Limit {
+        name: "test".into(),
+        key: vec![LimitKey::ClientIp],
+        prefix: Prefix::default(),
+        rate: NonZeroU32::new(rate).expect("rate"),
+        period: Duration::from_secs(1),
+        burst: NonZeroU32::new(burst).expect("burst"),
+        count: LimitCount::All,
+        action,
+        status: 429,
+        exempt: Vec::new(),
+        max_keys,
+    }
+}
+
+fn with(rule: &Limit, memory: Option<Arc<Memory>>) -> RateLimit {
+    RateLimit::new(rule, memory, Vec::new(), Arc::default())
+}
+
+fn limit(rate: u32, burst: u32, max_keys: usize) -> RateLimit {
+    with(&rule(rate, burst, max_keys, LimitAction::Reject), None)
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("address")
+}
+
+fn ask(limit: &RateLimit, client: IpAddr, now: Duration) -> Checked {
+    let asked = Asked {
+        client,
+        host: "shop.example",
+        path: "/",
+        params: &Params::default(),
+        fields: &HeaderMap::new(),
+    };
+    limit.check(&asked, now).expect("nobody is exempt")
+}
+
+fn is_in(limit: &RateLimit, client: &str, now: Duration) -> bool {
+    ask(limit, ip(client), now).state.decision == LimitDecision::Admitted
+}
+
+#[test]
+fn a_burst_then_the_rate() {
+    let limit = limit(10, 3, 100);
+    let at = |ms: u64| Duration::from_millis(1_000 + ms);
+    for left in [2, 1, 0] {
+        let state = ask(&limit, ip("192.0.2.1"), at(0)).state;
+        assert_eq!(
+            (state.decision, state.remaining),
+            (LimitDecision::Admitted, left)
+        );
+    }
+    let refused = ask(&limit, ip("192.0.2.1"), at(0)).state;
+    assert_eq!(
+        (refused.quota, refused.window, refused.retry_after),
+        (3, 1, 1)
+    );
+    assert_eq!(refused.reason, Some("rate"));
+    assert!(
+        is_in(&limit, "192.0.2.2", at(0)),
+        "another client is not concerned"
+    );
+    assert!(!is_in(&limit, "192.0.2.1", at(90)));
+    assert!(is_in(&limit, "192.0.2.1", at(100)));
+}
+
+#[test]
+fn ipv6_counts_by_its_64() {
+    let limit = limit(1, 1, 100);
+    let now = Duration::from_secs(1);
+    assert!(is_in(&limit, "2001:db8::1", now));
+    assert!(!is_in(&limit, "2001:db8::2", now));
+    assert!(is_in(&limit, "2001:db8:0:1::1", now));
+    assert!(is_in(&limit, "::ffff:192.0.2.1", now));
+    assert!(!is_in(&limit, "192.0.2.1", now), "mapped and plain are one");
+}
+
+#[test]
+fn the_table_is_bounded_and_forgets() {
+    let limit = limit(1, 1, 10);
+    let now = Duration::from_secs(1);
+    for i in 0..1000u32 {
+        ask(&limit, IpAddr::from(i.to_be_bytes()), now);
+    }
+    assert_eq!(limit.tracked(), 10);
+    assert!(
+        !is_in(&limit, "198.51.100.1", now),
+        "newcomers share what is left"
+    );
+    limit.forget_idle(Duration::from_secs(60));
+    assert_eq!(limit.tracked(), 0);
+    assert!(is_in(&limit, "198.51.100.1", Duration::from_secs(60)));
+}
+
+/// As nginx paces what is within `burst` of a `limit_req` without `nodelay`.
+#[test]
+fn who_is_early_waits_for_its_turn() {
+    let max = Duration::from_millis(300);
+    let limit = with(&rule(10, 2, 100, LimitAction::Delay { max }), None);
+    let at = |ms: u64| Duration::from_millis(1_000 + ms);
+    let mut kept = Vec::new();
+    let mut ask = |now: u64| {
+        let checked = ask(&limit, ip("192.0.2.1"), at(now));
+        kept.extend(checked.held);
+        let LimitState {
+            decision,
+            delay,
+            reason,
+            retry_after,
+            ..
+        } = checked.state;
+        assert_eq!(decision == LimitDecision::Rejected, retry_after > 0);
+        (decision, delay.as_millis(), reason)
+    };
+    let (admitted, delayed, rejected) = (
+        LimitDecision::Admitted,
+        LimitDecision::Delayed,
+        LimitDecision::Rejected,
+    );
+    for (now, wanted) in [
+        (0, (admitted, 0, None)),
+        (0, (admitted, 0, None)),
+        (0, (delayed, 100, Some("rate"))),
+        (30, (delayed, 170, Some("rate"))),
+        (30, (delayed, 270, Some("rate"))),
+        // Its turn would be at 400.
+        (30, (rejected, 0, Some("max_delay"))),
+        (99, (rejected, 0, Some("max_delay"))),
+        (100, (delayed, 300, Some("rate"))),
+        // All turns are over, and the burst is not there again.
+        (500, (admitted, 0, None)),
+        (500, (delayed, 100, Some("rate"))),
+    ] {
+        assert_eq!(ask(now), wanted, "at {now}");
+    }
+    assert_eq!(limit.waiting(), 5);
+    kept.clear();
+    assert_eq!(limit.waiting(), 0, "who leaves gives its place up");
+}
+
+#[test]
+fn so_many_wait_and_no_more() {
+    let max = Duration::from_secs(1);
+    let limit = with(&rule(1, 1, 10_000, LimitAction::Delay { max }), None);
+    let now = Duration::from_secs(1);
+    let mut held = Vec::new();
+    let mut ask_twice = |client: u32| {
+        let client = IpAddr::from(client.to_be_bytes());
+        ask(&limit, client, now);
+        let checked = ask(&limit, client, now);
+        let state = (checked.state.decision, checked.state.reason);
+        held.extend(checked.held);
+        state
+    };
+    for client in 0..WAITING_MOST as u32 {
+        assert_eq!(ask_twice(client).0, LimitDecision::Delayed, "{client}");
+    }
+    let refused = (LimitDecision::Rejected, Some("waiting"));
+    assert_eq!(ask_twice(1 << 24), refused);
+    assert_eq!(limit.waiting(), WAITING_MOST);
+    held.clear();
+    let again = ask(&limit, IpAddr::from((1_u32 << 24).to_be_bytes()), now);
+    assert_eq!(
+        again.state.decision,
+        LimitDecision::Delayed,
+        "who was refused has used nothing up"
+    );
+}
+
+#[test]
+fn who_looks_on_refuses_nobody_and_tells_nobody() {
+    let limit = with(&rule(1, 2, 10, LimitAction::Log), None);
+    let now = Duration::from_secs(1);
+    for wanted in [
+        LimitDecision::Admitted,
+        LimitDecision::Admitted,
+        LimitDecision::WouldReject,
+    ] {
+        let state = ask(&limit, ip("192.0.2.1"), now).state;
+        assert_eq!((state.decision, state.is_told), (wanted, false));
+        assert_eq!(state.retry_after, 0);
+    }
+    assert_eq!(limit.counts().get(LimitDecision::WouldReject), 1);
+    assert_eq!(limit.counts().get(LimitDecision::Admitted), 2);
+}
+
+#[test]
+fn another_action_keeps_the_memory() {
+    let now = Duration::from_secs(1);
+    let before = limit(1, 1, 10);
+    assert!(is_in(&before, "192.0.2.1", now));
+    let max = Duration::from_secs(2);
+    let after = rule(1, 1, 10, LimitAction::Delay { max });
+    let after = with(&after, Some(before.memory()));
+    let checked = ask(&after, ip("192.0.2.1"), now);
+    assert_eq!(checked.state.decision, LimitDecision::Delayed);
+    assert_eq!(checked.state.delay.as_millis(), 1000);
+    assert_eq!(before.waiting(), 1, "and who waits is known to both");
+}
+
+/// The tick never goes back by itself; if it did, nobody would get more for it.
+#[test]
+fn a_tick_that_stands_still_or_jumps() {
+    let limit = limit(1, 2, 10);
+    let at = Duration::from_secs;
+    for (now, wanted) in [
+        (1000, true),
+        (1000, true),
+        // It stands still.
+        (1000, false),
+        (1000, false),
+        // It goes back.
+        (10, false),
+        (0, false),
+        (1001, true),
+        (1001, false),
+        // It goes on by a year: a whole burst, and no more.
+        (32_000_000, true),
+        (32_000_000, true),
+        (32_000_000, false),
+    ] {
+        assert_eq!(is_in(&limit, "192.0.2.1", at(now)), wanted, "at {now}");
+    }
+    limit.forget_idle(at(0));
+    assert_eq!(limit.tracked(), 1, "nobody is forgotten too early");
+}
