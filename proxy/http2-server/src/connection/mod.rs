@@ -279,6 +279,13 @@ impl Connection {
         }
     }
 
+    /// Leaves at once: nothing that is on its way is taken any more, and no answer is expected.
+    pub fn go_away_now(&mut self) {
+        if self.fault.is_none() && !matches!(self.leaving, Leaving::Final(_)) {
+            self.leave();
+        }
+    }
+
     /// Whether the transport may be closed: nothing is left to do on either side, or there was a fault, and all
     /// is written.
     pub fn is_finished(&self) -> bool {

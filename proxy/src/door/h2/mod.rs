@@ -347,8 +347,7 @@ impl Session<'_> {
             self.place.answered(since);
         }
         if is_idle && self.place.is_shed() {
-            self.leave(state);
-            state.wire.go_away(self.hall.started.elapsed());
+            state.wire.go_away_now();
             // It goes at once, whether it hears of it or not.
             let _ = self.poll_write(state, &mut false, cx);
             return Poll::Ready(true);
