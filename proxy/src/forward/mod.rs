@@ -15,7 +15,7 @@ use std::{
     future::{Future, poll_fn},
     net::IpAddr,
     pin::pin,
-    task::Poll,
+    task::{Poll, ready},
     time::Duration,
 };
 
@@ -33,6 +33,7 @@ use crate::{
     admit::class::class,
     cache::status::Outcome,
     config::model::{UpstreamProtocol, Visitors},
+    deadline::Deadline,
     door::{Hall, pace::Pace},
     edge::{Forward, Scheme, decide::Now, room::note},
     observe::{Protocol, Record},
@@ -143,6 +144,9 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             Err(why) => break Some(Fault::refused(why)),
         };
         if progress.permit.is_none() {
+            if let Err(fault) = taken_in(request, &mut content, progress.until, visitor).await {
+                break Some(fault);
+            }
             match admitted(hall, request, progress.until, visitor).await {
                 Ok(permit) => progress.permit = Some(permit),
                 Err(fault) => break Some(fault),
@@ -322,6 +326,50 @@ impl At<'_> {
             upstream::release(&self.hall.pool, self.upstream(), server, connection, now);
         }
     }
+}
+
+/// Content up to this length is taken in before its request takes a place: a form, an order. What is longer would
+/// fill the memory with what drips.
+const FORM: u64 = 16 * 1024;
+
+/// Takes in the content of a request that is to take a place among those at work, where it is little: what drips
+/// shall hold none. Larger content goes on its way as it comes.
+async fn taken_in(
+    request: &Request<'_>,
+    content: &mut Content,
+    until: Instant,
+    visitor: &mut impl Visitor,
+) -> Result<(), Fault> {
+    let is_little =
+        matches!(request.content, Body::Length(length) if length <= FORM) && request.is_kept();
+    let is_bounded = request.forward.route.upstream.config.concurrency.is_some();
+    // Who waits for a word of the shop sends nothing before it.
+    if !is_little || !is_bounded || relay::expects_continue(request) {
+        return Ok(());
+    }
+    let mut pace = relay::receiving(request);
+    let mut deadline = Deadline::default();
+    let mut moved = Instant::now();
+    poll_fn(|cx| {
+        loop {
+            let before = content.taken();
+            let Poll::Ready(is_complete) = content.poll_take_in(cx, visitor)? else {
+                let now = Instant::now();
+                let late = pace.wait(now).min(moved + request.body_timeout);
+                ready!(deadline.poll(cx, late.min(until)));
+                return Poll::Ready(Err(match late < until {
+                    true => Fault::SLOW_UPLOAD,
+                    false => Fault::TOO_LONG,
+                }));
+            };
+            if is_complete {
+                return Poll::Ready(Ok(()));
+            }
+            pace.moved(content.taken() - before);
+            moved = Instant::now();
+        }
+    })
+    .await
 }
 
 /// A place among the requests at work. A visitor who leaves does not wait for it, nor one whose time is over.

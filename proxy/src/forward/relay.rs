@@ -126,7 +126,7 @@ pub(super) async fn relay(
 }
 
 /// How slowly the visitor may send. A stream of messages may be silent.
-fn receiving(request: &Request<'_>) -> Pace {
+pub(super) fn receiving(request: &Request<'_>) -> Pace {
     let pace = Pace::receiving(&request.visitors, request.body_timeout);
     let mut is_grpc = false;
     request.fields.for_each(&CONTENT_TYPE, &mut |value| {
@@ -139,7 +139,7 @@ fn receiving(request: &Request<'_>) -> Pace {
 }
 
 /// Whether the visitor keeps its content back until it is told to send it.
-fn expects_continue(request: &Request<'_>) -> bool {
+pub(super) fn expects_continue(request: &Request<'_>) -> bool {
     let mut expects = false;
     request.fields.for_each(&EXPECT, &mut |value| {
         expects |= value.eq_ignore_ascii_case(b"100-continue")

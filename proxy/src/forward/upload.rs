@@ -72,6 +72,21 @@ impl Content {
         self.max = u64::MAX;
     }
 
+    /// Takes a piece in, to be sent later; `true` at the end. For content that is kept as a whole.
+    pub(super) fn poll_take_in(
+        &mut self,
+        cx: &mut Context<'_>,
+        visitor: &mut impl Visitor,
+    ) -> Poll<Result<bool, Fault>> {
+        self.replayed = self.kept.len();
+        let piece = ready!(self.poll_next(cx, visitor))?;
+        match self.is_kept {
+            true => Poll::Ready(Ok(piece.is_none())),
+            // More than its head has told.
+            false => Poll::Ready(Err(Fault::MALFORMED)),
+        }
+    }
+
     fn poll_next(
         &mut self,
         cx: &mut Context<'_>,

@@ -279,18 +279,46 @@ fn content_that_drips_holds_no_place() {
     let edge = Edge::start(&config(&shop, &one(8)));
     let mut drips: Vec<_> = (0..3).map(|_| edge.connect()).collect();
     for conn in &mut drips {
-        conn.request("POST", "/checkout/", &[("Content-Length", "5")]);
+        // More than is taken in beforehand.
+        conn.request("POST", "/checkout/", &[("Content-Length", "100000")]);
         conn.send("ab");
     }
     // One after the other has its moment, and then it is everybody's turn.
     assert_eq!(edge.get("/own").status, 200);
     for mut conn in drips {
-        conn.send("cde");
+        conn.send("c".repeat(99_998));
         assert_eq!(conn.response("POST").status, 200);
     }
     let form = [("Content-Length", "0")];
     assert_eq!(edge.ask("POST", "/checkout/", &form).status, 200);
     assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+}
+
+#[test]
+fn a_form_that_drips_takes_no_place_before_it_is_whole() {
+    let shop = Origin::start(|r| page("done").field("X-Body", r.body.len()));
+    let edge = Edge::start(&config(&shop, &one(0)));
+    let forms: Vec<Conn> = (0..20)
+        .map(|_| {
+            let mut conn = edge.connect();
+            conn.send("POST /cart/items HTTP/1.1\r\nHost: shop\r\nContent-Length: 6\r\n\r\nabc");
+            conn
+        })
+        .collect();
+    // All are there, and hold nothing that somebody else could need.
+    eventually("the edge has all of them", || {
+        edge.metric("dhal_connections") >= Some(20.0)
+    });
+    let mut visitor = edge.connect();
+    for _ in 0..20 {
+        assert_eq!(visitor.get("/page").status, 200);
+    }
+    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+    for mut conn in forms {
+        conn.send("def");
+        let answer = conn.response("POST");
+        assert_eq!((answer.status, answer.field("x-body")), (200, Some("6")));
+    }
 }
 
 #[test]
