@@ -311,3 +311,44 @@ fn visitors_of_a_quiet_day_leave_the_lots_alone() {
     }
     assert_eq!(play.room.waiting(), 20, "nobody of them was called");
 }
+
+#[test]
+fn who_was_called_and_finds_no_place_has_the_next_one() {
+    let mut play = Play::new(Rules { stay: 30 * SECOND, ..rules(1) });
+    for who in 0..5 {
+        play.comes(who);
+        play.now += SECOND;
+    }
+    // The first two are called in vain, one after the other, and the third comes in.
+    play.now = NOW + 30 * SECOND;
+    for _ in 0..2 {
+        assert_ne!(play.comes(3), Seen::In);
+        play.now += PATIENCE;
+    }
+    assert_eq!(play.comes(3), Seen::In);
+    play.now += 25 * SECOND;
+    assert_eq!([play.comes(1).place(), play.comes(2).place()], [Some(1), Some(2)]);
+    assert_eq!(play.room.waiting(), 3);
+    play.now += 5 * SECOND;
+    // The place is free, and the first one's, whoever asks before.
+    let seen = play.all_come([4, 2, 1]);
+    assert_eq!([seen[0].place(), seen[1].place()], [Some(3), Some(2)]);
+    assert_eq!(seen[2], Seen::In);
+    // Those who do not ask any more keep it from nobody for long.
+    play.now += 30 * SECOND;
+    assert_eq!(play.comes(4), Seen::In);
+}
+
+#[test]
+fn a_guest_of_an_earlier_process_is_no_queue() {
+    let mut play = Play::new(rules(1));
+    assert_eq!([play.asks(0), play.asks(1)], [Seen::Guest; 2]);
+    assert_eq!(play.asks(0), Seen::In);
+    play.now += GRACE;
+    play.restart(2);
+    assert_eq!(play.asks(0), Seen::In);
+    assert_eq!(play.asks(1).place(), Some(1));
+    assert!(!play.room.is_held(), "nobody else is expected");
+    play.now += 5 * MINUTE;
+    assert_eq!(play.asks(1), Seen::In);
+}
