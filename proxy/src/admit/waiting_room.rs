@@ -18,7 +18,7 @@ use std::{
 use http::{Method, header::ACCEPT};
 use http_caching::Fields;
 use waiting_room::{
-    Counts, Keys, Look, Millis, Read, Refusal, Room, Rules, Told, Verdict, Visitor,
+    Counts, Keys, Look, Millis, Read, Refusal, Room, Rules, Ticket, Told, Verdict, Visitor,
 };
 
 use super::rate::lasting;
@@ -75,7 +75,7 @@ pub struct WaitingRoom {
 pub struct Pass {
     room: Arc<WaitingRoom>,
     id: Option<u64>,
-    is_admitted: bool,
+    state: &'static str,
     is_secure: bool,
     tick: Duration,
     cookie: Option<String>,
@@ -118,7 +118,7 @@ pub struct Figures {
 pub struct Note {
     /// Its name.
     pub room: &'static str,
-    /// `inside`, `admitted`, `passing` (not counted), `waiting` or `early`.
+    /// `inside`, `admitted`, `guest` (not counted yet), `passing` (not counted), `waiting` or `early`.
     pub state: &'static str,
 }
 
@@ -243,35 +243,31 @@ impl WaitingRoom {
         {
             let (slot, seen) = self.state.recent(ticket.id, now);
             if slot.load(Ordering::Relaxed) == seen {
-                return Ok(self.pass(Some(ticket.id), false, None, request, tick));
+                return Ok(self.pass(Some(ticket.id), "inside", None, request, tick));
             }
         }
         let visitor = self.visitor(read, request);
-        let verdict = self
-            .state
-            .lock()
-            .arrive(visitor, now, &|id| self.keys.draw(id));
+        let verdict = self.state.lock().arrive(visitor, now);
+        let carry = |ticket: &Ticket, key: usize| {
+            let life = ticket.expires.saturating_sub(now);
+            self.set_cookie(&self.keys.write(ticket, key), life, is_secure(request))
+        };
         match verdict {
             Verdict::Inside { id, pass, admitted } => {
                 let (slot, seen) = self.state.recent(id, now);
                 slot.store(seen, Ordering::Relaxed);
-                let cookie = pass.map(|pass| {
-                    let text = self.keys.write(&pass, 0);
-                    self.set_cookie(&text, pass.expires - now, is_secure(request))
-                });
-                Ok(self.pass(Some(id), admitted, cookie, request, tick))
+                let cookie = pass.map(|pass| carry(&pass, 0));
+                let state = if admitted { "admitted" } else { "inside" };
+                Ok(self.pass(Some(id), state, cookie, request, tick))
             }
-            Verdict::Uncounted => Ok(self.pass(None, false, None, request, tick)),
+            Verdict::Guest { ticket } => {
+                let cookie = ticket.map(|ticket| carry(&ticket, 0));
+                Ok(self.pass(None, "guest", cookie, request, tick))
+            }
+            Verdict::Uncounted => Ok(self.pass(None, "passing", None, request, tick)),
             Verdict::Wait { ticket, told } => {
                 self.state.waits.fetch_add(1, Ordering::Relaxed);
-                let cookie = ticket.map(|(ticket, key)| {
-                    let text = self.keys.write(&ticket, key);
-                    self.set_cookie(
-                        &text,
-                        ticket.expires.saturating_sub(now),
-                        is_secure(request),
-                    )
-                });
+                let cookie = ticket.map(|(ticket, key)| carry(&ticket, key));
                 let Told { phase, waiting, .. } = told;
                 let look = Look {
                     phase,
@@ -352,7 +348,7 @@ impl WaitingRoom {
     fn visitor(&self, read: Option<Read>, request: &RequestView<'_>) -> Visitor {
         match read {
             Some(read) => Visitor::Holds(read),
-            // A browser on its way to a page keeps what it is given; most others do not.
+            // A browser on its way to a page may keep what it is given; most others do not.
             None if is_safe(request) && wants_page(request.fields) => Visitor::New(random::next()),
             None => Visitor::Stranger,
         }
@@ -361,7 +357,7 @@ impl WaitingRoom {
     fn pass(
         self: &Arc<Self>,
         id: Option<u64>,
-        is_admitted: bool,
+        state: &'static str,
         cookie: Option<String>,
         request: &RequestView<'_>,
         tick: Duration,
@@ -370,7 +366,7 @@ impl WaitingRoom {
         Pass {
             room,
             id,
-            is_admitted,
+            state,
             is_secure: is_secure(request),
             tick,
             cookie,
@@ -425,11 +421,7 @@ impl Pass {
     pub fn note(&self) -> Note {
         Note {
             room: self.room.name,
-            state: match (self.id, self.is_admitted) {
-                (None, _) => "passing",
-                (Some(_), true) => "admitted",
-                (Some(_), false) => "inside",
-            },
+            state: self.state,
         }
     }
 }

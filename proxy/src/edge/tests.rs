@@ -282,7 +282,10 @@ fn who_waits() {
         // Programs are not counted while there is a place.
         ("GET /all/stored", &[][..], "Whole age 1"),
         ("POST /all/x", &[], "method /all/x"),
+        // Nor are browsers, before they bring back what they were given.
         ("GET /all/stored", page, "Whole age 1"),
+        ("GET /all/stored", page, "Whole age 1"),
+        ("GET /all/stored again", page, "Whole age 1"),
         ("GET /all/stored", page, "503 wait"),
         ("GET /all/x", page, "503 wait"),
         ("HEAD /all/x", page, "503 wait"),
@@ -290,7 +293,7 @@ fn who_waits() {
         ("POST /all/x", &[], "503 wait"),
         // Each room has its own places, and this one only for what the store does not answer.
         ("GET /origin/stored", page, "Whole age 1"),
-        ("GET /origin/x", page, "uri-miss /origin/x fetch"),
+        ("GET /origin/x again", page, "uri-miss /origin/x fetch"),
         ("GET /origin/x", page, "503 wait"),
         ("POST /origin/x", &[], "503 wait"),
         ("GET /origin/stored", page, "Whole age 1"),
@@ -302,7 +305,25 @@ fn who_waits() {
         ("GET /.dhal/rooms/none", &[], "404"),
         ("POST /.dhal/rooms/all", &[], "404"),
     ] {
-        assert_eq!(world.ask(1, line, fields), wanted, "{line} {fields:?}");
+        let mut fields = fields.to_vec();
+        let (line, again) = line
+            .strip_suffix(" again")
+            .map_or((line, false), |l| (l, true));
+        if again {
+            let first = world.decide("192.0.2.1", None, 1, line, &fields, Passed::default());
+            let room = match &first {
+                Decision::Respond(hit) => &hit.room,
+                Decision::Fetch(fetch) => &fetch.own.room,
+                _ => panic!("{line}: {}", describe(&first)),
+            };
+            let cookie = room
+                .as_ref()
+                .and_then(|pass| pass.cookie())
+                .expect("a ticket");
+            let cookie: &'static str = cookie.to_owned().leak();
+            fields.push(("cookie", cookie.split(';').next().expect("a pair")));
+        }
+        assert_eq!(world.ask(1, line, &fields), wanted, "{line} {fields:?}");
     }
 }
 

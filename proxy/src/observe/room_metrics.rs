@@ -15,7 +15,9 @@ pub struct RoomMetrics {
     waiting: IntGaugeVec,
     expected_wait: IntGaugeVec,
     admitted: IntCounterVec,
+    guests: IntCounterVec,
     issued: IntCounterVec,
+    kept: IntCounterVec,
     left: IntCounterVec,
     no_shows: IntCounterVec,
     returned: IntCounterVec,
@@ -37,6 +39,14 @@ impl RoomMetrics {
                 "What one who came now would wait.",
             ),
             admitted: counter("room_admitted_total", "Visitors let in."),
+            guests: counter(
+                "room_guests_total",
+                "Newcomers who were let go on once, before anybody knew whether they keep cookies.",
+            ),
+            kept: counter(
+                "room_tickets_kept_total",
+                "Tickets, those of guests included, that have come back for the first time.",
+            ),
             issued: counter(
                 "room_tickets_issued_total",
                 "Tickets given to those who have to wait.",
@@ -86,7 +96,9 @@ impl RoomMetrics {
             }
             for (counters, value) in [
                 (&self.admitted, figures.counts.admitted),
+                (&self.guests, figures.counts.guests),
                 (&self.issued, figures.counts.issued),
+                (&self.kept, figures.counts.kept),
                 (&self.left, figures.counts.left),
                 (&self.no_shows, figures.counts.no_shows),
                 (&self.returned, figures.counts.returned),

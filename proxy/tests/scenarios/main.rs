@@ -93,4 +93,5 @@ mod upgrade;
 mod upstreams;
 mod waiting_room;
 mod waiting_room_browser;
+mod waiting_room_newcomers;
 mod waiting_room_order;

@@ -55,6 +55,13 @@ impl Browser {
         answer
     }
 
+    /// A page and what belongs to it, so that the room knows a visitor who keeps cookies: the
+    /// last of the answers.
+    pub(crate) fn comes(&mut self, edge: &Edge, path: &str) -> Response {
+        self.get(edge, path);
+        self.get(edge, path)
+    }
+
     pub(crate) fn ask(&self, edge: &Edge, method: &str, path: &str) -> Response {
         let mut fields = vec![HTML];
         if let Some(cookie) = &self.cookie {
@@ -99,6 +106,15 @@ fn while_there_are_places_nobody_waits_and_then_everyone_does() {
     assert_eq!(edge.get("/p").status, 200);
     assert_eq!(edge.ask("POST", "/own", &[]).status, 200);
     let mut first = Browser::default();
+    let guest = first.get(&edge, "/p");
+    assert_eq!((guest.status, guest.text().as_str()), (200, "a product"));
+    let ticket = room_cookies(&guest);
+    assert!(
+        ticket.len() == 1 && ticket[0].contains("Max-Age=300"),
+        "{ticket:?}"
+    );
+    assert_eq!(edge.metric("dhal_room_inside{room=\"sale\"}"), Some(0.0));
+    // It keeps cookies: it is counted, and has a pass.
     let answer = first.get(&edge, "/p");
     assert_eq!((answer.status, answer.text().as_str()), (200, "a product"));
     assert!(answer.is_hit());
@@ -170,6 +186,7 @@ fn while_there_are_places_nobody_waits_and_then_everyone_does() {
     for _ in 0..3 {
         assert_eq!(told(&second.get(&edge, "/own"), "place"), Some(1));
     }
+    assert_eq!(told(&third.get(&edge, "/p"), "place"), Some(2));
     // Programs are refused now, and get no ticket.
     for (method, accept) in [
         ("GET", "*/*"),
@@ -199,8 +216,10 @@ fn while_there_are_places_nobody_waits_and_then_everyone_does() {
         ("dhal_room_capacity{room=\"sale\"}", 1.0),
         ("dhal_room_waiting{room=\"sale\"}", 2.0),
         ("dhal_room_admitted_total{room=\"sale\"}", 1.0),
+        ("dhal_room_guests_total{room=\"sale\"}", 1.0),
         ("dhal_room_tickets_issued_total{room=\"sale\"}", 2.0),
-        ("dhal_room_waits_total{room=\"sale\"}", 8.0),
+        ("dhal_room_tickets_kept_total{room=\"sale\"}", 3.0),
+        ("dhal_room_waits_total{room=\"sale\"}", 9.0),
     ] {
         assert_eq!(edge.metric(series), Some(value), "{series}");
     }
@@ -209,7 +228,8 @@ fn while_there_are_places_nobody_waits_and_then_everyone_does() {
         edge.log().iter().filter(|line| of_state(line)).count()
     };
     eventually("the log is written", || {
-        (counted("admitted"), counted("passing"), counted("waiting")) == (1, 2, 8)
+        let states = ["guest", "admitted", "passing", "waiting"];
+        states.map(counted) == [1, 1, 2, 9]
     });
     assert!(
         edge.log()
@@ -233,8 +253,8 @@ fn forged_and_foreign_tickets_are_none() {
     std::fs::write(site.path("a.key"), "0123456789abcdef0123456789abcdef\n").expect("written");
     let edge = Edge::start_at(site);
     let mut own = Browser::default();
-    own.get(&edge, "/p");
-    Browser::default().get(&edge, "/p");
+    own.comes(&edge, "/p");
+    Browser::default().comes(&edge, "/p");
     let good = own.cookie.clone().expect("a pass");
     let mut bytes = good.clone().into_bytes();
     let last = bytes.len() - 1;
@@ -272,6 +292,7 @@ fn who_only_needs_the_store_does_not_wait() {
     let mut first = Browser::default();
     assert_eq!(first.get(&edge, "/p").status, 200);
     assert!(first.cookie.is_some(), "the shop was asked");
+    assert_eq!(first.get(&edge, "/own").status, 200);
     let mut second = Browser::default();
     let stored = second.get(&edge, "/p");
     assert_eq!(
@@ -301,7 +322,7 @@ fn where_one_stands_can_be_asked() {
     };
     assert_eq!(ask(None)["state"], "open");
     let (mut first, mut second) = <(Browser, Browser)>::default();
-    first.get(&edge, "/p");
+    first.comes(&edge, "/p");
     second.get(&edge, "/p");
     assert_eq!(ask(first.cookie.as_deref())["state"], "inside");
     let waits = ask(second.cookie.as_deref());
@@ -334,14 +355,19 @@ fn a_pass_goes_with_every_kind_of_answer_and_to_nobody_else() {
         ("/miss", &[("range", "bytes=0-2")]),
         ("/broken", &[]),
     ] {
-        let mut all = vec![HTML];
-        all.extend_from_slice(fields);
-        let answer = edge.ask("GET", path, &all);
-        assert_eq!(
-            room_cookies(&answer).len(),
-            1,
-            "{path} {fields:?}: {answer:?}"
-        );
+        // As a guest's ticket, and as the pass.
+        let guest = guest(&edge);
+        for ticket in [None, guest.cookie.as_deref()] {
+            let mut all = vec![HTML];
+            all.extend(ticket.map(|ticket| ("cookie", ticket)));
+            all.extend_from_slice(fields);
+            let answer = edge.ask("GET", path, &all);
+            assert_eq!(
+                room_cookies(&answer).len(),
+                1,
+                "{path} {fields:?}: {answer:?}"
+            );
+        }
     }
     // What is stored has none of them.
     let plain = edge.get("/miss");
@@ -350,22 +376,33 @@ fn a_pass_goes_with_every_kind_of_answer_and_to_nobody_else() {
     let lost = config(&shop, "capacity = 100").replace(&shop.to_string(), "127.0.0.1:9");
     assert!(edge.reload(&lost).status.success());
     for path in ["/new", "/own"] {
-        let failed = edge.ask("GET", path, &[HTML]);
+        let failed = guest(&edge).get(&edge, path);
         assert!(failed.status >= 502, "{path}: {}", failed.status);
         assert_eq!(room_cookies(&failed).len(), 1, "{path}");
     }
     assert_eq!(edge.metric("dhal_room_inside{room=\"sale\"}"), Some(6.0));
 }
 
+/// One who was on a page that is stored.
+fn guest(edge: &Edge) -> Browser {
+    let mut guest = Browser::default();
+    assert_eq!(guest.get(edge, "/stored").status, 200);
+    guest
+}
+
 #[test]
 fn each_who_reads_the_same_fetch_gets_a_pass_of_its_own() {
     let gate = Gate::default();
     let open = gate.clone();
-    let shop = Origin::start(move |_| page("a product").fresh(60).when(&open));
+    let shop = Origin::start(move |seen| match seen.target.as_str() {
+        "/p" => page("a product").fresh(60).when(&open),
+        _ => page("a product").fresh(60),
+    });
     let edge = Edge::start(&config(&shop, "capacity = 100"));
     let mut conns: Vec<_> = (0..5).map(|_| edge.connect()).collect();
     for conn in &mut conns {
-        conn.request("GET", "/p", &[HTML]);
+        let ticket = guest(&edge).cookie.expect("a ticket");
+        conn.request("GET", "/p", &[HTML, ("cookie", &ticket)]);
     }
     eventually("all are inside", || {
         edge.metric("dhal_room_inside{room=\"sale\"}") == Some(5.0)
@@ -389,7 +426,10 @@ fn over_http2_and_tls_it_is_the_same() {
         let fields = [HTML, ("cookie", cookie)];
         client.ask("GET", path, &fields, None).expect("an answer")
     };
-    let first = ask("/p", "a=b");
+    let guest = ask("/p", "a=b");
+    assert_eq!(guest.status, 200);
+    let ticket = room_cookies(&guest)[0].split(';').next().expect("a ticket");
+    let first = ask("/p", ticket);
     assert_eq!(first.status, 200);
     let cookies = room_cookies(&first);
     assert!(cookies[0].contains("; Secure"), "{}", cookies[0]);
@@ -418,8 +458,8 @@ fn a_page_of_the_shops_own() {
         "<style>b{color:red}</style><b>{place}/{waiting}</b> {ahead_bn} {room} {refresh} {wait}";
     std::fs::write(site.path("own.html"), own).expect("written");
     let edge = Edge::start_at(site);
-    Browser::default().get(&edge, "/p");
-    let waits = Browser::default().get(&edge, "/p");
+    Browser::default().comes(&edge, "/p");
+    let waits = Browser::default().comes(&edge, "/p");
     let refresh = waits.field("refresh").expect("seconds");
     let wanted =
         format!("<style>b{{color:red}}</style><b>1/1</b> ০ sale {refresh} about 6 minutes");

@@ -25,8 +25,8 @@ fn a_browser_waits_moves_up_and_comes_in() {
     std::fs::write(site.path("a.key"), "0123456789abcdef0123456789abcdef").expect("written");
     let mut edge = Edge::start_at(site);
     let (mut first, mut second) = <(Browser, Browser)>::default();
-    assert_eq!(first.get(&edge, "/own").status, 200);
-    assert_eq!(second.get(&edge, "/own").status, 503);
+    assert_eq!(first.comes(&edge, "/own").status, 200);
+    assert_eq!(second.comes(&edge, "/own").status, 503);
 
     browser.go(&format!("http://{}/p", edge.site.http));
     let own = || {

@@ -15,7 +15,7 @@ fn whose_turn_it_is_gets_what_it_asked_for_with_its_pass() {
     let shop = shop();
     let edge = Edge::start(&config(&shop, "capacity = 1\nstay = \"5s\""));
     let (mut first, mut second, mut third) = <(Browser, Browser, Browser)>::default();
-    assert_eq!(first.get(&edge, "/p").status, 200);
+    assert_eq!(first.comes(&edge, "/p").status, 200);
     assert_eq!(second.get(&edge, "/own/2").status, 503);
     assert_eq!(third.get(&edge, "/own/3").status, 503);
     let mut answer = None;
@@ -43,7 +43,7 @@ fn a_cart_is_known_by_the_shops_own_cookie() {
     let room = "capacity = 1\nstay = \"5s\"\ncart_cookies = [\"cart\"]\ncart_stay = \"10m\"";
     let edge = Edge::start(&config(&shop, room));
     let mut first = Browser::default();
-    first.get(&edge, "/p");
+    first.comes(&edge, "/p");
     let emptied = first.get(&edge, "/empty");
     assert_eq!(room_cookies(&emptied).len(), 0);
     let before = first.cookie.clone();
@@ -69,7 +69,7 @@ fn before_the_opening_nobody_comes_in_and_places_are_not_told() {
     let room = "capacity = 1\nopens = 2200-01-01T00:00:00Z\nearly = \"1h\"";
     let edge = Edge::start(&config(&shop, room));
     assert_eq!(
-        Browser::default().get(&edge, "/p").status,
+        Browser::default().comes(&edge, "/p").status,
         200,
         "long before it is open"
     );
@@ -82,7 +82,7 @@ fn before_the_opening_nobody_comes_in_and_places_are_not_told() {
     assert!(edge.reload(&text).status.success());
     let mut crowd = vec![Browser::default(); 4];
     for browser in &mut crowd {
-        let answer = browser.get(&edge, "/p");
+        let answer = browser.comes(&edge, "/p");
         assert_eq!(answer.status, 503);
         assert!(
             answer
@@ -137,9 +137,9 @@ fn a_reload_keeps_the_room_and_its_order() {
     let shop = shop();
     let edge = Edge::start(&config(&shop, "capacity = 1"));
     let (mut first, mut second, mut third) = <(Browser, Browser, Browser)>::default();
-    first.get(&edge, "/p");
-    second.get(&edge, "/p");
-    third.get(&edge, "/p");
+    first.comes(&edge, "/p");
+    second.comes(&edge, "/p");
+    third.comes(&edge, "/p");
     let reloaded = edge.reload(&config(&shop, "capacity = 1\nstay = \"10m\""));
     assert!(reloaded.status.success());
     assert_eq!(first.get(&edge, "/p").status, 200);
@@ -179,7 +179,7 @@ fn a_restart_keeps_passes_and_places_where_keys_are_kept() {
     let mut edge = Edge::start_at(site);
     let mut crowd = vec![Browser::default(); 4];
     for browser in &mut crowd {
-        browser.get(&edge, "/p");
+        browser.comes(&edge, "/p");
     }
     edge.restart(Signal::SIGKILL);
     // The last one comes back first, to an empty room, and does not come in.

@@ -5,14 +5,18 @@
 //! given by the caller, who sees to it that they never go back.
 //!
 //! ```
-//! use waiting_room::{Room, Rules, Verdict, Visitor};
+//! use waiting_room::{Keys, Room, Rules, Verdict, Visitor};
 //!
 //! let rules = Rules { capacity: 1, ..Rules::default() };
-//! let (now, draw) = (1_800_000_000_000, |id| id);
+//! let keys = Keys::new("sale", [("a", [7; 32].as_slice())]);
+//! let now = 1_800_000_000_000;
 //! let mut room = Room::new(rules, 7, now);
-//! let first = room.arrive(Visitor::New(1), now, &draw);
-//! assert!(matches!(first, Verdict::Inside { .. }));
-//! let second = room.arrive(Visitor::New(2), now, &draw);
+//! // A newcomer goes on, and is counted when its ticket comes back: then it gets a pass.
+//! let Verdict::Guest { ticket: Some(ticket) } = room.arrive(Visitor::New(1), now) else { panic!() };
+//! let read = keys.read(keys.write(&ticket, 0).as_bytes(), now).unwrap();
+//! let first = room.arrive(Visitor::Holds(read), now);
+//! assert!(matches!(first, Verdict::Inside { pass: Some(_), admitted: true, .. }));
+//! let second = room.arrive(Visitor::New(2), now);
 //! assert!(matches!(second, Verdict::Wait { told, .. } if told.place == Some(1)));
 //! ```
 

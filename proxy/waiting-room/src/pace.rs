@@ -2,21 +2,26 @@
 
 use crate::Millis;
 
-/// A bound on admissions (GCRA): so many a second, and at most a second's worth at once.
-#[derive(Default)]
+/// A bound on how often something happens (GCRA): so many a second, and at most a window's worth at once.
 pub(crate) struct Pace {
+    /// Milliseconds.
+    window: f64,
     /// When the admissions so far would have happened, had they come evenly.
     due: f64,
 }
 
 impl Pace {
+    pub(crate) fn over(window: Millis) -> Self {
+        Self { window: window as f64, due: 0.0 }
+    }
+
     /// Whether one more is within a rate per second.
     pub(crate) fn allows(&self, rate: f64, now: Millis) -> bool {
         if rate <= 0.0 {
             return false;
         }
         let interval = 1_000.0 / rate;
-        self.due <= now as f64 + (1_000.0 - interval).max(0.0)
+        self.due <= now as f64 + (self.window - interval).max(0.0)
     }
 
     /// Counts one.
@@ -59,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_second_at_once_then_evenly() {
-        let (mut pace, start) = (Pace::default(), 1_000_000);
+        let (mut pace, start) = (Pace::over(1_000), 1_000_000);
         let mut taken = |now, rate| {
             let mut count = 0;
             while pace.allows(rate, now) {
@@ -74,9 +79,24 @@ mod tests {
         assert_eq!(taken(start + 60_000, 10.0), 10, "quiet saves no more than a second");
         assert_eq!(taken(start + 60_000, 0.0), 0);
         // Slower than one a second: one at a time.
-        let mut slow = Pace::default();
+        let mut slow = Pace::over(1_000);
         slow.count(0.1, start);
         assert!(!slow.allows(0.1, start + 9_999) && slow.allows(0.1, start + 10_000));
+    }
+
+    #[test]
+    fn a_window_at_once_then_evenly() {
+        let (mut pace, mut taken) = (Pace::over(10_000), Vec::new());
+        for now in (1_000_000..1_010_000).step_by(1_000) {
+            let before = taken.len();
+            while pace.allows(1.6, now) {
+                pace.count(1.6, now);
+                taken.push(now);
+            }
+            assert!(taken.len() - before <= if before == 0 { 16 } else { 2 });
+        }
+        assert_eq!(taken.iter().filter(|now| **now == 1_000_000).count(), 16);
+        assert_eq!(taken.len(), 16 + 14);
     }
 
     #[test]

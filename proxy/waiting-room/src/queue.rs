@@ -5,12 +5,16 @@
 //! told exactly; where ranks have gaps (drawn orders, tickets of another process) they are taken to be spread
 //! evenly.
 
+mod fresh;
+
 use std::collections::VecDeque;
 
 use crate::{
     Millis,
     order::{BIN, Order, SUBS, bin_of},
 };
+
+pub(crate) use fresh::Fresh;
 
 /// Bins of the ring: with 128 ms each more than nine hours.
 const BINS: usize = 1 << 18;
@@ -76,13 +80,32 @@ impl Queue {
         order < self.called
     }
 
-    /// Makes a ticket that stands behind all that were issued before.
-    pub(crate) fn issue(&mut self, now: Millis) -> Order {
-        let bin = bin_of(now);
+    /// The order of a ticket of a bin that stands behind all others of it, and whether it was counted: not for
+    /// the same reasons as in [`add`](Self::add).
+    pub(crate) fn issue(&mut self, bin: u64) -> (Order, bool) {
         self.make_room(bin);
-        let order = Order::new(bin, self.tops[slot(bin)].min(SUBS - 1));
-        self.add(order);
-        order
+        let rank = match bin < self.oldest {
+            true => 0,
+            false => self.tops[slot(bin)].min(SUBS - 1),
+        };
+        let order = Order::new(bin, rank);
+        (order, self.add(order))
+    }
+
+    /// Everything in the bins before this one was called, or is forgotten.
+    pub(crate) fn settled(&self) -> u64 {
+        self.called.bin().max(self.oldest)
+    }
+
+    /// Tickets not called yet in the bins up to one, and in it.
+    pub(crate) fn through(&self, bin: u64) -> u32 {
+        if bin < self.oldest {
+            0
+        } else if bin >= self.oldest + BINS as u64 {
+            self.waiting
+        } else {
+            self.before(bin) + self.count(bin)
+        }
     }
 
     /// Counts a ticket. Not if its turn has come, or it lies beyond what can be told apart.

@@ -1,17 +1,19 @@
 //! The room: who comes in, who waits, and what each is told.
 
+mod late;
+mod tickets;
 mod told;
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 use crate::{
     Millis,
-    inside::{ById, Inside},
-    order::{Order, bin_of},
+    inside::Inside,
+    order::Order,
     pace::{Flow, Pace},
-    queue::Queue,
+    queue::{Fresh, Queue},
     rules::{Counts, Look, Phase, Rules, Verdict, Visitor},
-    ticket::{Kind, Read, Ticket},
+    ticket::{Kind, Ticket},
 };
 
 /// Shortest and longest time after which who waits asks again. The longest also says how long it takes until all who
@@ -25,9 +27,9 @@ const HOLD: Millis = REFRESH_MOST + 2_000;
 const PATIENCE: Millis = 2 * (REFRESH_LEAST + REFRESH_LEAST / 5);
 /// The same for those who were told when everything was different: before the opening, and by an earlier process.
 const LONG_PATIENCE: Millis = 2 * REFRESH_MOST;
-/// Tickets of other processes that are remembered as counted: 1 Mi of them, some 16 MiB. Further ones are called with
-/// those beside them, but not counted.
-const RETURNED_MOST: usize = 1 << 20;
+/// A ticket that was just given is expected back for so long: one of the shortest intervals, its jitter, and a second
+/// of the way.
+const EXPECTED: Millis = REFRESH_LEAST + REFRESH_LEAST / 5 + 1_000;
 
 /// A waiting room.
 pub struct Room {
@@ -39,11 +41,18 @@ pub struct Room {
     queue: Queue,
     inside: Inside,
     pace: Pace,
+    /// How many newcomers are let go on before anybody knows whether they keep cookies.
+    guests: Pace,
     /// Places that become free.
     departures: Flow,
-    /// Tickets of other processes that were counted here.
-    returned: HashSet<u64, ById>,
-    /// One of them came soon after the start.
+    /// Those whose turn has come, and who found no place.
+    late: late::Late,
+    /// Tickets that have not come back yet.
+    fresh: Fresh,
+    /// Tickets that were counted when they came back, by bin and id, with their ranks: so that a copy is not counted
+    /// again. Forgotten when all of their bin were called, as from then on nothing of it is counted.
+    counted: BTreeMap<(u64, u64), u32>,
+    /// A ticket of another process came soon after the start.
     is_resumed: bool,
     /// From 0, at ease, to 1, nothing more.
     pressure: f64,
@@ -61,8 +70,11 @@ impl Room {
             now,
             queue: Queue::new(now),
             inside: Inside::default(),
-            pace: Pace::default(),
-            returned: HashSet::default(),
+            pace: Pace::over(1_000),
+            guests: Pace::over(tickets::GUESTS_PERIOD),
+            late: late::Late::default(),
+            fresh: Fresh::default(),
+            counted: BTreeMap::new(),
             is_resumed: false,
             pressure: 0.0,
             counts: Counts::default(),
@@ -97,9 +109,14 @@ impl Room {
         (self.inside.len(), self.inside.carts())
     }
 
-    /// Tickets that wait, those included that were called and have not come yet.
+    /// Tickets that wait, those included that were called and have not come yet, or have found no place.
     pub fn waiting(&self) -> u32 {
-        self.queue.waiting().saturating_add(self.queue.outstanding())
+        self.queue.waiting().saturating_add(self.called())
+    }
+
+    /// Those who were called, and are not inside.
+    fn called(&self) -> u32 {
+        self.queue.outstanding().saturating_add(self.late.len() as u32)
     }
 
     /// How long one who came now would wait, in milliseconds.
@@ -121,6 +138,19 @@ impl Room {
         }
         let void_before = now.saturating_sub(self.rules.life());
         self.counts.no_shows += u64::from(self.queue.tidy(now, void_before));
+        self.late.tidy(now);
+        self.fresh.tidy(now.saturating_sub(EXPECTED));
+        self.call();
+        let settled = self.queue.settled();
+        while let Some(first) = self.counted.first_entry()
+            && first.key().0 < settled
+        {
+            first.remove();
+        }
+    }
+
+    /// Calls as many as there are places, and the pace lets in.
+    fn call(&mut self) {
         if self.is_early() || self.is_held() {
             return;
         }
@@ -129,18 +159,18 @@ impl Room {
             true => LONG_PATIENCE,
             false => PATIENCE,
         };
-        self.queue.call(wanted, now, patience);
+        self.queue.call(wanted, self.now, patience);
     }
 
-    /// Decides about a visitor who wants to come in. `draw` tells the number that belongs to an id.
-    pub fn arrive(&mut self, visitor: Visitor, now: Millis, draw: &dyn Fn(u64) -> u64) -> Verdict {
+    /// Decides about a visitor who wants to come in.
+    pub fn arrive(&mut self, visitor: Visitor, now: Millis) -> Verdict {
         self.tidy(now);
         match visitor {
-            Visitor::Holds(read) if read.ticket.is_pass() => self.with_pass(&read.ticket, draw),
+            Visitor::Holds(read) if read.ticket.is_pass() => self.with_pass(&read.ticket),
             Visitor::Holds(read) => self.with_ticket(&read),
-            Visitor::New(id) => self.newcomer(id, draw),
+            Visitor::New(id) => self.newcomer(id),
             Visitor::Stranger if self.is_engaged() => {
-                Verdict::Wait { ticket: None, told: self.told(None, 0, self.now) }
+                Verdict::Wait { ticket: None, told: self.told(None, self.waiting(), 0, self.now) }
             }
             Visitor::Stranger => Verdict::Uncounted,
         }
@@ -151,18 +181,23 @@ impl Room {
         self.tidy(now);
         let (phase, told) = match visitor {
             Visitor::Holds(read) if self.is_inside(&read.ticket) => (Phase::Inside, None),
+            Visitor::Holds(read)
+                if self.goes_on(&read.ticket) || self.needs_no_queue(&read.ticket) =>
+            {
+                (Phase::Open, None)
+            }
             Visitor::Holds(read) if !read.ticket.is_pass() => {
-                let order = self.count_in(&read);
-                match self.may_come_in(order) {
+                let (ticket, order) = self.count_in(&read);
+                match self.may_come_in(order, ticket.id) {
                     true => (Phase::Open, None),
                     false => {
-                        let told = self.told_of(&read.ticket, order);
+                        let told = self.told_of(&ticket, order);
                         (told.phase, Some(told))
                     }
                 }
             }
             _ if self.is_engaged() => {
-                let told = self.told(None, 0, self.now);
+                let told = self.told(None, self.waiting(), 0, self.now);
                 (told.phase, Some(told))
             }
             _ => (Phase::Open, None),
@@ -211,7 +246,7 @@ impl Room {
 
     /// Places for those who are not called yet.
     fn free(&self) -> u32 {
-        let taken = self.inside.len().saturating_add(self.queue.outstanding() as usize);
+        let taken = self.inside.len().saturating_add(self.called() as usize);
         (self.rules.capacity as usize).saturating_sub(taken) as u32
     }
 
@@ -222,7 +257,9 @@ impl Room {
         };
         let coming = rate * (REFRESH_LEAST + REFRESH_LEAST / 5) as f64 / 1_000.0;
         let most = if rate > 0.0 { coming.ceil().clamp(1.0, 1e9) as u32 } else { 0 };
-        most.saturating_sub(self.queue.outstanding())
+        // Those who were too many for the pace may be as many again: none of its admissions is to be lost.
+        let coming = most.saturating_sub(self.queue.outstanding());
+        coming.min(most.saturating_mul(2).saturating_sub(self.called()))
     }
 
     /// Most admissions a second; none: as places become free.
@@ -273,6 +310,7 @@ impl Room {
             told: 0,
             epoch: self.epoch,
             kind: if cart { Kind::Cart } else { Kind::Pass },
+            counted: true,
         }
     }
 
@@ -286,7 +324,7 @@ impl Room {
         ticket.epoch != self.epoch || ticket.kind == Kind::Cart
     }
 
-    fn with_pass(&mut self, ticket: &Ticket, draw: &dyn Fn(u64) -> u64) -> Verdict {
+    fn with_pass(&mut self, ticket: &Ticket) -> Verdict {
         let (id, now) = (ticket.id, self.now);
         let cart = match self.inside.see(id, now) {
             Some(cart) => cart,
@@ -298,7 +336,9 @@ impl Room {
                 }
                 cart
             }
-            None => return self.newcomer(id, draw),
+            // It keeps cookies, and is no guest.
+            None if !self.is_engaged() => return self.admit(id),
+            None => return self.give_ticket(id),
         };
         if ticket.kind == Kind::Cart && !cart {
             self.inside.give_cart(id);
@@ -314,79 +354,6 @@ impl Room {
     fn most_inside(&self) -> usize {
         let capacity = self.rules.capacity as usize;
         capacity + (capacity / 4).max(64)
-    }
-
-    fn with_ticket(&mut self, read: &Read) -> Verdict {
-        let ticket = &read.ticket;
-        if let Some(cart) = self.inside.see(ticket.id, self.now) {
-            // The answer with the pass was lost, or this is a second window.
-            let pass = Some(self.pass_of(ticket.id, cart));
-            return Verdict::Inside { id: ticket.id, pass, admitted: false };
-        }
-        let order = self.count_in(read);
-        if self.may_come_in(order) {
-            self.queue.came(order);
-            return self.admit(ticket.id);
-        }
-        let told = self.told_of(ticket, order);
-        let key = if ticket.kind == Kind::Early { read.key } else { 0 };
-        let ticket = Ticket { told: told.place.unwrap_or(ticket.told), ..*ticket };
-        Verdict::Wait { ticket: Some((ticket, key)), told }
-    }
-
-    /// The order of a ticket, which is counted if it is another process's.
-    fn count_in(&mut self, read: &Read) -> Order {
-        let ticket = &read.ticket;
-        let order = match (ticket.kind, self.rules.opens) {
-            (Kind::Early, Some(opens)) => {
-                Order::drawn(read.draw, opens.saturating_sub(self.rules.early), opens)
-            }
-            // The opening was called off.
-            (Kind::Early, None) => Order::new(bin_of(ticket.issued), 0),
-            _ => ticket.order,
-        };
-        let is_new = ticket.epoch != self.epoch
-            && self.returned.len() < RETURNED_MOST
-            && self.returned.insert(ticket.id);
-        if is_new && self.queue.add(order) {
-            self.counts.returned += 1;
-            self.is_resumed |= self.now < self.started + HOLD;
-        }
-        order
-    }
-
-    fn may_come_in(&self, order: Order) -> bool {
-        // Who is counted nowhere has nobody before it when nobody is left.
-        let is_next = self.queue.is_called(order) || self.queue.waiting() == 0;
-        is_next && !self.is_early() && !self.is_held() && self.may_enter()
-    }
-
-    fn newcomer(&mut self, id: u64, draw: &dyn Fn(u64) -> u64) -> Verdict {
-        if !self.is_engaged() {
-            return self.admit(id);
-        }
-        let (order, kind) = match self.rules.opens {
-            Some(opens) if self.is_early() => {
-                let begins = opens.saturating_sub(self.rules.early);
-                let order = Order::drawn(draw(id), begins, opens);
-                self.queue.add(order);
-                (order, Kind::Early)
-            }
-            _ => (self.queue.issue(self.now), Kind::Waiting),
-        };
-        self.counts.issued += 1;
-        let mut ticket = Ticket {
-            id,
-            order,
-            issued: self.now,
-            expires: self.now + self.rules.ticket_life,
-            told: 0,
-            epoch: self.epoch,
-            kind,
-        };
-        let told = self.told_of(&ticket, order);
-        ticket.told = told.place.unwrap_or(0);
-        Verdict::Wait { ticket: Some((ticket, 0)), told }
     }
 }
 

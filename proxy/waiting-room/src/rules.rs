@@ -85,6 +85,11 @@ pub enum Verdict {
     },
     /// It goes on, and is not counted: there is no crowd.
     Uncounted,
+    /// The same, of one who is counted when its ticket comes back.
+    Guest {
+        /// The ticket; none where it has it already.
+        ticket: Option<Ticket>,
+    },
     /// It waits.
     Wait {
         /// The ticket it is to have from now on, and which key is to sign it; none for strangers.
@@ -152,8 +157,12 @@ pub struct Look {
 pub struct Counts {
     /// Visitors let in.
     pub admitted: u64,
+    /// Newcomers who were let go on once, uncounted.
+    pub guests: u64,
     /// Tickets given to those who have to wait.
     pub issued: u64,
+    /// Tickets, and guests, that have come back for the first time: visitors who keep cookies.
+    pub kept: u64,
     /// Visitors who were quiet for too long.
     pub left: u64,
     /// Tickets that were called and did not come in time.

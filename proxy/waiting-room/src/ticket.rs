@@ -22,6 +22,8 @@ pub enum Kind {
     Waiting,
     /// The same, of one who came before the opening: its order is drawn, and not written on it.
     Early,
+    /// Its visitor was let go on once, uncounted; it says when.
+    Guest,
     /// Its visitor is inside.
     Pass,
     /// The same, with a cart.
@@ -33,7 +35,7 @@ pub enum Kind {
 pub struct Ticket {
     /// Who it is.
     pub id: u64,
-    /// Its order; zero for passes, and what was drawn for those who came early.
+    /// Its order; zero for passes and guests, and what was drawn for those who came early.
     pub order: Order,
     /// When it was issued for the first time, or a pass for the last.
     pub issued: Millis,
@@ -45,6 +47,8 @@ pub struct Ticket {
     pub epoch: u32,
     /// What it is good for.
     pub kind: Kind,
+    /// Whether it has come back, and was counted: until then nobody knows whether its visitor keeps cookies.
+    pub counted: bool,
 }
 
 impl Ticket {
@@ -61,7 +65,7 @@ pub struct Read {
     pub ticket: Ticket,
     /// Which of the keys it was signed with.
     pub key: usize,
-    /// What [`Keys::draw`] says of its id.
+    /// What [`Keys::draw`] says of its id, where that can matter.
     pub draw: u64,
 }
 
@@ -128,13 +132,16 @@ impl Keys {
         let order = match ticket.kind {
             Kind::Waiting => ticket.order.bits(),
             // Who could read it would throw a bad one away and draw again.
-            Kind::Early | Kind::Pass | Kind::Cart => 0,
+            Kind::Early | Kind::Guest | Kind::Pass | Kind::Cart => 0,
         };
-        let kind = match ticket.kind {
-            Kind::Waiting => 0,
-            Kind::Early => 1,
-            Kind::Pass => 2,
-            Kind::Cart => 3,
+        let kind = match (ticket.kind, ticket.counted) {
+            (Kind::Waiting, true) => 0,
+            (Kind::Early, true) => 1,
+            (Kind::Pass, _) => 2,
+            (Kind::Cart, _) => 3,
+            (Kind::Guest, _) => 4,
+            (Kind::Waiting, false) => 5,
+            (Kind::Early, false) => 6,
         };
         let parts: [&[u8]; 10] = [
             &[VERSION],
@@ -181,11 +188,14 @@ impl Keys {
         let expires = time(take(&mut rest));
         let told = u32::from_be_bytes(take(&mut rest));
         let epoch = u32::from_be_bytes(take(&mut rest));
-        let kind = match take::<1>(&mut rest) {
-            [0] => Kind::Waiting,
-            [1] => Kind::Early,
-            [2] => Kind::Pass,
-            [3] => Kind::Cart,
+        let (kind, counted) = match take::<1>(&mut rest) {
+            [0] => (Kind::Waiting, true),
+            [1] => (Kind::Early, true),
+            [2] => (Kind::Pass, true),
+            [3] => (Kind::Cart, true),
+            [4] => (Kind::Guest, false),
+            [5] => (Kind::Waiting, false),
+            [6] => (Kind::Early, false),
             _ => return Err(Refusal::Malformed),
         };
         if issued > now + SKEW {
@@ -196,9 +206,11 @@ impl Keys {
         }
         let draw = match kind {
             Kind::Early => self.draw_by(id, key),
-            Kind::Waiting | Kind::Pass | Kind::Cart => 0,
+            // These draw if they come back in the pre-queue.
+            Kind::Waiting | Kind::Guest if !counted => self.draw_by(id, key),
+            Kind::Waiting | Kind::Guest | Kind::Pass | Kind::Cart => 0,
         };
-        let ticket = Ticket { id, order, issued, expires, told, epoch, kind };
+        let ticket = Ticket { id, order, issued, expires, told, epoch, kind, counted };
         Ok(Read { ticket, key, draw })
     }
 

@@ -6,12 +6,18 @@ use super::*;
 
 const NOW: Millis = 1_800_000_000_000;
 
+fn issue(queue: &mut Queue, now: Millis) -> Order {
+    let (order, is_counted) = queue.issue(bin_of(now));
+    assert!(is_counted);
+    order
+}
+
 #[test]
 fn tickets_are_called_one_by_one_in_their_order() {
     let mut queue = Queue::new(NOW);
     // Many within one bin, then some far apart.
-    let mut tickets: Vec<_> = (0..50).map(|_| queue.issue(NOW)).collect();
-    tickets.extend((1..50).map(|n| queue.issue(NOW + n * 1_000)));
+    let mut tickets: Vec<_> = (0..50).map(|_| issue(&mut queue, NOW)).collect();
+    tickets.extend((1..50).map(|n| issue(&mut queue, NOW + n * 1_000)));
     for (n, ticket) in tickets.iter().enumerate() {
         assert_eq!(queue.place(*ticket) as usize, n + 1);
     }
@@ -26,7 +32,7 @@ fn tickets_are_called_one_by_one_in_their_order() {
     }
     assert_eq!((queue.call(1, NOW + 60_000, 1), queue.waiting()), (0, 0));
     // The bin that was emptied last is not at its end.
-    let late = queue.issue(NOW + 49_000);
+    let late = issue(&mut queue, NOW + 49_000);
     assert!(!queue.is_called(late));
     assert_eq!(queue.place(late), 1);
 }
@@ -34,7 +40,7 @@ fn tickets_are_called_one_by_one_in_their_order() {
 #[test]
 fn who_does_not_come_holds_nobody_back() {
     let mut queue = Queue::new(NOW);
-    let tickets: Vec<_> = (0..4).map(|n| queue.issue(NOW + n * 300)).collect();
+    let tickets: Vec<_> = (0..4).map(|n| issue(&mut queue, NOW + n * 300)).collect();
     assert_eq!(queue.call(2, NOW + 2_000, 10_000), 2);
     assert_eq!(queue.call(1, NOW + 3_000, 10_000), 1);
     assert_eq!(queue.outstanding(), 3);
@@ -54,8 +60,8 @@ fn hours_go_by() {
     let mut queue = Queue::new(NOW);
     let mut now = NOW;
     for hour in 0..100u64 {
-        let first = queue.issue(now);
-        let second = queue.issue(now + 1_000);
+        let first = issue(&mut queue, now);
+        let second = issue(&mut queue, now + 1_000);
         assert_eq!(queue.place(second), 2, "hour {hour}");
         assert_eq!(queue.call(1, now, 0), 1);
         assert!(queue.is_called(first) && !queue.is_called(second));
@@ -65,7 +71,7 @@ fn hours_go_by() {
         assert_eq!(queue.place(second), 1);
     }
     now += 40 * 3_600_000;
-    let after = queue.issue(now);
+    let after = issue(&mut queue, now);
     assert_eq!((queue.waiting(), queue.place(after)), (1, 1));
 }
 

@@ -2,8 +2,11 @@
 
 use proptest::prelude::*;
 
+mod newcomers;
+
 use super::*;
 use crate::{
+    order::bin_of,
     rules::{Rate, Told},
     ticket::Keys,
 };
@@ -31,13 +34,15 @@ struct Play {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Seen {
     In,
+    /// It goes on, and is not counted.
+    Guest,
     Waits(Told),
 }
 
 impl Seen {
     fn place(self) -> Option<u32> {
         match self {
-            Self::In => None,
+            Self::In | Self::Guest => None,
             Self::Waits(told) => told.place,
         }
     }
@@ -53,16 +58,31 @@ impl Play {
         self.room = Room::new(self.room.rules().clone(), epoch, self.now);
     }
 
+    /// One who keeps cookies asks for a page, and for its pictures, or the waiting page's reload.
     fn comes(&mut self, who: usize) -> Seen {
+        let seen = self.asks(who);
+        if self.read(who).is_none_or(|read| read.ticket.counted) {
+            return seen;
+        }
+        let then = self.asks(who);
+        assert!(then.place() <= seen.place() || seen == Seen::Guest, "{seen:?}, then {then:?}");
+        then
+    }
+
+    fn read(&self, who: usize) -> Option<crate::Read> {
+        let text = self.held.get(who)?.as_ref()?;
+        self.keys.read(text.as_bytes(), self.now).ok()
+    }
+
+    /// One request.
+    fn asks(&mut self, who: usize) -> Seen {
         if self.held.len() <= who {
             self.held.resize(who + 1, None);
         }
-        let read =
-            self.held[who].as_ref().and_then(|t| self.keys.read(t.as_bytes(), self.now).ok());
+        let read = self.read(who);
         // Numbers of a generator, as in life.
         let visitor = read.map_or_else(|| Visitor::New(mix(who as u64 + 1)), Visitor::Holds);
-        let keys = self.keys.clone();
-        match self.room.arrive(visitor, self.now, &|id| keys.draw(id)) {
+        match self.room.arrive(visitor, self.now) {
             Verdict::Inside { pass, .. } => {
                 if let Some(pass) = pass {
                     self.held[who] = Some(self.keys.write(&pass, 0));
@@ -75,8 +95,19 @@ impl Play {
                 }
                 Seen::Waits(told)
             }
-            Verdict::Uncounted => Seen::In,
+            Verdict::Guest { ticket } => {
+                if let Some(ticket) = ticket {
+                    self.held[who] = Some(self.keys.write(&ticket, 0));
+                }
+                Seen::Guest
+            }
+            Verdict::Uncounted => panic!("only strangers are not counted"),
         }
+    }
+
+    /// One who keeps no cookies.
+    fn bot(&mut self, id: u64) -> Verdict {
+        self.room.arrive(Visitor::New(mix(!id)), self.now)
     }
 
     fn all_come(&mut self, who: impl IntoIterator<Item = usize>) -> Vec<Seen> {
@@ -84,7 +115,7 @@ impl Play {
     }
 
     fn stranger(&mut self) -> Verdict {
-        self.room.arrive(Visitor::Stranger, self.now, &|id| id)
+        self.room.arrive(Visitor::Stranger, self.now)
     }
 }
 
@@ -127,7 +158,7 @@ fn first_come_first_in_and_places_only_go_down() {
                 continue;
             }
             match play.comes(who) {
-                Seen::In => entered.push(who),
+                Seen::In | Seen::Guest => entered.push(who),
                 Seen::Waits(told) => {
                     let place = told.place.expect("told");
                     assert!(place <= places[who], "{who}: {place} after {}", places[who]);
@@ -442,19 +473,24 @@ proptest! {
     fn capacity_and_places(
         capacity in 1u32..8,
         per_minute in proptest::option::of(1u32..200),
-        steps in proptest::collection::vec((0usize..40, 0u64..4_000), 1..600),
+        steps in proptest::collection::vec((0usize..40, 0u64..4_000, any::<bool>()), 1..600),
     ) {
         let rate = per_minute.map(|count| Rate { count, period: MINUTE });
         let mut play = Play::new(Rules { rate, stay: 20 * SECOND, ..rules(capacity) });
         let mut places = [u32::MAX; 40];
-        for (who, pause) in steps {
+        for (who, pause, single) in steps {
             play.now += pause;
-            match play.comes(who) {
-                Seen::In => places[who] = u32::MAX,
+            if play.read(who).is_none() {
+                // Its ticket is void.
+                places[who] = u32::MAX;
+            }
+            let seen = if single { play.asks(who) } else { play.comes(who) };
+            match seen {
+                Seen::In | Seen::Guest => places[who] = u32::MAX,
                 Seen::Waits(told) => {
                     let place = told.place.expect("told");
                     prop_assert!(place <= places[who]);
-                    prop_assert!(told.refresh >= REFRESH_LEAST && told.refresh <= REFRESH_MOST);
+                    prop_assert!(told.refresh >= SECOND && told.refresh <= REFRESH_MOST);
                     prop_assert!(told.wait <= 24 * 60 * MINUTE && told.progress <= 100);
                     places[who] = place;
                 }

@@ -15,28 +15,34 @@ const WAIT_MOST: Millis = 24 * 60 * 60 * 1_000;
 
 impl Room {
     pub(super) fn told_of(&self, ticket: &Ticket, order: Order) -> Told {
+        // How long it takes, and when it asks again, is not for those to say who have not come back.
+        let mut turn = 0;
         let place = match (self.is_held(), ticket.told) {
             // Others with better places may still come back.
             (true, told) if ticket.epoch != self.epoch && told > 0 => told,
             (_, told) => {
                 // Those who were called and are on their way go in before.
                 let coming = match self.queue.is_called(order) {
-                    true => 0,
-                    false => self.queue.outstanding(),
+                    true => self.late.ahead(order, ticket.id, usize::MAX) as u32 + 1,
+                    false => self.called(),
                 };
                 let place = self.queue.place(order).saturating_add(coming).max(1);
+                turn = place;
+                // As those do who were given tickets before it just now.
+                let place = place.saturating_add(self.fresh.expected_before(order.bin()));
                 // What was told once holds, even if another process knows of more.
                 if told > 0 { place.min(told) } else { place }
             }
         };
-        self.told(Some(place), ticket.id, ticket.issued)
+        let turn = if turn == 0 { place } else { turn.min(place) };
+        self.told(Some(place), turn, ticket.id, ticket.issued)
     }
 
-    pub(super) fn told(&self, place: Option<u32>, id: u64, since: Millis) -> Told {
+    /// What one is told who has a place, if any, and is likely to be let in as the so-manieth.
+    pub(super) fn told(&self, place: Option<u32>, turn: u32, id: u64, since: Millis) -> Told {
         let (now, waiting) = (self.now, self.waiting());
         // Everyone asks at another moment.
-        let jitter = mix(id ^ now) >> 32;
-        let share = |of: Millis| ((u128::from(of) * u128::from(jitter)) >> 32) as u64;
+        let share = |of: Millis| share_of(of, id ^ now);
         if let Some(opens) = self.rules.opens
             && self.is_early()
         {
@@ -57,7 +63,7 @@ impl Room {
                 progress: percent(passed, self.rules.early),
             };
         }
-        let mut wait = self.wait_of(place.unwrap_or(waiting).max(1));
+        let mut wait = self.wait_of(turn.max(1));
         if self.is_held() {
             wait = wait.max((self.started + HOLD).saturating_sub(now));
         }
@@ -88,6 +94,11 @@ impl Room {
             false => WAIT_MOST,
         }
     }
+}
+
+/// A share of a time, which a number says.
+pub(super) fn share_of(of: Millis, number: u64) -> Millis {
+    ((u128::from(of) * u128::from(mix(number) >> 32)) >> 32) as Millis
 }
 
 fn percent(part: Millis, whole: Millis) -> u8 {

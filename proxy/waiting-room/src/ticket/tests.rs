@@ -22,6 +22,7 @@ fn ticket(kind: Kind) -> Ticket {
         expires: NOW + 60_000,
         told: 12,
         epoch: 99,
+        counted: kind != Kind::Guest,
         kind,
     }
 }
@@ -29,12 +30,18 @@ fn ticket(kind: Kind) -> Ticket {
 #[test]
 fn what_is_written_is_read() {
     let keys = keys("sale", &["a", "b"]);
-    for kind in [Kind::Waiting, Kind::Early, Kind::Pass, Kind::Cart] {
+    let mut tickets: Vec<_> =
+        [Kind::Waiting, Kind::Early, Kind::Guest, Kind::Pass, Kind::Cart].map(ticket).into();
+    let fresh = |kind| Ticket { counted: false, ..ticket(kind) };
+    tickets.extend([fresh(Kind::Waiting), fresh(Kind::Early)]);
+    for ticket in tickets {
         for key in [0, 1] {
-            let text = keys.write(&ticket(kind), key);
+            let text = keys.write(&ticket, key);
             assert_eq!(text.len(), TEXT_LENGTH);
             let read = keys.read(text.as_bytes(), NOW).expect("ours");
-            assert_eq!((read.ticket, read.key), (ticket(kind), key));
+            assert_eq!((read.ticket, read.key), (ticket, key));
+            let draws = ticket.kind == Kind::Early || !ticket.counted;
+            assert_eq!(read.draw, if draws { keys.draw_by(ticket.id, key) } else { 0 });
         }
     }
 }
