@@ -196,9 +196,9 @@ fn a_refused_request_is_charged_by_no_rule() {
     assert!(decided[3..].iter().all(|what| *what == "refused"));
     assert_eq!(rules[1].waiting(), 0);
     // The shared one has charged two of its ten, and the queue is as long as one turn.
-    let state = match check_as(&rules[..1], "192.0.2.2", LimitCount::All, 0) {
-        Outcome::Passed(Some(state)) => state,
-        _ => panic!("the shared limit is drained"),
+    let shared = check_as(&rules[..1], "192.0.2.2", LimitCount::All, 0);
+    let Outcome::Passed(Some(state)) = shared else {
+        panic!("the shared limit is drained");
     };
     assert_eq!(state.remaining, 7);
     let next = ask(&rules[1], ip("192.0.2.1"), Duration::from_secs(1));
@@ -240,9 +240,9 @@ fn limits_of_the_origin_hand_back_what_others_charged() {
         let rules = [all.clone(), of_origin(action)].map(|rule| Arc::new(with(&rule, None)));
         let mut left = Vec::new();
         for _ in 0..30 {
-            let state = match check_as(&rules, "192.0.2.1", LimitCount::All, 0) {
-                Outcome::Passed(Some(state)) => state,
-                _ => panic!("refused after {left:?}"),
+            let outcome = check_as(&rules, "192.0.2.1", LimitCount::All, 0);
+            let Outcome::Passed(Some(state)) = outcome else {
+                panic!("refused after {left:?}");
             };
             left.push(state.remaining);
             assert_eq!(state.charged, 1);
