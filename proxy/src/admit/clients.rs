@@ -10,15 +10,17 @@ use std::{
     num::NonZeroU64,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
-use super::key::Prefix;
 use governor::{
     nanos::Nanos,
     state::{StateStore, keyed::ShrinkableKeyedStateStore},
 };
+
+use super::key::Prefix;
+use crate::observe::limit_metrics::LimitCounts;
 
 /// Slots of a bucket: with two buckets to choose from and at most half of all slots in use, practically none is
 /// ever full.
@@ -114,8 +116,8 @@ struct Bucket([Slot; SLOTS]);
 
 type Page = [Bucket; BUCKETS];
 
-/// Clients and their states. Once `max` are known, further ones share one state: a flood from many
-/// addresses then limits itself and leaves those alone who came before.
+/// Clients and their states. Once `max` are known, a newcomer takes the place of whoever of the few that it may
+/// displace has come least lately. Who is at its limit has an arrival time far ahead and stays.
 pub(super) struct Clients {
     /// Filled in as clients come; a power of two.
     pages: Box<[OnceLock<Box<Page>>]>,
@@ -123,14 +125,16 @@ pub(super) struct Clients {
     hasher: ahash::RandomState,
     count: AtomicUsize,
     max: usize,
-    others: AtomicU64,
+    counts: Arc<LimitCounts>,
+    was_full: AtomicBool,
     /// Newcomers enter one after the other, so that none enters twice.
     entrance: Mutex<()>,
 }
 
 impl Clients {
     /// Room for `max` clients: at most 16 bytes for each of the next power of two of slots beyond twice as many.
-    pub(super) fn new(max: usize) -> Self {
+    /// `counts` are told of those that are pushed out.
+    pub(super) fn new(max: usize, counts: Arc<LimitCounts>) -> Self {
         let slots = max.saturating_mul(2).next_power_of_two();
         let pages = (slots / (SLOTS * BUCKETS)).max(1);
         Self {
@@ -138,7 +142,8 @@ impl Clients {
             hasher: ahash::RandomState::new(),
             count: AtomicUsize::new(0),
             max,
-            others: AtomicU64::new(0),
+            counts,
+            was_full: AtomicBool::new(false),
             entrance: Mutex::new(()),
         }
     }
@@ -167,31 +172,88 @@ impl Clients {
         })
     }
 
-    /// A slot for a newcomer, in the emptier bucket; that of all others where there is none.
+    /// Takes one request back from a client that is still known.
+    pub(super) fn hand_back(&self, client: Client, pause: u64) {
+        let Some(arrival) = self.known(self.buckets(client), client) else {
+            return;
+        };
+        let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+        let earlier = |arrival: u64| Some(arrival.saturating_sub(pause));
+        let _ = arrival.fetch_update(ok, failed, earlier);
+    }
+
+    /// Most clients that are known at once.
+    pub(super) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Whether there was no room for a newcomer at some time.
+    pub(super) fn was_full(&self) -> bool {
+        self.was_full.load(Ordering::Relaxed)
+    }
+
+    /// A slot for a newcomer: in the emptier bucket, or that of another client where there is no room.
     fn welcome(&self, buckets: [usize; 2], client: Client) -> &AtomicU64 {
-        if self.count.load(Ordering::Relaxed) >= self.max {
-            return &self.others;
-        }
         let _turn = self.entrance.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.known(buckets, client) {
             return known;
         }
-        let mut buckets = buckets.map(|number| {
+        let mut theirs = buckets.map(|number| {
             let page = self.pages[number / BUCKETS]
                 .get_or_init(|| Box::new(array::from_fn(|_| Bucket::default())));
             &page[number % BUCKETS].0
         });
         let is_free = |slot: &&Slot| slot.client.load(Ordering::Acquire) == 0;
-        buckets.sort_by_key(|bucket| SLOTS - bucket.iter().filter(is_free).count());
-        match buckets.into_iter().flatten().find(is_free) {
-            Some(slot) if self.count.load(Ordering::Relaxed) < self.max => {
-                slot.client.store(client.0.get(), Ordering::Release);
-                self.count.fetch_add(1, Ordering::Relaxed);
-                &slot.arrival
-            }
-            _ => &self.others,
+        theirs.sort_by_key(|bucket| SLOTS - bucket.iter().filter(is_free).count());
+        let slots = || theirs.into_iter().flatten();
+        let free = slots().find(is_free);
+        if let Some(slot) = free
+            && self.count.load(Ordering::Relaxed) < self.max
+        {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            slot.client.store(client.0.get(), Ordering::Release);
+            return &slot.arrival;
         }
+        self.counts.push_out();
+        self.was_full.store(true, Ordering::Relaxed);
+        let least_recent = least_recent(slots());
+        let slot = match (least_recent, free) {
+            (Some(slot), _) => slot,
+            // Both buckets are empty, as it happens in small tables only: somebody of another one goes.
+            (None, Some(slot)) => {
+                if let Some(other) = self.least_recent_behind(buckets[0]) {
+                    other.client.store(0, Ordering::Release);
+                    other.arrival.store(0, Ordering::Relaxed);
+                } else {
+                    self.count.fetch_add(1, Ordering::Relaxed);
+                }
+                slot
+            }
+            // Buckets without a free slot have clients in all of them; only a sweep at this very moment frees them.
+            (None, None) => &theirs[0][0],
+        };
+        // A request of the former client that comes at this very moment may be counted for the new one.
+        slot.arrival.store(0, Ordering::Relaxed);
+        slot.client.store(client.0.get(), Ordering::Release);
+        &slot.arrival
     }
+
+    /// The least recent client of the first bucket behind another that has any.
+    fn least_recent_behind(&self, number: usize) -> Option<&Slot> {
+        let buckets = self.pages.len() * BUCKETS;
+        (1..buckets).find_map(|further| {
+            let number = (number + further) % buckets;
+            let page = self.pages[number / BUCKETS].get()?;
+            least_recent(page[number % BUCKETS].0.iter())
+        })
+    }
+}
+
+/// Of the slots that are in use the one whose client was least recently limited.
+fn least_recent<'a>(slots: impl Iterator<Item = &'a Slot>) -> Option<&'a Slot> {
+    slots
+        .filter(|slot| slot.client.load(Ordering::Acquire) != 0)
+        .min_by_key(|slot| slot.arrival.load(Ordering::Relaxed))
 }
 
 impl StateStore for Clients {
@@ -262,6 +324,10 @@ mod tests {
         text.parse::<IpAddr>().expect("address").into()
     }
 
+    fn clients(max: usize) -> Clients {
+        Clients::new(max, Arc::default())
+    }
+
     fn met(clients: &Clients, client: Client) -> u64 {
         let count = |seen: Option<Nanos>| {
             let met = seen.map_or(0, Nanos::as_u64) + 1;
@@ -298,7 +364,7 @@ mod tests {
     #[test]
     fn each_has_a_state_of_its_own_up_to_the_bound() {
         const MAX: u32 = 100_000;
-        let clients = Clients::new(MAX as usize);
+        let clients = clients(MAX as usize);
         let number = |n: u32| Client::from(IpAddr::from(n.to_be_bytes()));
         for _ in 0..2 {
             for n in 0..MAX {
@@ -310,17 +376,72 @@ mod tests {
             (0..MAX).all(|n| met(&clients, number(n)) == 3),
             "nobody shares"
         );
-        assert_eq!(clients.others.load(Ordering::Relaxed), 0);
-        met(&clients, number(MAX));
-        assert_eq!(met(&clients, number(MAX + 1)), 2, "newcomers do");
+        assert_eq!(clients.counts.pushed_out(), 0);
+        assert_eq!(met(&clients, number(MAX)), 1, "a newcomer is welcome");
+        assert_eq!(met(&clients, number(MAX)), 2, "and remembered");
+        assert_eq!(clients.counts.pushed_out(), 1);
+        assert_eq!(clients.len(), MAX as usize);
         clients.retain_recent(3.into());
         assert!(clients.is_empty());
         assert_eq!(met(&clients, number(7)), 1, "all is forgotten");
     }
 
+    /// A table of any size, filled over and over by clients that come once.
+    #[test]
+    fn who_comes_often_is_not_pushed_out() {
+        for max in [10, 100, 1_000, 10_000] {
+            let clients = clients(max);
+            let number = |n: u32| Client::from(IpAddr::from(n.to_be_bytes()));
+            let often = max as u32 / 10;
+            for _ in 0..5 {
+                for n in 0..often {
+                    met(&clients, number(n));
+                }
+            }
+            for n in often..20 * max as u32 {
+                assert_eq!(met(&clients, number(n)), 1, "each newcomer is welcome");
+            }
+            assert_eq!(clients.len(), max);
+            let stayed = (0..often)
+                .filter(|n| met(&clients, number(*n)) == 6)
+                .count();
+            // Where there are few slots, some bucket may have but one client.
+            let most = often as usize * 9 / 10;
+            assert!(max < 1_000 || stayed >= most, "{stayed} of {often}");
+        }
+    }
+
+    #[test]
+    fn the_least_recent_of_the_slots_goes() {
+        let slots: [Slot; 4] = array::from_fn(|_| Slot::default());
+        assert!(least_recent(slots.iter()).is_none());
+        for (slot, (client, arrival)) in slots.iter().zip([(1, 900), (2, 300), (0, 0), (3, 301)]) {
+            slot.client.store(client, Ordering::Relaxed);
+            slot.arrival.store(arrival, Ordering::Relaxed);
+        }
+        let least = least_recent(slots.iter()).expect("three are in use");
+        assert_eq!(least.client.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn what_was_charged_is_handed_back() {
+        let clients = clients(10);
+        let (one, two) = (client("192.0.2.1"), client("192.0.2.2"));
+        for _ in 0..7 {
+            met(&clients, one);
+        }
+        met(&clients, two);
+        clients.hand_back(one, 3);
+        clients.hand_back(two, 3);
+        clients.hand_back(client("192.0.2.3"), 3);
+        assert_eq!(clients.len(), 2, "nobody enters by it");
+        assert_eq!(met(&clients, one), 5);
+        assert_eq!(met(&clients, two), 1);
+    }
+
     #[test]
     fn who_is_recent_stays() {
-        let clients = Clients::new(10);
+        let clients = clients(10);
         met(&clients, client("192.0.2.1"));
         met(&clients, client("192.0.2.2"));
         met(&clients, client("192.0.2.2"));
@@ -358,7 +479,7 @@ mod tests {
     #[test]
     fn a_million_keys_take_no_more_than_is_said() {
         const MAX: usize = 1_000_000;
-        let clients = Clients::new(MAX);
+        let clients = clients(MAX);
         let empty = clients.bytes();
         // More than there is room for.
         for n in 1..=2 * MAX as u64 {
@@ -383,7 +504,7 @@ mod tests {
 
     #[test]
     fn threads_count_each_request_once() {
-        let clients = Clients::new(1000);
+        let clients = clients(1000);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

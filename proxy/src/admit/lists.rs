@@ -5,10 +5,10 @@
 //! ([`watch`](super::watch)) and takes effect as a whole.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, BufRead, BufReader, Read},
     net::IpAddr,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -19,6 +19,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use nix::fcntl::OFlag;
 
 use super::rate::lasting;
 use crate::config::model;
@@ -229,6 +230,7 @@ struct Version {
 impl Version {
     fn of(path: &Path) -> io::Result<Self> {
         let about = fs::metadata(path)?;
+        regular(&about)?;
         Ok(Self {
             modified: about.modified().ok(),
             length: about.len(),
@@ -236,6 +238,24 @@ impl Version {
             number: about.ino(),
         })
     }
+}
+
+/// A pipe or a device might never come to an end, nor to a beginning.
+fn regular(about: &Metadata) -> io::Result<()> {
+    match about.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("it is no regular file")),
+    }
+}
+
+/// Opens what may have become a pipe since it was looked at, and does not wait for anybody to write to it.
+fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)?;
+    regular(&file.metadata()?)?;
+    Ok(file)
 }
 
 /// What is in force of a list.
@@ -330,7 +350,7 @@ impl AddressList {
     }
 
     fn said(&self, path: &Path) -> Result<Said, BadFile> {
-        let file = File::open(path).map_err(|why| cannot_read(path, &why))?;
+        let file = open(path).map_err(|why| cannot_read(path, &why))?;
         let said = read(path, file)?;
         if let Some((line, meaning)) = &said.loose {
             tracing::warn!(
@@ -353,8 +373,9 @@ impl AddressList {
     /// Looks at the file, and takes what it says where it has changed. Reads a disk.
     pub fn look(&self) {
         let Some(path) = &self.file else { return };
+        let version = Version::of(path);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let version = match Version::of(path) {
+        let version = match version {
             Ok(version) => version,
             Err(why) => {
                 // One that is put back is another one.
@@ -366,8 +387,12 @@ impl AddressList {
         if known.read == Some(version) || !has_settled {
             return;
         }
+        // Who asks for the list's state does not wait for a disk.
+        drop(known);
         let said = self.said(path);
-        if Version::of(path).ok() != Some(version) {
+        let now = Version::of(path).ok();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if now != Some(version) {
             // It has changed meanwhile, and is read once it rests.
             known.seen = None;
             return;

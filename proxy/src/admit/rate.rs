@@ -6,7 +6,7 @@ use std::{
     hash::RandomState,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -38,23 +38,26 @@ pub struct Memory {
     keys: RandomState,
     /// Requests that are held back now.
     waiting: AtomicUsize,
+    /// Whether the log says that it was full.
+    is_told_full: AtomicBool,
 }
 
 impl Memory {
-    fn new(max_keys: usize) -> Self {
+    fn new(max_keys: usize, counts: Arc<LimitCounts>) -> Self {
         Self {
-            clients: Arc::new(Clients::new(max_keys)),
+            clients: Arc::new(Clients::new(max_keys, counts)),
             keys: RandomState::new(),
             waiting: AtomicUsize::new(0),
+            is_told_full: AtomicBool::new(false),
         }
     }
 }
 
-/// A request that is held back; it has been, once this is dropped.
-pub struct Held(Arc<Memory>);
+/// One of the requests that wait for a rule.
+struct Waits(Arc<Memory>);
 
-impl Held {
-    /// `None` where too many are.
+impl Waits {
+    /// `None` where too many do.
     fn new(memory: &Arc<Memory>) -> Option<Self> {
         let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
         let room = |waiting| (waiting < WAITING_MOST).then_some(waiting + 1);
@@ -63,9 +66,35 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Waits {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a rule has charged a request that is held back, by this rule or another. Unless the request takes its turn,
+/// the rule has it back once this is dropped.
+pub struct Held {
+    memory: Arc<Memory>,
+    client: Client,
+    pause: u64,
+    is_taken: bool,
+    /// By this rule.
+    _waits: Option<Waits>,
+}
+
+impl Held {
+    /// The wait is over, and the request goes on.
+    pub fn take_turn(mut self) {
+        self.is_taken = true;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.is_taken {
+            self.memory.clients.hand_back(self.client, self.pause);
+        }
     }
 }
 
@@ -112,7 +141,8 @@ impl RateLimit {
         counts: Arc<LimitCounts>,
     ) -> Self {
         let pause = (limit.period / limit.rate.get()).max(Duration::from_nanos(1));
-        let memory = memory.unwrap_or_else(|| Arc::new(Memory::new(limit.max_keys)));
+        let memory =
+            memory.unwrap_or_else(|| Arc::new(Memory::new(limit.max_keys, Arc::clone(&counts))));
         let limiter = |more: u32| {
             let quota = Quota::with_period(pause)
                 .unwrap_or_else(|| Quota::per_second(limit.rate))
@@ -185,7 +215,7 @@ impl RateLimit {
                 _ => refused(&until, "rate"),
             };
         };
-        let Some(held) = Held::new(&self.memory) else {
+        let Some(waits) = Waits::new(&self.memory) else {
             return refused(&until, "waiting");
         };
         match patient.check_key(&client) {
@@ -195,11 +225,32 @@ impl RateLimit {
                 let turn = Duration::from_nanos(noted_arrival().saturating_sub(burst));
                 let mut checked = self.checked(0, LimitDecision::Delayed, Some("rate"));
                 checked.state.delay = turn.saturating_sub(now);
-                checked.held = Some(held);
+                checked.held = Some(self.held(client, Some(waits)));
                 checked
             }
             Err(until) => refused(&until, "max_delay"),
         }
+    }
+
+    fn held(&self, client: Client, waits: Option<Waits>) -> Held {
+        Held {
+            memory: Arc::clone(&self.memory),
+            client,
+            pause: self.pause,
+            is_taken: false,
+            _waits: waits,
+        }
+    }
+
+    /// What this rule has charged a request that waits for another one.
+    fn charge(&self, asked: &Asked<'_>) -> Held {
+        self.held(self.key.client(asked, &self.memory.keys), None)
+    }
+
+    /// Takes back what it has charged a request that another rule refuses.
+    fn hand_back(&self, asked: &Asked<'_>) {
+        let client = self.key.client(asked, &self.memory.keys);
+        self.memory.clients.hand_back(client, self.pause);
     }
 
     fn checked(
@@ -220,15 +271,34 @@ impl RateLimit {
                 decided_by: self.name,
                 reason,
                 delay: Duration::ZERO,
+                charged: 0,
             },
             held: None,
         }
     }
 
-    /// Forgets clients that have had time to replenish a whole burst.
+    /// Forgets clients that have had time to replenish a whole burst. Says once that there was no room for all.
     pub fn forget_idle(&self, now: Duration) {
+        if self.is_newly_full() {
+            tracing::warn!(
+                limit = self.name,
+                max_keys = self.max_keys(),
+                "this limit has as many keys as it may; newcomers take the place of the least recent ones, which \
+                 begin anew when they come again. Either `max_keys` is too small, or keys are made up"
+            );
+        }
         NOW.set(now);
         self.limiter.retain_recent();
+    }
+
+    /// Whether keys have been pushed out, the first time that it is asked after that.
+    fn is_newly_full(&self) -> bool {
+        self.memory.clients.was_full() && !self.memory.is_told_full.swap(true, Ordering::Relaxed)
+    }
+
+    /// Most clients that are remembered at once.
+    pub fn max_keys(&self) -> usize {
+        self.memory.clients.max()
     }
 
     /// Clients that are remembered.
@@ -257,19 +327,41 @@ pub enum Outcome {
     Refused(LimitState, u16),
 }
 
-/// Every rule counts the request, until one refuses it.
-pub fn check_all<'a>(
-    rules: impl Iterator<Item = &'a RateLimit>,
+/// Every rule of this kind counts the request, until one refuses it. Those that have charged it then have it back, and
+/// so have the rules that charged it `before`: a bit for each, by its place.
+pub fn check_all(
+    rules: &[Arc<RateLimit>],
+    count: LimitCount,
     asked: &Asked<'_>,
     now: Duration,
+    before: u64,
 ) -> Outcome {
     let (mut together, mut held) = (None::<LimitState>, Vec::new());
-    for rule in rules {
-        let Some(checked) = rule.check(asked, now) else {
+    // Rules behind the 64th, of which no route has use, have nothing handed back.
+    let bit = |at: usize| u32::try_from(at).ok().and_then(|at| 1u64.checked_shl(at));
+    let mut waited_for = 0;
+    for (at, rule) in rules.iter().enumerate() {
+        if rule.count != count {
+            continue;
+        }
+        let Some(mut checked) = rule.check(asked, now) else {
             continue;
         };
-        if checked.state.decision == LimitDecision::Rejected {
-            return Outcome::Refused(checked.state, rule.status);
+        let bit = bit(at).unwrap_or(0);
+        match checked.state.decision {
+            LimitDecision::Admitted => checked.state.charged = bit,
+            LimitDecision::Delayed => {
+                checked.state.charged = bit;
+                waited_for |= bit;
+            }
+            LimitDecision::WouldReject => {}
+            LimitDecision::Rejected => {
+                let charged = before | together.map_or(0, |state| state.charged);
+                // What is held gives itself back.
+                let charged = charged & !waited_for;
+                charged_by(rules, charged).for_each(|rule| rule.hand_back(asked));
+                return Outcome::Refused(checked.state, rule.status);
+            }
         }
         held.extend(checked.held);
         together = Some(match together {
@@ -278,9 +370,19 @@ pub fn check_all<'a>(
         });
     }
     match together {
-        Some(state) if state.decision == LimitDecision::Delayed => Outcome::Held(state, held),
+        Some(state) if state.decision == LimitDecision::Delayed => {
+            let others = (before | state.charged) & !waited_for;
+            held.extend(charged_by(rules, others).map(|rule| rule.charge(asked)));
+            Outcome::Held(state, held)
+        }
         together => Outcome::Passed(together),
     }
+}
+
+fn charged_by(rules: &[Arc<RateLimit>], charged: u64) -> impl Iterator<Item = &RateLimit> {
+    let rules = rules.iter().take(64).enumerate();
+    let rules = rules.filter(move |(at, _)| charged >> at & 1 == 1);
+    rules.map(|(_, rule)| &**rule)
 }
 
 /// A name that stays for as long as the process lives. Only operators make up names, by writing them into

@@ -59,6 +59,9 @@ pub struct LimitState {
     pub reason: Option<&'static str>,
     /// How long it is held back.
     pub delay: Duration,
+    /// The rules of the route that have charged the request, a bit for each by its place among them: they get it
+    /// handed back when a later one refuses.
+    pub charged: u64,
 }
 
 impl LimitState {
@@ -66,6 +69,7 @@ impl LimitState {
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let delay = self.delay.max(other.delay);
+        let charged = self.charged | other.charged;
         let is_first = (!self.is_told, self.remaining) <= (!other.is_told, other.remaining);
         let (told, rest) = if is_first {
             (self, other)
@@ -78,10 +82,15 @@ impl LimitState {
                 decided_by: rest.decided_by,
                 reason: rest.reason,
                 delay,
+                charged,
                 ..told
             };
         }
-        Self { delay, ..told }
+        Self {
+            delay,
+            charged,
+            ..told
+        }
     }
 }
 
@@ -103,6 +112,7 @@ mod tests {
             decided_by: rule,
             reason: (decision != Admitted).then_some("rate"),
             delay: Duration::from_millis(delay),
+            charged: 0,
         };
         let wide = || state("wide", 9, true, Admitted, 0);
         let tight = || state("tight", 2, true, Admitted, 0);

@@ -508,8 +508,8 @@ section! {
         status: u64 = 429, 400..=599;
         /// Names of address lists; whoever is on one of them is not counted. None where absent.
         exempt: List<String>;
-        /// Clients tracked at once; further ones share one bucket. 100,000: every visitor of a
-        /// sale, in some 10 MB.
+        /// Clients tracked at once; further ones take the place of the least recent. 100,000: every
+        /// visitor of a sale, in some 4 MB.
         max_keys: u64 = 100_000, 1..=10_000_000;
     }
 }

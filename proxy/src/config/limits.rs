@@ -9,7 +9,7 @@ use super::{
     context::Context,
     diagnostic::{Complaint, shown},
     file::{self, File},
-    model::{AddressList, Limit, LimitAction, LimitKey},
+    model::{AddressList, HostPattern, Limit, LimitAction, LimitKey},
     read::{Field, List, Named},
     scalar::ActionName,
     units::{Rate, Shown, millis, secs},
@@ -290,4 +290,51 @@ pub(super) fn parameters(
             }
         }
     }
+}
+
+/// Warns where whoever makes up a new key for each request is not limited at all.
+pub(super) fn evadable(
+    limits: &Field<List<String>>,
+    file: &File,
+    host: &HostPattern,
+    params: &Params,
+    cx: &mut Context<'_>,
+) {
+    let is_chosen = |part: &LimitKey| match part {
+        LimitKey::ClientIp => false,
+        LimitKey::Host => !matches!(host, HostPattern::Exact(_)),
+        // One that is not there is complained of.
+        LimitKey::Param(name) => params.has(name),
+        LimitKey::Cookie(_) | LimitKey::Header(_) => true,
+    };
+    let mut chosen = Vec::new();
+    for name in limits.items() {
+        let mut entries = file.limits.entries().iter();
+        let limit = entries.find(|(known, _)| known.get_ref() == name.get_ref());
+        let key = limit.and_then(|(_, limit)| limit.value()?.key.value());
+        let part = key
+            .into_iter()
+            .flat_map(|key| &key.0.items)
+            .find(|part| is_chosen(part.get_ref()));
+        match part {
+            Some(part) => chosen.push(part.get_ref()),
+            None => return,
+        }
+    }
+    let (Some(part), Some(first)) = (chosen.first(), limits.items().first()) else {
+        return;
+    };
+    let what = match part {
+        LimitKey::Cookie(name) => format!("the cookie {}", shown(name)),
+        LimitKey::Header(name) => format!("the field {}", shown(name.as_str())),
+        LimitKey::Param(name) => format!("the parameter {}", shown(name)),
+        LimitKey::Host | LimitKey::ClientIp => "the host".to_owned(),
+    };
+    let complaint = Complaint::new(format!(
+        "every client may choose {what}, a new one for each request, and is limited by nothing else here"
+    ));
+    cx.warning(
+        first.span(),
+        complaint.help("add a limit with key = \"client-ip\" to `limits`, wide enough for those who share an address"),
+    );
 }

@@ -117,7 +117,9 @@ fn route(
     });
     let host = pattern(&route.host, HostPattern::Any)?;
     let path = pattern(&route.path, PathPattern::Prefix("/".to_owned()))?;
-    limits::parameters(&route.limits, file, &Params::of(&path), cx);
+    let params = Params::of(&path);
+    limits::parameters(&route.limits, file, &params, cx);
+    limits::evadable(&route.limits, file, &host, &params, cx);
     unique(section, &host, &path, seen, cx);
     // By name: an upstream whose table could not be read is not among those compiled.
     let theirs = route.upstream.value();

@@ -42,7 +42,7 @@ pub enum Decision {
 pub struct Delay {
     /// How long.
     pub wait: Duration,
-    /// To be dropped when the wait is over, or the visitor gone.
+    /// To take their turns when the wait is over, or to be dropped where the visitor is gone.
     pub held: Vec<Held>,
     /// The route, for the log.
     pub route: Arc<Route>,

@@ -69,7 +69,7 @@ pub(super) fn check_all(
     asked: &Asked<'_>,
     now: Now,
 ) -> Result<Option<LimitState>, Box<Decision>> {
-    match check(route, LimitCount::All, asked, now) {
+    match rate::check_all(&route.limits, LimitCount::All, asked, now.tick, 0) {
         Outcome::Passed(limit) => Ok(limit),
         Outcome::Refused(state, status) => Err(refused(route, state, status).into()),
         Outcome::Held(state, held) => Err(Decision::Delay(Delay {
@@ -113,8 +113,10 @@ pub(super) fn check_origin(
         params: &own.route.params,
         fields: request.fields,
     };
-    let outcome = check(&own.route, LimitCount::Origin, &asked, now);
     let before = own.limit.take();
+    let charged = before.as_ref().map_or(0, |state| state.charged);
+    let limits = &own.route.limits;
+    let outcome = rate::check_all(limits, LimitCount::Origin, &asked, now.tick, charged);
     match outcome {
         Outcome::Refused(state, status) => refused(&own.route, state, status),
         Outcome::Held(state, held) => Decision::Delay(Delay {
@@ -151,11 +153,6 @@ fn together(before: Option<LimitState>, state: LimitState) -> LimitState {
         },
         None => state,
     }
-}
-
-fn check(route: &Route, count: LimitCount, asked: &Asked<'_>, now: Now) -> Outcome {
-    let rules = route.limits.iter().map(|rule| &**rule);
-    rate::check_all(rules.filter(|rule| rule.count == count), asked, now.tick)
 }
 
 fn refused(route: &Arc<Route>, state: LimitState, status: u16) -> Decision {

@@ -21,17 +21,30 @@ use crate::{
 
 /// What a limit has decided, with a part for each thread.
 #[derive(Default)]
-pub struct LimitCounts([Counts; LimitDecision::ALL.len()]);
+pub struct LimitCounts {
+    decisions: [Counts; LimitDecision::ALL.len()],
+    pushed_out: Counts,
+}
 
 impl LimitCounts {
     /// Counts a decision.
     pub fn inc(&self, decision: LimitDecision) {
-        self.0[decision as usize].inc();
+        self.decisions[decision as usize].inc();
     }
 
     /// How often it was decided so.
     pub fn get(&self, decision: LimitDecision) -> u64 {
-        self.0[decision as usize].get()
+        self.decisions[decision as usize].get()
+    }
+
+    /// Counts a key that made room for another.
+    pub fn push_out(&self) {
+        self.pushed_out.inc();
+    }
+
+    /// How many did.
+    pub fn pushed_out(&self) -> u64 {
+        self.pushed_out.get()
     }
 }
 
@@ -108,6 +121,27 @@ impl Collector for Decisions {
     }
 }
 
+/// Collects how many keys made room for others.
+#[derive(Clone)]
+struct PushedOut {
+    desc: Desc,
+    all: ByName<LimitCounts>,
+}
+
+impl Collector for PushedOut {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let all = self.all.0.load();
+        let metrics = all
+            .iter()
+            .map(|(name, counts)| counter(labels([("limit", *name)]), counts.pushed_out()));
+        vec![family(&self.desc, MetricType::COUNTER, metrics.collect())]
+    }
+}
+
 /// Collects whom address lists kept out.
 #[derive(Clone)]
 struct KeptOut {
@@ -137,6 +171,7 @@ pub struct LimitMetrics {
     decisions: Decisions,
     kept_out: KeptOut,
     keys: IntGaugeVec,
+    keys_max: IntGaugeVec,
     bytes: IntGaugeVec,
     waiting: IntGaugeVec,
     list_entries: IntGaugeVec,
@@ -155,6 +190,17 @@ impl LimitMetrics {
             desc,
             all: ByName::new(),
         });
+        let decisions: Decisions = register(registry, decisions);
+        let desc = described(
+            "dhal_limit_keys_pushed_out_total",
+            "Keys that made room for others, because a limit remembered as many as it may.",
+            &["limit"],
+        );
+        let pushed_out = desc.map(|desc| PushedOut {
+            desc,
+            all: decisions.all.clone(),
+        });
+        let _: PushedOut = register(registry, pushed_out);
         let desc = described(
             "dhal_address_list_refused_total",
             "Requests refused because of an address list.",
@@ -167,9 +213,10 @@ impl LimitMetrics {
         let of_limit = |name, help| gauges(registry, name, help, &["limit"]);
         let of_list = |name, help| gauges(registry, name, help, &["list"]);
         Self {
-            decisions: register(registry, decisions),
+            decisions,
             kept_out: register(registry, kept_out),
             keys: of_limit("limit_keys", "Keys that a limit remembers."),
+            keys_max: of_limit("limit_keys_max", "Keys that a limit remembers at most."),
             bytes: of_limit("limit_bytes", "Bytes of what a limit remembers."),
             waiting: of_limit("limit_waiting", "Requests that a limit holds back now."),
             list_entries: of_list("address_list_entries", "Entries and lines in force."),
@@ -194,10 +241,15 @@ impl LimitMetrics {
     /// Reads the gauges off.
     pub(crate) fn refresh(&self, snapshot: &Snapshot) {
         let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        let gauges = [&self.keys, &self.bytes, &self.waiting];
+        let gauges = [&self.keys, &self.keys_max, &self.bytes, &self.waiting];
         gauges.iter().for_each(|gauge| gauge.reset());
         for limit in &snapshot.limits {
-            let values = [RateLimit::tracked, RateLimit::bytes, RateLimit::waiting];
+            let values = [
+                RateLimit::tracked,
+                RateLimit::max_keys,
+                RateLimit::bytes,
+                RateLimit::waiting,
+            ];
             for (gauge, value) in gauges.iter().zip(values) {
                 let gauge = gauge.with_label_values(&[limit.name]);
                 gauge.set(whole(value(limit)));

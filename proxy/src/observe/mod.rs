@@ -14,7 +14,7 @@ pub mod record;
 pub mod request_metrics;
 mod room_metrics;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod upstream_metrics;
 pub mod visitor_metrics;
 

@@ -9,7 +9,7 @@ use std::{
 
 use http::Method;
 
-use super::{Protocol, Record};
+use super::{Protocol, Record, log_line};
 use crate::{
     cache::status::Outcome,
     config,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Routes with these names, whatever they are.
-pub(super) fn routes(names: &[&str]) -> Vec<Arc<Route>> {
+pub(crate) fn routes(names: &[&str]) -> Vec<Arc<Route>> {
     let text = "[[listeners]]\naddress = \"127.0.0.1:0\"\n[upstreams.shop]\nservers = [\"127.0.0.1:1\"]\n\
         [[routes]]\nupstream = \"shop\"\n";
     let surroundings = config::Surroundings {
@@ -40,7 +40,7 @@ pub(super) fn routes(names: &[&str]) -> Vec<Arc<Route>> {
 }
 
 /// A request for `target`.
-pub(super) fn record<'a>(target: &'a str, request_id: &'a str) -> Record<'a> {
+pub(crate) fn record<'a>(target: &'a str, request_id: &'a str) -> Record<'a> {
     Record {
         began: Now {
             wall: SystemTime::UNIX_EPOCH,
@@ -66,6 +66,13 @@ pub(super) fn record<'a>(target: &'a str, request_id: &'a str) -> Record<'a> {
         reason: None,
         fields: None,
     }
+}
+
+/// The line of the JSON log.
+pub(crate) fn json_line(record: &Record<'_>) -> String {
+    let mut line = Vec::new();
+    log_line::json(record, &mut log_line::Second::default(), &mut line);
+    String::from_utf8(line).expect("JSON is UTF-8")
 }
 
 /// A folder that goes when it is dropped.

@@ -112,6 +112,7 @@ mod tests {
             decided_by: "browse",
             reason: None,
             delay: Duration::ZERO,
+            charged: 0,
         };
         assert_eq!(ratelimit_policy(&limit), "\"browse\";q=100;w=2");
         assert_eq!(ratelimit(&limit), "\"browse\";r=25;t=2");

@@ -158,3 +158,60 @@ fn what_a_line_may_be() {
         "list.txt:2: this is no UTF-8"
     );
 }
+
+#[test]
+fn what_is_no_regular_file_is_refused_at_once() {
+    use std::{os::unix::fs::symlink, sync::mpsc, thread, time::Duration};
+
+    let folder = std::env::temp_dir().join(format!("dhal-pipes-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let (file, pipe, link) = (
+        folder.join("file"),
+        folder.join("pipe"),
+        folder.join("link"),
+    );
+    fs::write(&file, "192.0.2.1\n").expect("a file");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    symlink(&pipe, folder.join("to-pipe")).expect("a link");
+    symlink(&file, &link).expect("a link");
+    let list = |path: PathBuf| model::AddressList {
+        name: "pipes".into(),
+        entries: Vec::new(),
+        file: Some(path),
+    };
+    let (told, hears) = mpsc::channel();
+    let named = [
+        pipe.clone(),
+        folder.join("to-pipe"),
+        "/dev/zero".into(),
+        folder.clone(),
+    ];
+    thread::spawn(move || {
+        for path in named {
+            let why = AddressList::new(&list(path))
+                .err()
+                .map(|why| why.to_string());
+            told.send(why).expect("heard");
+        }
+        // A version was there, and a pipe takes its place before it is read.
+        let opened = open(&pipe).err().map(|why| why.to_string());
+        told.send(opened).expect("heard");
+        let good = AddressList::new(&list(link.clone())).expect("a link to a file");
+        fs::remove_file(&link).expect("removed");
+        symlink(&pipe, &link).expect("a link");
+        (0..3).for_each(|_| good.look());
+        assert!(
+            good.contains(IpAddr::from([192, 0, 2, 1])),
+            "the old list stays"
+        );
+        told.send(good.trouble()).expect("heard");
+    });
+    for case in 0..6 {
+        let why = hears
+            .recv_timeout(Duration::from_secs(20))
+            .expect("in time");
+        let why = why.unwrap_or_default();
+        assert!(why.contains("it is no regular file"), "{case}: {why}");
+    }
+    fs::remove_dir_all(&folder).expect("removed");
+}

@@ -99,10 +99,11 @@ fn the_table_is_bounded_and_forgets() {
         ask(&limit, IpAddr::from(i.to_be_bytes()), now);
     }
     assert_eq!(limit.tracked(), 10);
-    assert!(
-        !is_in(&limit, "198.51.100.1", now),
-        "newcomers share what is left"
-    );
+    assert!(is_in(&limit, "198.51.100.1", now), "newcomers are welcome");
+    assert_eq!((limit.tracked(), limit.max_keys()), (10, 10));
+    assert_eq!(limit.counts().pushed_out(), 991);
+    assert!(limit.is_newly_full());
+    assert!(!limit.is_newly_full(), "it is said once");
     limit.forget_idle(Duration::from_secs(60));
     assert_eq!(limit.tracked(), 0);
     assert!(is_in(&limit, "198.51.100.1", Duration::from_secs(60)));
@@ -152,6 +153,105 @@ fn who_is_early_waits_for_its_turn() {
     assert_eq!(limit.waiting(), 5);
     kept.clear();
     assert_eq!(limit.waiting(), 0, "who leaves gives its place up");
+}
+
+fn check_as(rules: &[Arc<RateLimit>], client: &str, count: LimitCount, before: u64) -> Outcome {
+    let asked = Asked {
+        client: ip(client),
+        host: "shop.example",
+        path: "/",
+        params: &Params::default(),
+        fields: &HeaderMap::new(),
+    };
+    check_all(rules, count, &asked, Duration::from_secs(1), before)
+}
+
+/// A limit that all share, a delay and a limit of each client, in this order.
+fn shared_then_own(own: u32) -> [Arc<RateLimit>; 3] {
+    let shared = Limit {
+        key: vec![LimitKey::Host],
+        ..rule(10, 10, 100, LimitAction::Reject)
+    };
+    let max = Duration::from_secs(60);
+    let slow = rule(1, 1, 100, LimitAction::Delay { max });
+    let own = rule(1, own, 100, LimitAction::Reject);
+    [shared, slow, own].map(|rule| Arc::new(with(&rule, None)))
+}
+
+#[test]
+fn a_refused_request_is_charged_by_no_rule() {
+    let rules = shared_then_own(2);
+    let mut decided = Vec::new();
+    for _ in 0..50 {
+        decided.push(match check_as(&rules, "192.0.2.1", LimitCount::All, 0) {
+            Outcome::Passed(_) => "passed",
+            Outcome::Held(_, held) => {
+                held.into_iter().for_each(Held::take_turn);
+                "held"
+            }
+            Outcome::Refused(..) => "refused",
+        });
+    }
+    assert_eq!(decided[..3], ["passed", "held", "refused"]);
+    assert!(decided[3..].iter().all(|what| *what == "refused"));
+    assert_eq!(rules[1].waiting(), 0);
+    // The shared one has charged two of its ten, and the queue is as long as one turn.
+    let shared = check_as(&rules[..1], "192.0.2.2", LimitCount::All, 0);
+    let Outcome::Passed(Some(state)) = shared else {
+        panic!("the shared limit is drained");
+    };
+    assert_eq!(state.remaining, 7);
+    let next = ask(&rules[1], ip("192.0.2.1"), Duration::from_secs(1));
+    assert_eq!(next.state.delay.as_secs(), 2);
+}
+
+#[test]
+fn who_leaves_gives_its_turn_back() {
+    let rules = shared_then_own(100);
+    let delay = |leaves: bool| match check_as(&rules, "192.0.2.1", LimitCount::All, 0) {
+        Outcome::Held(state, held) => {
+            if !leaves {
+                held.into_iter().for_each(Held::take_turn);
+            }
+            state.delay.as_secs()
+        }
+        _ => 0,
+    };
+    assert_eq!(delay(false), 0);
+    for _ in 0..30 {
+        assert_eq!(delay(true), 1, "the turn is there again");
+    }
+    assert_eq!((delay(false), delay(false)), (1, 2));
+    match check_as(&rules[..1], "192.0.2.2", LimitCount::All, 0) {
+        Outcome::Passed(Some(state)) => assert_eq!(state.remaining, 6),
+        _ => panic!("the shared limit is drained"),
+    }
+}
+
+#[test]
+fn limits_of_the_origin_hand_back_what_others_charged() {
+    let all = rule(1, 10, 100, LimitAction::Reject);
+    let of_origin = |action| Limit {
+        count: LimitCount::Origin,
+        ..rule(1, 1, 100, action)
+    };
+    let max = Duration::from_secs(1);
+    for action in [LimitAction::Reject, LimitAction::Delay { max }] {
+        let rules = [all.clone(), of_origin(action)].map(|rule| Arc::new(with(&rule, None)));
+        let mut left = Vec::new();
+        for _ in 0..30 {
+            let outcome = check_as(&rules, "192.0.2.1", LimitCount::All, 0);
+            let Outcome::Passed(Some(state)) = outcome else {
+                panic!("refused after {left:?}");
+            };
+            left.push(state.remaining);
+            assert_eq!(state.charged, 1);
+            // Who is held leaves.
+            check_as(&rules, "192.0.2.1", LimitCount::Origin, state.charged);
+        }
+        assert_eq!(left[..2], [9, 8]);
+        assert!(left[2..].iter().all(|left| *left == 8), "{left:?}");
+    }
 }
 
 #[test]

@@ -19,7 +19,8 @@ pub(super) struct Line<'a> {
     pub(super) host: Cow<'a, str>,
     pub(super) status: u16,
     pub(super) route: Option<Cow<'a, str>>,
-    pub(super) limit: Option<Cow<'a, str>>,
+    /// `admitted`, `would_reject`, `delayed` or `rejected`.
+    pub(super) limit_decision: Option<Cow<'a, str>>,
     pub(super) limit_rule: Option<Cow<'a, str>>,
 }
 
@@ -34,7 +35,7 @@ struct Entry<'a> {
     #[serde(borrow)]
     route: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    limit: Option<Cow<'a, str>>,
+    limit_decision: Option<Cow<'a, str>>,
     #[serde(borrow)]
     limit_rule: Option<Cow<'a, str>>,
 }
@@ -49,7 +50,7 @@ impl<'a> Line<'a> {
             host: entry.host,
             status: entry.status,
             route: entry.route,
-            limit: entry.limit,
+            limit_decision: entry.limit_decision,
             limit_rule: entry.limit_rule,
         })
     }

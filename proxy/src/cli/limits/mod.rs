@@ -21,7 +21,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use flate2::bufread::MultiGzDecoder;
 
 use self::{keys::Keys, lines::Line, report::Report, spool::Writer};
-use crate::config::model::LogTarget;
+use crate::config::model::{AccessLog, LogFormat, LogTarget};
 
 /// How a compressed file begins (RFC 1952 §2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -120,6 +120,17 @@ pub(super) fn limits(path: &Path, options: &Options) -> anyhow::Result<()> {
 /// Where the configured edge writes its access log.
 fn configured_log(path: &Path) -> anyhow::Result<PathBuf> {
     let log = super::load(path)?.config.access_log;
+    if let Some(AccessLog {
+        format: LogFormat::Combined,
+        ..
+    }) = log
+    {
+        bail!(
+            "the access log of {} is in the combined format, which tells neither routes nor limits; write \
+             format = \"json\" under [access_log], and come again when it has a day's requests",
+            path.display()
+        );
+    }
     match log.map(|log| log.target) {
         Some(LogTarget::File(file)) => Ok(file),
         Some(LogTarget::Stdout) => bail!(
@@ -189,7 +200,7 @@ impl Reading {
             self.left_out += 1;
             return Ok(());
         };
-        if let (Some(rule), Some(verdict)) = (&line.limit_rule, &line.limit) {
+        if let (Some(rule), Some(verdict)) = (&line.limit_rule, &line.limit_decision) {
             self.verdicts.count(rule, verdict, client);
         }
         match self.keys.number(route, client) {
@@ -222,7 +233,7 @@ impl Reading {
             max_keys: options.max_keys,
         };
         let passed_over = report::PassedOver {
-            broken_lines: self.broken,
+            broken_lines: self.broken + spool.broken(),
             late_lines: spool.late(),
             requests_without_route: self.no_route,
             requests_beyond_max_keys: self.left_out,

@@ -5,7 +5,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::BinaryHeap,
+    collections::{BinaryHeap, VecDeque},
     fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
     os::unix::fs::{FileExt, OpenOptionsExt},
@@ -16,6 +16,13 @@ use crate::random;
 /// How long a request may have taken and still be put where it belongs; downloads that took longer are counted as
 /// late and left out.
 const REORDER_MS: u64 = 60_000;
+
+/// A line this far ahead of the ones before it is believed when further ones agree: no visitor comes for hours, or a
+/// clock was wrong.
+const JUMP_MS: u64 = 3_600_000;
+
+/// So many lines behind one that is far ahead.
+const AGREE: usize = 2;
 
 /// Requests that wait for their place, 24 bytes each; with more of them in a minute, the wait is shorter.
 const REORDER_MAX: usize = 1 << 18;
@@ -61,10 +68,13 @@ impl Seen {
 pub(super) struct Writer {
     file: BufWriter<File>,
     waiting: BinaryHeap<Reverse<Seen>>,
+    /// Lines from one on that is far ahead, at most as many as it takes to believe it.
+    doubted: VecDeque<Seen>,
     latest_ms: u64,
     written_ms: u64,
     written: u64,
     late: u64,
+    broken: u64,
 }
 
 impl Writer {
@@ -72,24 +82,59 @@ impl Writer {
         Ok(Self {
             file: BufWriter::with_capacity(1 << 16, temporary()?),
             waiting: BinaryHeap::new(),
+            doubted: VecDeque::new(),
             latest_ms: 0,
             written_ms: 0,
             written: 0,
             late: 0,
+            broken: 0,
         })
     }
 
     pub(super) fn push(&mut self, time_ms: u64, key: u32, status: u16) -> io::Result<()> {
-        if time_ms < self.written_ms {
-            self.late += 1;
-            return Ok(());
-        }
-        self.latest_ms = self.latest_ms.max(time_ms);
-        self.waiting.push(Reverse(Seen {
+        let seen = Seen {
             time_ms,
             key,
             status,
-        }));
+        };
+        // This line says that those were far ahead of the time.
+        let before = self.doubted.len();
+        self.doubted
+            .retain(|doubted| doubted.time_ms <= time_ms.saturating_add(JUMP_MS));
+        self.broken += (before - self.doubted.len()) as u64;
+        if self.doubted.is_empty() && !self.is_far_ahead(seen) {
+            return self.accept(seen);
+        }
+        self.doubted.push_back(seen);
+        if self.doubted.len() > AGREE {
+            self.believe_first()?;
+        }
+        while let Some(first) = self.doubted.front()
+            && !self.is_far_ahead(*first)
+        {
+            self.believe_first()?;
+        }
+        Ok(())
+    }
+
+    fn is_far_ahead(&self, seen: Seen) -> bool {
+        seen.time_ms > self.latest_ms.saturating_add(JUMP_MS)
+    }
+
+    fn believe_first(&mut self) -> io::Result<()> {
+        match self.doubted.pop_front() {
+            Some(first) => self.accept(first),
+            None => Ok(()),
+        }
+    }
+
+    fn accept(&mut self, seen: Seen) -> io::Result<()> {
+        if seen.time_ms < self.written_ms {
+            self.late += 1;
+            return Ok(());
+        }
+        self.latest_ms = self.latest_ms.max(seen.time_ms);
+        self.waiting.push(Reverse(seen));
         while let Some(Reverse(first)) = self.waiting.peek() {
             let due = first.time_ms + REORDER_MS < self.latest_ms;
             if !due && self.waiting.len() <= REORDER_MAX {
@@ -110,6 +155,13 @@ impl Writer {
     }
 
     pub(super) fn finish(mut self) -> io::Result<Spool> {
+        // A log of so few lines has nothing to doubt them by.
+        if self.latest_ms == 0 {
+            while !self.doubted.is_empty() {
+                self.believe_first()?;
+            }
+        }
+        self.broken += self.doubted.len() as u64;
         while !self.waiting.is_empty() {
             self.write_first()?;
         }
@@ -117,6 +169,7 @@ impl Writer {
             file: self.file.into_inner().map_err(|error| error.into_error())?,
             requests: self.written,
             late: self.late,
+            broken: self.broken,
         })
     }
 }
@@ -126,6 +179,7 @@ pub(super) struct Spool {
     file: File,
     requests: u64,
     late: u64,
+    broken: u64,
 }
 
 impl Spool {
@@ -136,6 +190,11 @@ impl Spool {
     /// Lines that came too late to be put in their place.
     pub(super) fn late(&self) -> u64 {
         self.late
+    }
+
+    /// Lines that were far ahead of the ones behind them.
+    pub(super) fn broken(&self) -> u64 {
+        self.broken
     }
 
     /// From the beginning.

@@ -1,5 +1,8 @@
 use std::{
+    cell::RefCell,
+    collections::HashMap,
     io::Write,
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -7,7 +10,14 @@ use clap::Parser;
 use flate2::{Compression, write::GzEncoder};
 
 use super::*;
-use crate::observe::process_log::timestamp;
+use crate::{
+    admit::state::{LimitDecision, LimitState},
+    observe::{
+        Record,
+        testing::{json_line, record, routes},
+    },
+    snapshot::Route,
+};
 
 #[derive(Parser)]
 struct Wrapped {
@@ -20,18 +30,52 @@ type Request<'a> = (f64, &'a str, &'a str, u16);
 
 const BEGIN: u64 = 1_795_300_000;
 
-fn line((at, client, route, status): Request<'_>) -> String {
-    let time = timestamp(UNIX_EPOCH + Duration::from_secs(BEGIN) + Duration::from_secs_f64(at));
-    let limit = match status {
-        429 => r#""limit":"rejected","limit_rule":"api""#,
-        _ => r#""limit":"none""#,
-    };
-    let route = match route {
-        "" => "null".into(),
-        route => format!("\"{route}\""),
-    };
-    format!(
-        r#"{{"time":"{time}","client":"{client}","method":"GET","host":"shop.example","path":"/\"x","status":{status},"bytes":5,"duration_ms":0.1,"route":{route},"cache":"hit","upstream":null,"upstream_ms":null,"attempts":0,"request_id":"0","protocol":"HTTP/2.0",{limit},"user_agent":""}}"#
+thread_local! {
+    static ROUTES: RefCell<HashMap<String, Arc<Route>>> = RefCell::default();
+}
+
+fn route(name: &str) -> Arc<Route> {
+    ROUTES.with_borrow_mut(|known| {
+        let route = known.entry(name.to_owned());
+        Arc::clone(route.or_insert_with(|| routes(&[name]).remove(0)))
+    })
+}
+
+fn decided(decision: LimitDecision) -> LimitState {
+    LimitState {
+        rule: "api",
+        quota: 1,
+        window: 1,
+        remaining: 0,
+        retry_after: u64::from(decision == LimitDecision::Rejected),
+        is_told: true,
+        decision,
+        decided_by: "api",
+        reason: None,
+        delay: Duration::ZERO,
+        charged: 0,
+    }
+}
+
+/// As the edge writes it.
+fn line_of((at, client, path, status): Request<'_>, limit: Option<LimitDecision>) -> String {
+    let limit = limit.map(decided);
+    let known = (!path.is_empty()).then(|| route(path));
+    let mut record = record("/\"x", "0");
+    record.began.wall = UNIX_EPOCH + Duration::from_secs(BEGIN) + Duration::from_secs_f64(at);
+    json_line(&Record {
+        client: client.parse().unwrap(),
+        status,
+        route: known.as_deref(),
+        limit: limit.as_ref(),
+        ..record
+    })
+}
+
+fn line(request: Request<'_>) -> String {
+    line_of(
+        request,
+        (request.3 == 429).then_some(LimitDecision::Rejected),
     )
 }
 
@@ -241,4 +285,73 @@ fn a_log_by_host_and_one_of_nothing() {
         let why = report(empty.as_bytes(), &[]).unwrap_err().to_string();
         assert!(why.contains("no request"), "{why}");
     }
+}
+
+#[test]
+fn limits_that_log_or_delay_are_seen() {
+    use LimitDecision::{Admitted, Delayed, WouldReject};
+    let request = (0.0, "192.0.2.1", "/api/*", 200);
+    let decisions = [WouldReject, WouldReject, Delayed, Admitted];
+    let log: String = decisions
+        .iter()
+        .map(|decision| line_of(request, Some(*decision)) + "\n")
+        .collect();
+    let report = report(log.as_bytes(), &[]).unwrap();
+    let limits = report.limits.iter();
+    let mut seen: Vec<_> = limits.map(|l| (&*l.verdict, l.requests)).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [("delayed", 1), ("would_reject", 2)]);
+    let shown = report.to_string();
+    for part in [
+        "2 requests of 1 client would have been rejected",
+        "1 request of 1 client delayed",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+}
+
+#[test]
+fn a_line_of_another_millennium_spoils_nothing() {
+    let far = 31_000_000_000.0;
+    for place in [0, 1, 50, 119, 120] {
+        let mut requests: Vec<Request<'_>> = (0..120)
+            .map(|at| (f64::from(at), "192.0.2.1", "/", 200))
+            .collect();
+        requests.insert(place, (far, "192.0.2.9", "/", 200));
+        let report = report(text(&requests).as_bytes(), &[]).unwrap();
+        assert_eq!(report.requests, 120, "{place}");
+        let passed_over = &report.passed_over;
+        assert_eq!((passed_over.broken_lines, passed_over.late_lines), (1, 0));
+        assert_eq!(report.routes[0].worst[0].peaks, [1, 10, 60]);
+    }
+    // A quiet night is none, nor are hours between all of them.
+    for pause in [0.0, 40_000.0] {
+        let times = [
+            0.0,
+            1.0,
+            50_000.0 + pause,
+            50_001.0 + 2.0 * pause,
+            50_002.0 + 3.0 * pause,
+        ];
+        let requests = times.map(|at| (at, "192.0.2.1", "/", 200));
+        let report = report(text(&requests).as_bytes(), &[]).unwrap();
+        let unsure = if pause > 0.0 { 2 } else { 0 };
+        assert_eq!(report.requests, 5 - unsure);
+        assert_eq!(report.passed_over.broken_lines, unsure);
+    }
+}
+
+#[test]
+fn a_log_in_the_combined_format_is_named_as_such() {
+    let path = std::env::temp_dir().join(format!("dhal-combined-{}.toml", std::process::id()));
+    let text = "[[listeners]]\naddress = \"127.0.0.1:0\"\n[upstreams.shop]\nservers = [\"127.0.0.1:1\"]\n\
+        [[routes]]\nupstream = \"shop\"\n[access_log]\npath = \"access.log\"\nformat = \"combined\"\n";
+    std::fs::write(&path, text).unwrap();
+    let why = configured_log(&path);
+    std::fs::remove_file(&path).unwrap();
+    let why = why.unwrap_err().to_string();
+    assert!(
+        why.contains("combined") && why.contains("format = \"json\""),
+        "{why}"
+    );
 }

@@ -18,6 +18,7 @@ use super::{
     visitor::{HALF_CLOSED, MAX_BEHIND},
 };
 use crate::{
+    admit::rate::Held,
     edge::{self, Decision, Delay, RequestView},
     observe::Record,
     snapshot::Snapshot,
@@ -44,7 +45,7 @@ impl Session<'_> {
             self.tell(bytes, noted, &record);
             return None;
         }
-        drop(delay.held);
+        delay.held.into_iter().for_each(Held::take_turn);
         let fields = self.head.fields(bytes);
         let view = RequestView {
             method: &self.head.method,

@@ -6,6 +6,7 @@ use tokio::time::sleep;
 
 use super::{Request, line::Gone};
 use crate::{
+    admit::rate::Held,
     door::outgoing::Outgoing,
     edge::{self, Decision, Delay, Hit, Passed, Rejection, RequestView, room::note},
     observe::Record,
@@ -32,7 +33,7 @@ impl Request {
                 }
                 () = sleep(delay.wait) => {}
             }
-            drop(delay.held);
+            delay.held.into_iter().for_each(Held::take_turn);
             match self.decide(&snapshot, delay.passed) {
                 Decision::Delay(next) => delay = next,
                 Decision::Fetch(fetch) => return self.fetch(snapshot, fetch).await,

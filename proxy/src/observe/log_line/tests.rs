@@ -202,6 +202,7 @@ fn lines_are_what_serde_and_format_write() {
             decided_by: dice.of(&["browse", "a\"b\\c"]),
             reason: dice.of(&[None, Some("rate")]),
             delay: dice.duration(),
+            charged: 0,
         };
         let [host, target, upstream, request_id, reason] = std::array::from_fn(|_| dice.text());
         let v6 = u128::from(dice.below(u64::MAX)) << dice.below(64);

@@ -41,7 +41,10 @@ impl PassedOver {
     fn put(&self, f: &mut fmt::Formatter<'_>, requests: u64, max_keys: u32) -> fmt::Result {
         if self.broken_lines > 0 {
             let lines = counted(self.broken_lines, "line");
-            writeln!(f, "passed over: {lines} of no JSON access log")?;
+            writeln!(
+                f,
+                "passed over: {lines} of no JSON access log, or hours ahead of the lines behind"
+            )?;
         }
         if self.late_lines > 0 {
             let lines = counted(self.late_lines, "line");
@@ -78,7 +81,10 @@ impl LimitReport {
             self.limit,
             counted(self.requests, "request"),
             counted(self.clients as u64, "client"),
-            self.verdict
+            match &*self.verdict {
+                "would_reject" => "would have been rejected",
+                other => other,
+            }
         )?;
         for (i, (client, count)) in self.worst.iter().enumerate() {
             let mark = if i > 0 { "," } else { "" };
