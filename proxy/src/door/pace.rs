@@ -11,11 +11,14 @@ use std::{
 use tokio::time::Instant;
 
 use super::STALLED;
-use crate::{config::model::Visitors, deadline::Deadline};
+use crate::{config::model::Visitors, deadline::Deadline, edge::Scheme};
 
 /// The system takes so much more at once when a reader has taken that much: half of what it holds unsent
 /// ([`crate::listen::socket`]). Nothing smaller can be seen of a slow reader, so it is waited for.
 const STEP: u64 = crate::listen::socket::UNSENT as u64 / 2;
+
+/// Nothing of a TLS record shows before it is whole, and so much may be in one (RFC 8446 §5.1).
+const RECORD: u64 = 16 * 1024;
 
 /// What is left of a visitor's patience with us.
 #[derive(Debug, Clone)]
@@ -31,8 +34,13 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// Of a visitor that sends, with pauses up to `pause`.
-    pub(crate) fn receiving(visitors: &Visitors, pause: Duration) -> Self {
-        Self::new(visitors.min_receive_rate, visitors.rate_grace, pause)
+    pub(crate) fn receiving(visitors: &Visitors, scheme: Scheme, pause: Duration) -> Self {
+        let rate = visitors.min_receive_rate;
+        let unseen = match scheme {
+            Scheme::Http => 0,
+            Scheme::Https => RECORD,
+        };
+        Self::new(rate, visitors.rate_grace + time_of(unseen, rate), pause)
     }
 
     /// Of a visitor that reads.
@@ -120,6 +128,7 @@ mod tests {
     use tokio::time::{advance, pause};
 
     use super::*;
+    use crate::config::model::{ClientNetwork, ForwardedField};
 
     const fn secs(count: u64) -> Duration {
         Duration::from_secs(count)
@@ -166,6 +175,28 @@ mod tests {
                 pace.moved(bytes);
             }
             assert_eq!(!late, in_time, "{bytes}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_record_of_tls_hides_is_waited_for() {
+        pause();
+        for (rate, scheme, wanted) in [
+            (1024, Scheme::Http, secs(5)),
+            (1024, Scheme::Https, secs(5 + 16)),
+            (240, Scheme::Https, secs(30)),
+            (0, Scheme::Https, secs(30)),
+        ] {
+            let visitors = Visitors {
+                min_receive_rate: rate,
+                min_send_rate: 0,
+                rate_grace: secs(5),
+                max_per_client: 0,
+                network: ClientNetwork { ipv4: 32, ipv6: 64 },
+                forwarded_field: ForwardedField::XForwardedFor,
+            };
+            let mut pace = Pace::receiving(&visitors, scheme, secs(30));
+            assert_eq!(left(&mut pace), wanted, "{rate}");
         }
     }
 

@@ -21,7 +21,9 @@ use super::{
     visitor::{Taken, Visitor},
 };
 use crate::{
+    config::model::UpstreamProtocol,
     door::pace::Pace,
+    observe::Protocol,
     respond::fault::Fault,
     upstream::{
         concurrency::Permit,
@@ -34,6 +36,10 @@ use crate::{
 /// Content that is not here by then goes at its visitor's pace, and holds no place among the requests at work: a few
 /// that drip would keep all others out. What a form holds comes with its head, or right behind it.
 const SLOW: Duration = Duration::from_millis(200);
+
+/// A server that has not said by then whether it wants the content gets it: many never say so, and a visitor that
+/// waits for the word is not to be taken for a server that is slow.
+const CONTINUE: Duration = Duration::from_secs(1);
 
 /// What has come of an exchange so far; outlives the relay.
 pub(super) struct Progress {
@@ -125,21 +131,28 @@ pub(super) async fn relay(
     Ok(complete && !tunnel && !beyond && !buffers.head.close && !connection.is_stream())
 }
 
-/// How slowly the visitor may send. A stream of messages may be silent.
+/// How slowly the visitor may send. A stream of messages may be silent, where there can be one: anybody can say
+/// that content is gRPC.
 pub(super) fn receiving(request: &Request<'_>) -> Pace {
-    let pace = Pace::receiving(&request.visitors, request.body_timeout);
+    let pace = Pace::receiving(&request.visitors, request.scheme, request.body_timeout);
+    let upstream = request.forward.route.upstream.transport.protocol;
+    let is_http2 = request.protocol == Protocol::Http2 && upstream == UpstreamProtocol::Http2;
     let mut is_grpc = false;
     request.fields.for_each(&CONTENT_TYPE, &mut |value| {
         is_grpc |= value.starts_with(b"application/grpc");
     });
-    match is_grpc {
+    match is_http2 && is_grpc {
         true => pace.without_rate(),
         false => pace,
     }
 }
 
-/// Whether the visitor keeps its content back until it is told to send it.
+/// Whether the visitor keeps its content back until it is told to send it. HTTP/1.0 knows nothing of that
+/// (RFC 9110 §10.1.1).
 pub(super) fn expects_continue(request: &Request<'_>) -> bool {
+    if request.protocol == Protocol::Http10 {
+        return false;
+    }
     let mut expects = false;
     request.fields.for_each(&EXPECT, &mut |value| {
         expects |= value.eq_ignore_ascii_case(b"100-continue")
@@ -270,12 +283,16 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         let answer = AnswerHead::new(self.head, bytes, self.request);
         if self.head.is_interim() {
             self.progress.interim.add(length)?;
-            if self.head.status == 100 {
+            let go_on = self.head.status == 100;
+            // The visitor was told already, by us or by another server.
+            if !(go_on && self.progress.continued) {
+                self.visitor.interim(&answer);
+            }
+            if go_on {
                 self.progress.continued = true;
                 // From now on it is the visitor who is waited for.
                 self.times.up = Instant::now();
             }
-            self.visitor.interim(&answer);
             self.buffer.consume(length);
             return Ok(Poll::Ready(Stage::Head(HeadScanner::default())));
         }
@@ -352,6 +369,12 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         }
     }
 
+    /// Whether the visitor waits for the word to go on.
+    fn keeps_back(&self) -> bool {
+        let is_told = self.progress.continued || self.progress.status != 0;
+        self.expects && !is_told && !self.content.has_begun()
+    }
+
     /// What the visitor has taken since this was last asked.
     fn take_progress(&mut self) -> u64 {
         let seen = self.visitor.progress();
@@ -408,20 +431,19 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             let taken = self.take_progress();
             self.sending.moved(taken);
         }
+        let keeps_back = up_waits == Waits::Visitor && self.keeps_back();
         let (at, fault) = match up_waits {
             // Nobody is to blame for having nothing to say.
             _ if self.tunnel => {
                 ready!(self.connection.deadline.poll(cx, last + timeouts.tunnel));
                 return Poll::Ready(Ok(()));
             }
-            // An answer in full flow does not need the rest of the content.
-            _ if self.progress.status != 0 => (last + timeouts.read, Fault::SILENT),
-            // The visitor may wait for the word to go on.
-            Waits::Visitor
-                if self.expects && !self.progress.continued && !self.content.has_begun() =>
-            {
-                (last + response, Fault::SILENT)
+            // An answer in full flow does not need the rest of the content. One that has stopped may.
+            Waits::Visitor if self.progress.status != 0 => {
+                (last + timeouts.read, Fault::SLOW_UPLOAD)
             }
+            _ if self.progress.status != 0 => (last + timeouts.read, Fault::SILENT),
+            Waits::Visitor if keeps_back => (self.times.up + CONTINUE, Fault::SLOW_UPLOAD),
             // A server that waits for content is not slow.
             Waits::Visitor => {
                 let slow_at = self.receiving.wait(now);
@@ -444,6 +466,14 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             permit.done(Verdict::Unknown);
         }
         ready!(self.connection.deadline.poll(cx, at));
+        if keeps_back && fault == Fault::SLOW_UPLOAD {
+            // From here on its time counts. What it is told goes out with the next look.
+            self.progress.continued = true;
+            self.times.up = Instant::now();
+            self.visitor.go_on();
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         Poll::Ready(Err(fault))
     }
 }

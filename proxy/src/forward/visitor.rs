@@ -79,6 +79,9 @@ pub trait Visitor {
     /// An interim answer (RFC 9110 §15.2).
     fn interim(&mut self, head: &AnswerHead<'_>);
 
+    /// Tells it to send its content: a 100 of our own (RFC 9110 §15.2.1).
+    fn go_on(&mut self);
+
     /// The head of the answer.
     fn start(&mut self, head: &AnswerHead<'_>, announced: Announced);
 

@@ -132,6 +132,9 @@ async fn connection(hall: &Arc<Hall>, mut stream: TcpStream, arrival: Arrival, m
     } else {
         Scheme::Http
     };
+    // Behind a socket of IPv6, and in a PROXY header, an IPv4 address may be mapped into IPv6. Everybody after
+    // this compares it with networks of IPv4.
+    peer.set_ip(peer.ip().to_canonical());
     let mut connection = Connection {
         peer,
         scheme,

@@ -142,10 +142,6 @@ impl Crowd {
                 .filter_map(|places| Some((places.choose(standing)?, places)))
                 .min_by_key(|(chosen, _)| *chosen);
             if oldest.is_some_and(|(_, places)| places.shed(standing)) {
-                match standing {
-                    Standing::Idle => self.idle.inc(),
-                    Standing::Opening | Standing::Working => self.opening.inc(),
-                }
                 if self.may_say() {
                     tracing::warn!(
                         open = self.open(),
@@ -157,6 +153,14 @@ impl Crowd {
             }
         }
         false
+    }
+
+    /// One that was told to go is gone.
+    pub(super) fn note_shed(&self, standing: Standing) {
+        match standing {
+            Standing::Idle => self.idle.inc(),
+            Standing::Opening | Standing::Working => self.opening.inc(),
+        }
     }
 
     /// Whether it is time to say something of a full house.

@@ -312,7 +312,7 @@ impl Place {
     }
 
     /// Waits for something while the connection may stay: `None` where it has to go.
-    pub(super) async fn unless_shed<F: Future>(&mut self, waited_for: F) -> Option<F::Output> {
+    pub(crate) async fn unless_shed<F: Future>(&mut self, waited_for: F) -> Option<F::Output> {
         let mut waited_for = pin!(waited_for);
         poll_fn(|cx| {
             self.take(cx);
@@ -328,6 +328,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if self.is_shed() {
+            self.places.crowd.note_shed(self.standing);
+        }
         let mut lists = self.places.lists();
         lists.unlink(self.number);
         lists.nodes.try_remove(self.number);

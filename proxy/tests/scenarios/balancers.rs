@@ -104,6 +104,36 @@ fn a_balancer_says_whose_a_connection_is() {
 }
 
 #[test]
+fn an_ipv4_address_that_is_mapped_is_trusted_like_the_other() {
+    let shop = shop();
+    let edge = start(&shop, BELIEVED);
+    for source in ["TCP4 127.0.0.1 127.0.0.2", "TCP6 ::ffff:127.0.0.1 ::1"] {
+        for tls in [false, true] {
+            let header = format!("PROXY {source} 8080 443\r\n");
+            let mut conn = match tls {
+                true => tls_behind(header.as_bytes(), edge.site.https),
+                false => edge.connect(),
+            };
+            if !tls {
+                conn.send(&header);
+            }
+            let fields = [
+                ("X-Forwarded-For", "203.0.113.9"),
+                ("X-Request-ID", "said-by-a-proxy"),
+            ];
+            conn.request("GET", "/", &fields);
+            let answer = conn.response("GET");
+            assert_eq!(answer.text(), "203.0.113.9, 127.0.0.1", "{source}");
+            assert_eq!(
+                answer.field("x-request-id"),
+                Some("said-by-a-proxy"),
+                "{source}"
+            );
+        }
+    }
+}
+
+#[test]
 fn without_a_sound_header_nobody_comes_in() {
     let shop = shop();
     let edge = start(&shop, &format!("{BELIEVED}handshake_timeout = \"300ms\"\n"));

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::tools::PATIENCE;
 
@@ -270,6 +270,12 @@ impl Conn {
             .set_read_timeout(Some(PATIENCE))
             .expect("an option");
         quiet
+    }
+
+    /// When it is dropped, it ends with a reset.
+    pub(crate) fn resets(&self) {
+        let set = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+        set.expect("an option");
     }
 
     /// Ends our side only.

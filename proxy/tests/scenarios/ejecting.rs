@@ -54,6 +54,31 @@ fn a_share_of_failures_ejects_and_it_stays_out_across_a_reload() {
 }
 
 #[test]
+fn who_keeps_content_back_ejects_nobody() {
+    // Like many, it reads content and says nothing of it before.
+    let one = Origin::start(|seen| page(format!("{} bytes", seen.body.len())));
+    let eject = "eject = { consecutive_failures = 2, base_time = \"1h\", max_time = \"1h\" }\n\
+                 timeouts = { response = \"300ms\" }";
+    let config = shop(&[&one], eject) + "[server]\nbody_timeout = \"200ms\"\n";
+    let edge = Edge::start(&config);
+    let expects = [("Content-Length", "5"), ("Expect", "100-continue")];
+    let mut all: Vec<_> = (0..4).map(|_| edge.connect()).collect();
+    for conn in &mut all {
+        conn.request("POST", "/", &expects);
+    }
+    for conn in &mut all {
+        assert_eq!(conn.head().expect("an interim answer").0, 100);
+        assert_eq!(conn.response("POST").status, 408);
+    }
+    assert_eq!(status(&edge, &one)["state"], "up");
+    let mut conn = edge.connect();
+    conn.request("POST", "/", &expects);
+    assert_eq!(conn.head().expect("an interim answer").0, 100);
+    conn.send("12345");
+    assert_eq!(conn.response("POST").text(), "5 bytes");
+}
+
+#[test]
 fn ejections_grow_and_their_ends_are_told() {
     let (one, two) = (Origin::start(|_| page("bad").status(503)), named("two"));
     let eject = "eject = { consecutive_failures = 1, base_time = \"300ms\", max_time = \"600ms\" }";

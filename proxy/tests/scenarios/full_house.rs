@@ -1,6 +1,11 @@
 //! Who goes when there is no room: per client, in a full house, and where descriptors run out.
 
-use std::{net::Ipv4Addr, process::Command, thread, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     client::Conn,
@@ -145,6 +150,64 @@ fn without_idle_ones_the_oldest_that_has_not_asked_goes_and_none_at_work() {
     gate.open();
     assert_eq!(working.response("GET").status, 200);
     assert_eq!(over_h2.answer(1).statuses, [200]);
+}
+
+#[test]
+fn who_is_answered_and_sends_on_goes_for_a_newcomer() {
+    let shop = shop(&Gate::default());
+    for (asked, status) in [
+        ("GET / HTTP/9.9\r\n\r\n", 505),
+        (
+            "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 99999999999\r\n\r\n",
+            413,
+        ),
+    ] {
+        let edge = Edge::start(&(plain(&shop) + "[server]\nmax_connections = 1\nthreads = 1\n"));
+        let mut staying = edge.connect();
+        staying.send(asked);
+        assert_eq!(staying.response("GET").status, status);
+        let dripping = thread::spawn(move || {
+            // Longer than it may, in all.
+            for _ in 0..100 {
+                staying.send("x");
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let began = Instant::now();
+        let mut newcomer = edge.connect();
+        assert_eq!(newcomer.get("/").status, 200);
+        assert!(began.elapsed() < Duration::from_secs(3), "{status}");
+        assert_eq!(shed(&edge, "opening"), 1.0, "{status}");
+        dripping.join().expect("no failure");
+    }
+}
+
+#[test]
+fn a_stream_that_is_answered_and_sends_on_keeps_nobody_out() {
+    let shop = shop(&Gate::default());
+    let bound = "[server]\nmax_connections = 1\nthreads = 1\n";
+    let edge = Edge::start_tls(&(plain(&shop) + bound));
+    let mut frames = Frames::connect(edge.site.https);
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", "shop.example"),
+        (":path", "/"),
+        ("content-length", "99999999999"),
+    ];
+    frames.headers(1, &fields, false);
+    assert_eq!(frames.answer(1).statuses, [413]);
+    let dripping = thread::spawn(move || {
+        for _ in 0..100 {
+            frames.frame(0, 0, 1, b"x");
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let began = Instant::now();
+    assert_eq!(edge.get("/").status, 200);
+    assert!(began.elapsed() < Duration::from_secs(3));
+    assert_eq!(shed(&edge, "idle"), 1.0);
+    dripping.join().expect("no failure");
 }
 
 #[test]

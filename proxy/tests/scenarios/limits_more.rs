@@ -293,6 +293,8 @@ fn who_leaves_gives_its_place_up() {
     let edge = Edge::start(&config(&shop, LONG));
     assert_eq!(edge.get("/things/a").status, 200);
     let mut stays = edge.connect();
+    // What ends in peace may wait for its answer.
+    stays.resets();
     stays.request("POST", "/things/a", &[("Content-Length", "3")]);
     eventually("it waits", || waiting(&edge) == Some(1.0));
     stays.send("abc");
@@ -326,13 +328,39 @@ fn content_that_comes_while_a_request_waits_is_kept() {
 #[test]
 fn who_has_nothing_more_to_ask_is_answered_all_the_same() {
     let shop = Origin::start(|_| page("ok"));
-    let rule = "rate = \"1/s\"\nburst = 1\naction = \"delay\"\nmax_delay = \"1s\"";
+    // Longer than one that has ended its side waits for a shop.
+    let rule = "rate = \"20/m\"\nburst = 1\naction = \"delay\"\nmax_delay = \"5s\"";
     let edge = Edge::start(&config(&shop, rule));
     assert_eq!(edge.get("/things/a").status, 200);
     let mut conn = edge.connect();
     conn.request("GET", "/things/a", &[]);
     conn.finish();
     assert_eq!(conn.response("GET").status, 200);
+}
+
+#[test]
+fn who_waits_and_does_not_read_is_counted() {
+    let shop = Origin::start(|_| page(vec![b'x'; 100_000]).fresh(600));
+    let rule = "rate = \"2/s\"\nburst = 1\naction = \"delay\"\nmax_delay = \"2s\"";
+    let rates = "[server]\nmin_send_rate = \"1MiB/s\"\nrate_grace = \"100ms\"\n";
+    let edge = Edge::start_tls(&(config(&shop, rule) + rates));
+    assert_eq!(edge.get("/things/a").status, 200);
+    let mut frames = Frames::connect(edge.site.https);
+    frames.window(0);
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", "shop.example"),
+        (":path", "/things/a"),
+    ];
+    frames.headers(1, &fields, true);
+    let slow = "dhal_connections_shed_total{why=\"slow_read\"}";
+    eventually("it is counted", || edge.metric(slow) == Some(1.0));
+    eventually("it is told", || {
+        let lines = edge.log();
+        let mut late = lines.iter().filter(|line| line["reason"] == "slow_read");
+        late.any(|line| line["limit_decision"] == "delayed")
+    });
 }
 
 #[test]
@@ -352,6 +380,7 @@ fn a_reload_keeps_what_was_counted() {
     assert_eq!(ask(), 503, "another action keeps the memory");
     reload(&rule("action = \"delay\"\nmax_delay = \"60s\""));
     let mut conn = Conn::open_from(Ipv4Addr::new(127, 0, 0, 2), edge.site.http);
+    conn.resets();
     conn.request("GET", "/things/a", &[]);
     eventually("it waits", || waiting(&edge) == Some(1.0));
     reload(&rule(""));

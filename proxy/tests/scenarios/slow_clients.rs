@@ -12,7 +12,7 @@ use socket2::{Domain, Socket, Type};
 use crate::{
     client::Conn,
     edge::Edge,
-    h2::{End, Frames, H2, https},
+    h2::{End, Frames, H2, client_config, https, tls},
     origin::{Origin, page},
     relaying::{own_shop, read_head},
     serving::plain,
@@ -137,6 +137,50 @@ fn slow_bodies_are_shed() {
     eventually("all are written down", || {
         with_reason(&edge, "client_timeout") + with_reason(&edge, "request body took too long") == 5
     });
+}
+
+#[test]
+fn to_call_content_grpc_exempts_nobody_where_there_is_none() {
+    let shop = shop();
+    let edge = Edge::start_tls(&(plain(&shop) + RATES));
+    let mut conn = edge.connect();
+    let head = "POST /upload HTTP/1.1\r\nHost: shop.example\r\nContent-Type: application/grpc\r\n";
+    conn.send(format!("{head}Content-Length: 100000\r\n\r\n"));
+    drip(&mut conn, "x", || shed(&edge, "slow_body") == 1.0);
+    assert_eq!(conn.response("POST").status, 408);
+    // The shop speaks HTTP/1.1.
+    let mut frames = Frames::connect(edge.site.https);
+    let mut fields = asking("POST", "/upload").to_vec();
+    fields.push(("content-type", "application/grpc"));
+    frames.headers(1, &fields, false);
+    assert_eq!(frames.answer(1).statuses, [408]);
+}
+
+#[test]
+fn a_record_of_tls_shows_when_it_is_whole() {
+    const RECORD: usize = 16 * 1024;
+    let shop = Origin::start(|r| page(r.body.len().to_string()));
+    let rates = RATES.replace("1MiB/s", "8KiB/s").replace("300ms", "100ms");
+    let edge = Edge::start_tls(&(plain(&shop) + &rates));
+    let config = client_config(rustls::ALL_VERSIONS, &["http/1.1"]);
+    let mut stream = tls(edge.site.https, "shop.example", &config).expect("a handshake");
+    let head = format!("POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: {RECORD}\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("sent");
+    stream.flush().expect("sent");
+    let mut record = Vec::new();
+    let content = [b'x'; RECORD];
+    stream.conn.writer().write_all(&content).expect("room");
+    while stream.conn.wants_write() {
+        stream.conn.write_tls(&mut record).expect("memory");
+    }
+    // Twice as fast as it must be.
+    for piece in record.chunks(RECORD / 10) {
+        let _ = stream.sock.write_all(piece);
+        thread::sleep(Duration::from_millis(100));
+    }
+    let socket = stream.sock.try_clone().expect("a second handle");
+    let answer = Conn::over(stream, socket).response("POST");
+    assert_eq!((answer.status, answer.text()), (200, RECORD.to_string()));
 }
 
 #[test]

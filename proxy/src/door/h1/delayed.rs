@@ -13,10 +13,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    Noted, Session,
-    visitor::{HALF_CLOSED, MAX_BEHIND},
-};
+use super::{Noted, Session, visitor::MAX_BEHIND};
 use crate::{
     admit::rate::Held,
     edge::{self, Decision, Delay, RequestView},
@@ -69,20 +66,20 @@ impl Session<'_> {
     /// Whether the visitor is still there when the wait is over.
     async fn wait(&mut self, wait: Duration) -> bool {
         let turn = Instant::now() + wait;
-        let mut leaves = None;
+        let mut has_ended = false;
         loop {
-            let until = leaves.map_or(turn, |at: Instant| at.min(turn));
             // A full buffer is read on when the answer is out.
-            let listens = leaves.is_none() && self.buf.len() < MAX_BEHIND;
+            let listens = !has_ended && self.buf.len() < MAX_BEHIND;
             tokio::select! {
                 biased;
                 read = poll_fn(|cx| self.poll_behind(cx)), if listens => match read {
-                    // Some say that they have nothing more to ask, and wait for the answer.
-                    Ok(0) => leaves = Some(Instant::now() + HALF_CLOSED),
+                    // Some say that they have nothing more to ask, and wait for the answer. It is we who let them
+                    // wait: what they may take for gone begins with their turn.
+                    Ok(0) => has_ended = true,
                     Ok(_) => {}
                     Err(_) => return false,
                 },
-                () = sleep_until(until) => return until == turn,
+                () = sleep_until(turn) => return true,
             }
         }
     }

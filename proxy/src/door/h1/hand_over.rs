@@ -115,7 +115,7 @@ impl Session<'_> {
         let mut scanner = ChunkScanner::default();
         let mut ahead = BytesMut::new();
         let pause = snapshot.bounds.body_timeout;
-        let mut pace = Pace::receiving(&snapshot.bounds.visitors, pause);
+        let mut pace = Pace::receiving(&snapshot.bounds.visitors, self.connection.scheme, pause);
         // Who waits for `100 Continue` sends nothing until the upstream has spoken.
         while !self.head.expects_continue {
             let decoded = scanner.decode(&mut self.buf).map_err(|why| Refusal {

@@ -154,7 +154,7 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream, place: 
         match next {
             Next::Another => {}
             Next::Close => return Box::pin(session.close()).await,
-            Next::Linger => return Box::pin(linger(&mut session.stream)).await,
+            Next::Linger => return Box::pin(linger(&mut session.stream, session.place)).await,
         }
     }
 }
@@ -328,12 +328,12 @@ impl Session<'_> {
             wants_json: false,
         };
         let reply = Reply::error(refusal.status, &asked);
-        let sent = write::bytes(
-            &mut self.stream,
-            &mut self.patience,
-            &reply.to_http1(false, true),
-        )
-        .await;
+        let (stream, patience) = (&mut self.stream, &mut self.patience);
+        let sending = async {
+            write::bytes(stream, patience, &reply.to_http1(false, true)).await?;
+            write::flush(stream, patience).await
+        };
+        let sent = self.place.unless_shed(sending).await;
         let now = self.hall.now();
         self.hall.shared.finish(&Record {
             began: now,
@@ -357,12 +357,8 @@ impl Session<'_> {
             reason: Some(refusal.reason),
             fields: None,
         });
-        if sent.is_ok()
-            && write::flush(&mut self.stream, &mut self.patience)
-                .await
-                .is_ok()
-        {
-            linger(&mut self.stream).await;
+        if matches!(sent, Some(Ok(()))) {
+            linger(&mut self.stream, self.place).await;
         }
     }
 
@@ -372,10 +368,11 @@ impl Session<'_> {
         // to the reset that unread bytes cause (RFC 9112 §9.6).
         let is_asking = !self.buf.is_empty() || self.hall.shared.is_draining();
         if is_asking || poll_fn(|cx| self.poll_unread(cx)).await {
-            return linger(&mut self.stream).await;
+            return linger(&mut self.stream, self.place).await;
         }
         // A reader that is not told the end of the connection may wait for it.
-        let _ = timeout(super::STALLED, self.stream.shutdown()).await;
+        let told = timeout(super::STALLED, self.stream.shutdown());
+        self.place.unless_shed(told).await;
     }
 
     /// Whether something has arrived that nobody reads; ready at once.

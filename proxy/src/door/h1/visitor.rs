@@ -263,6 +263,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Visitor for Client<'_, S> {
         }
     }
 
+    fn go_on(&mut self) {
+        if !self.is_http10 {
+            self.out.put_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+    }
+
     fn start(&mut self, head: &AnswerHead<'_>, announced: Announced) {
         self.begun = true;
         // Content that is still on its way may never be read.

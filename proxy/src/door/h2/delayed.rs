@@ -88,7 +88,7 @@ impl Request {
             outcome: hit.outcome,
             limit: hit.limit.as_ref(),
             room: note(hit.room.as_ref()),
-            reason: done.err().map(|_| "client_gone"),
+            reason: done.err().map(|why| self.lost(&why)),
             ..self.asked.blank()
         });
         self.exchange.linger().await;
@@ -108,7 +108,7 @@ impl Request {
             room: rejection.and_then(|r| r.room),
             reason: match done {
                 Ok(()) => rejection.map(|r| r.reason),
-                Err(_) => Some("client_gone"),
+                Err(why) => Some(self.lost(&why)),
             },
             ..self.asked.blank()
         });

@@ -16,10 +16,7 @@ use http2_server::{Connection, ErrorCode, StreamId};
 use tokio::time::timeout;
 
 use crate::{
-    door::{
-        STALLED,
-        linger::{MAX_BYTES, QUIET},
-    },
+    door::linger::{LONGEST, MAX_BYTES, QUIET},
     forward::Taken,
 };
 
@@ -47,6 +44,8 @@ struct Inbox {
     content: VecDeque<Bytes>,
     is_complete: bool,
     is_gone: bool,
+    /// It is answered, and its task drops what still comes.
+    is_answered: bool,
     /// Its task waits until something has been written.
     waits_for_room: bool,
     /// When it last sent content, as a count of all pieces.
@@ -118,9 +117,14 @@ impl State {
         }
     }
 
-    /// Whether a stream has a task.
-    pub(super) fn has_tasks(&self) -> bool {
-        !self.inboxes.is_empty()
+    /// Whether a request is at work. Of one that is answered only the end of its content is awaited, if that.
+    pub(super) fn is_at_work(&self) -> bool {
+        if self.inboxes.values().any(|inbox| !inbox.is_answered) {
+            return true;
+        }
+        let answered = self.inboxes.keys();
+        let open = answered.filter(|stream| self.wire.is_open(**stream));
+        open.count() < self.wire.open_streams()
     }
 }
 
@@ -248,6 +252,14 @@ impl Exchange {
     /// Drops what the client still sends of its request when the answer is out, within bounds. Dropped at once
     /// the stream would be reset, which some clients take for the loss of the answer (RFC 9113 §8.1 forbids it).
     pub(super) async fn linger(&self) {
+        {
+            let mut state = self.line.state();
+            if let Some(inbox) = state.inboxes.get_mut(&self.stream) {
+                inbox.is_answered = true;
+            }
+            // It may be idle now.
+            state.wake_connection();
+        }
         let end = async {
             let mut left = MAX_BYTES;
             let next = || timeout(QUIET, poll_fn(|cx| self.poll_content(cx)));
@@ -256,7 +268,7 @@ impl Exchange {
             }
             Some(())
         };
-        let _ = timeout(STALLED, end).await;
+        let _ = timeout(LONGEST, end).await;
     }
 
     /// Ready when nobody is left to answer to.

@@ -158,7 +158,7 @@ pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream, pl
         // Others need the room, or nobody would hear more.
         return poll_fn(|cx| session.stream.poll_goodbye(cx)).await;
     }
-    Box::pin(linger(&mut session.stream)).await;
+    Box::pin(linger(&mut session.stream, session.place)).await;
 }
 
 impl Session<'_> {
@@ -336,7 +336,7 @@ impl Session<'_> {
 
     /// Looks at the time. `true`: it is over; `false`: there is something to be written.
     fn poll_time(&mut self, state: &mut State, is_stuck: bool, cx: &mut Context<'_>) -> Poll<bool> {
-        let is_idle = state.wire.open_streams() == 0 && !state.has_tasks();
+        let is_idle = !state.is_at_work();
         if is_idle && self.is_busy {
             self.is_busy = false;
             let limit = self.hall.current.load().bounds.keepalive_timeout;

@@ -85,7 +85,7 @@ impl Request {
                     },
                     reason: Some(match sent {
                         Ok(()) => failure.reason,
-                        Err(why) => self.hall.shared.metrics.visitors.lost(&why),
+                        Err(why) => self.lost(&why),
                     }),
                     ..self.fetched(&order.fetch.own, &asked)
                 });
@@ -97,10 +97,7 @@ impl Request {
                     status: outgoing.status(),
                     bytes: sent,
                     outcome: outgoing.outcome,
-                    reason: done.err().map(|why| match why.kind() {
-                        ErrorKind::UnexpectedEof => "connection_terminated",
-                        _ => self.hall.shared.metrics.visitors.lost(&why),
-                    }),
+                    reason: done.err().map(|why| self.lost(&why)),
                     ..self.fetched(&order.fetch.own, &asked)
                 });
             }
@@ -140,6 +137,14 @@ impl Request {
             }
             (Exchanged::Complete, _) => self.exchange.linger().await,
             _ => {}
+        }
+    }
+
+    /// What the log says of an answer that is not complete; a visitor that is too slow is counted.
+    pub(super) fn lost(&self, why: &Error) -> &'static str {
+        match why.kind() {
+            ErrorKind::UnexpectedEof => "connection_terminated",
+            _ => self.hall.shared.metrics.visitors.lost(why),
         }
     }
 

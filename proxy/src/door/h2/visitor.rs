@@ -7,6 +7,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
+use http2_server::hpack;
 
 use super::{
     blocks,
@@ -51,6 +52,12 @@ impl Visitor for Client<'_> {
     fn interim(&mut self, head: &AnswerHead<'_>) {
         let mut block = BytesMut::with_capacity(256);
         blocks::put_answer(&mut block, head, Announced::Unknown);
+        self.exchange.send_head(&block, false);
+    }
+
+    fn go_on(&mut self) {
+        let mut block = BytesMut::with_capacity(8);
+        hpack::put_status(&mut block, 100);
         self.exchange.send_head(&block, false);
     }
 
