@@ -67,13 +67,13 @@ failover: deps ## Whether visitors notice: shops killed, hung, deployed anew, al
 	python3 benches/failover.py --strict --bin $(TARGET)/release \
 		--json benches/results/failover.json --markdown benches/results/failover.md
 
-sale: deps ## The sale day against nginx: five times the visitors, slow clients, reloads; about twenty-five minutes
+sale: deps ## The sale day against nginx: five times the visitors, slow clients, reloads; about twenty minutes
 	@tools/deps.sh bench
 	cargo build --release --locked
 	python3 benches/sale.py --strict --bin $(TARGET)/release --svg-dir benches/results \
 		--json benches/results/sale.json --markdown benches/results/sale.md
 
-sale-quick: deps ## The same, shorter and with more noise; about twelve minutes
+sale-quick: deps ## The same, shorter and with more noise; about eleven minutes
 	@tools/deps.sh bench
 	cargo build --release --locked
 	python3 benches/sale.py --quick --bin $(TARGET)/release

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from lib.failover import not_served
 
-EDGES = {"dhal": "Dhal", "nginx": "nginx", "none": "no edge"}
+EDGES = {"dhal": "Dhal", "dhal-without-rooms": "Dhal without rooms", "nginx": "nginx", "none": "no edge"}
 
 P99_MAX_MS = 1000.0
 # Of a step, at its end: those who came in the step before are through by then.
@@ -172,6 +172,8 @@ def opening(table: Table, edge: str, report: Report, best: Best, plateau: tuple[
     table.add(part, edge, "the others were stopped by", stopped)
     table.add(part, edge, "buyers who came; gave up waiting; still waited at the end; under way at the end",
               f"{buyers['came']:,}; {buyers['gave_up']:,}; {buyers['still_waiting']:,}; {buyers['under_way']:,}")
+    table.add(part, edge, "of all buyers who came, those who finished before the end",
+              f"{buyers['finished']:,} ({buyers['finished'] / max(buyers['came'], 1):.0%})")
     waiting = report["waiting"]
     table.add(part, edge, "waiting at once; wait of those admitted, p50, longest",
               f"{max(second['waiting'] for second in report['per_second']):,}; {waiting['p50_s']:.0f} s, "
@@ -239,19 +241,19 @@ def storm(table: Table, edge: str, report: Report, plateau: tuple[float, float])
     generator(table, part, edge, report)
 
 
-WIDTH, LEFT, RIGHT, TOP, PANEL, GAP = 960.0, 72.0, 108.0, 84.0, 180.0, 64.0
-COLOURS = {"dhal": "a", "nginx": "b", "none": "c"}
+WIDTH, LEFT, RIGHT, TOP, PANEL, GAP = 1000.0, 72.0, 148.0, 84.0, 180.0, 64.0
+COLOURS = {"dhal": "a", "nginx": "b", "none": "c", "dhal-without-rooms": "d"}
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f } .page { fill: #ffffff }
 .title { font-size: 16px; font-weight: 600 } .small { font-size: 11px; fill: #57606a } .grid { stroke: #d8dee4 }
 .line { fill: none; stroke-width: 2 }
-.line.a { stroke: #0969da } .line.b { stroke: #57606a } .line.c { stroke: #bc4c00 }
-text.a { fill: #0969da } text.b { fill: #57606a } text.c { fill: #bc4c00 }
+.line.a { stroke: #0969da } .line.b { stroke: #57606a } .line.c { stroke: #bc4c00 } .line.d { stroke: #1a7f37 }
+text.a { fill: #0969da } text.b { fill: #57606a } text.c { fill: #bc4c00 } text.d { fill: #1a7f37 }
 .goal { stroke: #cf222e; stroke-dasharray: 5 3 }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 } .page { fill: #0d1117 } .small { fill: #9198a1 } .grid { stroke: #262c36 }
-  .line.a { stroke: #4493f8 } .line.b { stroke: #9198a1 } .line.c { stroke: #db6d28 }
-  text.a { fill: #4493f8 } text.b { fill: #9198a1 } text.c { fill: #db6d28 } .goal { stroke: #ff7b72 }
+  .line.a { stroke: #4493f8 } .line.b { stroke: #9198a1 } .line.c { stroke: #db6d28 } .line.d { stroke: #3fb950 }
+  text.a { fill: #4493f8 } text.b { fill: #9198a1 } text.c { fill: #db6d28 } text.d { fill: #3fb950 } .goal { stroke: #ff7b72 }
 }
 """
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
+from typing import Any
+
+from lib.generator import SCENARIOS
 from lib.sale import Best
 from lib.servers import PEERS
 
@@ -12,8 +16,8 @@ PARTS = ("rooms", "concurrency", "limits", "connections")
 # two seconds. A real shop gives minutes, and needs a plateau of hours to be measured.
 STAY = 20
 
-# Of the shop's capacity, what nginx asks of it at most. A limit at the capacity itself would fill the shop's queue.
-NGINX_SHARE = 0.85
+# What somebody asks the shop for before he has a cart, and what nginx lets in newcomers by.
+NEWCOMERS = ("add", "search")
 
 SERVER = """\
 [server]
@@ -99,8 +103,32 @@ def dhal(best: Best | None, without: frozenset[str]) -> str:
     return "".join(parts)
 
 
-def nginx(capacity: int) -> str:
-    """The template of nginx's, with what the shop can do; two seconds' worth of it may wait."""
+def newcomers_each(scenario: dict[str, Any]) -> float:
+    """Requests that put something into a cart or search, of a visitor of the scenario on average."""
+    kinds = scenario["visitors"]
+    found = 0.0
+    for kind in kinds:
+        for step in kind["steps"]:
+            if step["do"] in NEWCOMERS:
+                times = step.get("times", 1)
+                mean = sum(times) / 2 if isinstance(times, list) else times
+                found += kind["share"] * step.get("chance", 1.0) * mean
+    return float(found / sum(kind["share"] for kind in kinds))
+
+
+def nginx(capacity: int, best: Best) -> str:
+    """The template of nginx's, with what the shop can do: the same that Dhal's room is told.
+
+    Carts and searches begin at the rate at which they began when the shop did its best; what follows from them may take
+    all of the shop. Two seconds' worth of each may wait.
+    """
+    scenario = tomllib.loads((SCENARIOS / "sale-opening.toml").read_text())
+    newcomers = best.rate * newcomers_each(scenario)
+    values = {
+        "@NEWCOMERS@": round(60 * newcomers), "@NEWCOMERS_BURST@": round(2 * newcomers),
+        "@CAPACITY@": capacity, "@BURST@": 2 * capacity,
+    }
     text = (PEERS / "sale-nginx.conf").read_text()
-    rate = round(capacity * NGINX_SHARE)
-    return text.replace("@CAPACITY@", str(rate)).replace("@BURST@", str(2 * rate))
+    for name, value in values.items():
+        text = text.replace(name, str(value))
+    return text

@@ -38,10 +38,9 @@ def assumed() -> dict[str, Any]:
     return {
         "sale": {"visitors": 1000, "opening_seconds": 60, "bunching": 2.0, "connections_per_visitor": 1.0,
                  "resumed_share": 0.0, "second_view_share": 0.5, "requests_refused_share": 0.0, "orders_per_second": 0},
-        "room": {"inside": 100, "poll_seconds": 30, "poll_new_connection_share": 0.0, "page_bytes": 1000,
-                 "poll_bytes": 100},
+        "room": {"inside": 100, "poll_seconds": [30, 30], "poll_new_connection_share": 0.0, "poll_bytes": 100},
         "wire": {"overhead": 1.0, "not_edge_share": 0.0},
-        "machine": {"system_mib": 500, "cache_mib": 492, "max_connections": 500, "descriptors": 10_000,
+        "machine": {"system_mib": 500, "cache_mib": 492, "max_connections": 2_000, "descriptors": 10_000,
                     "cpu_factor": 1.0},
         "hosts": [{"name": "small", "nodes": 1, "vcpus": 2, "memory_gib": 2, "baseline_gbps": 0.01, "burst_gbps": 1.0,
                    "credits_per_hour": 24, "credits_max": 576}],
@@ -74,10 +73,37 @@ class TheModel(unittest.TestCase):
             figures["costs"][key] = {"title": key, "us": us, "rounds": [us]}
         model = Model(figures, assumed())
         self.assertTrue(model.polls_are_measured)
-        self.assertEqual(model.poll_us(), 50.0)
+        self.assertEqual(model.poll_us(0.0), 50.0)
+        self.assertAlmostEqual(model.poll_us(0.1), 95.0)
+
+    def test_polls_lose_their_connections_where_slots_are_few(self) -> None:
+        def shed(slots: int, least: float = 20, most: float = 30, nodes: int = 1) -> float:
+            own = assumed()
+            own["machine"]["max_connections"] = slots
+            own["room"]["poll_seconds"] = [least, most]
+            return Model(FIGURES, own).polls_shed(ROOM, 1000, nodes)
+
+        # 900 poll, and 100 are inside.
+        self.assertEqual(shed(1000), 0.0)
+        # Everybody comes back at about the same pace, so that far fewer slots are of use to nobody.
+        self.assertEqual(shed(600), 1.0)
+        self.assertEqual((shed(999, 30, 30), shed(1000, 30, 30)), (1.0, 0.0))
+        self.assertEqual(shed(500, nodes=2), 0.0)
+        # Half of the pauses are longer than 25 s: 900 × (25 - 25 / 20) / 25 connections are as young as that.
+        self.assertAlmostEqual(shed(100 + 855), 0.5)
+
+    def test_a_poll_that_was_shed_is_a_handshake(self) -> None:
+        own = assumed()
+        own["machine"]["max_connections"] = 500
+        few, enough = (amounts(Model(FIGURES, one), ROOM) for one in (own, assumed()))
+        self.assertEqual((few["handshakes"], enough["handshakes"]), (1900, 1000))
+        self.assertAlmostEqual(few["cpu"] - enough["cpu"], 900 * (208 - 5) / 1e6)
+        self.assertAlmostEqual(few["gigabits"] - enough["gigabits"], 900 * 1000 * 8 / 1e9)
 
     def test_what_fills_first_is_told_first(self) -> None:
-        model = Model(FIGURES, assumed())
+        own = assumed()
+        own["machine"]["max_connections"] = 500
+        model = Model(FIGURES, own)
         host = model.assumed["hosts"][0]
         bounds = model.bounds(OPEN, host)
         self.assertEqual([bound.visitors for bound in bounds], sorted(bound.visitors for bound in bounds))

@@ -131,11 +131,24 @@ class Configuration(unittest.TestCase):
         self.assertIn("max_connections_per_client", all_parts["server"])
         self.assertNotIn("max_connections_per_client", bare["server"])
 
+    def test_nginx_is_told_what_the_room_is_told(self) -> None:
+        text = sale_config.nginx(80, self.best)
+        scenario = {"visitors": [
+            {"share": 3, "steps": [{"do": "home"}, {"do": "add", "times": [1, 3]}]},
+            {"share": 1, "steps": [{"do": "search", "chance": 0.5}]},
+        ]}
+        self.assertAlmostEqual(sale_config.newcomers_each(scenario), (3 * 2 + 0.5) / 4)
+        each = sale_config.newcomers_each(tomllib.loads((SCENARIOS / "sale-opening.toml").read_text()))
+        self.assertIn(f"zone=newcomers:1m rate={round(60 * 25.5 * each)}r/m;", text)
+        self.assertIn("zone=buyers:1m rate=80r/s;", text)
+        self.assertIn("zone=buyers burst=160;", text)
 
-    def test_nginx_asks_for_less_than_the_shop_can_do(self) -> None:
-        text = sale_config.nginx(80)
-        self.assertIn("rate=68r/s", text)
-        self.assertIn("burst=136;", text)
+    def test_at_nginx_the_shops_refusals_are_503_and_a_visitors_own_429(self) -> None:
+        gate, front = sale_config.nginx(80, self.best).split("    server {\n        listen")[1:]
+        self.assertIn("limit_req_status 503;", gate)
+        self.assertNotIn("zone=visitor", gate)
+        self.assertIn("limit_req_status 429;", front)
+        self.assertNotIn("zone=buyers", front)
 
 
 class Scenarios(unittest.TestCase):
@@ -143,6 +156,7 @@ class Scenarios(unittest.TestCase):
         for name in ("sale-opening", "reload-storm"):
             scenario = tomllib.loads(plain_only((SCENARIOS / f"{name}.toml").read_text()))
             self.assertEqual(scenario["protocols"], {"http1": 1})
+            self.assertNotIn("warm", scenario)
             self.assertTrue(scenario["phases"])
 
     def test_ten_thousand_are_slow_in_three_ways(self) -> None:

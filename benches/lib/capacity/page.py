@@ -26,6 +26,9 @@ def measured(figures: Figures) -> str:
     rows = [[view["title"], str(view["requests"]), short(view["html_bytes"] / 1024), short(view["received_bytes"] / 1024),
              short(view["sent_bytes"] / 1024)] for view in figures["shop"]["views"]]
     parts.append(table(["the shop in a browser", "requests", "HTML, KiB", "received, KiB", "sent, KiB"], rows))
+    if polled := figures["room"].get("poll_bytes"):
+        parts.append(f"A poll of the waiting room receives {polled:,} bytes, of which the page is "
+                     f"{figures['room']['page_bytes']:,}; the rest is the head with the ticket, and TLS.\n")
     if why := figures["room"].get("left_out"):
         parts.append(f"**Left out: polls of the waiting room**, since the binary knows none ({why}).\n")
     return "\n".join(parts)
@@ -54,6 +57,12 @@ def breaking(model: Model, host: dict[str, Any]) -> str:
                 for number, bound in enumerate(model.bounds(plan, host), 1)]
         head = [f"{host['name']}, {plan.title}", f"at {model.visitors():,}", "full at, visitors"]
         parts.append(table(head, rows))
+    by_memory, by_descriptors, taken = model.connections_borne(host)
+    parts.append(
+        f"A {host['name']}'s memory bears {short(by_memory)} connections that wait, its descriptors "
+        f"{short(by_descriptors)}. As many as `max_connections` allows, {model.assumed['machine']['max_connections']:,}, "
+        f"take {short(taken)} MiB. Of the polls, {model.polls_shed(ROOM, model.visitors()):.0%} find their connection shed.\n"
+    )
     return "\n".join(parts)
 
 

@@ -1,18 +1,31 @@
-"""What a poll of the waiting room costs: over a connection that stays, and over a new one each time."""
+"""What a poll of the waiting room costs: over a connection that stays, and over a new one each time.
 
-import http.client
+A poll is what a browser does at the room's page: it asks for the same page again, with its ticket, and gets 503, the page
+and a ticket signed anew.
+"""
+
+import re
+import socket
+import statistics
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from lib import servers, tls_client
 from lib.capacity.costs import HANDSHAKES, Cost, h2load, timed
+from lib.capacity.shop import BROWSER, transferred
 from lib.load import LoadFailed
 from lib.servers import Site
 from lib.works import Load, Work
 
-ROOM_PATH = "/.dhal/rooms/sale"
+PATH = "/1k"
+STATUS = 503
 COOKIE = "dhal_room_sale"
+# Of which the bytes are the median: some carry TLS's tickets, and places have one digit or two.
+POLLS_WEIGHED = 9
+SETTLE_SECONDS = 0.05
 
 
 def _refusal(dhal: Path, file: Path) -> str | None:
@@ -23,43 +36,77 @@ def _refusal(dhal: Path, file: Path) -> str | None:
     return None if done.returncode == 0 else first.rpartition("error: ")[2]
 
 
-def _ask(site: Site, port: int, path: str, cookie: str = "") -> http.client.HTTPResponse:
-    context = tls_client.client_context(site.certificate)
-    client = http.client.HTTPSConnection(tls_client.HOST, port, timeout=5, context=context)
-    client.sock = tls_client.connect(context, port)
-    try:
-        fields = {"Host": tls_client.HOST, "Accept": "text/html"} | ({"Cookie": cookie} if cookie else {})
-        client.request("GET", path, headers=fields)
-        answer = client.getresponse()
-        answer.content_bytes = len(answer.read())  # type: ignore[attr-defined]
-        return answer
-    finally:
-        client.close()
+@dataclass(frozen=True)
+class Answer:
+    """Of the edge to a browser."""
+
+    status: int
+    cookie: str
+    content_bytes: int
+
+
+def _ask(stream: socket.socket, cookie: str = "") -> Answer:
+    """Asks for the page as a browser does, and reads the whole answer."""
+    fields = BROWSER | ({"Cookie": cookie} if cookie else {})
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    stream.sendall(f"GET {PATH} HTTP/1.1\r\n{head}\r\n".encode())
+    answer, wanted = bytearray(), None
+    while wanted is None or len(answer) < wanted:
+        part = stream.recv(65536)
+        if not part:
+            raise LoadFailed(f"a poll's answer broke off after {len(answer)} bytes")
+        answer += part
+        if wanted is None and (end := answer.find(b"\r\n\r\n")) >= 0:
+            length = re.search(rb"\r\ncontent-length: *(\d+)", answer[:end], re.IGNORECASE)
+            if not length:
+                raise LoadFailed(f"a poll's answer has no length: {bytes(answer[:end])!r}")
+            wanted = end + 4 + int(length[1])
+    head_text = answer.partition(b"\r\n\r\n")[0].decode("latin-1")
+    set_cookie = re.search(rf"^set-cookie: *({COOKIE}=[^;\r]*)", head_text, re.IGNORECASE | re.MULTILINE)
+    content = len(answer) - len(head_text) - 4
+    return Answer(int(head_text.split()[1]), set_cookie[1] if set_cookie else "", content)
+
+
+def _is_poll(answer: Answer) -> bool:
+    return answer.status == STATUS and bool(answer.cookie)
 
 
 def _ticket(site: Site, port: int) -> tuple[str, int]:
     """A place in the queue behind the one visitor that is let in, and the size of the page that says so."""
+    context = tls_client.client_context(site.certificate)
     for _ in range(3):
-        answer = _ask(site, port, "/1k")
-        cookie = answer.headers.get("Set-Cookie", "").partition(";")[0]
-        if answer.status == 503 and cookie.startswith(f"{COOKIE}="):
-            return cookie, answer.content_bytes  # type: ignore[attr-defined]
+        with tls_client.connect(context, port) as stream:
+            answer = _ask(stream)
+        if _is_poll(answer):
+            return answer.cookie, answer.content_bytes
     raise LoadFailed(f"nobody has to wait: the last answer was {answer.status}")
 
 
-def _polls(site: Site, port: int, cookie: str, status: int) -> int:
+def _poll_bytes(site: Site, port: int, cookie: str) -> int:
+    """What one poll receives over a connection that stays: head, ticket, page and TLS; without TCP and IP."""
+    received = []
+    with tls_client.connect(tls_client.client_context(site.certificate), port) as stream:
+        for _ in range(POLLS_WEIGHED + 1):
+            before, _sent = transferred(stream)
+            if not _is_poll(answer := _ask(stream, cookie)):
+                raise LoadFailed(f"a poll was answered {answer}")
+            time.sleep(SETTLE_SECONDS)
+            received.append(transferred(stream)[0] - before)
+    # The first one has the tickets of the handshake beside it.
+    return round(statistics.median(received[1:]))
+
+
+def _polls(site: Site, port: int, cookie: str) -> int:
     """One on each of many new connections, resumed like a browser's."""
     context = tls_client.client_context(site.certificate)
     session = None
-    asked = f"GET {ROOM_PATH} HTTP/1.1\r\nHost: {tls_client.HOST}\r\nCookie: {cookie}\r\n\r\n".encode()
     for _ in range(HANDSHAKES):
         raw = tls_client.connect_plain(port)
         with context.wrap_socket(raw, server_hostname=tls_client.HOST, session=session) as stream:
-            stream.sendall(asked)
-            answer = stream.recv(65536)
+            answer = _ask(stream, cookie)
             session = stream.session
-        if not answer.startswith(f"HTTP/1.1 {status}".encode()):
-            raise LoadFailed(f"a poll was answered {answer[:40]!r}")
+        if not _is_poll(answer):
+            raise LoadFailed(f"a poll was answered {answer}")
     return HANDSHAKES
 
 
@@ -77,8 +124,8 @@ def measure(site: Site, rounds: int) -> tuple[list[Cost], dict[str, object]]:
     with servers.running("dhal-room", site, work) as server:
         port = server.place.tls_port
         cookie, page_bytes = _ticket(site, port)
-        answer = _ask(site, port, ROOM_PATH, cookie)
-        status = answer.status
+        poll_bytes = _poll_bytes(site, port, cookie)
+        fields = [f"{name}: {value}" for name, value in BROWSER.items() if name != "Host"] + [f"cookie: {cookie}"]
         kept = Cost("poll-h2", "poll of the waiting room over a connection that stays, HTTP/2")
         new = Cost("poll-new", "poll over a new connection, resumed TLS 1.3 handshake, HTTP/1.1")
         for number in range(rounds + 1):
@@ -86,14 +133,10 @@ def measure(site: Site, rounds: int) -> tuple[list[Cost], dict[str, object]]:
                 units = [0]
                 with timed(server.pids(), site.server_core, units, cost):
                     if cost is kept:
-                        fields = [f"cookie: {cookie}"]
-                        units[0] = h2load(port, ROOM_PATH, f"{status // 100}xx", fields=fields, crowd=True)
+                        units[0] = h2load(port, PATH, f"{STATUS // 100}xx", fields=fields, crowd=True)
                     else:
-                        units[0] = _polls(site, port, cookie, status)
+                        units[0] = _polls(site, port, cookie)
                 if number == 0:
                     cost.rounds.clear()
                     cost.disturbed = 0
-    return [kept, new], {
-        "page_bytes": page_bytes,
-        "poll_bytes": answer.content_bytes,  # type: ignore[attr-defined]
-    }
+    return [kept, new], {"page_bytes": page_bytes, "poll_bytes": poll_bytes}

@@ -263,7 +263,13 @@ fn who_is_refused_comes_again_so_often_and_then_leaves() {
             "#
         )
     };
-    for (retries, asked_each) in [("", 2), ("retries = 0", 1), ("retries = 1", 2)] {
+    for (retries, asked_each) in [
+        ("", 2),
+        ("retries = 0", 1),
+        ("retries = 1", 2),
+        // Each comes again after half a second.
+        ("retries = 100\npatience = \"1.3s\"", 3),
+    ] {
         let report = played(&scenario(retries), refusing_shop()).report;
         let all = &report.by_step["get"];
         assert_eq!(all.requests, asked_each * report.visitors, "{retries}");

@@ -37,11 +37,11 @@ pub(crate) struct Scenario {
     /// Visitors inside at once; more are turned away by the generator, and it says so.
     #[serde(default = "twenty_thousand")]
     pub(crate) visitors_max: usize,
-    /// How long a visitor stays in a waiting room before he gives up.
+    /// How long a visitor stays in a waiting room, or comes again with a request that is refused, before he gives up.
     #[serde(default = "ten_minutes")]
     pub(crate) patience: Span,
-    /// How often somebody comes again with a request that was refused (429, 503), each time when he was told to; then
-    /// he leaves. Without this he goes on with what he does next.
+    /// How often somebody comes again with a request that was refused (429, 503), each time when he was told to, within
+    /// his patience; then he leaves. Without this he goes on with what he does next.
     pub(crate) retries: Option<u32>,
     /// What is asked for once before the clock starts, so that a run does not measure an empty store.
     #[serde(default)]

@@ -194,6 +194,7 @@ impl Visit {
         let waits = kind.cookies && !kind.unwelcome;
         let retries = stage.scenario.retries.filter(|_| !kind.unwelcome);
         let mut refused = 0;
+        let mut refused_since = None;
         let mut wait: Option<Wait<'_>> = None;
         let mut asked_at = due;
         loop {
@@ -224,6 +225,7 @@ impl Visit {
                     Some(most) if refused >= most => return Some(Ended::Refused(fate)),
                     retries => {
                         refused += 1;
+                        refused_since.get_or_insert(asked_at);
                         retries.is_some()
                     }
                 },
@@ -245,6 +247,10 @@ impl Visit {
                     stage.record.borrow_mut().still_waiting += 1;
                     return Some(Ended::StillWaiting);
                 }
+            }
+            // Who is refused is as patient as who waits in a room.
+            if refused_since.is_some_and(|since| next - since > stage.scenario.patience.0) {
+                return Some(Ended::Refused(fate));
             }
             if next >= stage.end.get() {
                 return Some(Ended::Over);
