@@ -16,20 +16,20 @@ use crate::{
     ticket::{Kind, Ticket},
 };
 
-/// Shortest and longest time after which who waits asks again. The longest also says how long it takes until all who
-/// waited at another process have come back.
-const REFRESH_LEAST: Millis = 5_000;
+/// Longest time after which who waits asks again; it also says how long it takes until all who waited at another
+/// process have come back.
 const REFRESH_MOST: Millis = 30_000;
+/// The same for those who are not far from the front.
+const REFRESH_NEAR: Millis = 8_000;
 /// After the start of a process with tickets of an earlier one nobody is called for so long: all of them have come
 /// back by then.
 const HOLD: Millis = REFRESH_MOST + 2_000;
-/// How long those who are called have to come: two of the intervals that the next ones are told.
-const PATIENCE: Millis = 2 * (REFRESH_LEAST + REFRESH_LEAST / 5);
+/// How long those who are called have to come: the interval that the next ones are told, and half of it.
+const PATIENCE: Millis = REFRESH_NEAR / 2 * 3;
 /// The same for those who were told when everything was different: before the opening, and by an earlier process.
 const LONG_PATIENCE: Millis = 2 * REFRESH_MOST;
-/// A ticket that was just given is expected back for so long: one of the shortest intervals, its jitter, and a second
-/// of the way.
-const EXPECTED: Millis = REFRESH_LEAST + REFRESH_LEAST / 5 + 1_000;
+/// A ticket that was just given is expected back for so long: one interval, and a second of the way.
+const EXPECTED: Millis = REFRESH_NEAR + 1_000;
 
 /// A waiting room.
 pub struct Room {
@@ -255,7 +255,7 @@ impl Room {
         let Some(rate) = self.rate() else {
             return u32::MAX;
         };
-        let coming = rate * (REFRESH_LEAST + REFRESH_LEAST / 5) as f64 / 1_000.0;
+        let coming = rate * REFRESH_NEAR as f64 / 1_000.0;
         let most = if rate > 0.0 { coming.ceil().clamp(1.0, 1e9) as u32 } else { 0 };
         // Those who were too many for the pace may be as many again: none of its admissions is to be lost.
         let coming = most.saturating_sub(self.queue.outstanding());

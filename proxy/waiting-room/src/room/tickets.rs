@@ -3,7 +3,7 @@
 //! Nobody is counted, neither inside nor in the queue, before a ticket has come back. Whoever keeps no cookies hence
 //! takes nothing from anybody but the place of a guest.
 
-use super::{HOLD, REFRESH_LEAST, REFRESH_MOST, Room, told::share_of};
+use super::{HOLD, PATIENCE, REFRESH_MOST, REFRESH_NEAR, Room, told::drawn};
 use crate::{
     Millis,
     order::{Order, SUBS, bin_of},
@@ -59,7 +59,8 @@ impl Room {
             told.refresh = match self.has_place(self.now) {
                 true => REFRESH_AT_ONCE,
                 // Soon, however long the queue is: it is counted then.
-                false => REFRESH_LEAST + share_of(REFRESH_LEAST / 5, id ^ self.now),
+                false if told.refresh <= REFRESH_NEAR => told.refresh,
+                false => drawn(4..=REFRESH_NEAR / 1_000, id ^ self.now) * 1_000,
             };
             self.fresh.give(self.now);
         }
@@ -106,7 +107,8 @@ impl Room {
         }
         let told = self.told_of(&ticket, order);
         if is_called {
-            self.late.wait(order, id, self.now + 2 * told.refresh);
+            let patience = (2 * told.refresh).max(PATIENCE);
+            self.late.wait(order, id, self.now + patience);
         }
         if is_guest {
             self.counts.issued += 1;
