@@ -35,6 +35,9 @@ const EXPECTED: Millis = REFRESH_NEAR + 1_000;
 pub struct Room {
     rules: Rules,
     epoch: u32,
+    /// Tells this queue from those of other processes, and from one whose lots were drawn for another opening.
+    queue_epoch: u32,
+    /// When the queue was new.
     started: Millis,
     /// The latest time that was given: an earlier one counts as this.
     now: Millis,
@@ -52,7 +55,7 @@ pub struct Room {
     /// Tickets that were counted when they came back, by bin and id, with their ranks: so that a copy is not counted
     /// again. Forgotten when all of their bin were called, as from then on nothing of it is counted.
     counted: BTreeMap<(u64, u64), u32>,
-    /// A ticket of another process came soon after the start.
+    /// A ticket of another process came soon after the start, or the queue was made anew.
     is_resumed: bool,
     /// From 0, at ease, to 1, nothing more.
     pressure: f64,
@@ -66,6 +69,7 @@ impl Room {
             departures: Flow::assumed(prior(&rules), now),
             rules,
             epoch,
+            queue_epoch: epoch,
             started: now,
             now,
             queue: Queue::new(now),
@@ -86,12 +90,30 @@ impl Room {
         &self.rules
     }
 
-    /// Puts other rules in force. Everyone keeps their place.
+    /// Puts other rules in force. Everyone keeps their place; where lots were drawn already and another pre-queue is
+    /// said they are drawn anew, and nobody is called before all who wait have come back.
     pub fn set_rules(&mut self, rules: Rules) {
-        if rules != self.rules {
-            self.inside.rearrange(rules.stays());
-            self.rules = rules;
+        if rules == self.rules {
+            return;
         }
+        self.inside.rearrange(rules.stays());
+        let (before, after) = (tickets::window(&self.rules), tickets::window(&rules));
+        let has_drawn = before.is_some_and(|(begins, _)| begins <= self.now);
+        self.rules = rules;
+        if before != after && has_drawn && self.waiting() > 0 {
+            self.count_anew();
+        }
+    }
+
+    /// Forgets who waits: each is counted again when it comes back.
+    fn count_anew(&mut self) {
+        self.queue = Queue::new(self.now);
+        self.late = late::Late::default();
+        self.fresh = Fresh::default();
+        self.counted.clear();
+        self.queue_epoch = mix(u64::from(self.queue_epoch)) as u32;
+        self.started = self.now;
+        self.is_resumed = true;
     }
 
     /// How hard the shop behind is pressed, from 0 (at ease) to 1 (nobody is let in).

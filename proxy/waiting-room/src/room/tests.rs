@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 mod newcomers;
+mod openings;
 mod pace;
 
 use super::*;

@@ -21,7 +21,7 @@ impl Room {
         let mut turn = 0;
         let place = match (self.is_held(), ticket.told) {
             // Others with better places may still come back.
-            (true, told) if ticket.epoch != self.epoch && told > 0 => told,
+            (true, told) if ticket.epoch != self.queue_epoch && told > 0 => told,
             (_, told) => {
                 // Those who were called and are on their way go in before.
                 let coming = match self.queue.is_called(order) {
