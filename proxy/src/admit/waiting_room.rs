@@ -3,6 +3,7 @@
 //! What decides is the crate `waiting-room`. Here a room gets its time, its keys, its visitors' cookies and its
 //! counters. What it knows outlives a configuration, by its name.
 
+mod back;
 mod cookie;
 mod keys;
 
@@ -91,8 +92,8 @@ pub struct Notice {
     pub cookie: Option<String>,
     /// It reads HTML.
     pub wants_page: bool,
-    /// Asking again does no harm.
-    pub is_safe: bool,
+    /// What was sent must not be sent again by itself, such as a form: the path that its page has.
+    pub unsent: Option<String>,
 }
 
 /// What a room tells operators.
@@ -247,7 +248,7 @@ impl WaitingRoom {
             }
         }
         let visitor = self.visitor(read, request);
-        let verdict = self.state.lock().arrive(visitor, now);
+        let verdict = self.arrive(visitor, request, now);
         let carry = |ticket: &Ticket, key: usize| {
             let life = ticket.expires.saturating_sub(now);
             self.set_cookie(&self.keys.write(ticket, key), life, is_secure(request))
@@ -345,6 +346,19 @@ impl WaitingRoom {
         found
     }
 
+    /// Decides. A form of somebody without a ticket is let go on as a program is; if it has to wait its browser gets a
+    /// ticket, so that it can come back.
+    fn arrive(&self, visitor: Visitor, request: &RequestView<'_>, now: Millis) -> Verdict {
+        let mut room = self.state.lock();
+        let verdict = room.arrive(visitor, now);
+        match (visitor, &verdict) {
+            (Visitor::Stranger, Verdict::Wait { .. }) if wants_page(request.fields) => {
+                room.arrive(Visitor::New(random::next()), now)
+            }
+            _ => verdict,
+        }
+    }
+
     fn visitor(&self, read: Option<Read>, request: &RequestView<'_>) -> Visitor {
         match read {
             Some(read) => Visitor::Holds(read),
@@ -384,7 +398,7 @@ impl WaitingRoom {
             look,
             cookie,
             wants_page: wants_page(request.fields),
-            is_safe: is_safe(request),
+            unsent: (!is_safe(request)).then(|| back::path(request)),
         }
     }
 

@@ -67,6 +67,7 @@ pub(super) fn routes(file: &File, upstreams: &[Upstream], cx: &mut Context<'_>) 
         .all(|d| d.severity == Severity::Warning)
     {
         dangers(file, &routes, cx);
+        rooms_of_hosts(file, &routes, cx);
         unused(file, &routes, cx);
     }
     routes
@@ -329,6 +330,39 @@ fn dangers(file: &File, routes: &[Route], cx: &mut Context<'_>) {
                     shown(cache.get_ref())
                 ))
                 .help("name the session cookie in `bypass_cookies`, or use such a policy for chosen paths only"),
+            );
+        }
+    }
+}
+
+/// Waiting rooms over several hosts: a cookie is one host's, and so is a place.
+fn rooms_of_hosts(file: &File, routes: &[Route], cx: &mut Context<'_>) {
+    let mut warned = Vec::new();
+    for (at, (section, route)) in file.routes.items().iter().zip(routes).enumerate() {
+        let (Some(room), Some(name)) = (route.waiting_room, section.get_ref().waiting_room.given())
+        else {
+            continue;
+        };
+        let differs = |other: &&Route| {
+            other.waiting_room == Some(room)
+                && other.host != HostPattern::Any
+                && other.host != route.host
+        };
+        let is_several = match &route.host {
+            // As good as always it is one, or its names lead to one.
+            HostPattern::Any => false,
+            HostPattern::Exact(_) => routes[..at].iter().any(|other| differs(&other)),
+            HostPattern::Wildcard(_) => true,
+        };
+        if is_several && !warned.contains(&room) {
+            warned.push(room);
+            cx.warning(
+                name.span(),
+                Complaint::new(format!(
+                    "the waiting room {} has several hosts: who visits two of them counts twice",
+                    shown(name.get_ref())
+                ))
+                .help("browsers keep its cookie for one host: give each host a room, or redirect all to one"),
             );
         }
     }

@@ -142,6 +142,30 @@ fn waiting_room(
                 .help("say when the sale begins, or leave out `early`"),
         );
     }
+    if let (Some(span), true, Some(_)) = (
+        &room.early.span,
+        room.early.value.is_zero(),
+        room.opens.given(),
+    ) {
+        cx.error(
+            span.clone(),
+            Complaint::new("without a time before it `opens` keeps nobody out")
+                .help("say from when on visitors may line up, such as \"30m\"; before, the room is like any other"),
+        );
+    }
+    if let (Some(span), true, Some(_)) = (
+        room.ticket_life.span.as_ref().or(room.early.span.as_ref()),
+        room.ticket_life.value < room.early.value,
+        room.opens.given(),
+    ) {
+        cx.error(
+            span.clone(),
+            Complaint::new(
+                "`ticket_life` is shorter than `early`: tickets would be void before the room opens",
+            )
+            .help("let tickets live for `early` and as long as the last one may wait"),
+        );
+    }
     if let (Some(span), true) = (&cart_stay.span, room.cart_cookies.items().is_empty()) {
         cx.warning(
             span.clone(),

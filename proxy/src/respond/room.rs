@@ -41,7 +41,7 @@ impl Reply {
         let mut reply = Self::of_room(503, notice, asked);
         let refresh = refresh_seconds(notice).to_string();
         reply.add(RETRY_AFTER, &refresh);
-        if notice.is_safe && notice.wants_page {
+        if notice.unsent.is_none() && notice.wants_page {
             reply.add(REFRESH, &refresh);
         }
         if let Some(cookie) = &notice.cookie {
@@ -54,7 +54,10 @@ impl Reply {
         let (content_type, body) = match status == 503 && notice.wants_page {
             true => (
                 "text/html; charset=utf-8",
-                notice.room.template.render(notice, asked),
+                match &notice.unsent {
+                    Some(back) => template::unsent(back, asked),
+                    None => notice.room.template.render(notice, asked),
+                },
             ),
             false => ("application/json", json(notice, asked)),
         };

@@ -16,25 +16,28 @@ use crate::{
     ticket::{Kind, Ticket},
 };
 
-/// Shortest and longest time after which who waits asks again. The longest also says how long it takes until all who
-/// waited at another process have come back.
-const REFRESH_LEAST: Millis = 5_000;
+/// Longest time after which who waits asks again; it also says how long it takes until all who waited at another
+/// process have come back.
 const REFRESH_MOST: Millis = 30_000;
+/// The same for those who are not far from the front.
+const REFRESH_NEAR: Millis = 8_000;
 /// After the start of a process with tickets of an earlier one nobody is called for so long: all of them have come
 /// back by then.
 const HOLD: Millis = REFRESH_MOST + 2_000;
-/// How long those who are called have to come: two of the intervals that the next ones are told.
-const PATIENCE: Millis = 2 * (REFRESH_LEAST + REFRESH_LEAST / 5);
+/// How long those who are called have to come: the interval that the next ones are told, and half of it.
+const PATIENCE: Millis = REFRESH_NEAR / 2 * 3;
 /// The same for those who were told when everything was different: before the opening, and by an earlier process.
 const LONG_PATIENCE: Millis = 2 * REFRESH_MOST;
-/// A ticket that was just given is expected back for so long: one of the shortest intervals, its jitter, and a second
-/// of the way.
-const EXPECTED: Millis = REFRESH_LEAST + REFRESH_LEAST / 5 + 1_000;
+/// A ticket that was just given is expected back for so long: one interval, and a second of the way.
+const EXPECTED: Millis = REFRESH_NEAR + 1_000;
 
 /// A waiting room.
 pub struct Room {
     rules: Rules,
     epoch: u32,
+    /// Tells this queue from those of other processes, and from one whose lots were drawn for another opening.
+    queue_epoch: u32,
+    /// When the queue was new.
     started: Millis,
     /// The latest time that was given: an earlier one counts as this.
     now: Millis,
@@ -52,7 +55,7 @@ pub struct Room {
     /// Tickets that were counted when they came back, by bin and id, with their ranks: so that a copy is not counted
     /// again. Forgotten when all of their bin were called, as from then on nothing of it is counted.
     counted: BTreeMap<(u64, u64), u32>,
-    /// A ticket of another process came soon after the start.
+    /// A ticket of another process came soon after the start, or the queue was made anew.
     is_resumed: bool,
     /// From 0, at ease, to 1, nothing more.
     pressure: f64,
@@ -66,6 +69,7 @@ impl Room {
             departures: Flow::assumed(prior(&rules), now),
             rules,
             epoch,
+            queue_epoch: epoch,
             started: now,
             now,
             queue: Queue::new(now),
@@ -86,12 +90,30 @@ impl Room {
         &self.rules
     }
 
-    /// Puts other rules in force. Everyone keeps their place.
+    /// Puts other rules in force. Everyone keeps their place; where lots were drawn already and another pre-queue is
+    /// said they are drawn anew, and nobody is called before all who wait have come back.
     pub fn set_rules(&mut self, rules: Rules) {
-        if rules != self.rules {
-            self.inside.rearrange(rules.stays());
-            self.rules = rules;
+        if rules == self.rules {
+            return;
         }
+        self.inside.rearrange(rules.stays());
+        let (before, after) = (tickets::window(&self.rules), tickets::window(&rules));
+        let has_drawn = before.is_some_and(|(begins, _)| begins <= self.now);
+        self.rules = rules;
+        if before != after && has_drawn && self.waiting() > 0 {
+            self.count_anew();
+        }
+    }
+
+    /// Forgets who waits: each is counted again when it comes back.
+    fn count_anew(&mut self) {
+        self.queue = Queue::new(self.now);
+        self.late = late::Late::default();
+        self.fresh = Fresh::default();
+        self.counted.clear();
+        self.queue_epoch = mix(u64::from(self.queue_epoch)) as u32;
+        self.started = self.now;
+        self.is_resumed = true;
     }
 
     /// How hard the shop behind is pressed, from 0 (at ease) to 1 (nobody is let in).
@@ -255,7 +277,7 @@ impl Room {
         let Some(rate) = self.rate() else {
             return u32::MAX;
         };
-        let coming = rate * (REFRESH_LEAST + REFRESH_LEAST / 5) as f64 / 1_000.0;
+        let coming = rate * REFRESH_NEAR as f64 / 1_000.0;
         let most = if rate > 0.0 { coming.ceil().clamp(1.0, 1e9) as u32 } else { 0 };
         // Those who were too many for the pace may be as many again: none of its admissions is to be lost.
         let coming = most.saturating_sub(self.queue.outstanding());

@@ -167,6 +167,6 @@ pub struct Counts {
     pub left: u64,
     /// Tickets that were called and did not come in time.
     pub no_shows: u64,
-    /// Tickets of other processes that were counted.
+    /// Tickets of other processes, or of another opening, that were counted.
     pub returned: u64,
 }

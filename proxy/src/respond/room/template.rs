@@ -17,6 +17,9 @@ use crate::{
 
 /// The page that is built in.
 const BUILT_IN: &str = include_str!("page.html");
+/// What somebody reads whose form has to wait. It never renews itself: the browser would ask again with GET, and nobody
+/// would know that nothing was sent.
+const UNSENT: &str = include_str!("unsent.html");
 /// Bytes of a page: everybody who waits loads it again and again.
 const MOST: usize = 256 * 1024;
 
@@ -134,6 +137,18 @@ impl Template {
     }
 }
 
+/// The page for somebody whose form was not sent, with a link to a path of the same host.
+pub(super) fn unsent(back: &str, asked: &Asked<'_>) -> String {
+    let escaped = |text: &str| {
+        let mut out = String::new();
+        put_escaped(text, &mut out);
+        out
+    };
+    UNSENT
+        .replace("{request_id}", &escaped(asked.request_id))
+        .replace("{back}", &escaped(back))
+}
+
 impl Value {
     fn of(self, notice: &Notice, asked: &Asked<'_>) -> String {
         let place = place(notice);
@@ -247,13 +262,16 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_small_and_asks_for_nothing_else() {
-        assert!(BUILT_IN.len() < 7 * 1024, "{}", BUILT_IN.len());
-        for word in [
-            "http://", "https://", "src=", "<link", "@import", "url(", "<script",
-        ] {
-            assert!(!BUILT_IN.contains(word), "{word}");
+    fn the_pages_are_small_and_ask_for_nothing_else() {
+        for page in [BUILT_IN, UNSENT] {
+            assert!(page.len() < 7 * 1024, "{}", page.len());
+            for word in [
+                "http://", "https://", "src=", "<link", "@import", "url(", "<script",
+            ] {
+                assert!(!page.contains(word), "{word}");
+            }
         }
+        assert!(!UNSENT.contains("http-equiv"), "it never renews itself");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Nobody is counted, neither inside nor in the queue, before a ticket has come back. Whoever keeps no cookies hence
 //! takes nothing from anybody but the place of a guest.
 
-use super::{HOLD, REFRESH_LEAST, REFRESH_MOST, Room, told::share_of};
+use super::{HOLD, PATIENCE, REFRESH_MOST, REFRESH_NEAR, Room, told::drawn};
 use crate::{
     Millis,
     order::{Order, SUBS, bin_of},
@@ -59,7 +59,8 @@ impl Room {
             told.refresh = match self.has_place(self.now) {
                 true => REFRESH_AT_ONCE,
                 // Soon, however long the queue is: it is counted then.
-                false => REFRESH_LEAST + share_of(REFRESH_LEAST / 5, id ^ self.now),
+                false if told.refresh <= REFRESH_NEAR => told.refresh,
+                false => drawn(4..=REFRESH_NEAR / 1_000, id ^ self.now) * 1_000,
             };
             self.fresh.give(self.now);
         }
@@ -74,7 +75,7 @@ impl Room {
             issued: self.now,
             expires: self.now + life.min(self.rules.ticket_life),
             told: 0,
-            epoch: self.epoch,
+            epoch: self.queue_epoch,
             kind,
             counted: false,
         }
@@ -106,7 +107,8 @@ impl Room {
         }
         let told = self.told_of(&ticket, order);
         if is_called {
-            self.late.wait(order, id, self.now + 2 * told.refresh);
+            let patience = (2 * told.refresh).max(PATIENCE);
+            self.late.wait(order, id, self.now + patience);
         }
         if is_guest {
             self.counts.issued += 1;
@@ -138,7 +140,7 @@ impl Room {
     pub(super) fn needs_no_queue(&self, ticket: &Ticket) -> bool {
         !ticket.counted
             && (ticket.kind == Kind::Guest
-                || ticket.kind == Kind::Waiting && ticket.epoch == self.epoch)
+                || ticket.kind == Kind::Waiting && ticket.epoch == self.queue_epoch)
             && !self.draws(ticket.issued)
             && !self.queue.is_called(Order::new(bin_of(ticket.issued), 0))
             && self.has_place(ticket.issued)
@@ -147,28 +149,29 @@ impl Room {
     /// A ticket has come back for the first time.
     fn keeps_it(&mut self, ticket: &Ticket) {
         self.counts.kept += 1;
-        if ticket.epoch == self.epoch && ticket.kind == Kind::Waiting {
+        if ticket.epoch == self.queue_epoch && ticket.kind == Kind::Waiting {
             self.fresh.came(bin_of(ticket.issued));
         }
     }
 
     /// A ticket as it is when it is counted, and its order: counts it if that has not happened yet.
     pub(super) fn count_in(&mut self, read: &Read) -> (Ticket, Order) {
-        let (mut ticket, is_ours) = (read.ticket, read.ticket.epoch == self.epoch);
-        let was_counted = ticket.counted;
+        let (mut ticket, is_ours) = (read.ticket, read.ticket.epoch == self.queue_epoch);
+        // Its opening was called off, or put off until much later: there are no lots.
+        let is_void = ticket.kind == Kind::Early
+            && window(&self.rules).is_none_or(|(begins, _)| self.now < begins);
+        let was_counted = ticket.counted && !is_void;
         if !was_counted {
-            let draws = ticket.kind == Kind::Early || self.draws(ticket.issued);
+            let draws = !is_void && (ticket.kind == Kind::Early || self.draws(ticket.issued));
             ticket.kind = if draws { Kind::Early } else { Kind::Waiting };
             // At the end of its bin, should it not be counted.
             ticket.order = Order::new(bin_of(ticket.issued), SUBS - 1);
             ticket.expires = ticket.issued + self.rules.ticket_life;
         }
-        if ticket.kind == Kind::Early {
-            ticket.order = match window(&self.rules) {
-                Some((begins, opens)) => Order::drawn(read.draw, begins, opens),
-                // The opening was called off.
-                None => Order::new(bin_of(ticket.issued), 0),
-            };
+        if ticket.kind == Kind::Early
+            && let Some((begins, opens)) = window(&self.rules)
+        {
+            ticket.order = Order::drawn(read.draw, begins, opens);
         }
         if was_counted && is_ours {
             return (ticket, ticket.order);
@@ -200,7 +203,7 @@ impl Room {
             self.is_resumed |=
                 !is_ours && read.ticket.kind != Kind::Guest && self.now < self.started + HOLD;
         }
-        if !was_counted && !self.late.has(ticket.order, ticket.id) {
+        if !read.ticket.counted && !self.late.has(ticket.order, ticket.id) {
             self.keeps_it(&read.ticket);
         }
         self.call();
@@ -228,6 +231,6 @@ impl Room {
 }
 
 /// The pre-queue.
-fn window(rules: &Rules) -> Option<(Millis, Millis)> {
+pub(super) fn window(rules: &Rules) -> Option<(Millis, Millis)> {
     rules.opens.map(|opens| (opens.saturating_sub(rules.early), opens))
 }

@@ -1,6 +1,6 @@
 //! What those who wait are told: their place, how long it takes, and when to ask again.
 
-use super::{HOLD, REFRESH_LEAST, REFRESH_MOST, Room, mix};
+use super::{HOLD, REFRESH_MOST, REFRESH_NEAR, Room, mix};
 use crate::{
     Millis,
     order::Order,
@@ -10,6 +10,8 @@ use crate::{
 
 /// A crowd that is told to come at one time comes at this many a second.
 const RETURNS_PER_SECOND: u64 = 2_000;
+/// So many at the front ask again each second or two, however long it takes until a place is free.
+const NEXT: u32 = 4;
 /// Longer waits are not told apart.
 const WAIT_MOST: Millis = 24 * 60 * 60 * 1_000;
 
@@ -19,7 +21,7 @@ impl Room {
         let mut turn = 0;
         let place = match (self.is_held(), ticket.told) {
             // Others with better places may still come back.
-            (true, told) if ticket.epoch != self.epoch && told > 0 => told,
+            (true, told) if ticket.epoch != self.queue_epoch && told > 0 => told,
             (_, told) => {
                 // Those who were called and are on their way go in before.
                 let coming = match self.queue.is_called(order) {
@@ -41,17 +43,15 @@ impl Room {
     /// What one is told who has a place, if any, and is likely to be let in as the so-manieth.
     pub(super) fn told(&self, place: Option<u32>, turn: u32, id: u64, since: Millis) -> Told {
         let (now, waiting) = (self.now, self.waiting());
-        // Everyone asks at another moment.
-        let share = |of: Millis| share_of(of, id ^ now);
         if let Some(opens) = self.rules.opens
             && self.is_early()
         {
             let left = opens.saturating_sub(now);
             let crowd = u64::from(waiting) * 1_000 / RETURNS_PER_SECOND;
-            let spread = crowd.clamp(1_000, REFRESH_MOST - REFRESH_LEAST);
-            let refresh = match left < REFRESH_MOST {
-                true => left + share(spread),
-                false => REFRESH_MOST - share(REFRESH_LEAST),
+            let spread = crowd.div_ceil(1_000).clamp(1, 24);
+            let seconds = match left < REFRESH_MOST {
+                true => left.div_ceil(1_000) + drawn(0..=spread, id ^ now),
+                false => drawn(25..=REFRESH_MOST / 1_000, id ^ now),
             };
             let passed = self.rules.early.saturating_sub(left);
             return Told {
@@ -59,7 +59,7 @@ impl Room {
                 place: None,
                 waiting,
                 wait: left,
-                refresh,
+                refresh: seconds * 1_000,
                 progress: percent(passed, self.rules.early),
             };
         }
@@ -67,14 +67,13 @@ impl Room {
         if self.is_held() {
             wait = wait.max((self.started + HOLD).saturating_sub(now));
         }
-        let base = (wait / 10).clamp(REFRESH_LEAST, REFRESH_MOST - REFRESH_LEAST);
         let passed = now.saturating_sub(since);
         Told {
             phase: Phase::Waiting,
             place,
             waiting,
             wait,
-            refresh: base + share(base / 5),
+            refresh: refresh_of(turn, wait, id ^ now),
             progress: percent(passed, passed + wait),
         }
     }
@@ -96,9 +95,25 @@ impl Room {
     }
 }
 
-/// A share of a time, which a number says.
-pub(super) fn share_of(of: Millis, number: u64) -> Millis {
-    ((u128::from(of) * u128::from(mix(number) >> 32)) >> 32) as Millis
+/// When the so-manieth asks again, in milliseconds that are whole seconds: that is what browsers are told. Drawn from
+/// several, so that those who came together do not come together again. The nearer the turn the sooner: each place is
+/// to be taken when it is there, and each admission of the pace when it is due.
+fn refresh_of(turn: u32, wait: Millis, number: u64) -> Millis {
+    let seconds = if turn <= NEXT || wait <= 3_000 {
+        1..=2
+    } else if wait <= REFRESH_NEAR {
+        2..=4
+    } else {
+        let least = (wait / 10_000).clamp(REFRESH_NEAR / 2_000, REFRESH_MOST / 1_500);
+        least..=(least * 3 / 2 + 2).min(REFRESH_MOST / 1_000)
+    };
+    drawn(seconds, number) * 1_000
+}
+
+/// One of several numbers, which another one says.
+pub(super) fn drawn(from: std::ops::RangeInclusive<u64>, number: u64) -> u64 {
+    let several = from.end() - from.start() + 1;
+    from.start() + ((several * (mix(number) >> 32)) >> 32)
 }
 
 fn percent(part: Millis, whole: Millis) -> u8 {
