@@ -10,6 +10,7 @@ use crate::admit::key::Params;
 use super::{
     cache::BUILT_IN_POLICY,
     compile::index_of,
+    concurrency,
     context::Context,
     diagnostic::{Complaint, Severity, shown},
     file::{self, File},
@@ -67,6 +68,7 @@ pub(super) fn routes(file: &File, upstreams: &[Upstream], cx: &mut Context<'_>) 
         .all(|d| d.severity == Severity::Warning)
     {
         dangers(file, &routes, cx);
+        concurrency::bare_paths(file, &routes, cx);
         unused(file, &routes, cx);
     }
     routes
