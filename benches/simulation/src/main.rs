@@ -38,6 +38,7 @@ fn scenarios() -> Vec<Scenario> {
         seconds: 60,
         demand: |_| 1000.0,
         work: |_| 0.05,
+        hangs: 0.0,
         speed: |_| 1.0,
         changes: 0.0,
         from: 5,
@@ -166,6 +167,23 @@ fn scenarios() -> Vec<Scenario> {
                 }
             },
             changes: 40.0,
+            ..base()
+        },
+        Scenario {
+            name: "1 % of the requests hang",
+            demand: |_| 150.0,
+            hangs: 0.01,
+            ..base()
+        },
+        Scenario {
+            name: "3 % of the requests hang",
+            demand: |_| 150.0,
+            hangs: 0.03,
+            ..base()
+        },
+        Scenario {
+            name: "3 % of the requests hang, 3x",
+            hangs: 0.03,
             ..base()
         },
     ]

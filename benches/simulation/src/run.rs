@@ -8,6 +8,8 @@ use crate::shop::{Kind, Shop};
 
 /// A visitor waits so long for an answer.
 pub(crate) const PATIENCE: f64 = 4.0;
+/// The edge waits so long for one that hangs.
+const RESPONSE: f64 = 15.0;
 /// What a refused connection says. Where it is taken for overload, the limit is at its least when the shop is
 /// back, and 85 % of the goodput are left around a restart instead of 97 %.
 const REFUSED: Verdict = Verdict::Unknown;
@@ -24,6 +26,8 @@ pub(crate) struct Scenario {
     pub(crate) demand: fn(f64) -> f64,
     /// Seconds of work of a request, on average, at a second.
     pub(crate) work: fn(f64) -> f64,
+    /// The share of requests that are not answered, and hold none of the workers.
+    pub(crate) hangs: f64,
     /// Speed at a second; 0 while the shop is down.
     pub(crate) speed: fn(f64) -> f64,
     /// When things change, and the limit has to follow.
@@ -79,6 +83,7 @@ struct Visitor {
     came: f64,
     began: Option<f64>,
     work: f64,
+    hangs: bool,
     ticket: Option<Ticket>,
     is_over: bool,
 }
@@ -168,11 +173,14 @@ pub(crate) fn run(scenario: &Scenario, limit: Box<dyn Limit>, seed: u64) -> Outc
             }
             let id = visitors.len();
             let work = random.work((scenario.work)(now));
+            // Others draw the same numbers as without.
+            let hangs = scenario.hangs > 0.0 && random.next() < scenario.hangs;
             visitors.push(Visitor {
                 class,
                 came: now,
                 began: None,
                 work,
+                hangs,
                 ticket: None,
                 is_over: false,
             });
@@ -198,9 +206,12 @@ pub(crate) fn run(scenario: &Scenario, limit: Box<dyn Limit>, seed: u64) -> Outc
             if let Some(Reverse((_, id))) = leaves.pop()
                 && !std::mem::replace(&mut visitors[id].is_over, true)
             {
-                // The shop does not notice.
                 let since = at(visitors[id].began.unwrap_or(now));
-                gate.finish(at(now), since, Verdict::Unknown);
+                match visitors[id].hangs {
+                    true => gate.finish(at(now), since, Verdict::Overloaded),
+                    // The shop does not notice.
+                    false => gate.abandon(at(now), since),
+                }
             }
         } else if let Some(id) = shop.end(now * 1e6) {
             let visitor = &mut visitors[id];
@@ -229,6 +240,10 @@ pub(crate) fn run(scenario: &Scenario, limit: Box<dyn Limit>, seed: u64) -> Outc
                 gate.finish(at(now + 0.001), at(now), REFUSED);
                 continue;
             }
+            if visitor.hangs {
+                leaves.push(Reverse((At(now + RESPONSE), id)));
+                continue;
+            }
             leaves.push(Reverse((At(visitor.came + PATIENCE), id)));
             shop.begin(now * 1e6, id, visitor.work * 1e6);
         }
@@ -243,9 +258,10 @@ pub(crate) fn run(scenario: &Scenario, limit: Box<dyn Limit>, seed: u64) -> Outc
             true => shop.most((scenario.work)(t)),
             false => 0.0,
         };
-        out.best.push(most.min((scenario.demand)(t)));
+        let demand = (scenario.demand)(t) * (1.0 - scenario.hangs);
+        out.best.push(most.min(demand));
         if second >= scenario.from {
-            best_checkouts += most.min((scenario.demand)(t) * SHARES[0]);
+            best_checkouts += most.min(demand * SHARES[0]);
         }
     }
     let sum = |of: &[f64]| of[scenario.from..].iter().sum::<f64>();

@@ -12,8 +12,9 @@
 //! that answers a rate at its usual latency has rate times latency at work (Little's law), and a limit
 //! far above that comes down in large steps.
 //!
-//! A word of overload, such as 503 with `Retry-After`, is believed without being measured: it shrinks the limit at
-//! once, at most once in the time that an answer takes.
+//! Words of overload, such as 503 with `Retry-After`, are believed without being measured where they are more than a
+//! tenth of what ends: they shrink the limit at once, at most once in the time that an answer takes. Fewer are those of
+//! one page that hangs, beside others that are well.
 
 use std::time::Duration;
 
@@ -44,6 +45,10 @@ const CLIMB: f64 = 1.2;
 const IDLE: f64 = 0.65;
 /// A word of overload leaves so much of the limit.
 const BACK_OFF: f64 = 0.85;
+/// It is heard where more than this share of what has ended was such, with so much weight for the last end: five in
+/// a row are heard, and one now and then is not.
+const HEARD_FROM: f64 = 0.1;
+const HEARD_WEIGHT: f64 = 1.0 / 45.0;
 /// Answers in a window for each one that may be at work, and how many there are at least and at most: fewer say
 /// nothing where some pages take ten times as long as others.
 const ANSWERS_EACH: f64 = 4.0;
@@ -74,6 +79,8 @@ pub struct Elastic {
     usual: Usual,
     /// Until then no further word of overload is heard: those that come together speak of the same moment.
     deaf_until: Duration,
+    /// Of what has ended of late, the share that speaks of overload.
+    overloads: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +151,7 @@ impl Elastic {
             latency: Duration::ZERO,
             usual: Usual::default(),
             deaf_until: Duration::ZERO,
+            overloads: 0.0,
         };
         elastic.set_bounds(min, max);
         elastic
@@ -187,8 +195,13 @@ impl Elastic {
         let lasted = now.saturating_sub(window.begins);
         let enough = (ANSWERS_EACH * self.limit).clamp(ANSWERS.0, ANSWERS.1);
         let long = lasted >= SHORTEST.max(LATENCIES * self.latency.min(LONGEST));
-        if !(long && window.answers >= enough || lasted >= LONGEST && window.answers > 0.0) {
+        if !(long && window.answers >= enough || lasted >= LONGEST) {
             return;
+        }
+        if window.answers == 0.0 {
+            // What comes next is not to be measured over this silence.
+            self.before = None;
+            return self.begin(now);
         }
         let seconds = lasted.as_secs_f64();
         let measured = Measured {
@@ -246,6 +259,22 @@ impl Elastic {
         }
     }
 
+    fn weigh(&mut self, is_overload: bool) {
+        let share = f64::from(u8::from(is_overload));
+        self.overloads += HEARD_WEIGHT * (share - self.overloads);
+    }
+
+    /// Shrinks the limit, where this is not the word of a few.
+    fn overloaded(&mut self, now: Duration) {
+        self.weigh(true);
+        if self.overloads > HEARD_FROM && now >= self.deaf_until {
+            self.limit = (self.limit * BACK_OFF).max(self.min);
+            self.deaf_until = now + self.latency.max(SHORTEST);
+            self.before = None;
+            self.begin(now);
+        }
+    }
+
     fn turn(&mut self) {
         self.swing = match self.swing {
             Swing::Up => Swing::Down,
@@ -268,6 +297,14 @@ impl Limit for Elastic {
     fn started(&mut self, now: Duration, at_work: usize) {
         self.pass(now);
         self.window.at_work = at_work;
+        self.look(now);
+    }
+
+    fn hangs(&mut self, now: Duration, at_work: usize) {
+        self.pass(now);
+        self.window.at_work = at_work.saturating_sub(1);
+        self.overloaded(now);
+        self.look(now);
     }
 
     fn finished(&mut self, now: Duration, latency: Duration, at_work: usize, verdict: Verdict) {
@@ -276,6 +313,7 @@ impl Limit for Elastic {
         match verdict {
             Verdict::Unknown => {}
             Verdict::Answered => {
+                self.weigh(false);
                 let weight = 1.0 / self.limit.clamp(8.0, 64.0);
                 let latency_s = latency.as_secs_f64();
                 let mean = self.latency.as_secs_f64();
@@ -290,15 +328,7 @@ impl Limit for Elastic {
                     self.window.latencies += latency_s;
                 }
             }
-            Verdict::Overloaded => {
-                if now >= self.deaf_until {
-                    self.limit = (self.limit * BACK_OFF).max(self.min);
-                    self.deaf_until = now + self.latency.max(SHORTEST);
-                    self.before = None;
-                    self.begin(now);
-                }
-                return;
-            }
+            Verdict::Overloaded => self.overloaded(now),
         }
         self.look(now);
     }

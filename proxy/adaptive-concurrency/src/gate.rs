@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Class, Elastic, Joined, Limit, Queue, Ticket, Verdict};
+use crate::{Class, Elastic, Joined, Limit, Queue, Ticket, Verdict, places::Places};
 
 /// Longest and shortest time after which somebody who was turned away is asked to come again, in seconds.
 const AGAIN: (u64, u64) = (1, 30);
@@ -87,7 +87,7 @@ impl Rate {
 pub struct Gate<W, L = Elastic> {
     limit: L,
     bounds: Bounds,
-    at_work: usize,
+    places: Places,
     queue: Queue<W>,
     done: Rate,
     shed: Rate,
@@ -124,7 +124,7 @@ impl<W, L: Limit> Gate<W, L> {
         Self {
             limit,
             bounds,
-            at_work: 0,
+            places: Places::default(),
             queue: Queue::default(),
             done: Rate::default(),
             shed: Rate::default(),
@@ -145,7 +145,7 @@ impl<W, L: Limit> Gate<W, L> {
 
     /// As many are.
     pub fn at_work(&self) -> usize {
-        self.at_work
+        self.places.taken()
     }
 
     /// As many wait.
@@ -159,13 +159,25 @@ impl<W, L: Limit> Gate<W, L> {
     }
 
     fn start(&mut self, now: Duration) {
-        self.at_work += 1;
-        self.limit.started(now, self.at_work);
+        self.places.take(now);
+        self.limit.started(now, self.places.taken());
+    }
+
+    /// Places come back by time as well: of those who have left, and of requests that hang.
+    pub fn tidy(&mut self, now: Duration) {
+        while self.places.left(now) {
+            let (zero, taken) = (Duration::ZERO, self.places.taken() + 1);
+            self.limit.finished(now, zero, taken, Verdict::Unknown);
+        }
+        while self.places.hangs(now, self.limit.limit()) {
+            self.limit.hangs(now, self.places.taken() + 1);
+        }
     }
 
     /// Starts a request where it need not wait.
     pub fn at_once(&mut self, now: Duration) -> Option<()> {
-        (self.queue.is_empty() && self.at_work < self.limit()).then(|| self.start(now))
+        self.tidy(now);
+        (self.queue.is_empty() && self.at_work() < self.limit()).then(|| self.start(now))
     }
 
     /// A request arrives. It is to be asked for [`Gate::next`] where it waits: the limit may have grown since
@@ -190,9 +202,11 @@ impl<W, L: Limit> Gate<W, L> {
         }
     }
 
-    /// Who starts now, and counts as at work from here on. To be called until there is none.
+    /// Who starts now, and counts as at work from here on. To be called until there is none, when a request has come
+    /// to its end and, while somebody waits, from time to time: places come back by time too.
     pub fn next(&mut self, now: Duration) -> Option<(Class, W)> {
-        if self.at_work >= self.limit() {
+        self.tidy(now);
+        if self.at_work() >= self.limit() {
             return None;
         }
         let next = self.queue.next(now, self.bounds.patience)?;
@@ -235,12 +249,30 @@ impl<W, L: Limit> Gate<W, L> {
 
     /// A request that was at work has come to its end; it started at `since`.
     pub fn finish(&mut self, now: Duration, since: Duration, verdict: Verdict) {
+        self.tidy(now);
         let latency = now.saturating_sub(since);
-        self.limit.finished(now, latency, self.at_work, verdict);
-        self.at_work = self.at_work.saturating_sub(1);
+        let taken = self.places.taken();
         if verdict == Verdict::Answered {
             self.done.count(now);
+            self.places.answered(latency, self.limit.limit());
         }
+        if self.places.give_back(since) {
+            self.limit.finished(now, latency, taken, verdict);
+        } else {
+            // That it hangs was told.
+            let verdict = match verdict {
+                Verdict::Overloaded => Verdict::Unknown,
+                other => other,
+            };
+            self.limit.finished(now, latency, taken + 1, verdict);
+        }
+    }
+
+    /// The visitor of a request that was at work since `since` has left, which the server may not notice: its place is
+    /// held for as long as an answer takes of late, and for two seconds at most.
+    pub fn abandon(&mut self, now: Duration, since: Duration) {
+        self.tidy(now);
+        self.places.abandon(now, since);
     }
 
     fn count_shed(&mut self, now: Duration, class: Class) {

@@ -10,6 +10,7 @@
 mod class;
 mod elastic;
 mod gate;
+mod places;
 mod queue;
 
 use std::time::Duration;
@@ -40,6 +41,10 @@ pub trait Limit {
 
     /// A request has come to its end after `latency`; `at_work` still counts it.
     fn finished(&mut self, now: Duration, latency: Duration, at_work: usize, verdict: Verdict);
+
+    /// A request is at work for so long that it counts as such no longer; `at_work` still counts it. Its end will be
+    /// told with [`Verdict::Answered`] or [`Verdict::Unknown`].
+    fn hangs(&mut self, _now: Duration, _at_work: usize) {}
 }
 
 impl<L: Limit + ?Sized> Limit for Box<L> {
@@ -53,5 +58,9 @@ impl<L: Limit + ?Sized> Limit for Box<L> {
 
     fn finished(&mut self, now: Duration, latency: Duration, at_work: usize, verdict: Verdict) {
         (**self).finished(now, latency, at_work, verdict);
+    }
+
+    fn hangs(&mut self, now: Duration, at_work: usize) {
+        (**self).hangs(now, at_work);
     }
 }

@@ -10,6 +10,7 @@ use crate::admit::key::Params;
 use super::{
     cache::BUILT_IN_POLICY,
     compile::index_of,
+    concurrency,
     context::Context,
     diagnostic::{Complaint, Severity, shown},
     file::{self, File},
@@ -68,6 +69,7 @@ pub(super) fn routes(file: &File, upstreams: &[Upstream], cx: &mut Context<'_>) 
     {
         dangers(file, &routes, cx);
         rooms_of_hosts(file, &routes, cx);
+        concurrency::bare_paths(file, &routes, cx);
         unused(file, &routes, cx);
     }
     routes

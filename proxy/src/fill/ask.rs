@@ -70,6 +70,8 @@ impl Task {
                 Err(_) => return Err(Fault::TOO_LONG.failure),
             };
             let fresh = attempts.wants_fresh();
+            let mut silent = false;
+            permit.set_sent(true);
             let result = self
                 .ask_one(at_work, fresh, until, request, &mut interim)
                 .await;
@@ -87,7 +89,9 @@ impl Task {
                     let repeatable =
                         stage == Stage::Connect || !fault.timed_out || self.flight.is_wanted();
                     let again = attempts.failed(&at_work, &fault, stage, repeatable, metrics);
-                    if !again {
+                    permit.set_sent(false);
+                    silent = fault.timed_out;
+                    if !again || silent {
                         permit.failed(&fault);
                     }
                     (again, Err(fault.failure))
@@ -104,6 +108,13 @@ impl Task {
                 return result;
             }
             failed = result.err();
+            if silent {
+                // The next attempt waits its turn: silence has held the place for long enough.
+                let Ok(next) = self.admitted().await else {
+                    return Err(failed.unwrap_or_else(Failure::unavailable));
+                };
+                permit = next;
+            }
         }
     }
 

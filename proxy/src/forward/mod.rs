@@ -144,11 +144,16 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             Err(why) => break Some(Fault::refused(why)),
         };
         if progress.permit.is_none() {
-            if let Err(fault) = taken_in(request, &mut content, progress.until, visitor).await {
+            let is_first = failed.is_none();
+            if is_first
+                && let Err(fault) = taken_in(request, &mut content, progress.until, visitor).await
+            {
                 break Some(fault);
             }
             match admitted(hall, request, progress.until, visitor).await {
                 Ok(permit) => progress.permit = Some(permit),
+                // A server may have seen it, which the words for those who are shed deny.
+                Err(fault) if fault.failure.is_shed() => break Some(failed.unwrap_or(fault)),
                 Err(fault) => break Some(fault),
             }
         }
@@ -169,6 +174,9 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
             Err(fault) => (fault, Stage::Connect),
             Ok((mut connection, reused)) => {
                 content.rewind();
+                if let Some(permit) = &mut progress.permit {
+                    permit.set_sent(true);
+                }
                 if request.content == Body::None {
                     at.at_work.asks(hall.started.elapsed());
                 }
@@ -212,6 +220,14 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
         may_be_done |= !(stage.is_harmless() || request.method.is_safe());
         if !attempts.failed(&at.at_work, &fault, stage, repeatable, metrics) {
             break Some(fault);
+        }
+        if let Some(permit) = &mut progress.permit {
+            permit.set_sent(false);
+            if fault.timed_out {
+                // The next attempt waits its turn: silence has held the place for long enough.
+                permit.failed(&fault);
+                progress.permit = None;
+            }
         }
         failed = Some(fault);
         progress.heard = false;

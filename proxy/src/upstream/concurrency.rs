@@ -5,7 +5,8 @@
 //! follows arrives as fast as the visitor reads, and says nothing of the shop.
 //!
 //! Who waits is a future with a place in the queue, that leaves when it is dropped. A place that becomes free is
-//! handed to one that waits, which wakes that task alone.
+//! handed to one that waits, which wakes that task alone. Places that come back by time, of requests that hang and of
+//! visitors who have left, are handed out by whoever comes next, and by those who wait, ten times a second.
 
 use std::{
     sync::{
@@ -34,6 +35,9 @@ enum Turn {
     Displaced,
 }
 
+/// Who waits looks so often whether places have come back by time.
+const LOOKS: Duration = Duration::from_millis(100);
+
 type Waiter = oneshot::Sender<Turn>;
 
 /// The gate before an upstream; outlives the configuration.
@@ -52,6 +56,8 @@ pub struct Permit {
     since: Duration,
     /// When the process began.
     started: Instant,
+    /// A server works on it, as far as is known.
+    is_sent: bool,
 }
 
 /// A gate at a glance.
@@ -80,6 +86,7 @@ impl Permit {
             of: None,
             since: Duration::ZERO,
             started,
+            is_sent: false,
         }
     }
 
@@ -99,6 +106,24 @@ impl Permit {
         }
     }
 
+    /// Whether a server may be working on it: from then on the place is held for a while although its visitor leaves.
+    pub fn set_sent(&mut self, is_sent: bool) {
+        self.is_sent = is_sent;
+    }
+
+    /// Nobody waits for an answer any longer. Most servers do not notice.
+    fn abandoned(&mut self) {
+        if !self.is_sent {
+            return self.done(Verdict::Unknown);
+        }
+        if let Some(of) = self.of.take() {
+            let now = self.started.elapsed();
+            if let Some(gate) = &mut *of.gate() {
+                gate.abandon(now, self.since);
+            }
+        }
+    }
+
     /// The head of an answer has come.
     pub fn answered(&mut self, status: u16, fields: &dyn Fields) {
         if self.of.is_some() {
@@ -109,16 +134,17 @@ impl Permit {
     /// None will come. A server that is silent has too much to do; one that refuses connections is gone, and the limit
     /// that fitted it will fit it again (`docs/decisions/0009`).
     pub fn failed(&mut self, fault: &Fault) {
-        self.done(match fault.timed_out && fault.is_by_server() {
-            true => Verdict::Overloaded,
-            false => Verdict::Unknown,
-        });
+        match (fault.is_by_server(), fault.timed_out) {
+            (true, true) => self.done(Verdict::Overloaded),
+            (true, false) => self.done(Verdict::Unknown),
+            (false, _) => self.abandoned(),
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.done(Verdict::Unknown);
+        self.abandoned();
     }
 }
 
@@ -146,8 +172,15 @@ pub struct Waiting {
 impl Waiting {
     /// The turn, or the failure to be told. Can be asked for again where the future was dropped.
     pub async fn turn(&mut self) -> Result<Permit, Failure> {
-        if let Ok(turn) = timeout_at(self.until, &mut self.turn).await {
-            return self.got(turn.ok());
+        loop {
+            let look = (Deadline::now() + LOOKS).min(self.until);
+            if let Ok(turn) = timeout_at(look, &mut self.turn).await {
+                return self.got(turn.ok());
+            }
+            if look == self.until {
+                break;
+            }
+            self.of.hand_out(self.started);
         }
         let now = self.started.elapsed();
         let left = match &mut *self.of.gate() {
@@ -272,6 +305,7 @@ impl Concurrency {
             of: Some(Arc::clone(self)),
             since,
             started,
+            is_sent: false,
         }
     }
 
@@ -311,8 +345,9 @@ impl Concurrency {
         if !self.is_on.load(Ordering::Acquire) {
             return None;
         }
-        let gate = self.gate();
-        let gate = gate.as_ref()?;
+        let mut gate = self.gate();
+        let gate = gate.as_mut()?;
+        gate.tidy(tick);
         Some(State {
             limit: gate.limit(),
             at_work: gate.at_work(),

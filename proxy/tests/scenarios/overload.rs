@@ -274,6 +274,77 @@ fn who_leaves_while_at_work_gives_the_place_back() {
 }
 
 #[test]
+fn who_resets_does_not_get_past_the_limit() {
+    let gate = Gate::default();
+    let shop = held(&gate);
+    let edge = Edge::start(&config(&shop, &one(1)));
+    let mut leaves = edge.connect();
+    leaves.request("GET", "/held", &[]);
+    eventually("the shop has it", || shop.count("/held") == 1);
+    let next = ask(&edge, "/next", &[]);
+    waits(&edge, 1);
+    let left = Instant::now();
+    drop(leaves);
+    assert_eq!(status(next), 200);
+    // The shop works on: its place is held, two seconds where no latency is known.
+    assert!(left.elapsed() >= Duration::from_millis(1_500));
+    gate.open();
+}
+
+#[test]
+fn a_page_that_hangs_is_no_outage() {
+    let gate = Gate::default();
+    let shop = held(&gate);
+    // Less than the time limit on an answer, after which places would come back in any case.
+    let edge = Edge::start(&config(
+        &shop,
+        "{ min = 2, max = 2, queue = 8, queue_timeout = \"8s\" }",
+    ));
+    let hang: Vec<_> = (0..2).map(|_| ask(&edge, "/held", &[BROWSER])).collect();
+    eventually("the shop has them", || shop.count("/held") == 2);
+    for _ in 0..20 {
+        assert_eq!(edge.get("/page").status, 200);
+    }
+    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+    gate.open();
+    for asked in hang {
+        assert_eq!(status(asked), 200, "it went on");
+    }
+}
+
+#[test]
+fn the_attempt_after_silence_waits_its_turn() {
+    let gate = Gate::default();
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let before = Arc::new(AtomicUsize::new(0));
+    let origin = || {
+        let (gate, attempts, before) = (gate.clone(), attempts.clone(), before.clone());
+        Origin::start(move |r| {
+            if r.target == "/held" {
+                attempts.fetch_add(1, Ordering::SeqCst);
+                return page("late").when(&gate);
+            }
+            before.store(attempts.load(Ordering::SeqCst), Ordering::SeqCst);
+            page("ok")
+        })
+    };
+    let (shop, other) = (origin(), origin());
+    let servers = format!(
+        "servers = [\"{shop}\", \"{other}\"]\ntimeouts = {{ response = \"500ms\" }}\nretry = {{ attempts = 1 }}"
+    );
+    let config = config(&shop, &one(8)).replace(&format!("servers = [\"{shop}\"]"), &servers);
+    let edge = Edge::start(&config);
+    let first = ask(&edge, "/held", &[BROWSER]);
+    eventually("a shop has it", || attempts.load(Ordering::SeqCst) == 1);
+    assert_eq!(edge.get("/next").status, 200);
+    assert_eq!(before.load(Ordering::SeqCst), 1, "between the attempts");
+    assert_eq!(status(first), 504);
+    assert_eq!(attempts.load(Ordering::SeqCst), 2);
+    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+    gate.open();
+}
+
+#[test]
 fn content_that_drips_holds_no_place() {
     let shop = held(&Gate::default());
     let edge = Edge::start(&config(&shop, &one(8)));

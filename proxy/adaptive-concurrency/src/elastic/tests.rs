@@ -102,6 +102,42 @@ fn words_of_overload_that_come_together_are_one() {
     assert!(elastic.limit() <= 3);
 }
 
+#[test]
+fn a_few_words_of_overload_beside_answers_change_nothing() {
+    let mut elastic = Elastic::new(2, 1_000);
+    let before = elastic.limit();
+    let each = Duration::from_millis(10);
+    for n in 1..6_000 {
+        let now = each * n;
+        elastic.started(now, 1);
+        match n % 33 {
+            0 => elastic.finished(now, 200 * each, 1, Verdict::Overloaded),
+            16 => elastic.hangs(now, 1),
+            _ => elastic.finished(now, each, 1, Verdict::Answered),
+        }
+        assert_eq!(elastic.limit(), before, "after {n}");
+    }
+    // Many are heard, and answers in between are no excuse.
+    for n in 6_000..9_000 {
+        let now = each * n;
+        elastic.started(now, 1);
+        match n % 3 {
+            0 => elastic.hangs(now, 1),
+            _ => elastic.finished(now, each, 1, Verdict::Answered),
+        }
+    }
+    assert!(elastic.limit() <= 3);
+}
+
+#[test]
+fn a_window_ends_by_time_too() {
+    let mut elastic = Elastic::new(2, 1_000);
+    elastic.started(Duration::ZERO, 1);
+    let begun = elastic.window.begins;
+    elastic.started(Duration::from_secs(5), 2);
+    assert!(elastic.window.begins > begun, "nothing was answered");
+}
+
 proptest! {
     /// It stays within its bounds, and never fails, whatever it is told.
     #[test]

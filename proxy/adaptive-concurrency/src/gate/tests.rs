@@ -104,9 +104,11 @@ fn when_to_come_again_goes_by_what_waits_and_was_shed() {
     for n in 0..40 {
         let _ = gate.arrive(ms(0), Class::Browse, n);
     }
+    let mut since = ms(0);
     for n in 0..20 {
-        gate.finish(ms(n * 100), ms(n * 100), Verdict::Answered);
-        let _ = gate.next(ms(n * 100));
+        gate.finish(ms(n * 100), since, Verdict::Answered);
+        since = ms(n * 100);
+        let _ = gate.next(since);
     }
     let few = gate.retry_after(ms(2_000));
     assert!((2..=8).contains(&few), "{few}");
@@ -128,17 +130,112 @@ fn when_to_come_again_goes_by_what_waits_and_was_shed() {
     assert!(told.len() > 5, "not all at once: {told:?}");
 }
 
+/// Ten answers a second of 20 ms each, from `from` on for so many seconds. Returns how many got a place at once.
+fn answers(gate: &mut Gate<u32>, from: u64, seconds: u64) -> u64 {
+    (0..10 * seconds)
+        .filter(|n| {
+            let since = ms(from + 100 * n);
+            let started = gate.at_once(since).is_some();
+            if started {
+                gate.finish(since + ms(20), since, Verdict::Answered);
+            }
+            started
+        })
+        .count() as u64
+}
+
+#[test]
+fn what_hangs_goes_on_without_a_place() {
+    let mut gate: Gate<u32> = Gate::new(BOUNDS);
+    assert_eq!(answers(&mut gate, 0, 5), 50);
+    assert_eq!(gate.at_once(ms(5_000)), Some(()));
+    assert_eq!(gate.at_once(ms(5_000)), Some(()));
+    assert_eq!(gate.at_once(ms(5_499)), None);
+    assert_eq!(gate.at_once(ms(5_500)), Some(()), "half a second is enough");
+    assert_eq!(gate.at_work(), 1);
+    gate.finish(ms(5_520), ms(5_500), Verdict::Answered);
+    // Their ends give nothing back once more.
+    gate.finish(ms(20_000), ms(5_000), Verdict::Overloaded);
+    gate.finish(ms(20_000), ms(5_000), Verdict::Unknown);
+    assert_eq!((gate.at_work(), gate.limit()), (0, 2));
+}
+
+#[test]
+fn where_everything_hangs_few_go_on_without_a_place() {
+    let mut gate: Gate<u32> = Gate::new(Bounds {
+        min: 20,
+        max: 20,
+        ..BOUNDS
+    });
+    let mut began = 0;
+    for n in 0..1_000 {
+        while gate.at_once(ms(10 * n)).is_some() {
+            began += 1;
+        }
+    }
+    // Twenty, what may go on at once, and two a second.
+    assert!((30..=50).contains(&began), "{began}");
+}
+
+#[test]
+fn slow_pages_do_not_hang() {
+    let mut gate: Gate<u32> = Gate::new(Bounds {
+        min: 1,
+        max: 1,
+        ..BOUNDS
+    });
+    for n in 0..100 {
+        let since = ms(3_000 * n);
+        assert_eq!(gate.at_once(since), Some(()));
+        // The first of them are longer than anybody knew.
+        if n > 10 {
+            assert_eq!(gate.at_once(since + ms(2_999)), None);
+        }
+        gate.finish(since + ms(3_000), since, Verdict::Answered);
+        assert_eq!(gate.at_work(), 0);
+    }
+}
+
+#[test]
+fn the_place_of_who_leaves_is_held_for_a_while() {
+    let mut gate: Gate<u32> = Gate::new(BOUNDS);
+    // Sixty ask and leave at once, one every 50 ms: without holding, all would be at work.
+    let mut at_work = 0;
+    for n in 0..60 {
+        if gate.at_once(ms(50 * n)).is_some() {
+            at_work += 1;
+            gate.abandon(ms(50 * n + 50), ms(50 * n));
+        }
+    }
+    assert_eq!(at_work, 4, "two at once, and again after two seconds");
+    gate.tidy(ms(10_000));
+    assert_eq!(gate.at_work(), 0);
+    // Where the usual latency is known it is that.
+    for n in 100..200 {
+        let since = ms(200 * n);
+        assert_eq!(gate.at_once(since), Some(()));
+        gate.finish(since + ms(150), since, Verdict::Answered);
+    }
+    assert_eq!(gate.at_once(ms(50_000)), Some(()));
+    gate.abandon(ms(50_010), ms(50_000));
+    gate.tidy(ms(50_155));
+    assert_eq!(gate.at_work(), 1);
+    gate.tidy(ms(50_165));
+    assert_eq!(gate.at_work(), 0);
+}
+
 proptest! {
     /// The limit and the queue's bound hold whatever comes, and nothing is free while somebody waits.
     #[test]
     fn bounds_hold(
-        steps in prop::collection::vec((0..4_u8, 0..4_usize, 0..3_u8, 1..300_u64), 1..400),
+        steps in prop::collection::vec((0..5_u8, 0..4_usize, 0..3_u8, 1..300_u64), 1..400),
         (min, more, queue) in (1..8_usize, 0..40_usize, 0..10_usize),
     ) {
         let bounds = Bounds { min, max: min + more, queue, patience: ms(500) };
         let mut gate = Gate::new(bounds);
         let mut now = ms(0);
         let mut began = Vec::new();
+        let mut left = Vec::new();
         let mut tickets = Vec::new();
         for (step, class, verdict, passed) in steps {
             now += ms(passed);
@@ -153,6 +250,10 @@ proptest! {
                     let verdict = [Verdict::Answered, Verdict::Overloaded, Verdict::Unknown][usize::from(verdict)];
                     gate.finish(now, since, verdict);
                 },
+                3 => if let Some(since) = began.pop() {
+                    gate.abandon(now, since);
+                    left.push(now);
+                },
                 _ => if let Some(ticket) = tickets.pop() {
                     let _ = gate.leave(now, ticket, verdict == 0);
                 },
@@ -160,7 +261,9 @@ proptest! {
             while gate.next(now).is_some() {
                 began.push(now);
             }
-            prop_assert_eq!(gate.at_work(), began.len());
+            // Those who left count for two seconds at most.
+            left.retain(|since| now < *since + ms(2_000));
+            prop_assert!(gate.at_work() <= began.len() + left.len());
             prop_assert!((bounds.min..=bounds.max).contains(&gate.limit()));
             prop_assert!(gate.waiting() <= bounds.queue);
             prop_assert!(gate.waiting() == 0 || gate.at_work() >= gate.limit());
