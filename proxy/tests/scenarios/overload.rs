@@ -210,16 +210,23 @@ fn a_stale_page_answers_where_its_fetch_is_shed() {
         _ => page("kept").field("Cache-Control", "max-age=1, stale-if-error=600"),
     });
     let edge = Edge::start(&config(&shop, &one(0)));
-    assert_eq!(edge.get("/cached/kept").status, 200);
-    let first = occupy(&edge, &shop);
+    let mut held = Vec::new();
+    // A request that is at work for long holds its place no more, so on a slow machine it takes another try.
     eventually("it is stale, and answers", || {
+        assert_eq!(edge.get("/cached/kept").status, 200);
+        let stored = Instant::now();
+        eventually("it is stale", || {
+            stored.elapsed() > Duration::from_millis(1100)
+        });
+        held.push(ask(&edge, "/held", &[BROWSER]));
+        eventually("the shop has it", || shop.count("/held") == held.len());
         let answer = edge.get("/cached/kept");
         assert_eq!((answer.status, answer.text().as_str()), (200, "kept"));
         answer.cache() == "dhal; hit; detail=stale-if-error"
     });
-    assert_eq!(shop.count("/cached/kept"), 1);
     gate.open();
-    assert_eq!(status(first), 200);
+    held.into_iter()
+        .for_each(|asked| assert_eq!(status(asked), 200));
 }
 
 #[test]
