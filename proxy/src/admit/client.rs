@@ -18,7 +18,7 @@ pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
 }
 
 /// Walks the field of forwarding from the right, over trusted proxies, to the first address that is not
-/// one. Anything that is not an address ends the walk, as do [`MAX_HOPS`]: what is left of it may be invented.
+/// one. Anything that is not an address ends the walk, as do 64 hops: what is left of it may be invented.
 pub fn client_address(
     peer: IpAddr,
     fields: &dyn Fields,
