@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use adaptive_concurrency::Class;
 use http::{Method, StatusCode};
 use http1_wire::Body;
 use tokio::time::{Instant, timeout_at};
@@ -348,6 +349,11 @@ impl At<'_> {
 /// fill the memory with what drips.
 const FORM: u64 = 16 * 1024;
 
+/// Whether its content is taken in before it takes a place.
+fn is_form(request: &Request<'_>) -> bool {
+    matches!(request.content, Body::Length(length) if length <= FORM) && request.is_kept()
+}
+
 /// Takes in the content of a request that is to take a place among those at work, where it is little: what drips
 /// shall hold none. Larger content goes on its way as it comes.
 async fn taken_in(
@@ -356,11 +362,9 @@ async fn taken_in(
     until: Instant,
     visitor: &mut impl Visitor,
 ) -> Result<(), Fault> {
-    let is_little =
-        matches!(request.content, Body::Length(length) if length <= FORM) && request.is_kept();
     let is_bounded = request.forward.route.upstream.config.concurrency.is_some();
     // Who waits for a word of the shop sends nothing before it.
-    if !is_little || !is_bounded || relay::expects_continue(request) {
+    if !is_form(request) || !is_bounded || relay::expects_continue(request) {
         return Ok(());
     }
     let mut pace = relay::receiving(request);
@@ -396,7 +400,11 @@ async fn admitted(
     visitor: &mut impl Visitor,
 ) -> Result<Permit, Fault> {
     let route = &request.forward.route;
-    let class = class(route, &request.fields, request.client);
+    // What is still on its way, and may drip, waits behind everybody else.
+    let class = match request.content == Body::None || is_form(request) {
+        true => class(route, &request.fields, request.client),
+        false => Class::Bot,
+    };
     let mut waiting = match route.upstream.admit(class, hall.started) {
         Ok(Admission::Admitted(permit)) => return Ok(permit),
         Ok(Admission::Waits(waiting)) => waiting,
