@@ -1,13 +1,18 @@
 //! Faults of a shop while a request's content is on its way to it.
 
-use std::{io::Write, net::TcpListener, thread, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
 
 use socket2::SockRef;
 
 use crate::{
     edge::Edge,
     faults::{
-        Guest,
+        Asked, Guest,
         Outcome::{Clear, ClearOrCut, Cut, UnreachedOrCut, Whole},
         Row, Shop, Then, Upload, answers, config, holds_nothing, says, ways,
     },
@@ -32,8 +37,17 @@ fn a_final_answer_before_the_content() {
 /// The same while content comes as fast as it is taken.
 #[test]
 fn a_final_answer_to_a_flood() {
-    let answer = "HTTP/1.1 413 Early\r\nContent-Length: 8\r\n\r\ntoo much";
-    Row::new(says(answer, Then::Stay), Whole(413, "too much"))
+    let answer = b"HTTP/1.1 413 Early\r\nContent-Length: 8\r\n\r\ntoo much";
+    let script = |stream: &mut TcpStream, _: &Asked<'_>| {
+        let _ = stream.write_all(answer);
+        // The rest takes seconds: a shop that has all of it by the time its answer is told keeps its connection.
+        let mut piece = [0; 4 * 1024];
+        while stream.read(&mut piece).is_ok_and(|n| n > 0) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Then::Close
+    };
+    Row::new(script, Whole(413, "too much"))
         .method("POST", Upload::Much(FLOOD))
         .holds();
 }
