@@ -31,11 +31,13 @@ pub enum Why {
     Displaced,
     /// The turn did not come in time.
     Late,
+    /// Its content was still to come, and that of too many others was on its way.
+    Uploads,
 }
 
 impl Why {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Full, Self::Displaced, Self::Late];
+    pub const ALL: [Self; 4] = [Self::Full, Self::Displaced, Self::Late, Self::Uploads];
 
     /// Its word in metrics.
     pub fn as_str(self) -> &'static str {
@@ -43,6 +45,7 @@ impl Why {
             Self::Full => "queue-full",
             Self::Displaced => "displaced",
             Self::Late => "timeout",
+            Self::Uploads => "uploads",
         }
     }
 }
@@ -158,7 +161,8 @@ impl<W, L: Limit> Gate<W, L> {
         self.queue.len_of(class)
     }
 
-    fn start(&mut self, now: Duration) {
+    /// A request is at work from now on, whether there is room or not: the server has it already.
+    pub fn start(&mut self, now: Duration) {
         self.places.take(now);
         self.limit.started(now, self.places.taken());
     }

@@ -138,6 +138,9 @@ pub struct ConcurrencyStatus {
     pub limit: usize,
     /// Those that are.
     pub at_work: usize,
+    /// Those whose content is on its way to a server.
+    #[serde(default)]
+    pub uploads: usize,
     /// Those that wait.
     pub waiting: usize,
     /// Those of them that are checkout, cart, browse, bot.
@@ -159,6 +162,7 @@ impl ConcurrencyStatus {
         Some(Self {
             limit: state.limit,
             at_work: state.at_work,
+            uploads: state.uploads,
             waiting: state.waiting,
             waiting_by_class: state.waiting_by,
             latency_ms: u64::try_from(state.latency.as_millis()).unwrap_or(u64::MAX),
@@ -172,9 +176,9 @@ impl fmt::Display for ConcurrencyStatus {
         let [checkout, cart, browse, bot] = self.shed;
         write!(
             f,
-            "{} of {} requests at work, {} wait, {} ms each; shed {checkout} checkout, {cart} cart, \
-             {browse} browse, {bot} bot",
-            self.at_work, self.limit, self.waiting, self.latency_ms
+            "{} of {} requests at work, {} uploads, {} wait, {} ms each; shed {checkout} checkout, \
+             {cart} cart, {browse} browse, {bot} bot",
+            self.at_work, self.limit, self.uploads, self.waiting, self.latency_ms
         )
     }
 }

@@ -19,7 +19,6 @@ use std::{
     time::Duration,
 };
 
-use adaptive_concurrency::Class;
 use http::{Method, StatusCode};
 use http1_wire::Body;
 use tokio::time::{Instant, timeout_at};
@@ -345,17 +344,31 @@ impl At<'_> {
     }
 }
 
-/// Content up to this length is taken in before its request takes a place: a form, an order. What is longer would
-/// fill the memory with what drips.
+/// Content up to this length is taken in before its request takes a place: a form, an order. Of what is longer so much is
+/// taken in, or the memory would fill with what drips.
 const FORM: u64 = 16 * 1024;
 
-/// Whether its content is taken in before it takes a place.
-fn is_form(request: &Request<'_>) -> bool {
-    matches!(request.content, Body::Length(length) if length <= FORM) && request.is_kept()
+/// How much of its content is taken in before the request asks for anything. Nothing of a stream of unknown length: who
+/// sends it may wait for an answer to its beginning; nor where a word of the shop is waited for.
+fn beforehand(request: &Request<'_>) -> u64 {
+    let kept = request.forward.route.upstream.config.retry.body as u64;
+    match request.content {
+        Body::Length(length) if !relay::expects_continue(request) => length.min(FORM).min(kept),
+        _ => 0,
+    }
 }
 
-/// Takes in the content of a request that is to take a place among those at work, where it is little: what drips
-/// shall hold none. Larger content goes on its way as it comes.
+/// Whether its content is all there before it takes a place.
+fn is_whole(request: &Request<'_>) -> bool {
+    match request.content {
+        Body::None => true,
+        Body::Length(length) => length == beforehand(request),
+        Body::Unknown => false,
+    }
+}
+
+/// Takes in the content of a request that is to take a place among those at work, or its beginning: what drips shall
+/// hold none.
 async fn taken_in(
     request: &Request<'_>,
     content: &mut Content,
@@ -363,10 +376,12 @@ async fn taken_in(
     visitor: &mut impl Visitor,
 ) -> Result<(), Fault> {
     let is_bounded = request.forward.route.upstream.config.concurrency.is_some();
-    // Who waits for a word of the shop sends nothing before it.
-    if !is_form(request) || !is_bounded || relay::expects_continue(request) {
+    let enough = beforehand(request);
+    if enough == 0 || !is_bounded {
         return Ok(());
     }
+    // Its end is taken in as well: what is beyond it would be malformed.
+    let to_the_end = is_whole(request);
     let mut pace = relay::receiving(request);
     let mut deadline = Deadline::default();
     let mut moved = Instant::now();
@@ -382,8 +397,12 @@ async fn taken_in(
                     false => Fault::TOO_LONG,
                 }));
             };
-            if is_complete {
+            if is_complete || (!to_the_end && content.taken() >= enough) {
                 return Poll::Ready(Ok(()));
+            }
+            if content.taken() > enough {
+                // More than its head has told.
+                return Poll::Ready(Err(Fault::MALFORMED));
             }
             pace.moved(content.taken() - before);
             moved = Instant::now();
@@ -392,7 +411,8 @@ async fn taken_in(
     .await
 }
 
-/// A place among the requests at work. A visitor who leaves does not wait for it, nor one whose time is over.
+/// A place among the requests at work, or among the uploads where its content is still to come. A visitor who leaves
+/// does not wait for it, nor one whose time is over.
 async fn admitted(
     hall: &Hall,
     request: &Request<'_>,
@@ -400,17 +420,18 @@ async fn admitted(
     visitor: &mut impl Visitor,
 ) -> Result<Permit, Fault> {
     let route = &request.forward.route;
-    // What is still on its way, and may drip, waits behind everybody else.
-    let class = match request.content == Body::None || is_form(request) {
-        true => class(route, &request.fields, request.client),
-        false => Class::Bot,
+    let class = class(route, &request.fields, request.client);
+    let upstream = &route.upstream;
+    let turn = async {
+        if !is_whole(request) {
+            return upstream.admit_upload(class, hall.started).await;
+        }
+        match upstream.admit(class, hall.started)? {
+            Admission::Admitted(permit) => Ok(permit),
+            Admission::Waits(mut waiting) => waiting.turn().await,
+        }
     };
-    let mut waiting = match route.upstream.admit(class, hall.started) {
-        Ok(Admission::Admitted(permit)) => return Ok(permit),
-        Ok(Admission::Waits(waiting)) => waiting,
-        Err(failure) => return Err(Fault::shed(failure)),
-    };
-    let mut turn = pin!(timeout_at(until, waiting.turn()));
+    let mut turn = pin!(timeout_at(until, turn));
     poll_fn(|cx| match turn.as_mut().poll(cx) {
         Poll::Ready(Ok(turn)) => Poll::Ready(turn.map_err(Fault::shed)),
         Poll::Ready(Err(_)) => Poll::Ready(Err(Fault::TOO_LONG)),

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use adaptive_concurrency::Verdict;
 use http::header::{CONTENT_TYPE, EXPECT};
 use http1_wire::{
     Body, HeadScanner,
@@ -32,10 +31,6 @@ use crate::{
         connect::http1::{self, Interim, Left, Run},
     },
 };
-
-/// Content that is not here by then goes at its visitor's pace, and holds no place among the requests at work: a few
-/// that drip would keep all others out. What a form holds comes with its head, or right behind it.
-const SLOW: Duration = Duration::from_millis(200);
 
 /// A server that has not said by then whether it wants the content gets it: many never say so, and a visitor that
 /// waits for the word is not to be taken for a server that is slow.
@@ -117,7 +112,6 @@ pub(super) async fn relay(
         came: 0,
         receiving: receiving(request),
         sending: Pace::sending(&request.visitors),
-        began,
         times: Times {
             up: began,
             down: began,
@@ -198,7 +192,6 @@ struct Relay<'a, V, F> {
     came: u64,
     receiving: Pace,
     sending: Pace,
-    began: Instant,
     times: Times,
 }
 
@@ -225,6 +218,11 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         let waits = self
             .upload
             .poll(cx, self.connection, self.content, self.visitor, moved)?;
+        if waits == Waits::Done
+            && let Some(permit) = &mut self.progress.permit
+        {
+            permit.is_whole();
+        }
         if self.tunnel && waits == Waits::Done && !self.half_closed {
             // The visitor has said all; the server may not have. An error shows when it is read from.
             self.half_closed = self.connection.poll_end(cx).is_ready();
@@ -456,15 +454,6 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             true => (at, fault),
             false => (self.progress.until, Fault::TOO_LONG),
         };
-        let slow = self.began + SLOW;
-        if let Some(permit) = &mut self.progress.permit
-            && up_waits == Waits::Visitor
-            && permit.is_held()
-            && slow < at
-        {
-            ready!(self.connection.deadline.poll(cx, slow));
-            permit.done(Verdict::Unknown);
-        }
         ready!(self.connection.deadline.poll(cx, at));
         if keeps_back && fault == Fault::SLOW_UPLOAD {
             // From here on its time counts. What it is told goes out with the next look.

@@ -72,19 +72,18 @@ impl Content {
         self.max = u64::MAX;
     }
 
-    /// Takes a piece in, to be sent later; `true` at the end. For content that is kept as a whole.
+    /// Takes a piece in, to be sent later, whatever else is kept; `true` at the end.
     pub(super) fn poll_take_in(
         &mut self,
         cx: &mut Context<'_>,
         visitor: &mut impl Visitor,
     ) -> Poll<Result<bool, Fault>> {
-        self.replayed = self.kept.len();
-        let piece = ready!(self.poll_next(cx, visitor))?;
-        match self.is_kept {
-            true => Poll::Ready(Ok(piece.is_none())),
-            // More than its head has told.
-            false => Poll::Ready(Err(Fault::MALFORMED)),
+        let piece = ready!(self.poll_fresh(cx, visitor))?;
+        if let Some(piece) = &piece {
+            self.kept.extend_from_slice(piece);
+            self.replayed = self.kept.len();
         }
+        Poll::Ready(Ok(piece.is_none()))
     }
 
     fn poll_next(
@@ -100,6 +99,26 @@ impl Content {
             }
             return Poll::Ready(Ok(Some(again)));
         }
+        let fresh = ready!(self.poll_fresh(cx, visitor))?;
+        if let Some(piece) = &fresh
+            && self.is_kept
+        {
+            if self.kept.len() + piece.len() <= self.most_kept {
+                self.kept.extend_from_slice(piece);
+                self.replayed = self.kept.len();
+            } else {
+                self.forget();
+            }
+        }
+        Poll::Ready(Ok(fresh))
+    }
+
+    /// What comes from the visitor; `None` at the end.
+    fn poll_fresh(
+        &mut self,
+        cx: &mut Context<'_>,
+        visitor: &mut impl Visitor,
+    ) -> Poll<Result<Option<Bytes>, Fault>> {
         if self.ended {
             return Poll::Ready(Ok(None));
         }
@@ -108,18 +127,10 @@ impl Content {
             return Poll::Ready(Ok(None));
         };
         self.taken += piece.len() as u64;
-        if self.taken > self.max {
-            return Poll::Ready(Err(Fault::TOO_LARGE));
+        match self.taken > self.max {
+            true => Poll::Ready(Err(Fault::TOO_LARGE)),
+            false => Poll::Ready(Ok(Some(piece))),
         }
-        if self.is_kept {
-            if self.kept.len() + piece.len() <= self.most_kept {
-                self.kept.extend_from_slice(&piece);
-                self.replayed = self.kept.len();
-            } else {
-                self.forget();
-            }
-        }
-        Poll::Ready(Ok(Some(piece)))
     }
 }
 

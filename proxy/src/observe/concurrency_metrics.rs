@@ -11,6 +11,7 @@ use crate::upstream::Upstream;
 pub(super) struct ConcurrencyMetrics {
     limit: IntGaugeVec,
     at_work: IntGaugeVec,
+    uploads: IntGaugeVec,
     waiting: IntGaugeVec,
     latency: GaugeVec,
     shed: IntCounterVec,
@@ -29,6 +30,10 @@ impl ConcurrencyMetrics {
                 "Requests that may be at work at once, as learned.",
             ),
             at_work: of_upstream("concurrency_at_work", "Requests at work."),
+            uploads: of_upstream(
+                "concurrency_uploads",
+                "Requests whose content is on its way to a server.",
+            ),
             waiting: of_upstream(
                 "concurrency_waiting",
                 "Requests that wait for others to be done.",
@@ -44,7 +49,7 @@ impl ConcurrencyMetrics {
     }
 
     pub(super) fn refresh(&self, upstreams: &[Arc<Upstream>], tick: Duration) {
-        for gauge in [&self.limit, &self.at_work, &self.waiting] {
+        for gauge in [&self.limit, &self.at_work, &self.uploads, &self.waiting] {
             gauge.reset();
         }
         self.latency.reset();
@@ -58,6 +63,7 @@ impl ConcurrencyMetrics {
             let set = |gauge: &IntGaugeVec, n| gauge.with_label_values(&[name]).set(whole(n));
             set(&self.limit, state.limit);
             set(&self.at_work, state.at_work);
+            set(&self.uploads, state.uploads);
             set(&self.waiting, state.waiting);
             let latency = self.latency.with_label_values(&[name]);
             latency.set(state.latency.as_secs_f64());

@@ -7,6 +7,10 @@
 //! Who waits is a future with a place in the queue, that leaves when it is dropped. A place that becomes free is
 //! handed to one that waits, which wakes that task alone. Places that come back by time, of requests that hang and of
 //! visitors who have left, are handed out by whoever comes next, and by those who wait, ten times a second.
+//!
+//! A request whose content is still to come is one of the [`Uploads`] first.
+
+mod uploads;
 
 use std::{
     sync::{
@@ -24,6 +28,7 @@ use tokio::{
     time::{Instant as Deadline, timeout_at},
 };
 
+use self::uploads::Uploads;
 use super::Upstream;
 use crate::respond::{failure::Failure, fault::Fault};
 
@@ -46,6 +51,7 @@ pub struct Concurrency {
     /// Remembers what it has learned while it is off.
     gate: Mutex<Option<Gate<Waiter>>>,
     is_on: AtomicBool,
+    uploads: Uploads,
     /// By class and reason.
     sheds: [[AtomicU64; Why::ALL.len()]; Class::ALL.len()],
 }
@@ -58,6 +64,8 @@ pub struct Permit {
     started: Instant,
     /// A server works on it, as far as is known.
     is_sent: bool,
+    /// Its content is on its way: it is one of the uploads, and not at work yet.
+    is_upload: bool,
 }
 
 /// A gate at a glance.
@@ -67,6 +75,8 @@ pub struct State {
     pub limit: usize,
     /// Those that are.
     pub at_work: usize,
+    /// Those whose content is on its way to a server.
+    pub uploads: usize,
     /// Those that wait.
     pub waiting: usize,
     /// Those of each class.
@@ -87,17 +97,30 @@ impl Permit {
             since: Duration::ZERO,
             started,
             is_sent: false,
+            is_upload: false,
         }
     }
 
-    /// Whether it counts among the requests at work.
-    pub fn is_held(&self) -> bool {
-        self.of.is_some()
+    /// All of its content has been sent: from now on it is at work. The server has it, so that it does not wait.
+    pub fn is_whole(&mut self) {
+        if !std::mem::take(&mut self.is_upload) {
+            return;
+        }
+        if let Some(of) = &self.of {
+            of.uploads.end();
+            self.since = self.started.elapsed();
+            if let Some(gate) = &mut *of.gate() {
+                gate.start(self.since);
+            }
+        }
     }
 
     /// The request has come to its end, as far as the shop's work goes. Only the first word counts.
     pub fn done(&mut self, verdict: Verdict) {
         if let Some(of) = self.of.take() {
+            if self.is_upload {
+                return of.uploads.end();
+            }
             let now = self.started.elapsed();
             if let Some(gate) = &mut *of.gate() {
                 gate.finish(now, self.since, verdict);
@@ -113,7 +136,7 @@ impl Permit {
 
     /// Nobody waits for an answer any longer. Most servers do not notice.
     fn abandoned(&mut self) {
-        if !self.is_sent {
+        if !self.is_sent || self.is_upload {
             return self.done(Verdict::Unknown);
         }
         if let Some(of) = self.of.take() {
@@ -241,6 +264,10 @@ impl Concurrency {
     /// The configuration in force: bounds, or none. What was learned stays.
     pub fn set_bounds(self: &Arc<Self>, bounds: Option<Bounds>) {
         let mut waiters = Vec::new();
+        // While it is off there are none.
+        if let Some(bounds) = bounds {
+            self.uploads.set_bounds(bounds.max, bounds.queue);
+        }
         let mut gate = self.gate();
         match (bounds, &mut *gate) {
             (Some(bounds), Some(gate)) => gate.set_bounds(bounds),
@@ -300,12 +327,32 @@ impl Concurrency {
         }))
     }
 
+    /// Asks to send a request whose content is still to come; it may wait. An error is the failure to be told.
+    pub async fn ask_to_send(
+        self: &Arc<Self>,
+        class: Class,
+        started: Instant,
+    ) -> Result<Permit, Failure> {
+        if !self.is_on.load(Ordering::Acquire) {
+            return Ok(Permit::free(started));
+        }
+        let patience = self.gate().as_ref().map(|gate| gate.bounds().patience);
+        if !self.uploads.begin(patience.unwrap_or_default()).await {
+            self.count(class, Why::Uploads);
+            return Err(self.shed(started.elapsed()));
+        }
+        let mut permit = self.permit(Duration::ZERO, started);
+        permit.is_upload = true;
+        Ok(permit)
+    }
+
     fn permit(self: &Arc<Self>, since: Duration, started: Instant) -> Permit {
         Permit {
             of: Some(Arc::clone(self)),
             since,
             started,
             is_sent: false,
+            is_upload: false,
         }
     }
 
@@ -351,6 +398,7 @@ impl Concurrency {
         Some(State {
             limit: gate.limit(),
             at_work: gate.at_work(),
+            uploads: self.uploads.under_way(),
             waiting: gate.waiting(),
             waiting_by: Class::ALL.map(|class| gate.waiting_of(class)),
             latency: gate.latency(),
@@ -364,6 +412,11 @@ impl Upstream {
     /// Asks for a place among the requests at work; `started` is when the process began.
     pub fn admit(&self, class: Class, started: Instant) -> Result<Asked, Failure> {
         self.lasting.concurrency.ask(class, started)
+    }
+
+    /// Asks to send a request whose content is still to come.
+    pub async fn admit_upload(&self, class: Class, started: Instant) -> Result<Permit, Failure> {
+        self.lasting.concurrency.ask_to_send(class, started).await
     }
 
     /// Whether requests were turned away within the last seconds, as there were too many.

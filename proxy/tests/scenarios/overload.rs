@@ -134,7 +134,7 @@ fn what_matters_least_is_shed_first() {
     });
     let status = edge.site.dhal(&["status"]);
     let text = String::from_utf8_lossy(&status.stdout).into_owned();
-    let line = "0 of 1 requests at work, 0 wait";
+    let line = "0 of 1 requests at work, 0 uploads, 0 wait";
     assert!(text.contains(line), "{text}");
     assert!(
         text.contains("shed 0 checkout, 0 cart, 2 browse, 1 bot"),
@@ -357,12 +357,11 @@ fn content_that_drips_holds_no_place() {
     let edge = Edge::start(&config(&shop, &one(8)));
     let mut drips: Vec<_> = (0..3).map(|_| edge.connect()).collect();
     for conn in &mut drips {
-        // More than is taken in beforehand.
         conn.request("POST", "/checkout/", &[("Content-Length", "100000")]);
         conn.send("ab");
     }
-    // One after the other has its moment, and then it is everybody's turn.
     assert_eq!(edge.get("/own").status, 200);
+    assert_eq!(edge.metric(&of("uploads")), Some(0.0));
     for mut conn in drips {
         conn.send("c".repeat(99_998));
         assert_eq!(conn.response("POST").status, 200);
@@ -371,6 +370,45 @@ fn content_that_drips_holds_no_place() {
     assert_eq!(edge.ask("POST", "/checkout/", &form).status, 200);
     assert_eq!(edge.metric(&of("at_work")), Some(0.0));
 }
+
+#[test]
+fn an_upload_is_at_work_when_it_is_whole() {
+    let gate = Gate::default();
+    let shop = held(&gate);
+    // Two at once, as many uploads, and nobody waits.
+    let edge = Edge::start(&config(&shop, "{ min = 2, max = 2, queue = 0 }"));
+    let upload = |length: usize| {
+        let mut conn = edge.connect();
+        conn.request("POST", "/held", &[("Content-Length", &length.to_string())]);
+        conn.send(vec![b'u'; LARGE - 1]);
+        conn
+    };
+    let uploads = |n: f64| {
+        eventually(&format!("{n} upload"), || {
+            edge.metric(&of("uploads")) == Some(n)
+        });
+    };
+    let (mut first, second) = (upload(LARGE), upload(LARGE));
+    uploads(2.0);
+    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+    // A third would be one too many; pages are not concerned.
+    assert_eq!(upload(LARGE).response("POST").status, 503);
+    assert_eq!(edge.metric(&shed("bot", "uploads")), Some(1.0));
+    assert_eq!(edge.get("/page").status, 200);
+    // Who gives up holds nothing, neither there nor at work.
+    drop(second);
+    uploads(1.0);
+    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+    first.send("u");
+    uploads(0.0);
+    eventually("it is at work", || edge.metric(&of("at_work")) == Some(1.0));
+    gate.open();
+    assert_eq!(first.response("POST").status, 200);
+    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+}
+
+/// More than is taken in beforehand.
+const LARGE: usize = 40_000;
 
 #[test]
 fn a_form_that_drips_takes_no_place_before_it_is_whole() {
