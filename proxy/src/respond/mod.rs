@@ -3,9 +3,8 @@
 pub mod failure;
 pub mod fault;
 pub mod fields;
+mod notice;
 pub mod reply;
 pub mod room;
-mod shed;
-mod window;
 
 pub use reply::Reply;

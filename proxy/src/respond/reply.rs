@@ -13,13 +13,17 @@ use http_caching::Fields;
 use super::{
     failure::{Failure, Side},
     fields::{self, X_REQUEST_ID},
-    shed, window,
+    notice::{BUSY, CLOSED},
 };
 use crate::{
     admit::state::LimitState,
     cache::head::{VIA_SELF, put_field, value},
     edge::Rejection,
 };
+
+/// Seconds until visitors of a shop that is away may come again: recovery is noticed within a second or two, and everyone
+/// comes at once.
+const AGAIN: u64 = 10;
 
 /// A response that is composed here.
 pub struct Reply {
@@ -73,12 +77,12 @@ impl Reply {
     /// again by itself where the request was a safe one.
     pub fn failure(failure: Failure, window_open: bool, is_safe: bool, asked: &Asked<'_>) -> Self {
         if failure.side == Side::Upstream && window_open {
-            let mut reply = window::page(is_safe, asked);
+            let mut reply = CLOSED.reply(AGAIN, is_safe, asked);
             reply.common(asked);
             return reply;
         }
         if failure.is_shed() {
-            let mut reply = shed::page(failure.retry_after.unwrap_or(1), is_safe, asked);
+            let mut reply = BUSY.reply(failure.retry_after.unwrap_or(1), is_safe, asked);
             reply.common(asked);
             return reply;
         }
