@@ -67,7 +67,7 @@ pub(super) fn compile(
     let failed = cx.diagnostics.iter().any(|d| d.severity == Severity::Error);
     config = config.filter(|_| !failed);
     if let Some(config) = &mut config {
-        config.effective = Effective::of(&root, &cx);
+        config.effective = Effective::of(&root, config, &cx);
     }
     let mut diagnostics = cx.diagnostics;
     diagnostics.sort_by_key(|d| d.span.start);

@@ -4,6 +4,8 @@
 //! same when it is read again. A key that does nothing beside the others, or that may not even stand there, is
 //! left out: which ones these are is found by compiling what is about to be printed.
 
+mod computed;
+
 use std::{fmt, ops::Range, path::Path, sync::Arc};
 
 use toml::{
@@ -14,7 +16,9 @@ use toml::{
 use super::{
     Surroundings, compile,
     context::{Context, Value},
-    env, secret,
+    env,
+    model::Config,
+    secret,
     shape::{Key, Shape, Short},
 };
 
@@ -84,8 +88,8 @@ impl fmt::Display for Origin {
 }
 
 impl Effective {
-    /// Of a file that is right.
-    pub(super) fn of(root: &Value<'_>, cx: &Context<'_>) -> Self {
+    /// Of a file that is right, and came to this configuration.
+    pub(super) fn of(root: &Value<'_>, config: &Config, cx: &Context<'_>) -> Self {
         let maker = Maker { cx };
         let given = match root.get_ref() {
             DeValue::Table(table) => Some(table),
@@ -95,6 +99,7 @@ impl Effective {
         let mut root = maker.table(&keys, given);
         // What was included stands here itself.
         root.retain(|entry| entry.name != "include");
+        computed::add(&mut root, config);
         Self { root: root.into() }
     }
 

@@ -91,6 +91,11 @@ fn every_value_has_its_origin() {
         "rate = \"5/s\"  # dhal.toml:48, ${UNSET} is not set",
         "key = [\"client-ip\"]  # default",
         "cert = \"/etc/dhal/certs/shop.pem\"  # dhal.toml:14",
+        "burst = 5  # default",
+        "max_object = \"4MiB\"  # default",
+        "max_object = \"16MiB\"  # default",
+        "read = \"3s\"  # default",
+        "protocol = \"https\"  # default",
         "balance = \"least-requests\"  # default",
     ] {
         assert!(text.lines().any(|l| l == line), "{line}\n{text}");
