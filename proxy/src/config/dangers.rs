@@ -9,7 +9,7 @@ use super::{
     context::Context,
     diagnostic::{Complaint, Severity, shown},
     file::{self, File},
-    model::{Config, HostPattern, PathPattern, Route, Segment},
+    model::{Config, PathPattern, Route, Segment},
     read::{Field, List},
 };
 

@@ -130,7 +130,7 @@ upstream = 'shop'
             (
                 "threads = 0\n",
                 "",
-                &["- server.threads = 0", "+ server = {}"],
+                &["+ server = {}", "- server.threads = 0"],
             ),
             (
                 "attempts = 2",

@@ -65,6 +65,12 @@ impl Pattern {
     fn is_wild(&self) -> bool {
         self.0.contains(['*', '?'])
     }
+
+    /// The folder, as written, in which files are looked for by a pattern.
+    pub(super) fn folder(&self) -> Option<&str> {
+        let (folder, _) = self.0.rsplit_once('/')?;
+        (self.is_wild() && !folder.is_empty()).then_some(folder)
+    }
 }
 
 /// Whether a file's name fits; hidden files do so only where the pattern names the dot.

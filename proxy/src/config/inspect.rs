@@ -57,6 +57,13 @@ pub(super) fn inspect(file: &File, config: Option<&Config>, now: SystemTime, cx:
     // What follows from routes is told where all of them could be read.
     let is_right = |d: &super::Diagnostic| d.severity == super::Severity::Warning;
     let whole = config.filter(|_| cx.diagnostics.iter().all(is_right));
+    for pattern in file.include.items() {
+        if let Some(folder) = pattern.get_ref().folder()
+            && !cx.outside.folder.join(folder).is_dir()
+        {
+            cx.warning(pattern.span(), format!("there is no folder {folder}"));
+        }
+    }
     certificates(file, whole, now, cx);
     for (name, upstream) in file.upstreams.entries() {
         if let Some(upstream) = upstream.value() {
@@ -110,7 +117,7 @@ fn identity(
     cx: &mut Context<'_>,
 ) -> Option<Leaf> {
     let (cert_path, key_path) = (cx.path(cert.get_ref()), cx.path(key.get_ref()));
-    let leaf = chain(&cert_path).and_then(|chain| self::leaf(&chain[0], &cert_path));
+    let leaf = chain(&cert_path).and_then(|chain| leaf(&chain[0], &cert_path));
     let signer = opened(&key_path).and_then(|about| {
         PrivateKeyDer::from_pem_file(&key_path).map_err(|why| wrong(&key_path, &why))?;
         Ok(about)

@@ -64,7 +64,7 @@ impl Folder {
         let mut params = CertificateParams::new([host.to_owned()]).unwrap();
         let day = Duration::from_secs(86_400);
         params.not_before = (SystemTime::now() - day * days.0).into();
-        params.not_after = (SystemTime::now() + day * days.1).into();
+        params.not_after = (SystemTime::now() + day * days.1 - day / 2).into();
         let cert = params.self_signed(&key).unwrap();
         self.write(&format!("{name}.pem"), &cert.pem());
         self.secret(&format!("{name}.key"), &key.serialize_pem());
@@ -205,7 +205,11 @@ fn patterns_and_what_they_match() {
             &[][..],
             &["dhal.toml:1:12: error: there is no file absent.toml"][..],
         ),
-        ("['absent/*.toml', 'conf.d/*.toml']", &[], &[]),
+        (
+            "['absent/*.toml']",
+            &[],
+            &["dhal.toml:1:12: warning: there is no folder absent"],
+        ),
         ("'conf.d/*.toml'", &[], &["expected a list"]),
         (
             "['dhal.toml']",
@@ -389,6 +393,7 @@ fn secrets_that_everybody_may_read_are_warned_of() {
             MAIN
         ),
     )]);
+    folder.write("conf.d/a.toml", "");
     folder.secret("token", "0123456789abcdef0123456789abcdef");
     assert_eq!(folder.said(), "");
     fs::set_permissions(folder.path("token"), fs::Permissions::from_mode(0o644)).unwrap();
