@@ -92,7 +92,8 @@ fn private_pages(section: &file::Route, route: &Route, config: &Config, cx: &mut
         return;
     };
     let policy = &config.policies[index];
-    let word = guarded(&route.path).or((route.class == Class::Checkout).then_some("checkout"));
+    let word =
+        guarded(&route.path).or_else(|| (route.class == Class::Checkout).then_some("checkout"));
     if let (Some(word), Some(_), true) = (word, policy.ttl, policy.bypass_cookies.is_empty()) {
         cx.warning(
             cache.span(),

@@ -638,7 +638,7 @@ impl Read for BackendEntry {
 #[derive(Debug)]
 pub(super) enum TlsEntry {
     No,
-    Yes(UpstreamTls),
+    Yes(Box<UpstreamTls>),
 }
 
 impl Read for TlsEntry {
@@ -652,10 +652,10 @@ impl Read for TlsEntry {
 
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
         if let DeValue::Table(_) = value.get_ref() {
-            return UpstreamTls::read(value, cx).map(Self::Yes);
+            return UpstreamTls::read(value, cx).map(Box::new).map(Self::Yes);
         }
         Some(match bool::read(value, cx)? {
-            true => Self::Yes(UpstreamTls::empty(cx)),
+            true => Self::Yes(Box::new(UpstreamTls::empty(cx))),
             false => Self::No,
         })
     }
