@@ -375,11 +375,14 @@ impl Control {
         refuse_restarts(&old.config, &loaded.config).map_err(text)?;
         let (config, shared) = (loaded.config, Arc::clone(&self.shared));
         let generation = old.generation + 1;
+        let path = self.path.clone();
         // It reads certificates, and the files of address lists.
-        let new = spawn_blocking(move || Snapshot::build(config, generation, &shared))
-            .await
-            .map_err(|why| why.to_string())?
-            .map_err(text)?;
+        let new = spawn_blocking(move || {
+            Snapshot::build(config, generation, &shared)
+                .map_err(|why| config::located(&path, &|name| std::env::var(name).ok(), &why))
+        })
+        .await
+        .map_err(|why| why.to_string())??;
         let log = match &new.config.access_log {
             wanted if *wanted == old.config.access_log => None,
             Some(wanted) => {

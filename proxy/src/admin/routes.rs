@@ -35,6 +35,7 @@ pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/config", get(config))
         .route("/reload", post(reload))
         .route("/purge", post(purge::purge))
         .route("/warm", post(warm::warm))
@@ -168,6 +169,17 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
 
 async fn status(State(control): State<Arc<Control>>) -> Json<Status> {
     Json(Status::of(&control))
+}
+
+/// The configuration in force, every key with where it comes from; secrets are hidden.
+async fn config(State(control): State<Arc<Control>>) -> Response {
+    let effective = control.current.load().config.effective.clone();
+    // It is compiled once more to leave out what does nothing.
+    let printed = tokio::task::spawn_blocking(move || effective.toml(true)).await;
+    match printed {
+        Ok(text) => ([(CONTENT_TYPE, "application/toml")], text).into_response(),
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response(),
+    }
 }
 
 async fn reload(State(control): State<Arc<Control>>) -> (StatusCode, String) {

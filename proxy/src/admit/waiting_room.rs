@@ -5,7 +5,7 @@
 
 mod back;
 mod cookie;
-mod keys;
+pub(crate) mod keys;
 
 use std::{
     collections::HashMap,

@@ -2,35 +2,17 @@
 
 use std::path::Path;
 
-use nix::{
-    errno::Errno,
-    unistd::{AccessFlags, access},
+use crate::{
+    config::{self, model::Cache},
+    shared::Shared,
+    snapshot::Snapshot,
 };
 
-use crate::{admin, config::model::Cache, shared::Shared, snapshot::Snapshot};
-
 pub(super) fn check(path: &Path) -> anyhow::Result<()> {
-    let loaded = super::load(path)?;
+    let loaded = config::check(path, &|name| std::env::var(name).ok())?;
     super::warn(&loaded);
+    let files = loaded.files.len();
     let config = loaded.config;
-    if let Some(token) = config
-        .admin
-        .as_ref()
-        .and_then(|admin| admin.token_file.as_deref())
-    {
-        admin::read_token(token)?;
-    }
-    if let Some(disk) = &config.cache.disk
-        && let Err(why) = writable(&disk.path)
-    {
-        // Whoever checks is not always who runs it, so this is no error.
-        eprintln!(
-            "{}: warning: the disk store's folder {} cannot be written by this user: {}\n",
-            path.display(),
-            disk.path.display(),
-            why.desc()
-        );
-    }
     // The folder is not touched by a check.
     let in_memory = Cache {
         disk: None,
@@ -39,44 +21,16 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     let (shared, _) = Shared::new(&in_memory, config.server.max_connections);
     let snapshot = Snapshot::build(config, 0, &shared)?;
     let config = &snapshot.config;
+    let files = match files {
+        1 => String::new(),
+        files => format!(" in {files} files"),
+    };
     println!(
-        "{}: valid, {} listeners, {} upstreams, {} routes",
+        "{}: valid, {} listeners, {} upstreams, {} routes{files}",
         path.display(),
         config.listeners.len(),
         config.upstreams.len(),
         config.routes.len()
     );
     Ok(())
-}
-
-/// Whether the folder can be written, or made where it is not there yet.
-fn writable(folder: &Path) -> Result<(), Errno> {
-    for folder in folder.ancestors() {
-        // A relative path ends with an empty one, which stands for the present folder.
-        let folder = match folder.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => folder,
-        };
-        match access(folder, AccessFlags::W_OK | AccessFlags::X_OK) {
-            Err(Errno::ENOENT) => {}
-            Ok(()) if !folder.is_dir() => return Err(Errno::ENOTDIR),
-            outcome => return outcome,
-        }
-    }
-    Err(Errno::ENOENT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn folders_that_can_be_written_or_made() {
-        let own = std::env::temp_dir();
-        assert_eq!(writable(&own), Ok(()));
-        assert_eq!(writable(&own.join("none/of/these")), Ok(()));
-        let file = std::env::current_exe().unwrap();
-        assert_eq!(writable(&file), Err(Errno::ENOTDIR));
-        assert_eq!(writable(&file.join("store")), Err(Errno::ENOTDIR));
-    }
 }

@@ -2,6 +2,7 @@
 
 mod admin_client;
 mod check;
+mod config;
 mod demo;
 mod dev_cert;
 mod drain;
@@ -20,7 +21,7 @@ use std::{
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, model::Admin};
+use crate::config::{Loaded, load as load_config, model::Admin, render};
 
 /// Where the configuration is when nobody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/dhal/dhal.toml";
@@ -45,6 +46,9 @@ enum Verb {
     Run,
     /// Check a configuration and everything it refers to.
     Check,
+    /// Show what the configuration comes to, or how it differs from the one that runs.
+    #[command(subcommand)]
+    Config(config::Action),
     /// Start two shops and the edge in front of them on this machine.
     Demo(demo::Options),
     /// Put the configuration file's present content in force.
@@ -75,6 +79,7 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Some(Verb::Run) => run::run(file),
         Some(Verb::Check) => check::check(file),
+        Some(Verb::Config(action)) => return config::config(file, &action),
         Some(Verb::Demo(options)) => demo::demo(given, &options),
         Some(Verb::Reload) => reload::reload(file),
         Some(Verb::Status(options)) => status::status(file, &options),
@@ -112,8 +117,8 @@ pub fn main() -> ExitCode {
 struct WrongUsage(&'static str);
 
 /// Reads a configuration with this process's environment.
-fn load(path: &Path) -> anyhow::Result<config::Loaded> {
-    Ok(config::load(path, &|name| std::env::var(name).ok())?)
+fn load(path: &Path) -> anyhow::Result<Loaded> {
+    Ok(load_config(path, &|name| std::env::var(name).ok())?)
 }
 
 /// Where the running edge of a configuration is to be asked.
@@ -123,8 +128,8 @@ fn admin(path: &Path) -> anyhow::Result<Admin> {
 }
 
 /// Shows what is legal, but probably not what was meant.
-fn warn(loaded: &config::Loaded) {
+fn warn(loaded: &Loaded) {
     if !loaded.warnings.is_empty() {
-        eprintln!("{}\n", config::render(&loaded.warnings));
+        eprintln!("{}\n", render(&loaded.warnings));
     }
 }

@@ -2,11 +2,18 @@
 
 use std::path::Path;
 
-use crate::{observe::process_log, server};
+use crate::{config, observe::process_log, server, snapshot::BuildError};
 
 pub(super) fn run(path: &Path) -> anyhow::Result<()> {
     process_log::start();
     let loaded = super::load(path)?;
     super::warn(&loaded);
-    server::run(path, loaded.config)
+    server::run(path, loaded.config).map_err(|why| match why.is::<BuildError>() {
+        true => anyhow::Error::msg(config::located(
+            path,
+            &|name| std::env::var(name).ok(),
+            &why,
+        )),
+        false => why,
+    })
 }

@@ -1,18 +1,22 @@
 //! From the file to the configuration; the sections without references to others are compiled here.
 
-use std::{ops::Range, sync::Arc};
-
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
 };
+
+use toml::Spanned;
 
 use super::{
     Surroundings, cache,
-    context::{Context, Value},
+    context::Context,
+    dangers,
     diagnostic::{Complaint, Diagnostic, Severity, Source, shown, suggest},
+    effective::Effective,
     file::{self, File},
-    limits, listeners,
+    include, inspect, limits, listeners,
     model::{AccessLog, Admin, AdminAddress, Config, Listener, LogFormat, LogTarget, Server},
     read::{Field, Read},
     routes,
@@ -20,42 +24,58 @@ use super::{
     upstreams, visitors, waiting_rooms,
 };
 
-/// The configuration, unless there is an error, and all diagnostics by position.
+/// What a text comes to.
+pub(super) struct Compiled {
+    /// Nothing where there is an error.
+    pub(super) config: Option<Config>,
+    /// By position.
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// The files that were included.
+    pub(super) files: Vec<PathBuf>,
+    /// The folders in which they were looked for.
+    pub(super) folders: Vec<PathBuf>,
+}
+
+/// The configuration of a text and what it includes; with `is_thorough` the files that it names are looked at too.
 pub(super) fn compile(
     name: &str,
     text: &str,
     outside: &Surroundings<'_>,
-) -> (Option<Config>, Vec<Diagnostic>) {
+    is_thorough: bool,
+) -> Compiled {
     let mut cx = Context {
         outside,
-        source: Arc::new(Source::new(name, text)),
+        source: Arc::new(Source::new(name, outside.folder, text)),
         diagnostics: Vec::new(),
     };
-    let config = document(text, &mut cx).map(|file| config(&file, &mut cx));
+    let main = outside
+        .folder
+        .join(Path::new(name).file_name().unwrap_or_default());
+    let included = include::gather(text, &main, &mut cx);
+    let (root, is_whole) = include::joined(text, &included, &File::shapes(), &mut cx);
+    let file = File::read(&root, &mut cx);
+    // Beside a file that is no TOML the others are told what is wrong within them, and no more: what they refer
+    // to may stand where it cannot be read.
+    let file = file.filter(|_| is_whole);
+    let mut config = file.as_ref().map(|file| config(file, &mut cx));
+    if let Some(file) = &file {
+        dangers::dangers(file, config.as_ref(), &mut cx);
+        if is_thorough {
+            inspect::inspect(file, config.as_ref(), SystemTime::now(), &mut cx);
+        }
+    }
+    let failed = cx.diagnostics.iter().any(|d| d.severity == Severity::Error);
+    config = config.filter(|_| !failed);
+    if let Some(config) = &mut config {
+        config.effective = Effective::of(&root, config, &cx);
+    }
     let mut diagnostics = cx.diagnostics;
     diagnostics.sort_by_key(|d| d.span.start);
-    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
-    (config.filter(|_| !failed), diagnostics)
-}
-
-/// The file as it is written, unless it is no TOML.
-fn document(text: &str, cx: &mut Context<'_>) -> Option<File> {
-    let (root, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let span = error.span().unwrap_or(text.len()..text.len());
-        let mut complaint = Complaint::new(error.message());
-        let word = cx.source.slice(span.clone()).trim();
-        if error.message().starts_with("string values must be quoted") && !word.is_empty() {
-            complaint = Complaint::new("a string needs quotes").help(format!("write \"{word}\""));
-        }
-        cx.error(span, complaint);
-    }
-    match errors.is_empty() {
-        true => File::read(
-            &Value::new(root.span(), DeValue::Table(root.into_inner())),
-            cx,
-        ),
-        false => None,
+    Compiled {
+        config,
+        diagnostics,
+        files: included.paths().map(Path::to_owned).collect(),
+        folders: included.folders.clone(),
     }
 }
 
@@ -80,6 +100,7 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
         routes: routes::routes(file, &upstreams, cx),
         upstreams,
         access_log: file.access_log.value().map(|log| access_log(log, cx)),
+        effective: Effective::default(),
     }
 }
 

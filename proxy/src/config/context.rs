@@ -35,14 +35,14 @@ impl Context<'_> {
         self.diagnostics.push(diagnostic);
     }
 
-    /// A path of the file, relative to its folder.
+    /// A path of the file, relative to the folder of the file that it is written in.
     pub(super) fn path(&self, path: &FilePath) -> PathBuf {
-        self.outside.folder.join(&path.0)
+        path.1.join(&path.0)
     }
 
-    /// Another place, as messages name it: `line 7`.
+    /// Another place, as messages name it: `line 7`, or `conf.d/shop.toml:7` where there are several files.
     pub(super) fn line(&self, span: &Range<usize>) -> String {
-        format!("line {}", self.source.line_of(span.start))
+        self.source.place(span.start)
     }
 
     pub(super) fn wrong_type(&mut self, value: &Value<'_>, wanted: &str) {

@@ -7,7 +7,12 @@
 //! help: did you mean `address`?
 //! ```
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Characters shown before and after the start of a span where a line is too long to show whole.
 const EXCERPT_BEFORE: usize = 60;
@@ -16,25 +21,58 @@ const EXCERPT_AFTER: usize = 100;
 /// Characters of a value repeated in a message.
 const SHOWN_MAX: usize = 60;
 
-/// A configuration file's name and text, shared by all diagnostics about it.
-#[derive(Debug)]
+/// The configuration's text, shared by all diagnostics about it.
+///
+/// Where files are included their texts stand one behind the other, so that a byte's number says
+/// both which file it is of and where it stands there.
+#[derive(Debug, Clone)]
 pub(super) struct Source {
-    name: String,
     text: String,
-    /// Where each line begins.
+    /// Where each line begins, over all files.
     lines: Vec<usize>,
+    files: Vec<SourceFile>,
+}
+
+#[derive(Debug, Clone)]
+struct SourceFile {
+    name: String,
+    /// Where its relative paths start.
+    folder: PathBuf,
+    /// Its first byte.
+    start: usize,
+    /// Index of its first line.
+    first_line: usize,
 }
 
 impl Source {
-    pub(super) fn new(name: &str, text: &str) -> Self {
-        let lines = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
-        Self {
-            name: name.to_owned(),
-            text: text.to_owned(),
-            lines,
+    pub(super) fn new(name: &str, folder: &Path, text: &str) -> Self {
+        let mut source = Self {
+            text: String::new(),
+            lines: Vec::new(),
+            files: Vec::new(),
+        };
+        source.add(name, folder, text);
+        source
+    }
+
+    /// Puts a file behind those that are there; returns where it begins.
+    pub(super) fn add(&mut self, name: &str, folder: &Path, text: &str) -> usize {
+        if !self.files.is_empty() {
+            // What is reported at the end of a file belongs to that file.
+            self.text.push('\n');
         }
+        let start = self.text.len();
+        self.files.push(SourceFile {
+            name: name.to_owned(),
+            folder: folder.to_owned(),
+            start,
+            first_line: self.lines.len(),
+        });
+        self.lines.push(start);
+        let behind = text.match_indices('\n').map(|(at, _)| start + at + 1);
+        self.lines.extend(behind);
+        self.text += text;
+        start
     }
 
     /// The text of a span; empty where the span does not fit the text.
@@ -42,17 +80,45 @@ impl Source {
         self.text.get(span).unwrap_or_default()
     }
 
-    /// The number of the line that holds this byte, from 1.
+    /// The number of the line that holds this byte, from 1, within its file.
     pub(super) fn line_of(&self, at: usize) -> usize {
-        self.lines.partition_point(|start| *start <= at)
+        self.line_index(at) + 1 - self.file(at).first_line
     }
 
-    /// A line without its end, and where it begins; `number` counts from 1.
-    fn line(&self, number: usize) -> (&str, usize) {
-        let start = self.lines[number - 1];
+    /// Another place, as messages name it: `line 7`, or `conf.d/shop.toml:7` where there are several files.
+    pub(super) fn place(&self, at: usize) -> String {
+        match self.files.len() {
+            1 => format!("line {}", self.line_of(at)),
+            _ => self.origin(at),
+        }
+    }
+
+    /// The file and the line: `dhal.toml:7`.
+    pub(super) fn origin(&self, at: usize) -> String {
+        format!("{}:{}", self.file(at).name, self.line_of(at))
+    }
+
+    /// Where relative paths start that are written here.
+    pub(super) fn folder(&self, at: usize) -> &Path {
+        &self.file(at).folder
+    }
+
+    fn file(&self, at: usize) -> &SourceFile {
+        let number = self.files.partition_point(|file| file.start <= at);
+        &self.files[number.saturating_sub(1)]
+    }
+
+    fn line_index(&self, at: usize) -> usize {
+        self.lines.partition_point(|start| *start <= at).max(1) - 1
+    }
+
+    /// The line of this byte without its end, and where it begins.
+    fn line(&self, at: usize) -> (&str, usize) {
+        let index = self.line_index(at);
+        let start = self.lines[index];
         let end = self
             .lines
-            .get(number)
+            .get(index + 1)
             .map_or(self.text.len(), |next| next - 1);
         let line = self.text.get(start..end).unwrap_or_default();
         (line.strip_suffix('\r').unwrap_or(line), start)
@@ -154,11 +220,10 @@ impl Diagnostic {
     ) -> Self {
         let start = source.boundary(span.start);
         let end = source.boundary(span.end).max(start);
-        let line = source.line_of(start);
-        let (_, line_start) = source.line(line);
+        let (_, line_start) = source.line(start);
         Self {
             severity,
-            line,
+            line: source.line_of(start),
             column: source.slice(line_start..start).chars().count() + 1,
             span: start..end,
             message: complaint.message,
@@ -169,7 +234,7 @@ impl Diagnostic {
 
     /// Name of the file, as it was given.
     pub fn file(&self) -> &str {
-        &self.source.name
+        &self.source.file(self.span.start).name
     }
 
     /// The source line and the carets under the span.
@@ -177,7 +242,7 @@ impl Diagnostic {
         if self.span.end == 0 {
             return None;
         }
-        let (line, line_start) = self.source.line(self.line);
+        let (line, line_start) = self.source.line(self.span.start);
         let before = self.column - 1;
         let skip = match line.chars().count() {
             long if long > EXCERPT_BEFORE + EXCERPT_AFTER => before.saturating_sub(EXCERPT_BEFORE),
@@ -347,7 +412,7 @@ mod tests {
     }
 
     fn rendered(text: &str, span: Range<usize>) -> String {
-        let source = Arc::new(Source::new("f", text));
+        let source = Arc::new(Source::new("f", Path::new(""), text));
         Diagnostic::new(Severity::Error, &source, span, Complaint::new("no")).to_string()
     }
 

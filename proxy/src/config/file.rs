@@ -14,17 +14,19 @@ use adaptive_concurrency::Class;
 
 use super::{
     context::{Context, Value},
+    include::Pattern,
     key_header::KeyHeader,
     model::{
         Balance, CheckKind, Covers, ForwardedField, HashKey, HostPattern, LimitCount, LimitKey,
         LogFormat, PathPattern, SetCookie, StatusRange, UpstreamProtocol,
     },
     pattern::HeaderHost,
-    read::{self, Field, List, Named, OneOrMany, Read, Scalar, Setting, section},
+    read::{self, Field, List, Named, OneOrMany, Read, Scalar, Setting, Shape, section},
     scalar::{
         ActionName, AdminEndpoint, ClientControl, CookieName, FilePath, FolderPath, LogPath,
         Network, QueryName, RequestPath, ServerAddress,
     },
+    shape::Short,
     units::{ByteRate, Rate, Size, kib, mib, millis, secs},
     waiting_rooms::Moment,
 };
@@ -42,6 +44,10 @@ const YEAR: Duration = secs(365 * 86_400);
 section! {
     /// The file.
     File is "the file" {
+        /// Further files, such as `["conf.d/*.toml"]`: `*` and `?` stand for any letters of a name,
+        /// relative to this file's folder; the names end in `.toml`. Their sections are added to those
+        /// of this file, in the order of their names. They cannot include others. None where absent.
+        include: List<Pattern>;
         /// Process-wide settings.
         server: Server;
         /// The admin endpoint. Without this section there is none, and signals remain.
@@ -607,6 +613,10 @@ section! {
 pub(super) struct BackendEntry(pub(super) Backend);
 
 impl Read for BackendEntry {
+    fn shape() -> Shape {
+        Shape::Short(Short::Key("address"), Backend::shapes)
+    }
+
     fn wanted() -> String {
         format!("{}, or a table with it", ServerAddress::WANTED)
     }
@@ -628,20 +638,24 @@ impl Read for BackendEntry {
 #[derive(Debug)]
 pub(super) enum TlsEntry {
     No,
-    Yes(UpstreamTls),
+    Yes(Box<UpstreamTls>),
 }
 
 impl Read for TlsEntry {
+    fn shape() -> Shape {
+        Shape::Short(Short::Switch, UpstreamTls::shapes)
+    }
+
     fn wanted() -> String {
         "`true`, `false`, or a table".to_owned()
     }
 
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
         if let DeValue::Table(_) = value.get_ref() {
-            return UpstreamTls::read(value, cx).map(Self::Yes);
+            return UpstreamTls::read(value, cx).map(Box::new).map(Self::Yes);
         }
         Some(match bool::read(value, cx)? {
-            true => Self::Yes(UpstreamTls::empty(cx)),
+            true => Self::Yes(Box::new(UpstreamTls::empty(cx))),
             false => Self::No,
         })
     }
@@ -655,6 +669,10 @@ pub(super) enum ConcurrencyEntry {
 }
 
 impl Read for ConcurrencyEntry {
+    fn shape() -> Shape {
+        Shape::Short(Short::Switch, Concurrency::shapes)
+    }
+
     fn wanted() -> String {
         "`true`, `false`, or a table".to_owned()
     }

@@ -1,16 +1,23 @@
 //! The configuration file: from TOML to [`model::Config`], with every error at once.
 //!
 //! Text -> `read.rs` and `file.rs` (types, units, unknown keys) -> `compile.rs` and its sections
-//! (references, contradictions, dangers) -> `model.rs`. Mistakes in the TOML itself are reported
-//! alone: what stands around them cannot be told for sure.
+//! (references, contradictions) -> `model.rs`. Included files are joined to the text first
+//! (`include.rs`); what is legal but dangerous is told by `dangers.rs`, and what is wrong with the files that are
+//! named by `inspect.rs`. Of a file that is no TOML only that is reported: what stands around the mistake cannot
+//! be told for sure.
 
 mod cache;
 mod compile;
 mod concurrency;
 mod context;
+mod dangers;
 mod diagnostic;
+mod difference;
+mod effective;
 mod env;
 mod file;
+mod include;
+mod inspect;
 mod key_header;
 mod limits;
 mod listeners;
@@ -19,6 +26,8 @@ mod pattern;
 mod read;
 mod routes;
 mod scalar;
+mod secret;
+mod shape;
 mod units;
 mod upstreams;
 mod visitors;
@@ -28,16 +37,14 @@ mod waiting_rooms;
 mod tests;
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
 };
 
 pub(crate) use diagnostic::suggest;
 pub use diagnostic::{Diagnostic, Severity, render};
-
-/// Largest configuration file: ten thousand routes and their comments.
-const FILE_MAX: u64 = 1 << 20;
+pub use difference::difference;
+pub use effective::Effective;
 
 /// A usable configuration.
 #[derive(Debug)]
@@ -46,6 +53,10 @@ pub struct Loaded {
     pub config: model::Config,
     /// What is legal, but probably not what was meant.
     pub warnings: Vec<Diagnostic>,
+    /// The files it was read from: its own first, then those that it includes.
+    pub files: Vec<PathBuf>,
+    /// Folders in which included files were looked for by a pattern: a new file there may change it.
+    pub folders: Vec<PathBuf>,
 }
 
 /// Why there is no configuration.
@@ -72,41 +83,65 @@ pub struct Surroundings<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// Reads and compiles a file.
+/// Reads and compiles a file and what it includes.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Errors> {
-    let text = read_text(path).map_err(|cause| Errors::Unreadable {
+    read(path, env, false)
+}
+
+/// The same, and looks at everything that it names: certificates, keys, lists, pages. What is wrong with them is
+/// among the diagnostics, at the keys that name them.
+pub fn check(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Errors> {
+    read(path, env, true)
+}
+
+/// Why a configuration could not be put in force: with places, where it is because of a file that it names.
+pub fn located(
+    path: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    why: &dyn std::fmt::Display,
+) -> String {
+    match check(path, env) {
+        Err(errors @ Errors::Invalid(_)) => format!("{errors}\n\n{why}"),
+        Ok(_) | Err(Errors::Unreadable { .. }) => why.to_string(),
+    }
+}
+
+fn read(
+    path: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    is_thorough: bool,
+) -> Result<Loaded, Errors> {
+    let text = include::read_text(path).map_err(|cause| Errors::Unreadable {
         path: path.to_owned(),
         cause,
     })?;
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let surroundings = Surroundings { folder, env };
-    parse(&path.display().to_string(), &text, &surroundings)
+    let name = path.display().to_string();
+    let compiled = compile::compile(&name, &text, &surroundings, is_thorough);
+    let mut loaded = usable(compiled)?;
+    loaded.files.insert(0, path.to_owned());
+    Ok(loaded)
 }
 
-/// Compiles a text; `name` stands before every diagnostic.
+/// Compiles a text and what it includes; `name` stands before every diagnostic.
 pub fn parse(name: &str, text: &str, surroundings: &Surroundings<'_>) -> Result<Loaded, Errors> {
-    let (config, diagnostics) = compile::compile(name, text, surroundings);
-    match config {
+    usable(compile::compile(name, text, surroundings, false))
+}
+
+fn usable(compiled: compile::Compiled) -> Result<Loaded, Errors> {
+    match compiled.config {
         Some(config) => Ok(Loaded {
             config,
-            warnings: diagnostics,
+            warnings: compiled.diagnostics,
+            files: compiled.files,
+            folders: compiled.folders,
         }),
-        None => Err(Errors::Invalid(diagnostics)),
+        None => Err(Errors::Invalid(compiled.diagnostics)),
     }
 }
 
 /// Reads a duration as the file has them, such as `10s`; an error is a sentence.
 pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     units::duration(text).map_err(|why| why.sentence())
-}
-
-fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let read = File::open(path)?
-        .take(FILE_MAX + 1)
-        .read_to_string(&mut text)?;
-    match read as u64 > FILE_MAX {
-        true => Err(io::Error::other("it is larger than 1 MiB")),
-        false => Ok(text),
-    }
 }

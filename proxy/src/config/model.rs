@@ -42,6 +42,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The access log; absent means none is written.
     pub access_log: Option<AccessLog>,
+    /// Every key with its value and its origin, to be shown.
+    pub effective: super::Effective,
 }
 
 /// `[server]`.

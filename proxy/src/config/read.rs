@@ -5,6 +5,7 @@
 
 use std::{
     ops::{Range, RangeInclusive},
+    path::Path,
     time::Duration,
 };
 
@@ -16,6 +17,7 @@ use toml::{
 use super::{
     context::{Context, Value},
     diagnostic::{Complaint, shown, suggest},
+    secret,
     units::{self, ByteRate, Rate, Shown, Size},
 };
 
@@ -26,6 +28,11 @@ pub(super) trait Read: Sized {
 
     /// The value, or `None` once the reason is reported.
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self>;
+
+    /// How it is written, for whoever joins files or prints them.
+    fn shape() -> Shape {
+        Shape::Any
+    }
 }
 
 /// Something written as a string.
@@ -34,6 +41,16 @@ pub(super) trait Scalar: Sized {
     const WANTED: &'static str;
 
     fn parse(text: &str) -> Result<Self, Complaint>;
+
+    /// A path in it is relative to this folder.
+    fn starting_at(self, _folder: &Path) -> Self {
+        self
+    }
+
+    /// The text with its path made absolute.
+    fn resolved(text: &str, _folder: &Path) -> String {
+        text.to_owned()
+    }
 }
 
 impl<T: Scalar> Read for T {
@@ -44,12 +61,24 @@ impl<T: Scalar> Read for T {
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
         let text = cx.text(value, Self::WANTED)?;
         match Self::parse(&text) {
-            Ok(parsed) => Some(parsed),
+            Ok(parsed) => Some(parsed.starting_at(cx.source.folder(value.span().start))),
             Err(complaint) => {
+                let complaint = match secret::in_value(value.get_ref()) {
+                    // It would repeat the value.
+                    Some(name) => Complaint::new(format!(
+                        "expected {}; the value of `${{{name}}}` is none, and not shown",
+                        Self::WANTED
+                    )),
+                    None => complaint,
+                };
                 cx.error(value.span(), complaint);
                 None
             }
         }
+    }
+
+    fn shape() -> Shape {
+        Shape::Text(T::resolved)
     }
 }
 
@@ -106,6 +135,10 @@ pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Co
 }
 
 impl Read for u64 {
+    fn shape() -> Shape {
+        Shape::Number
+    }
+
     fn wanted() -> String {
         "a whole number".to_owned()
     }
@@ -135,6 +168,10 @@ impl Read for u64 {
 }
 
 impl Read for bool {
+    fn shape() -> Shape {
+        Shape::Boolean
+    }
+
     fn wanted() -> String {
         "`true` or `false`".to_owned()
     }
@@ -173,6 +210,10 @@ impl<T: Read> List<T> {
 }
 
 impl<T: Read> Read for List<T> {
+    fn shape() -> Shape {
+        Shape::List(Box::new(T::shape()))
+    }
+
     fn wanted() -> String {
         format!("a list, each item {}", T::wanted())
     }
@@ -202,6 +243,10 @@ impl<T: Read> Read for List<T> {
 pub(super) struct OneOrMany<T>(pub(super) List<T>);
 
 impl<T: Read> Read for OneOrMany<T> {
+    fn shape() -> Shape {
+        List::<T>::shape()
+    }
+
     fn wanted() -> String {
         format!("{}, or a list of them", T::wanted())
     }
@@ -222,6 +267,10 @@ const NAME_MAX: usize = 64;
 pub(super) struct Named<T>(pub(super) Vec<(Spanned<String>, Field<T>)>);
 
 impl<T: Read> Read for Named<T> {
+    fn shape() -> Shape {
+        Shape::Named(Box::new(T::shape()))
+    }
+
     fn wanted() -> String {
         format!("a table of names, each with {}", T::wanted())
     }
@@ -414,6 +463,10 @@ macro_rules! section {
                 let table = read::table(value, $section, &[$(stringify!($key)),*], cx)?;
                 Some(Self::keys(table, cx))
             }
+
+            fn shape() -> read::Shape {
+                read::Shape::Table(Self::shapes)
+            }
         }
 
         impl $name {
@@ -423,12 +476,23 @@ macro_rules! section {
                 }
             }
 
+            /// Its keys, for whoever joins files or prints them.
+            pub(super) fn shapes() -> Vec<read::Key> {
+                vec![$(section!(@shape $section, $key, $kind $(, $default)?)),*]
+            }
+
             /// The section as if it were written without a key.
             #[allow(dead_code, reason = "only optional sections with defaults need it")]
             pub(super) fn empty(cx: &mut Context<'_>) -> Self {
                 Self::keys(&DeTable::new(), cx)
             }
         }
+    };
+    (@shape $section:literal, $key:ident, $kind:ty) => {
+        read::Key::optional::<$kind>($section, stringify!($key))
+    };
+    (@shape $section:literal, $key:ident, $kind:ty, $default:expr) => {
+        read::Key::setting::<$kind>($section, stringify!($key), &$default)
     };
     (@type $kind:ty) => { Field<$kind> };
     (@type $kind:ty, $default:expr) => { Setting<$kind> };
@@ -440,4 +504,5 @@ macro_rules! section {
     };
 }
 
+pub(super) use super::shape::{Key, Shape};
 pub(super) use section;

@@ -1,6 +1,9 @@
 //! Values written as strings: addresses, paths, names.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf, absolute},
+};
 
 use ipnet::IpNet;
 
@@ -31,22 +34,41 @@ impl Scalar for Balance {
     }
 }
 
+/// What tells requests apart, as limits and hashing name it alike.
+enum Part {
+    ClientIp,
+    Header(http::HeaderName),
+    Cookie(String),
+}
+
+/// `client-ip`, `header:NAME` or `cookie:NAME`; `None` where it is none of them.
+fn part_of_request(text: &str) -> Option<Result<Part, Complaint>> {
+    if text == "client-ip" {
+        return Some(Ok(Part::ClientIp));
+    }
+    if let Some(name) = text.strip_prefix("cookie:") {
+        return Some(CookieName::parse(name).map(|name| Part::Cookie(name.0)));
+    }
+    let name = text.strip_prefix("header:")?;
+    Some(name.parse().map(Part::Header).map_err(|_| {
+        Complaint::new(format!("{} is no name of a field", shown(name)))
+            .help("write a name such as \"header:x-user\"")
+    }))
+}
+
 impl Scalar for HashKey {
     const WANTED: &'static str = "what to hash, such as \"target\"";
 
     fn parse(text: &str) -> Result<Self, Complaint> {
-        if let Some(name) = text.strip_prefix("cookie:") {
-            return CookieName::parse(name).map(|name| Self::Cookie(name.0));
-        }
-        if let Some(name) = text.strip_prefix("header:") {
-            return name.parse().map(Self::Header).map_err(|_| {
-                Complaint::new(format!("{} is no name of a field", shown(name)))
-                    .help("write a name such as \"header:x-user\"")
+        if let Some(part) = part_of_request(text) {
+            return part.map(|part| match part {
+                Part::ClientIp => Self::ClientIp,
+                Part::Header(name) => Self::Header(name),
+                Part::Cookie(name) => Self::Cookie(name),
             });
         }
         match text {
             "target" => Ok(Self::Target),
-            "client-ip" => Ok(Self::ClientIp),
             _ => Err(
                 Complaint::new(format!("{} is nothing to hash", shown(text)))
                     .help("write \"target\", \"client-ip\", \"header:NAME\" or \"cookie:NAME\""),
@@ -103,13 +125,11 @@ impl Scalar for LimitKey {
     const WANTED: &'static str = "what to count by, such as \"client-ip\"";
 
     fn parse(text: &str) -> Result<Self, Complaint> {
-        if let Some(name) = text.strip_prefix("cookie:") {
-            return CookieName::parse(name).map(|name| Self::Cookie(name.0));
-        }
-        if let Some(name) = text.strip_prefix("header:") {
-            return name.parse().map(Self::Header).map_err(|_| {
-                Complaint::new(format!("{} is no name of a field", shown(name)))
-                    .help("write a name such as \"header:x-user\"")
+        if let Some(part) = part_of_request(text) {
+            return part.map(|part| match part {
+                Part::ClientIp => Self::ClientIp,
+                Part::Header(name) => Self::Header(name),
+                Part::Cookie(name) => Self::Cookie(name),
             });
         }
         if let Some(name) = text.strip_prefix("param:")
@@ -118,7 +138,6 @@ impl Scalar for LimitKey {
             return Ok(Self::Param(name.to_owned()));
         }
         match text {
-            "client-ip" => Ok(Self::ClientIp),
             "host" => Ok(Self::Host),
             _ => Err(
                 Complaint::new(format!("{} is nothing to count by", shown(text))).help(
@@ -237,15 +256,30 @@ impl Scalar for SocketAddr {
     }
 }
 
-/// A path in the file system, as written.
+/// A path in the file system, as written, and the folder where it starts if it is relative.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FilePath(pub(super) String);
+pub(super) struct FilePath(pub(super) String, pub(super) PathBuf);
+
+/// A path as it is the same wherever it is read.
+fn resolved(written: &str, folder: &Path) -> String {
+    let path = folder.join(written);
+    let path = absolute(&path).unwrap_or(path);
+    path.to_string_lossy().into_owned()
+}
 
 impl Scalar for FilePath {
     const WANTED: &'static str = "the path of a file";
 
     fn parse(text: &str) -> Result<Self, Complaint> {
-        path(text, Self::WANTED).map(Self)
+        path(text, Self::WANTED).map(|path| Self(path, PathBuf::new()))
+    }
+
+    fn starting_at(self, folder: &Path) -> Self {
+        Self(self.0, folder.to_owned())
+    }
+
+    fn resolved(text: &str, folder: &Path) -> String {
+        resolved(text, folder)
     }
 }
 
@@ -257,7 +291,15 @@ impl Scalar for FolderPath {
     const WANTED: &'static str = "the path of a folder";
 
     fn parse(text: &str) -> Result<Self, Complaint> {
-        path(text, Self::WANTED).map(|path| Self(FilePath(path)))
+        path(text, Self::WANTED).map(|path| Self(FilePath(path, PathBuf::new())))
+    }
+
+    fn starting_at(self, folder: &Path) -> Self {
+        Self(self.0.starting_at(folder))
+    }
+
+    fn resolved(text: &str, folder: &Path) -> String {
+        resolved(text, folder)
     }
 }
 
@@ -295,6 +337,20 @@ impl Scalar for AdminEndpoint {
         }
         SocketAddr::parse(text).map(Self::Tcp)
     }
+
+    fn starting_at(self, folder: &Path) -> Self {
+        match self {
+            Self::Unix(path) => Self::Unix(path.starting_at(folder)),
+            tcp @ Self::Tcp(_) => tcp,
+        }
+    }
+
+    fn resolved(text: &str, folder: &Path) -> String {
+        match text.strip_prefix("unix:") {
+            Some(path) => format!("unix:{}", resolved(path, folder)),
+            None => text.to_owned(),
+        }
+    }
 }
 
 /// Where the access log goes, the path as written.
@@ -316,6 +372,20 @@ impl Scalar for LogPath {
             ))
             .help("write \"stdout\" or the path of a file; leave out [access_log] for no log")),
             _ => FilePath::parse(text).map(Self::File),
+        }
+    }
+
+    fn starting_at(self, folder: &Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(path.starting_at(folder)),
+            Self::Stdout => Self::Stdout,
+        }
+    }
+
+    fn resolved(text: &str, folder: &Path) -> String {
+        match text {
+            "stdout" => text.to_owned(),
+            _ => resolved(text, folder),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Whole files: what is reported, what the examples mean, and that no text makes a panic.
 
+mod files;
+mod printing;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,

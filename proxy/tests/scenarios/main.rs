@@ -30,6 +30,7 @@ mod caching_more;
 mod choosing;
 mod cli;
 mod collapse;
+mod configuration;
 mod connection_limits;
 mod crowds;
 mod disk;

@@ -25,7 +25,8 @@ pub(super) fn load(room: &str, files: &[(String, PathBuf)], own: &[u8]) -> Resul
     Ok(Keys::new(room, keys))
 }
 
-fn secret(path: &Path) -> Result<Vec<u8>, String> {
+/// Reads the secret of a key; the error is a sentence.
+pub(crate) fn secret(path: &Path) -> Result<Vec<u8>, String> {
     let cannot = |why| format!("cannot read the key {}: {why}", path.display());
     let mut octets = Vec::new();
     let file = File::open(path).map_err(cannot)?;

@@ -1,0 +1,89 @@
+//! `dhal config`: what a configuration comes to, and how it differs from the one that runs.
+
+use std::{io::Write, path::Path, process::ExitCode};
+
+use anyhow::{Context, ensure};
+use clap::{Args, Subcommand};
+use hyper::{Method, StatusCode};
+
+use super::admin_client;
+use crate::config;
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub(super) enum Action {
+    /// Print the configuration as it counts, defaults included.
+    Print(Print),
+    /// Show what differs between the running edge and the file; exit 0 nothing, 1 something, 2 trouble.
+    Diff,
+}
+
+/// How to print it.
+#[derive(Debug, Args)]
+pub(super) struct Print {
+    /// Say behind each value where it comes from.
+    #[arg(long)]
+    origin: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The exit tells differences from trouble, as that of `diff` does.
+const TROUBLE: u8 = 2;
+
+pub(super) fn config(file: &Path, action: &Action) -> ExitCode {
+    let (result, failure) = match action {
+        Action::Print(how) => (print(file, how).map(|()| false), ExitCode::FAILURE),
+        Action::Diff => (diff(file), ExitCode::from(TROUBLE)),
+    };
+    match result {
+        Ok(false) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("{why:#}");
+            failure
+        }
+    }
+}
+
+fn print(file: &Path, how: &Print) -> anyhow::Result<()> {
+    let effective = super::load(file)?.config.effective;
+    match how.json {
+        true => show(&format!(
+            "{}\n",
+            serde_json::to_string_pretty(&effective.json(how.origin))?
+        )),
+        false => show(&effective.toml(how.origin)),
+    }
+}
+
+/// Whether there are differences.
+fn diff(file: &Path) -> anyhow::Result<bool> {
+    let config = super::load(file)?.config;
+    let admin = config
+        .admin
+        .as_ref()
+        .with_context(|| format!("{} has no [admin] section to ask at", file.display()))?;
+    let (status, running) = admin_client::ask(admin, &Method::GET, "/config")?;
+    ensure!(
+        status == StatusCode::OK,
+        "the admin endpoint answered {status}: {}",
+        running.trim_end()
+    );
+    let lines = config::difference(&running, &config.effective.toml(false))
+        .map_err(anyhow::Error::msg)
+        .context("the admin endpoint's answer is not understood")?;
+    for line in &lines {
+        show(&format!("{line}\n"))?;
+    }
+    Ok(!lines.is_empty())
+}
+
+/// Whoever reads may have had enough.
+fn show(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
