@@ -8,5 +8,5 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
     process_log::start();
     let loaded = super::load(path)?;
     super::warn(&loaded);
-    server::run(path, loaded.config)
+    server::run(path, loaded)
 }

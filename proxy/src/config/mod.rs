@@ -46,6 +46,10 @@ pub struct Loaded {
     pub config: model::Config,
     /// What is legal, but probably not what was meant.
     pub warnings: Vec<Diagnostic>,
+    /// The files that were read, the configuration file first.
+    pub files: Vec<PathBuf>,
+    /// Folders in which further files would be read.
+    pub folders: Vec<PathBuf>,
 }
 
 /// Why there is no configuration.
@@ -80,7 +84,9 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded,
     })?;
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let surroundings = Surroundings { folder, env };
-    parse(&path.display().to_string(), &text, &surroundings)
+    let mut loaded = parse(&path.display().to_string(), &text, &surroundings)?;
+    loaded.files.push(path.to_owned());
+    Ok(loaded)
 }
 
 /// Compiles a text; `name` stands before every diagnostic.
@@ -90,6 +96,8 @@ pub fn parse(name: &str, text: &str, surroundings: &Surroundings<'_>) -> Result<
         Some(config) => Ok(Loaded {
             config,
             warnings: diagnostics,
+            files: Vec::new(),
+            folders: Vec::new(),
         }),
         None => Err(Errors::Invalid(diagnostics)),
     }

@@ -1,9 +1,15 @@
 //! The life of the process: bind, build, serve on one thread per core, reload, drain.
 
+mod history;
+mod pid_file;
+mod probation;
+mod reload;
+mod watch;
+mod worker;
+
 use std::{
-    net::TcpListener as StdListener,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -12,29 +18,33 @@ use anyhow::{Context, anyhow};
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio::{
-    net::TcpListener,
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
     sync::Mutex,
-    task::{JoinSet, spawn_blocking},
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
+pub use history::{Entry, History, Trigger};
+pub use probation::Probation;
+
 use crate::{
     admin,
-    admit::watch,
+    admit::watch as lists,
     config::{self, model::Config},
-    door::Hall,
     fill::Filler,
-    listen::{accept, descriptors, handshake::Turns, places::Places, socket, tls},
+    listen::{descriptors::Descriptors, sockets::Sockets},
     observe::access_log::AccessLog,
     shared::{Current, Shared},
-    snapshot::{BuildError, Snapshot},
+    snapshot::Snapshot,
     upstream::{
         health,
         names::{self, Watch},
     },
 };
+use history::Kept;
+use reload::{Held, Watched};
+use worker::Worker;
 
 /// How often clients that have been quiet are forgotten and the store catches up with itself.
 const TIDY: Duration = Duration::from_secs(1);
@@ -54,22 +64,30 @@ pub struct Control {
     pub filler: Arc<Filler>,
     /// When the process began.
     pub started: Instant,
-    /// Checks of the configuration in force. Locked for the length of a reload, so that there is one
-    /// at a time.
-    checks: Mutex<JoinSet<()>>,
-    /// Where the names of the configuration in force lead.
-    names: Mutex<Watch>,
+    /// What visitors are listened to on.
+    pub sockets: Arc<Sockets>,
+    /// What became of reloads.
+    pub history: History,
+    /// Whether the configuration in force proves itself.
+    pub probation: Probation,
+    descriptors: Descriptors,
+    /// Where TLS ends, once a listener has asked for it.
+    tls: OnceLock<Arc<ServerConfig>>,
+    /// What goes with the configuration in force. Locked for the length of a reload, so that there is one at a time.
+    held: Mutex<Held>,
 }
 
 /// Runs the edge until it is told to stop. An error is a sentence for whoever started it.
-pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
+pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
     // Before Pingora asks for a provider, or it takes one without post-quantum key exchange.
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow!("another TLS provider is installed already"))?;
     let started = Instant::now();
+    let config = loaded.config;
     let threads = thread_count(&config);
-    let max_connections = descriptors::bound(&config, threads);
+    let descriptors = Descriptors::take(threads);
+    let max_connections = descriptors.bound(&config);
     let (shared, work) = Shared::begun(&config.cache, max_connections, started);
     let shared = Arc::new(shared);
     work.begin(&shared).context("cannot start a thread")?;
@@ -80,51 +98,69 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         .map(|log| AccessLog::open(log, threads))
         .transpose()?;
     shared.access_log.store(log.map(Arc::new));
-    let sockets = bind_all(&config, threads)?;
-    let admin = admin::bind(config.admin.as_ref())?;
-    let _sockets = admin::Cleanup::of(config.admin.as_ref());
-    let pid_file = config.server.pid_file.clone();
+    let text = reload::text(&loaded.files);
+    let watched = Watched::new(&config, loaded.files, loaded.folders);
+    let sockets = Arc::new(Sockets::new(threads));
     let current: Current = Arc::new(ArcSwap::from_pointee(Snapshot::build(config, 1, &shared)?));
-    write_pid(pid_file.as_deref())?;
-    shared.adopt(&current.load());
-    note_certificates(&shared, &current.load());
+    let snapshot = current.load_full();
+    let config = &snapshot.config;
+    let tls = OnceLock::new();
+    let listening =
+        reload::listeners(&sockets, config, &tls, &current).map_err(|why| anyhow!(why))?;
+    let mut endpoints = admin::Endpoints::default();
+    let admin = endpoints.prepare(config.admin.as_ref())?;
+    let pid_file = config.server.pid_file.as_deref();
+    let pid_file = pid_file
+        .map(reload::write_pid)
+        .transpose()
+        .map_err(|why| anyhow!(why))?;
+    shared.adopt(&snapshot);
+    note_certificates(&shared, &snapshot);
     shared.metrics.reload_successful.set(1);
     shared.metrics.reload_time.set(unix_now());
+    sockets.apply(listening);
 
     let runtime = runtime()?;
-    let names = runtime.block_on(watch_names(&current.load(), &shared));
-    let tls = match current.load().certificates {
-        Some(_) => Some(tls::server_config(&current)?),
-        None => None,
-    };
-    let workers: Vec<_> = sockets
-        .into_iter()
-        .enumerate()
-        .map(|(i, sockets)| {
+    let names = runtime.block_on(watch_names(&snapshot, &shared));
+    let workers: Vec<_> = (0..threads)
+        .map(|number| {
             let worker = Worker {
                 current: Arc::clone(&current),
                 shared: Arc::clone(&shared),
-                tls: tls.clone(),
+                number,
+                lines: sockets.lines(),
                 started,
             };
             thread::Builder::new()
-                .name(format!("edge-{i}"))
-                .spawn(move || worker.run(sockets))
+                .name(format!("edge-{number}"))
+                .spawn(move || worker.run())
                 .context("cannot start a thread")
         })
         .collect::<Result<_, _>>()?;
 
     let stored = Arc::clone(&shared);
-    let control = Control {
+    let control = Arc::new(Control {
         path: path.to_owned(),
-        checks: Mutex::new(JoinSet::new()),
-        names: Mutex::new(names),
+        sockets,
+        history: History::new(Kept::new(config.clone(), 1, text, true)),
+        probation: Probation::default(),
+        descriptors,
+        tls,
+        held: Mutex::new(Held::new(names, watched)),
         filler: Arc::new(Filler::new(&shared, started, shared.new_pool())),
         current,
         shared,
         started,
-    };
-    let result = runtime.block_on(control.attend(admin));
+    });
+    drop(snapshot);
+    let result = runtime.block_on(async {
+        endpoints.apply(admin, &control);
+        control.held.lock().await.keep(endpoints, pid_file);
+        control.attend().await
+    });
+    // With it go the admin sockets and the pid file.
+    let held = runtime.block_on(async { timeout(FINISH, control.held.lock()).await });
+    let held = held.map(|mut held| std::mem::take(&mut *held)).ok();
     drop(runtime);
     for worker in workers {
         let _ = worker.join();
@@ -139,9 +175,7 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     {
         tracing::warn!("the last lines of the access log could not be written in time");
     }
-    if let Some(path) = pid_file {
-        let _ = std::fs::remove_file(path);
-    }
+    drop(held);
     result
 }
 
@@ -170,22 +204,6 @@ fn thread_count(config: &Config) -> usize {
     }
 }
 
-/// Sockets of every listener, per thread.
-fn bind_all(config: &Config, threads: usize) -> anyhow::Result<Vec<Vec<StdListener>>> {
-    let mut per_thread: Vec<Vec<StdListener>> = (0..threads).map(|_| Vec::new()).collect();
-    for listener in &config.listeners {
-        let sockets = socket::bind(listener.address, threads)
-            .with_context(|| format!("cannot listen on {}", listener.address))?;
-        if let Some(address) = sockets.first().and_then(|s| s.local_addr().ok()) {
-            tracing::info!(%address, tls = listener.tls, "listening");
-        }
-        for (thread, socket) in per_thread.iter_mut().zip(sockets) {
-            thread.push(socket);
-        }
-    }
-    Ok(per_thread)
-}
-
 /// Keeps up with the names of a configuration that is about to be in force; returns when they have had time
 /// for their first answers.
 async fn watch_names(snapshot: &Snapshot, shared: &Arc<Shared>) -> Watch {
@@ -193,14 +211,6 @@ async fn watch_names(snapshot: &Snapshot, shared: &Arc<Shared>) -> Watch {
     let mut names = names::watch(&snapshot.upstreams, resolvers, shared);
     names.first_answers().await;
     names
-}
-
-fn write_pid(path: Option<&Path>) -> anyhow::Result<()> {
-    if let Some(path) = path {
-        std::fs::write(path, format!("{}\n", std::process::id()))
-            .with_context(|| format!("cannot write the pid file {}", path.display()))?;
-    }
-    Ok(())
 }
 
 fn unix_now() -> f64 {
@@ -224,74 +234,13 @@ fn note_certificates(shared: &Shared, snapshot: &Snapshot) {
     }
 }
 
-/// A thread that serves visitors.
-struct Worker {
-    current: Current,
-    shared: Arc<Shared>,
-    tls: Option<Arc<ServerConfig>>,
-    started: Instant,
-}
-
-impl Worker {
-    fn run(self, sockets: Vec<StdListener>) {
-        let runtime = match runtime() {
-            Ok(runtime) => runtime,
-            Err(why) => return tracing::error!(%why, "thread ends"),
-        };
-        runtime.block_on(async {
-            let snapshot = self.current.load_full();
-            let pool = self.shared.new_pool();
-            let hall = Arc::new(Hall {
-                current: Arc::clone(&self.current),
-                shared: Arc::clone(&self.shared),
-                pool: Arc::clone(&pool),
-                filler: Arc::new(Filler::new(&self.shared, self.started, Arc::clone(&pool))),
-                turns: Turns::default(),
-                places: Places::new(&self.shared.crowd),
-                started: self.started,
-            });
-            let started = self.started;
-            let tidying = tokio::spawn(async move {
-                loop {
-                    sleep(TIDY).await;
-                    pool.tidy(started.elapsed());
-                }
-            });
-            let mut loops = JoinSet::new();
-            for (socket, listener) in sockets.into_iter().zip(&snapshot.config.listeners) {
-                let socket = match TcpListener::from_std(socket) {
-                    Ok(socket) => socket,
-                    Err(why) => return tracing::error!(%why, "thread ends"),
-                };
-                let tls = self.tls.clone().filter(|_| listener.tls);
-                loops.spawn(accept::accept(
-                    Arc::clone(&hall),
-                    socket,
-                    listener.clone(),
-                    tls,
-                ));
-            }
-            drop(snapshot);
-            while loops.join_next().await.is_some() {}
-            // Connections live on until they are done or the grace is over.
-            self.shared.stopped().await;
-            tidying.abort();
-        });
-        // What did not finish within the grace is cut here, and not waited for.
-        runtime.shutdown_background();
-    }
-}
-
 impl Control {
     /// Waits for signals and answers them; returns when the process is to end.
-    async fn attend(self, admin: Vec<admin::Socket>) -> anyhow::Result<()> {
-        let control = Arc::new(self);
-        *control.checks.lock().await =
-            health::watch(&control.current.load().upstreams, control.started);
+    async fn attend(self: &Arc<Self>) -> anyhow::Result<()> {
+        let control = self;
+        let checks = health::watch(&control.current.load().upstreams, control.started);
+        control.held.lock().await.check(checks);
         let mut tasks = JoinSet::new();
-        for socket in admin {
-            tasks.spawn(admin::serve(Arc::clone(&control), socket));
-        }
         let shared = Arc::clone(&control.shared);
         let filler = Arc::clone(&control.filler);
         let current = Arc::clone(&control.current);
@@ -313,18 +262,24 @@ impl Control {
                 filler.tidy();
             }
         });
-        tasks.spawn(watch::watch(Arc::clone(&control.current)));
-        let mut reload = signal(SignalKind::hangup())?;
+        tasks.spawn(lists::watch(Arc::clone(&control.current)));
+        tasks.spawn(reload::keep_up(Arc::clone(control)));
+        tasks.spawn(reload::keep_watch(Arc::clone(control)));
+        let mut hangup = signal(SignalKind::hangup())?;
+        let reloading = Arc::clone(control);
+        // A reload may take its time, and other signals are heard meanwhile.
+        tasks.spawn(async move {
+            while hangup.recv().await.is_some() {
+                // The outcome is in the log and in the metrics.
+                let _ = reloading.reload(Trigger::Signal).await;
+            }
+        });
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut reopen = signal(SignalKind::user_defined1())?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         loop {
             tokio::select! {
-                _ = reload.recv() => {
-                    // The outcome is in the log and in the metrics.
-                    let _ = control.reload().await;
-                }
                 _ = reopen.recv() => {
                     if let Some(log) = &*control.shared.access_log.load() {
                         log.reopen();
@@ -336,86 +291,6 @@ impl Control {
         }
         control.drain().await;
         Ok(())
-    }
-
-    /// Puts the file's present content in force, or nothing of it.
-    pub async fn reload(&self) -> Result<String, String> {
-        let mut checks = self.checks.lock().await;
-        let outcome = self.try_reload().await;
-        let metrics = &self.shared.metrics;
-        metrics.reload_successful.set(i64::from(outcome.is_ok()));
-        let label = if outcome.is_ok() {
-            "success"
-        } else {
-            "failure"
-        };
-        metrics.reloads.with_label_values(&[label]).inc();
-        match &outcome {
-            Ok(message) => {
-                metrics.reload_time.set(unix_now());
-                *checks = health::watch(&self.current.load().upstreams, self.started);
-                tracing::info!("{message}");
-            }
-            Err(why) => {
-                tracing::error!("reload refused, the old configuration stays in force:\n{why}")
-            }
-        }
-        outcome
-    }
-
-    async fn try_reload(&self) -> Result<String, String> {
-        let path = self.path.clone();
-        // A file is read from a disk, which may take its time.
-        let loaded = spawn_blocking(move || config::load(&path, &|name| std::env::var(name).ok()))
-            .await
-            .map_err(|why| why.to_string())?
-            .map_err(|why| why.to_string())?;
-        let old = self.current.load_full();
-        let text = |why: BuildError| why.to_string();
-        refuse_restarts(&old.config, &loaded.config).map_err(text)?;
-        let (config, shared) = (loaded.config, Arc::clone(&self.shared));
-        let generation = old.generation + 1;
-        // It reads certificates, and the files of address lists.
-        let new = spawn_blocking(move || Snapshot::build(config, generation, &shared))
-            .await
-            .map_err(|why| why.to_string())?
-            .map_err(text)?;
-        let log = match &new.config.access_log {
-            wanted if *wanted == old.config.access_log => None,
-            Some(wanted) => {
-                let log = AccessLog::open(wanted, thread_count(&new.config)).map_err(text)?;
-                Some(Some(Arc::new(log)))
-            }
-            None => Some(None),
-        };
-        // Those of the old configuration stay watched until this one is in force.
-        let names = watch_names(&new, &self.shared).await;
-        let mut watched = self.names.lock().await;
-        // Nothing can fail from here on, and nothing is waited for.
-        if let Some(log) = log {
-            self.shared.access_log.store(log);
-        }
-        *watched = names;
-        drop(watched);
-        // While names were waited for, those who watched for the old configuration may have taken an answer
-        // for themselves.
-        for upstream in &new.upstreams {
-            upstream.refresh(&self.shared);
-        }
-        self.shared.adopt(&new);
-        note_certificates(&self.shared, &new);
-        let message = format!(
-            "configuration {} is in force: {} routes",
-            new.generation,
-            new.config.routes.len()
-        );
-        self.current.store(Arc::new(new));
-        let warnings = config::render(&loaded.warnings);
-        Ok(if warnings.is_empty() {
-            message
-        } else {
-            format!("{message}\n{warnings}")
-        })
     }
 
     /// Stops accepting, lets running requests finish, and gives up after the grace.
@@ -443,35 +318,4 @@ fn pressure(snapshot: &Snapshot, room: usize, tick: Duration) -> f64 {
         .filter(|route| route.waiting_room == Some(room));
     let pressures = behind.map(|route| snapshot.upstreams[route.upstream].pressure(tick));
     pressures.fold(0.0, f64::max)
-}
-
-/// What only a new process can change.
-fn refuse_restarts(old: &Config, new: &Config) -> Result<(), BuildError> {
-    let changed = [
-        ("listeners", old.listeners != new.listeners),
-        ("server.threads", thread_count(old) != thread_count(new)),
-        (
-            "server.max_connections",
-            old.server.max_connections != new.server.max_connections,
-        ),
-        (
-            "server.pid_file",
-            old.server.pid_file != new.server.pid_file,
-        ),
-        ("cache.memory", old.cache.memory != new.cache.memory),
-        (
-            "cache.max_object",
-            old.cache.max_object != new.cache.max_object,
-        ),
-        ("cache.disk", old.cache.disk != new.cache.disk),
-        (
-            "admin",
-            old.admin.as_ref().map(|a| (&a.addresses, &a.token_file))
-                != new.admin.as_ref().map(|a| (&a.addresses, &a.token_file)),
-        ),
-    ];
-    match changed.iter().find(|(_, changed)| *changed) {
-        Some((what, _)) => Err(BuildError::NeedsRestart { what }),
-        None => Ok(()),
-    }
 }
