@@ -10,10 +10,10 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -26,6 +26,10 @@ use crate::config::model::Listener;
 
 /// How long handshakes that had begun when a line was to go may take: a round trip to anywhere on earth.
 pub const LINGER: Duration = Duration::from_millis(500);
+
+/// For so long after a line has closed its address may still be held by this process: its last descriptor goes
+/// when the last thread has looked.
+const LET_GO: Duration = Duration::from_secs(5);
 
 /// Listening sockets by the address they are bound to, such as another process lends.
 pub type Inherited = Vec<(SocketAddr, TcpListener)>;
@@ -186,6 +190,8 @@ pub type Lines = Arc<[Arc<Line>]>;
 pub struct Sockets {
     threads: usize,
     inherited: Mutex<Inherited>,
+    /// Lines that have closed, and when, as long as they may hold their addresses.
+    closed: Mutex<Vec<(Weak<Line>, SocketAddr, Instant)>>,
     lines: watch::Sender<Lines>,
 }
 
@@ -202,6 +208,7 @@ impl Sockets {
         Self {
             threads: threads.max(1),
             inherited: Mutex::new(inherited),
+            closed: Mutex::default(),
             lines: watch::Sender::new(Arc::from([])),
         }
     }
@@ -287,7 +294,8 @@ impl Sockets {
             kept.push(socket.try_clone()?);
         }
         // What is ours already cannot be somebody else's.
-        let mut own = now.iter().chain(new).map(|line| line.bound);
+        let own = now.iter().chain(new).map(|line| line.bound);
+        let mut own = own.chain(self.held_yet());
         if kept.is_empty() && !own.any(|bound| overlap(bound, address)) {
             kept = socket::bind(address, self.threads)?;
         } else if kept.len() < self.threads {
@@ -295,6 +303,13 @@ impl Sockets {
         }
         let bound = kept.first().map_or(Ok(address), TcpListener::local_addr)?;
         Line::new(bound, settings, kept, self.threads)
+    }
+
+    /// Addresses of lines that have closed, which may not be free yet.
+    fn held_yet(&self) -> Vec<SocketAddr> {
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.retain(|(line, _, at)| line.strong_count() > 0 || at.elapsed() < LET_GO);
+        closed.iter().map(|(_, bound, _)| *bound).collect()
     }
 
     fn inherited(&self) -> MutexGuard<'_, Inherited> {
@@ -341,6 +356,9 @@ impl Sockets {
             };
             for line in lines.iter().filter(|line| is_gone(line)) {
                 line.closing.send_replace(true);
+                let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+                closed.retain(|(line, _, at)| line.strong_count() > 0 || at.elapsed() < LET_GO);
+                closed.push((Arc::downgrade(line), line.bound, Instant::now()));
             }
             *lines = lines
                 .iter()

@@ -1,7 +1,6 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    time::Instant,
 };
 
 use super::*;
@@ -60,7 +59,7 @@ fn lines_come_change_and_go() {
         redirect_to_https: true,
         ..one.clone()
     };
-    let both = [changed.clone(), listener("127.0.0.1:0")];
+    let both = [changed.clone(), listener("127.0.0.2:0")];
     let change = prepare(&sockets, &both[..1]).expect("known");
     assert_eq!(
         (
@@ -198,6 +197,24 @@ fn more_sockets_than_threads_are_all_accepted_from() {
         [line.take(0).len(), line.take(1).len(), line.take(2).len()],
         [3, 2, 0]
     );
+}
+
+#[test]
+fn an_address_that_is_not_let_go_yet_is_ours() {
+    let sockets = Sockets::new(1);
+    sockets.apply(prepare(&sockets, &[listener("127.0.0.1:0")]).expect("bound"));
+    let line = bound(&sockets)[0].clone();
+    let own = line.take(0);
+    let again = [listener(&line.bound.to_string())];
+    sockets.apply(prepare(&sockets, &[]).expect("nothing to bind"));
+    sockets.close_left(&sockets.leaving());
+    assert!(bound(&sockets).is_empty());
+    // A thread has not looked yet.
+    sockets.apply(prepare(&sockets, &again).expect("nobody else's"));
+    drop((own, line));
+    let line = bound(&sockets)[0].clone();
+    let _visitor = TcpStream::connect(line.bound).expect("in the queue");
+    accept_one(&line.take(0));
 }
 
 #[test]
