@@ -154,12 +154,6 @@ pub enum BuildError {
     /// A file of a waiting room cannot be used.
     #[error("{0}")]
     WaitingRoom(String),
-    /// Only a new process can do that.
-    #[error("{what} cannot change while running: restart to apply it")]
-    NeedsRestart {
-        /// The key in the file.
-        what: &'static str,
-    },
     /// A file cannot be opened.
     #[error("cannot open {}: {why}", path.display())]
     File {

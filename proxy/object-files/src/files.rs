@@ -45,6 +45,13 @@ impl Files {
         scan::scan(&self.folder)
     }
 
+    /// Sets other bounds, and removes what is beyond them: the objects used longest ago. Objects that are larger than
+    /// `max_object` stay until it is their turn. Blocks for as long as removing takes.
+    pub fn resize(&self, capacity: u64, max_object: u64) -> io::Result<()> {
+        self.folder.resize(capacity, max_object);
+        self.folder.enforce_capacity()
+    }
+
     /// Saves a look-up: false only if the index is complete and does not have the object.
     pub fn may_hold(&self, key: &[u8]) -> bool {
         !self.folder.scanned.load(Relaxed) || self.folder.index().contains(&folder::id(key))
@@ -72,7 +79,7 @@ impl Files {
     pub fn put(&self, key: &[u8], meta: &[u8], sections: &[&[u8]]) -> Result<(), Trouble> {
         let lengths: Vec<u64> = sections.iter().map(|section| section.len() as u64).collect();
         let content: u64 = lengths.iter().sum();
-        if content > self.folder.max_object {
+        if content > self.folder.max_object() {
             return Err(Trouble::TooLarge);
         }
         let mut checksums = Checksums::default();

@@ -43,8 +43,8 @@ impl Identity {
 
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
-    capacity_pages: u64,
-    pub(crate) max_object: u64,
+    capacity_pages: AtomicU64,
+    max_object: AtomicU64,
     index: Mutex<Index>,
     names: [Mutex<()>; NAME_LOCKS],
     evicting: Mutex<()>,
@@ -63,8 +63,8 @@ impl Folder {
             format!("{}-{:016x}-", std::process::id(), RandomState::new().build_hasher().finish());
         let folder = Self {
             path: options.path,
-            capacity_pages: options.capacity / PAGE,
-            max_object: options.max_object,
+            capacity_pages: AtomicU64::new(options.capacity / PAGE),
+            max_object: AtomicU64::new(options.max_object),
             index: Mutex::new(Index::new()),
             names: std::array::from_fn(|_| Mutex::new(())),
             evicting: Mutex::new(()),
@@ -79,6 +79,17 @@ impl Folder {
             make_folder(&folder.part(first))?;
         }
         Ok(folder)
+    }
+
+    /// Other bounds from now on, in bytes. What is beyond them goes by [`enforce_capacity`](Self::enforce_capacity).
+    pub(crate) fn resize(&self, capacity: u64, max_object: u64) {
+        self.capacity_pages.store(capacity / PAGE, Relaxed);
+        self.max_object.store(max_object, Relaxed);
+    }
+
+    /// Bytes of content that an object may have.
+    pub(crate) fn max_object(&self) -> u64 {
+        self.max_object.load(Relaxed)
     }
 
     pub(crate) fn tmp(&self) -> PathBuf {
@@ -158,11 +169,11 @@ impl Folder {
 
     /// Reserves room, and removes the objects used longest ago until there is.
     pub(crate) fn reserve(&self, more: u64) -> Result<(), Trouble> {
-        if more > self.capacity_pages {
+        if more > self.capacity_pages.load(Relaxed) {
             return Err(Trouble::TooLarge);
         }
         let room = |index: &mut Index| {
-            let fits = index.pages() + more <= self.capacity_pages;
+            let fits = index.pages() + more <= self.capacity_pages.load(Relaxed);
             index.reserved += if fits { more } else { 0 };
             fits
         };

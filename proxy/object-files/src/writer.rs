@@ -38,7 +38,7 @@ impl Writer {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
         let before = self.len();
         let after = before + bytes.len() as u64;
-        if after > self.draft.folder.max_object {
+        if after > self.draft.folder.max_object() {
             return Err(Trouble::TooLarge);
         }
         self.draft.reserve(HEADER as u64 + after)?;

@@ -51,6 +51,11 @@ impl Policy {
         self.len
     }
 
+    /// What all objects may weigh from now on: no less than they do.
+    pub(crate) fn set_capacity(&mut self, capacity: u64) {
+        self.capacity = capacity;
+    }
+
     /// Whether something of this weight fits when something of that one leaves.
     pub(crate) fn has_room(&self, weight: u64, leaves: u64) -> bool {
         self.weight() - leaves + weight <= self.capacity

@@ -15,7 +15,7 @@ use crate::{
 pub struct Table<F> {
     index: Index<F>,
     books: Mutex<Books>,
-    capacity: u64,
+    capacity: AtomicU64,
     /// For those who ask without the lock.
     weight: AtomicU64,
     len: AtomicU64,
@@ -45,7 +45,7 @@ impl<F> Table<F> {
         Self {
             index,
             books: Mutex::new(Books { policy: Policy::new(capacity), rooms }),
-            capacity,
+            capacity: AtomicU64::new(capacity),
             weight: AtomicU64::new(0),
             len: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
@@ -101,7 +101,7 @@ impl<F> Table<F> {
         new: Object<F>,
         gone: &mut Vec<Object<F>>,
     ) -> bool {
-        if new.weight() > self.capacity {
+        if new.weight() > self.capacity() {
             if let Some(there) = there {
                 books.policy.forget(&there);
                 self.unlink(books, there, gone);
@@ -147,6 +147,30 @@ impl<F> Table<F> {
     /// Nothing in here panics between two steps that belong together.
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What all objects may weigh.
+    pub fn capacity(&self) -> u64 {
+        self.capacity.load(Relaxed)
+    }
+
+    /// Brings the capacity nearer to `wanted`; says whether it is that now. More is there at once. Of what is too
+    /// much, `at_most` objects leave, so that nobody waits for long; call it again for the rest.
+    pub fn resize(&self, wanted: u64, at_most: usize) -> bool {
+        let mut gone = Vec::new();
+        let mut books = self.books();
+        while books.policy.weight() > wanted && gone.len() < at_most {
+            let Some(evicted) = books.policy.evict(|number| self.peek(number)) else { break };
+            self.evicted.fetch_add(1, Relaxed);
+            self.unlink(&mut books, evicted, &mut gone);
+        }
+        let weight = books.policy.weight();
+        let capacity = wanted.max(weight);
+        books.policy.set_capacity(capacity);
+        self.capacity.store(capacity, Relaxed);
+        self.weight.store(weight, Relaxed);
+        self.len.store(books.policy.len() as u64, Relaxed);
+        capacity == wanted
     }
 
     /// All objects, in steps of bounded size, without a lock. What comes or leaves meanwhile may be among them

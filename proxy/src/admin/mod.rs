@@ -1,8 +1,10 @@
 //! The admin endpoint: is it alive, is it ready, what has it counted; reload, purge and warm.
 
 mod drain;
+mod endpoints;
 pub mod limits;
 mod purge;
+mod reloads;
 mod routes;
 mod sitemap;
 pub mod status;
@@ -11,89 +13,19 @@ mod warm;
 
 use std::{
     io,
-    net::TcpListener as StdTcp,
     os::unix::{
         fs::{FileTypeExt, PermissionsExt},
         net::{UnixListener as StdUnix, UnixStream},
     },
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::Path,
 };
 
 use anyhow::Context;
-use tokio::net::{TcpListener, UnixListener};
 
 pub use drain::Drained;
+pub use endpoints::{Change, Endpoints};
 pub use purge::{PurgeOrder, PurgeUrl, Purged};
 pub use warm::{Pages, Warmed};
-
-use crate::{
-    config::model::{Admin, AdminAddress},
-    server::Control,
-};
-
-/// A bound admin address.
-pub enum Socket {
-    /// Reading for everyone who can reach it; changes need the token.
-    Tcp {
-        /// The socket.
-        listener: StdTcp,
-        /// Content of the token file.
-        token: Option<String>,
-    },
-    /// Everything for everyone who may open it.
-    Unix(StdUnix),
-}
-
-/// Binds all admin addresses.
-pub fn bind(admin: Option<&Admin>) -> anyhow::Result<Vec<Socket>> {
-    let Some(admin) = admin else {
-        return Ok(Vec::new());
-    };
-    let token = admin.token_file.as_deref().map(read_token).transpose()?;
-    let bind = |address: &AdminAddress| match address {
-        AdminAddress::Tcp(address) => {
-            let listener = StdTcp::bind(address)
-                .with_context(|| format!("cannot listen on the admin address {address}"))?;
-            listener.set_nonblocking(true)?;
-            tracing::info!(address = %listener.local_addr()?, "admin endpoint");
-            Ok(Socket::Tcp {
-                listener,
-                token: token.clone(),
-            })
-        }
-        AdminAddress::Unix(path) => {
-            let listener = bind_unix(path)
-                .with_context(|| format!("cannot listen on the admin socket {}", path.display()))?;
-            tracing::info!(path = %path.display(), "admin endpoint");
-            Ok(Socket::Unix(listener))
-        }
-    };
-    admin.addresses.iter().map(bind).collect()
-}
-
-/// Removes the unix sockets when the process ends, however it does.
-pub struct Cleanup(Vec<PathBuf>);
-
-impl Cleanup {
-    /// Of all sockets that were bound for this section.
-    pub fn of(admin: Option<&Admin>) -> Self {
-        let addresses = admin.iter().flat_map(|admin| &admin.addresses);
-        let sockets = addresses.filter_map(|address| match address {
-            AdminAddress::Unix(path) => Some(path.clone()),
-            AdminAddress::Tcp(_) => None,
-        });
-        Self(sockets.collect())
-    }
-}
-
-impl Drop for Cleanup {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
 
 /// Reads the token of the admin endpoint.
 pub fn read_token(path: &Path) -> anyhow::Result<String> {
@@ -135,29 +67,4 @@ fn bind_unix(path: &Path) -> io::Result<StdUnix> {
     std::fs::rename(hidden, path)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
-}
-
-/// Answers on one admin address until the process ends.
-pub async fn serve(control: Arc<Control>, socket: Socket) {
-    let served = match socket {
-        Socket::Tcp { listener, token } => match TcpListener::from_std(listener) {
-            Ok(listener) => {
-                axum::serve(
-                    listener,
-                    routes::router(control, routes::Access::Token(token)),
-                )
-                .await
-            }
-            Err(why) => Err(why),
-        },
-        Socket::Unix(listener) => match UnixListener::from_std(listener) {
-            Ok(listener) => {
-                axum::serve(listener, routes::router(control, routes::Access::Granted)).await
-            }
-            Err(why) => Err(why),
-        },
-    };
-    if let Err(why) = served {
-        tracing::error!(%why, "admin endpoint ends");
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Request, State, rejection::BytesRejection},
@@ -14,7 +15,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{drain, purge, status::Status, warm};
+use super::{drain, purge, reloads, status::Status, warm};
 use crate::server::Control;
 
 /// Content of a request: ten thousand URLs of a hundred bytes.
@@ -26,8 +27,11 @@ pub(super) enum Access {
     /// Whoever gets there may change things.
     Granted,
     /// Changes need this bearer token; without one there are none.
-    Token(Option<String>),
+    Token(Token),
 }
+
+/// The token in force; a reload replaces it.
+pub(super) type Token = Arc<ArcSwapOption<String>>;
 
 pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
     Router::new()
@@ -36,7 +40,13 @@ pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .route("/config", get(config))
-        .route("/reload", post(reload))
+        .route("/reload", post(reloads::reload))
+        .route("/rollback", post(reloads::roll_back))
+        .route("/reloads", get(reloads::entries))
+        .route(
+            "/reloads/text/{number}",
+            get(reloads::text).post(reloads::text),
+        )
         .route("/purge", post(purge::purge))
         .route("/warm", post(warm::warm))
         .route("/drain", post(drain::drain))
@@ -48,11 +58,13 @@ pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
 
 /// Lets reading through, and changes only with the token.
 async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
-    let reading = request.method() == Method::GET || request.method() == Method::HEAD;
+    // The text of a configuration is for those who may change it.
+    let reading = (request.method() == Method::GET || request.method() == Method::HEAD)
+        && !request.uri().path().starts_with(reloads::TEXTS);
     let token = match access {
         _ if reading => return next.run(request).await,
         Access::Granted => return next.run(request).await,
-        Access::Token(token) => token,
+        Access::Token(token) => token.load_full(),
     };
     let Some(token) = token else {
         return (
@@ -179,15 +191,5 @@ async fn config(State(control): State<Arc<Control>>) -> Response {
     match printed {
         Ok(text) => ([(CONTENT_TYPE, "application/toml")], text).into_response(),
         Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response(),
-    }
-}
-
-async fn reload(State(control): State<Arc<Control>>) -> (StatusCode, String) {
-    // Who asked may leave meanwhile; a reload is finished all the same.
-    let reloaded = tokio::spawn(async move { control.reload().await });
-    let reloaded = reloaded.await.unwrap_or_else(|why| Err(why.to_string()));
-    match reloaded {
-        Ok(message) => (StatusCode::OK, format!("{message}\n")),
-        Err(why) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n")),
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::limits::{AddressListStatus, LimitStatus};
 use crate::{
     admit::waiting_room::WaitingRoom,
-    server::Control,
+    server::{Control, Entry},
     upstream::{
         Server, Upstream,
         health::refusals::Standing,
@@ -30,6 +30,18 @@ pub struct Status {
     pub generation: u64,
     /// Whether the last reload took effect.
     pub last_reload_successful: bool,
+    /// The present configuration came into force by it.
+    #[serde(default)]
+    pub last_reload: Option<Entry>,
+    /// The last one that was refused, of those that are remembered.
+    #[serde(default)]
+    pub last_failure: Option<Entry>,
+    /// What the files hold is not in force: it was refused or taken back.
+    #[serde(default)]
+    pub differs_from_file: bool,
+    /// How long the present configuration is on probation yet.
+    #[serde(default)]
+    pub probation_seconds: Option<u64>,
     /// Connections open now.
     pub connections: usize,
     /// Connections that may be open at once: what is configured, or as many as open files suffice for.
@@ -315,6 +327,7 @@ impl Status {
         let tick = control.started.elapsed();
         let (responses, bytes) = shared.store.size();
         let (hits, requests) = shared.metrics.hits();
+        let reloads = control.history.entries();
         let upstreams = snapshot.upstreams.iter().map(|upstream| UpstreamStatus {
             name: upstream.name().to_owned(),
             connections: ConnectionStatus::of(upstream),
@@ -333,6 +346,10 @@ impl Status {
             config: control.path.display().to_string(),
             generation: snapshot.generation,
             last_reload_successful: shared.metrics.reload_successful.get() == 1,
+            last_reload: reloads.iter().find(|entry| entry.applied).cloned(),
+            last_failure: reloads.iter().find(|entry| !entry.applied).cloned(),
+            differs_from_file: control.history.differs_from_file(),
+            probation_seconds: control.probation.left(tick).map(|left| left.as_secs()),
             connections: shared.open_connections(),
             max_connections: shared.crowd.max(),
             configured_connections: snapshot.config.server.max_connections,
@@ -395,6 +412,21 @@ impl fmt::Display for Status {
             "config    {} generation {}{last}",
             self.config, self.generation
         )?;
+        if let Some(entry) = &self.last_reload {
+            writeln!(f, "reload    {entry}")?;
+        }
+        if let Some(entry) = &self.last_failure {
+            writeln!(f, "refused   {entry}")?;
+        }
+        if let Some(seconds) = self.probation_seconds {
+            writeln!(f, "probation {seconds} s to go")?;
+        }
+        if self.differs_from_file {
+            writeln!(
+                f,
+                "files     hold another configuration than the one in force"
+            )?;
+        }
         let cache = &self.cache;
         let share = if cache.requests == 0 {
             0.0

@@ -30,7 +30,7 @@ use crate::config::model;
 /// The disk tier.
 pub struct Disk {
     files: Files,
-    max_object: u64,
+    max_object: AtomicU64,
     /// Trouble there was, besides damaged objects.
     errors: AtomicU64,
     /// When the last attempt at each failed, in milliseconds since 1970; 0 once that is over.
@@ -161,7 +161,7 @@ impl Disk {
                 capacity: config.size,
                 max_object: config.max_object,
             })?,
-            max_object: config.max_object,
+            max_object: AtomicU64::new(config.max_object),
             errors: AtomicU64::new(0),
             troubled: Default::default(),
             is_read: AtomicBool::new(false),
@@ -190,7 +190,15 @@ impl Disk {
 
     /// Bytes of content that an object may have.
     pub fn max_object(&self) -> u64 {
-        self.max_object
+        self.max_object.load(Ordering::Relaxed)
+    }
+
+    /// Takes other bounds and removes what is beyond them. Blocks for as long as that takes.
+    pub fn resize(&self, size: u64, max_object: u64) {
+        self.max_object.store(max_object, Ordering::Relaxed);
+        if let Err(why) = self.files.resize(size, max_object) {
+            self.note(Attempt::Write, &Trouble::Io(why));
+        }
     }
 
     /// `false` only where there surely is nothing.

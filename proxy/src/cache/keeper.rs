@@ -54,20 +54,21 @@ pub enum Job {
 struct Queue<T> {
     jobs: SyncSender<(T, u64)>,
     bytes: Arc<AtomicU64>,
-    most: u64,
+    most: AtomicU64,
 }
 
 impl<T> Queue<T> {
     fn new(number: usize, most: u64) -> (Self, Receiver<(T, u64)>) {
         let (jobs, end) = sync_channel(number);
         let bytes = Arc::default();
+        let most = AtomicU64::new(most);
         (Self { jobs, bytes, most }, end)
     }
 
     /// `false` where it does not fit. One job always does.
     fn push(&self, job: T, bytes: u64) -> bool {
         let before = self.bytes.fetch_add(bytes, Ordering::AcqRel);
-        if before > 0 && before + bytes > self.most {
+        if before > 0 && before + bytes > self.most.load(Ordering::Relaxed) {
             self.bytes.fetch_sub(bytes, Ordering::AcqRel);
             return false;
         }
@@ -79,6 +80,11 @@ impl<T> Queue<T> {
             }
         }
     }
+}
+
+/// Bytes that may wait in one queue.
+fn most(memory: u64) -> u64 {
+    (memory / SHARE).max(BYTES_MIN)
 }
 
 /// The way to the threads.
@@ -105,7 +111,7 @@ pub struct Work {
 impl Keeper {
     /// Queues and their ends. `memory` is what stored responses may take.
     pub fn new(memory: u64) -> (Self, Work) {
-        let most = (memory / SHARE).max(BYTES_MIN);
+        let most = most(memory);
         let (to_compress, compressing) = Queue::new(TO_COMPRESS, most);
         let (jobs, writing) = Queue::new(TO_WRITE, most);
         let waiting = Arc::new(AtomicU64::new(0));
@@ -125,6 +131,12 @@ impl Keeper {
             sweep_pause: Mutex::default(),
         };
         (keeper, work)
+    }
+
+    /// Takes another bound, by what stored responses may take.
+    pub fn resize(&self, memory: u64) {
+        self.to_compress.most.store(most(memory), Ordering::Relaxed);
+        self.jobs.most.store(most(memory), Ordering::Relaxed);
     }
 
     /// Hands over a response to be compressed, and then to be written down; `false` where too many wait.

@@ -1,8 +1,9 @@
 //! Parts of responses that are not here as a whole (RFC 9111 §3.3): of what is too large to be stored,
 //! and of what broke off. Parts of one version are put together (§3.4).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use http_caching::Spans;
 use moka::{policy::EvictionPolicy, sync::Cache as Moka};
@@ -103,26 +104,33 @@ fn cut(pieces: &[(u64, Bytes)], first: u64, last: u64) -> Bytes {
 }
 
 /// All of them, by cache key; bounded by bytes.
-pub struct Parts(Moka<Key, Arc<Partial>, ahash::RandomState>);
+pub struct Parts(ArcSwap<Map>, Mutex<()>);
+
+type Map = Moka<Key, Arc<Partial>, ahash::RandomState>;
 
 type Key = Box<[u8]>;
 
 impl Parts {
     /// None yet. `memory` is what whole responses may take.
     pub fn new(memory: u64) -> Self {
-        let map = Moka::builder()
-            .max_capacity(memory / SHARE)
-            .weigher(|key: &Key, partial: &Arc<Partial>| {
-                u32::try_from(key.len() + partial.weight()).unwrap_or(u32::MAX)
-            })
-            .eviction_policy(EvictionPolicy::lru())
-            .build_with_hasher(ahash::RandomState::new());
-        Self(map)
+        Self(ArcSwap::from_pointee(map(memory)), Mutex::default())
+    }
+
+    /// Takes another bound: those that are here move, and those that do not fit go. One that comes
+    /// at this very moment may be missed.
+    pub fn resize(&self, memory: u64) {
+        // A sweep sees the old place or the new one: what it drops does not come back.
+        let _moving = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = map(memory);
+        for (key, partial) in &**self.0.load() {
+            new.insert(Key::clone(&key), partial);
+        }
+        self.0.store(Arc::new(new));
     }
 
     /// What is here under a key.
     pub fn get(&self, key: &[u8]) -> Option<Arc<Partial>> {
-        self.0.get(key)
+        self.0.load().get(key)
     }
 
     /// Keeps a part, put together with those of the same version; others go (RFC 9111 §3.4). So do those
@@ -132,7 +140,7 @@ impl Parts {
             return;
         }
         let key: Box<[u8]> = partial.stored.key().into();
-        if let Some(known) = self.0.get(&key)
+        if let Some(known) = self.0.load().get(&key)
             && purges.leaves_untouched(&known.stored)
             && known.complete == partial.complete
             && http_caching::combines(&known.stored.fields(), &partial.stored.fields())
@@ -141,20 +149,21 @@ impl Parts {
                 partial.add(*first, bytes.clone());
             }
         }
-        self.0.insert(key, Arc::new(partial));
+        self.0.load().insert(key, Arc::new(partial));
     }
 
     /// Drops what is here under a key.
     pub fn remove(&self, key: &[u8]) {
-        self.0.invalidate(key);
+        self.0.load().invalidate(key);
     }
 
     /// Drops what was purged; returns how much of it there was.
     pub fn sweep(&self, purges: &Purges) -> u64 {
+        let _moving = self.1.lock().unwrap_or_else(PoisonError::into_inner);
         let mut swept = 0;
-        for (key, partial) in &self.0 {
+        for (key, partial) in &**self.0.load() {
             if !purges.lets_stand(&partial.stored) {
-                self.0.invalidate(&*key);
+                self.0.load().invalidate(&*key);
                 swept += 1;
             }
         }
@@ -163,8 +172,18 @@ impl Parts {
 
     /// Lets evictions catch up.
     pub fn tidy(&self) {
-        self.0.run_pending_tasks();
+        self.0.load().run_pending_tasks();
     }
+}
+
+fn map(memory: u64) -> Map {
+    Moka::builder()
+        .max_capacity(memory / SHARE)
+        .weigher(|key: &Key, partial: &Arc<Partial>| {
+            u32::try_from(key.len() + partial.weight()).unwrap_or(u32::MAX)
+        })
+        .eviction_policy(EvictionPolicy::lru())
+        .build_with_hasher(ahash::RandomState::new())
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ const MAX_OFFERED: usize = 8;
 const UNCACHEABLE: Duration = Duration::from_secs(30);
 /// How many of them.
 const MAX_UNCACHEABLE: u64 = 100_000;
+/// Responses that leave in one step when the memory becomes less: well under a millisecond.
+const SETTLED_AT_ONCE: usize = 256;
 /// Stands between a primary key and the field values of a variant.
 const SEPARATOR: u8 = 0xff;
 
@@ -50,10 +52,12 @@ pub struct Store {
     pub parts: Parts,
     /// URIs whose last answer could not be shared, and whether that was for its size.
     uncacheable: Moka<u64, bool, ahash::RandomState>,
-    max_object: u64,
+    max_object: AtomicU64,
+    /// What the responses may take as soon as those that are too many have left.
+    wanted: AtomicU64,
     /// Bytes of content that requests are fetching for the store.
     filling: AtomicU64,
-    max_filling: u64,
+    max_filling: AtomicU64,
 }
 
 /// What the responses to a URI vary on.
@@ -89,9 +93,10 @@ impl Store {
                 .max_capacity(MAX_UNCACHEABLE)
                 .time_to_live(UNCACHEABLE)
                 .build_with_hasher(ahash::RandomState::new()),
-            max_object: config.max_object.min(config.memory),
+            max_object: AtomicU64::new(config.max_object.min(config.memory)),
+            wanted: AtomicU64::new(config.memory),
             filling: AtomicU64::new(0),
-            max_filling: config.memory,
+            max_filling: AtomicU64::new(config.memory),
         }
     }
 
@@ -102,7 +107,7 @@ impl Store {
     /// Takes room for content that is on its way into the store; `false` where all of it is taken.
     pub fn take_room(&self, bytes: u64) -> bool {
         let taken = self.filling.fetch_add(bytes, Ordering::Relaxed);
-        if taken + bytes > self.max_filling {
+        if taken + bytes > self.max_filling.load(Ordering::Relaxed) {
             self.give_room_back(bytes);
             return false;
         }
@@ -116,7 +121,29 @@ impl Store {
 
     /// Bytes of content beyond which a response is not kept in memory.
     pub fn max_object(&self) -> u64 {
-        self.max_object
+        self.max_object.load(Ordering::Relaxed)
+    }
+
+    /// Takes other bounds. Responses that are too many leave by [`settle`](Self::settle).
+    pub fn resize(&self, config: &Cache) {
+        let memory = config.memory;
+        if self.wanted.swap(memory, Ordering::Relaxed) != memory {
+            self.parts.resize(memory);
+        }
+        self.max_filling.store(memory, Ordering::Relaxed);
+        let max_object = config.max_object.min(memory);
+        self.max_object.store(max_object, Ordering::Relaxed);
+    }
+
+    /// Lets responses leave until the bound holds, a few at a time: whoever stores waits for a step at most. For a
+    /// thread that may block.
+    pub fn settle(&self) {
+        while !self
+            .table
+            .resize(self.wanted.load(Ordering::Relaxed), SETTLED_AT_ONCE)
+        {
+            std::thread::yield_now();
+        }
     }
 
     /// Looks for a response to a request with these fields.

@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod dev_cert;
 mod drain;
+mod history;
 mod limits;
 mod purge;
 mod reload;
@@ -52,7 +53,9 @@ enum Verb {
     /// Start two shops and the edge in front of them on this machine.
     Demo(demo::Options),
     /// Put the configuration file's present content in force.
-    Reload,
+    Reload(reload::Options),
+    /// Show the last reloads and what became of them.
+    History(history::Options),
     /// Show the state of the running edge; exit 0 while it is ready.
     Status(status::Options),
     /// Take pages out of the running edge's store.
@@ -81,7 +84,8 @@ pub fn main() -> ExitCode {
         Some(Verb::Check) => check::check(file),
         Some(Verb::Config(action)) => return config::config(file, &action),
         Some(Verb::Demo(options)) => demo::demo(given, &options),
-        Some(Verb::Reload) => reload::reload(file),
+        Some(Verb::Reload(options)) => reload::reload(file, &options),
+        Some(Verb::History(options)) => history::history(file, &options),
         Some(Verb::Status(options)) => status::status(file, &options),
         Some(Verb::Purge(options)) => purge::purge(file, &options),
         Some(Verb::Warm(options)) => warm::warm(file, &options),

@@ -8,7 +8,7 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
     process_log::start();
     let loaded = super::load(path)?;
     super::warn(&loaded);
-    server::run(path, loaded.config).map_err(|why| match why.is::<BuildError>() {
+    server::run(path, loaded).map_err(|why| match why.is::<BuildError>() {
         true => anyhow::Error::msg(config::located(
             path,
             &|name| std::env::var(name).ok(),

@@ -17,7 +17,9 @@ use super::{
     effective::Effective,
     file::{self, File},
     include, inspect, limits, listeners,
-    model::{AccessLog, Admin, AdminAddress, Config, Listener, LogFormat, LogTarget, Server},
+    model::{
+        AccessLog, Admin, AdminAddress, Config, Listener, LogFormat, LogTarget, Reload, Server,
+    },
     read::{Field, Read},
     routes,
     scalar::{AdminEndpoint, LogPath, SOCKET_PATH_MAX},
@@ -101,6 +103,7 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
         upstreams,
         access_log: file.access_log.value().map(|log| access_log(log, cx)),
         effective: Effective::default(),
+        reload: reload(file, cx),
     }
 }
 
@@ -168,6 +171,7 @@ fn server(file: &File, cx: &mut Context<'_>) -> Server {
         max_target_bytes: target.value.0 as usize,
         max_header_bytes: header.value.0 as usize,
         trusted_proxies,
+        watch_config: server.watch_config.value().copied().unwrap_or(false),
         visitors: visitors::visitors(server, cx),
         resolvers: server
             .resolvers
@@ -240,6 +244,32 @@ fn admin_address(
                 );
             }
         }
+    }
+}
+
+fn reload(file: &File, cx: &mut Context<'_>) -> Reload {
+    let empty = file::Reload::empty(cx);
+    let reload = file.reload.value().unwrap_or(&empty);
+    let bounds = [
+        &reload.max_5xx_percent.span,
+        &reload.max_p99_factor.span,
+        &reload.min_requests.span,
+    ];
+    if let (true, Some(span)) = (
+        reload.probation.value.is_zero() && !matches!(file.reload, Field::Wrong),
+        bounds.into_iter().flatten().next(),
+    ) {
+        cx.warning(
+            span.clone(),
+            Complaint::new("this does nothing without `probation`")
+                .help("add `probation = \"30s\"`, or remove it"),
+        );
+    }
+    Reload {
+        probation: reload.probation.value,
+        max_5xx_percent: reload.max_5xx_percent.value,
+        max_p99_factor: reload.max_p99_factor.value,
+        min_requests: reload.min_requests.value,
     }
 }
 

@@ -73,6 +73,8 @@ section! {
         waiting_rooms: Named<WaitingRoom>;
         /// The access log. Without this section none is written.
         access_log: AccessLog;
+        /// How a configuration that comes into force has to prove itself.
+        reload: Reload;
     }
 }
 
@@ -127,6 +129,24 @@ section! {
         /// Names of address lists. Whoever is on one of them gets `403`, on every route. None where
         /// absent.
         deny: List<String>;
+        /// Reload when the files of the configuration change. False where absent.
+        watch_config: bool;
+    }
+}
+
+section! {
+    /// `[reload]`
+    Reload is "[reload]" {
+        /// How long a new configuration is watched, and taken back where visitors fare worse than before. 0s: not
+        /// at all. An hour at most: what comes later has other reasons.
+        probation: Duration = secs(0), secs(0)..=HOUR;
+        /// Percentage points that the share of 5xx may rise by.
+        max_5xx_percent: u64 = 5, 1..=100;
+        /// Times as long as before that the slowest of 99 in 100 answers may take; 0: any time. 3: caches that
+        /// must be filled anew are slower, too.
+        max_p99_factor: u64 = 3, 0..=1_000;
+        /// Requests before anything is concluded from them.
+        min_requests: u64 = 200, 1..=1_000_000;
     }
 }
 

@@ -44,6 +44,21 @@ pub struct Config {
     pub access_log: Option<AccessLog>,
     /// Every key with its value and its origin, to be shown.
     pub effective: super::Effective,
+    /// How a configuration that comes into force has to prove itself.
+    pub reload: Reload,
+}
+
+/// `[reload]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reload {
+    /// How long a new configuration is watched; zero means not at all.
+    pub probation: Duration,
+    /// Percentage points that the share of 5xx may rise by.
+    pub max_5xx_percent: u64,
+    /// Times as long as before that the slowest of 99 in 100 answers may take; 0 means any time.
+    pub max_p99_factor: u64,
+    /// Requests before anything is concluded from them.
+    pub min_requests: u64,
 }
 
 /// `[server]`.
@@ -77,6 +92,8 @@ pub struct Server {
     pub resolvers: Vec<SocketAddr>,
     /// Whom nothing is answered but `403`: indices into `address_lists`.
     pub deny: Vec<usize>,
+    /// Reload when the files of the configuration change.
+    pub watch_config: bool,
 }
 
 /// What `[server]` asks of visitors and their connections.

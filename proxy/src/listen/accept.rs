@@ -1,18 +1,27 @@
 //! From a listening socket to a door.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use nix::errno::Errno;
-use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, sleep, timeout_at},
 };
 
-use super::{handshake::handshake, places::Place, proxy_header, stream::Stream};
+use super::{
+    handshake::handshake,
+    places::Place,
+    proxy_header,
+    sockets::{Line, Settings},
+    stream::Stream,
+};
 use crate::{
     admit::client::is_trusted,
-    config::model::Listener,
     door::{Hall, h1, h2},
     edge::{Connection, Scheme},
     observe::visitor_metrics::VisitorMetrics,
@@ -23,95 +32,111 @@ const EXHAUSTED: Duration = Duration::from_millis(50);
 /// The same where a connection is on its way out.
 const MAKING_ROOM: Duration = Duration::from_millis(1);
 
-/// Accepts until the process drains. At the bound on connections those go that do nothing; while all are at
-/// work, one new one per loop waits here and all others in the kernel.
-pub async fn accept(
-    hall: Arc<Hall>,
-    listener: TcpListener,
-    config: Listener,
-    tls: Option<Arc<ServerConfig>>,
-) {
+/// Connections that are taken from a queue at most when nothing more is to be accepted: as many as wait in it.
+const LAST: usize = 4096;
+
+/// Accepts until the process drains or the line closes, and takes what waits then. At the bound on connections
+/// those go that do nothing; while all are at work, one new one per loop waits here and all others in the kernel.
+pub async fn accept(hall: Arc<Hall>, listener: TcpListener, line: Arc<Line>) {
     let mut drain = hall.shared.drain_signal();
-    let crowd = &hall.shared.crowd;
+    let mut closing = line.closing();
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = drain.wait_for(|draining| *draining) => return hall.places.wake(),
+            _ = drain.wait_for(|draining| *draining) => break,
+            _ = closing.wait_for(|closing| *closing) => break,
             accepted = listener.accept() => accepted,
         };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(why) => {
-                make_room(&hall, &config, &why).await;
-                continue;
-            }
-        };
-        hall.shared.metrics.accepted.inc();
-        let mut member = None;
-        if !config.proxy_protocol {
-            // Who is not let in takes no room from others.
-            let visitors = hall.current.load().bounds.visitors;
-            member = crowd.join(peer.ip(), &visitors);
-            if member.is_none() {
-                hall.shared.metrics.visitors.refused("per_client").inc();
-                continue;
-            }
+        match accepted {
+            Ok((stream, peer)) => enter(&hall, &line, stream, peer).await,
+            Err(why) => make_room(&hall, &line, &why).await,
         }
-        let slot = tokio::select! {
-            biased;
-            _ = drain.wait_for(|draining| *draining) => return hall.places.wake(),
-            slot = crowd.slot() => slot,
-        };
-        let place = hall.places.enter();
-        if let Some(member) = member {
-            place.belongs_to(member);
-        }
-        let arrival = Arrival {
-            peer,
-            redirect_to_https: config.redirect_to_https.then_some(config.https_port),
-            has_header: config.proxy_protocol,
-            tls: tls.clone(),
-        };
-        let hall = Arc::clone(&hall);
-        tokio::spawn(async move {
-            connection(&hall, stream, arrival, place).await;
-            drop(slot);
-        });
+    }
+    if let Ok(listener) = listener.into_std() {
+        take_rest(&hall, &line, &listener).await;
+    }
+    let is_draining = *drain.borrow();
+    if is_draining {
+        hall.places.wake();
     }
 }
 
+/// Takes what waits in a queue. The system is asked itself: the runtime may say that nothing is there because it
+/// has not looked, or because others should have their turn.
+async fn take_rest(hall: &Arc<Hall>, line: &Line, listener: &StdListener) {
+    for _ in 0..LAST {
+        let accepted = listener.accept().and_then(|(stream, peer)| {
+            stream.set_nonblocking(true)?;
+            Ok((TcpStream::from_std(stream)?, peer))
+        });
+        match accepted {
+            Ok((stream, peer)) => enter(hall, line, stream, peer).await,
+            // That one has gone meanwhile, the next may be here.
+            Err(why) if why.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
+            Err(why) => make_room(hall, line, &why).await,
+        }
+    }
+}
+
+/// Lets a connection in, when there is room.
+async fn enter(hall: &Arc<Hall>, line: &Line, stream: TcpStream, peer: SocketAddr) {
+    let crowd = &hall.shared.crowd;
+    let settings = line.settings();
+    hall.shared.metrics.accepted.inc();
+    let mut member = None;
+    if !settings.listener.proxy_protocol {
+        // Who is not let in takes no room from others.
+        let visitors = hall.current.load().bounds.visitors;
+        member = crowd.join(peer.ip(), &visitors);
+        if member.is_none() {
+            return hall.shared.metrics.visitors.refused("per_client").inc();
+        }
+    }
+    let mut drain = hall.shared.drain_signal();
+    let slot = tokio::select! {
+        biased;
+        slot = crowd.slot() => slot,
+        _ = drain.wait_for(|draining| *draining) => return,
+    };
+    let mut place = hall.places.enter();
+    if let Some(member) = member {
+        place.belongs_to(member);
+    }
+    place.came_under(Arc::clone(&settings));
+    let hall = Arc::clone(hall);
+    tokio::spawn(async move {
+        connection(&hall, stream, peer, &settings, place).await;
+        drop(slot);
+    });
+}
+
 /// The system has no connection for us. If it has no descriptors, one that does nothing gives up its own.
-async fn make_room(hall: &Hall, config: &Listener, why: &io::Error) {
+async fn make_room(hall: &Hall, line: &Line, why: &io::Error) {
     let crowd = &hall.shared.crowd;
     let code = why.raw_os_error().map(Errno::from_raw);
     if matches!(code, Some(Errno::EMFILE | Errno::ENFILE)) && crowd.shed() {
         return sleep(MAKING_ROOM).await;
     }
     if crowd.may_say() {
-        tracing::warn!(address = %config.address, %why, "cannot accept");
+        tracing::warn!(address = %line.bound, %why, "cannot accept");
     }
     sleep(EXHAUSTED).await;
 }
 
-/// A connection that has just come.
-struct Arrival {
-    peer: SocketAddr,
-    redirect_to_https: Option<u16>,
-    /// It begins with a PROXY header.
-    has_header: bool,
-    tls: Option<Arc<ServerConfig>>,
-}
-
-async fn connection(hall: &Arc<Hall>, mut stream: TcpStream, arrival: Arrival, mut place: Place) {
+async fn connection(
+    hall: &Arc<Hall>,
+    mut stream: TcpStream,
+    mut peer: SocketAddr,
+    settings: &Settings,
+    mut place: Place,
+) {
     let metrics = &hall.shared.metrics.visitors;
-    let Arrival {
-        mut peer,
-        redirect_to_https,
-        has_header,
-        tls,
-    } = arrival;
+    let listener = &settings.listener;
+    // None of the handshake's is held for longer than that.
+    let tls = settings.tls.clone();
     let until = Instant::now() + hall.current.load().bounds.handshake_timeout;
-    if has_header {
+    if listener.proxy_protocol {
         let told = place
             .unless_shed(Box::pin(timeout_at(until, source(hall, &mut stream, peer))))
             .await;
@@ -138,7 +163,7 @@ async fn connection(hall: &Arc<Hall>, mut stream: TcpStream, arrival: Arrival, m
     let mut connection = Connection {
         peer,
         scheme,
-        redirect_to_https,
+        redirect_to_https: listener.redirect_to_https.then_some(listener.https_port),
         sni: None,
     };
     let Some(tls) = tls else {

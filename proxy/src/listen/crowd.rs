@@ -33,7 +33,10 @@ pub struct Crowd {
     started: Instant,
     /// One for each connection that may be open.
     slots: Arc<Semaphore>,
-    max: u32,
+    /// Those that there are, free or not.
+    made: AtomicUsize,
+    /// Those that there should be.
+    max: AtomicUsize,
     /// One for each thread.
     places: Mutex<Vec<Arc<Places>>>,
     networks: Networks,
@@ -49,11 +52,12 @@ pub struct Crowd {
 impl Crowd {
     /// Of so many at most, in a process that began then.
     pub fn new(max: usize, started: Instant, metrics: &VisitorMetrics) -> Self {
-        let max = u32::try_from(max).unwrap_or(u32::MAX);
+        let max = max.min(Semaphore::MAX_PERMITS);
         Self {
             started,
-            slots: Arc::new(Semaphore::new(max as usize)),
-            max,
+            slots: Arc::new(Semaphore::new(max)),
+            made: AtomicUsize::new(max),
+            max: AtomicUsize::new(max),
             places: Mutex::default(),
             networks: Networks::default(),
             waiting: AtomicUsize::new(0),
@@ -76,18 +80,50 @@ impl Crowd {
 
     /// Most connections that may be open.
     pub fn max(&self) -> usize {
-        self.max as usize
+        self.max.load(Relaxed)
+    }
+
+    /// Sets another bound. More places are there at once; those that are too many are taken away by
+    /// [`settle`](Self::settle).
+    pub fn resize(&self, max: usize) {
+        self.max.store(max, Relaxed);
+        let made = self.made.load(Relaxed);
+        if max > made {
+            self.made.store(max, Relaxed);
+            self.slots.add_permits(max - made);
+        }
+    }
+
+    /// Takes places away while there are too many. Connections that do nothing go for that; those at work stay until
+    /// they are done. One caller at a time, the same that resizes.
+    pub async fn settle(&self) {
+        while self.made.load(Relaxed) > self.max() {
+            let Some(slot) = self.slot().await else {
+                return;
+            };
+            // It may have been made larger meanwhile.
+            if self.made.load(Relaxed) > self.max() {
+                slot.forget();
+                self.made.fetch_sub(1, Relaxed);
+            }
+        }
     }
 
     /// Connections open now.
     pub fn open(&self) -> usize {
-        self.max().saturating_sub(self.slots.available_permits())
+        let made = self.made.load(Relaxed);
+        made.saturating_sub(self.slots.available_permits())
     }
 
     /// Returns when the last connection is closed.
     pub async fn all_closed(&self) {
-        // The semaphore is never closed, so all slots are free when this returns.
-        let _ = self.slots.acquire_many(self.max).await;
+        loop {
+            let made = u32::try_from(self.made.load(Relaxed)).unwrap_or(u32::MAX);
+            // The semaphore is never closed, so all slots are free then. Some may be taken away meanwhile.
+            if timeout(AGAIN, self.slots.acquire_many(made)).await.is_ok() {
+                return;
+            }
+        }
     }
 
     /// Counts a connection of a client, unless it has as many as it may have.
@@ -145,7 +181,7 @@ impl Crowd {
                 if self.may_say() {
                     tracing::warn!(
                         open = self.open(),
-                        max = self.max,
+                        max = self.max(),
                         "no room for new connections: those that wait longest are closed"
                     );
                 }
@@ -190,5 +226,64 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::metrics::Metrics;
+
+    #[tokio::test(start_paused = true)]
+    async fn another_bound_while_connections_are_open() {
+        let crowd = Arc::new(Crowd::new(4, Instant::now(), &Metrics::new().visitors));
+        let mut open = Vec::new();
+        for _ in 0..4 {
+            open.push(crowd.slot().await.expect("a slot"));
+        }
+        assert!(timeout(AGAIN, crowd.slot()).await.is_err(), "full");
+        crowd.resize(6);
+        open.push(crowd.slot().await.expect("more are there at once"));
+        assert_eq!((crowd.max(), crowd.open()), (6, 5));
+
+        crowd.resize(2);
+        let settling = tokio::spawn({
+            let crowd = Arc::clone(&crowd);
+            async move { crowd.settle().await }
+        });
+        sleep(AGAIN).await;
+        assert!(!settling.is_finished(), "those at work stay");
+        assert_eq!((crowd.max(), crowd.open()), (2, 5));
+        open.truncate(2);
+        settling.await.expect("it holds");
+        assert_eq!((crowd.max(), crowd.open()), (2, 2));
+        assert!(timeout(AGAIN, crowd.slot()).await.is_err(), "full again");
+        open.truncate(1);
+        drop(crowd.slot().await.expect("one is free"));
+
+        assert!(timeout(10 * AGAIN, crowd.all_closed()).await.is_err());
+        open.clear();
+        crowd.all_closed().await;
+        assert_eq!(crowd.open(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bound_that_grows_again_while_it_shrinks() {
+        let crowd = Arc::new(Crowd::new(3, Instant::now(), &Metrics::new().visitors));
+        let open = [crowd.slot().await, crowd.slot().await, crowd.slot().await];
+        crowd.resize(1);
+        let settling = tokio::spawn({
+            let crowd = Arc::clone(&crowd);
+            async move { crowd.settle().await }
+        });
+        sleep(AGAIN).await;
+        crowd.resize(3);
+        drop(open);
+        settling.await.expect("nothing is to be done");
+        let mut free = Vec::new();
+        for _ in 0..3 {
+            free.push(crowd.slot().await.expect("all are there"));
+        }
+        assert_eq!(crowd.open(), 3);
     }
 }

@@ -14,33 +14,57 @@ const PER_THREAD: u64 = 8;
 /// Open at the beginning, where the system does not tell: standard streams and a few more.
 const OPEN: u64 = 16;
 
-/// Takes as many descriptors as the system grants, and says how many connections of visitors they suffice for:
-/// each may need one for itself and one for its upstream, and some are kept back, so that accepting, the admin
-/// endpoint and logs never find none.
-pub fn bound(config: &Config, threads: usize) -> usize {
-    let wanted = config.server.max_connections;
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return wanted;
-    };
-    let mut limit = hard;
-    if let Err(why) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        tracing::warn!(%why, "the limit on open files cannot be raised");
-        limit = soft;
-    }
-    let open = fs::read_dir("/proc/self/fd").map_or(OPEN, |entries| entries.count() as u64);
-    let listeners = config.listeners.len() as u64;
-    let kept = RESERVE + open + threads as u64 * (PER_THREAD + 2 * listeners);
-    let bound = suffice_for(limit, kept, wanted);
-    if bound < wanted {
-        tracing::warn!(
+/// What the process may open, and what it had open at its beginning.
+pub struct Descriptors {
+    /// `None` where the system does not tell.
+    limit: Option<u64>,
+    kept: u64,
+    threads: u64,
+}
+
+impl Descriptors {
+    /// Takes as many as the system grants, for so many threads.
+    pub fn take(threads: usize) -> Self {
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).ok();
+        let limit =
+            limit.map(
+                |(soft, hard)| match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+                    Ok(()) => hard,
+                    Err(why) => {
+                        tracing::warn!(%why, "the limit on open files cannot be raised");
+                        soft
+                    }
+                },
+            );
+        let open = fs::read_dir("/proc/self/fd").map_or(OPEN, |entries| entries.count() as u64);
+        Self {
             limit,
-            kept,
-            max_connections = wanted,
-            bound,
-            "open files bound the connections of visitors: raise the limit (ulimit -n, LimitNOFILE)"
-        );
+            kept: RESERVE + open,
+            threads: threads as u64,
+        }
     }
-    bound
+
+    /// How many connections of visitors they suffice for: each may need one for itself and one for its upstream, and
+    /// some are kept back, so that accepting, the admin endpoint and logs never find none.
+    pub fn bound(&self, config: &Config) -> usize {
+        let wanted = config.server.max_connections;
+        let Some(limit) = self.limit else {
+            return wanted;
+        };
+        let listeners = config.listeners.len() as u64;
+        let kept = self.kept + self.threads * (PER_THREAD + 2 * listeners);
+        let bound = suffice_for(limit, kept, wanted);
+        if bound < wanted {
+            tracing::warn!(
+                limit,
+                kept,
+                max_connections = wanted,
+                bound,
+                "open files bound the connections of visitors: raise the limit (ulimit -n, LimitNOFILE)"
+            );
+        }
+        bound
+    }
 }
 
 /// Connections that so many descriptors suffice for, less those that are kept; never none.

@@ -8,5 +8,6 @@ mod networks;
 pub mod places;
 mod proxy_header;
 pub mod socket;
+pub mod sockets;
 pub mod stream;
 pub mod tls;

@@ -18,7 +18,7 @@ use std::{
 
 use slab::Slab;
 
-use super::{crowd::Crowd, networks::Member};
+use super::{crowd::Crowd, networks::Member, sockets::Settings};
 
 /// Connections that are compared when one of them has to go.
 const LOOKED_AT: usize = 8;
@@ -243,6 +243,7 @@ impl Places {
             entry,
             standing: Standing::Opening,
             is_known: false,
+            settings: None,
         }
     }
 }
@@ -255,6 +256,8 @@ pub struct Place {
     standing: Standing,
     /// Its task is known.
     is_known: bool,
+    /// What it came in under.
+    settings: Option<Arc<Settings>>,
 }
 
 impl Place {
@@ -270,6 +273,18 @@ impl Place {
     pub(super) fn belongs_to(&self, member: Arc<Member>) {
         // Told once.
         let _ = self.entry.member.set(member);
+    }
+
+    /// What it came in under.
+    pub(super) fn came_under(&mut self, settings: Arc<Settings>) {
+        self.settings = Some(settings);
+    }
+
+    /// Whether the listener that it came in by is gone or another: it ends with its next answer.
+    pub fn is_leaving(&self) -> bool {
+        self.settings
+            .as_ref()
+            .is_some_and(|settings| settings.is_over())
     }
 
     /// What it does.

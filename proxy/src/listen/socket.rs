@@ -21,7 +21,12 @@ pub fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>>
     // Port 0 becomes the same port for all threads.
     let address = probe.local_addr()?.as_socket().unwrap_or(address);
     drop(probe);
-    (0..threads)
+    bind_more(address, threads)
+}
+
+/// The same for an address that is known to be nobody else's, because this process listens there already.
+pub fn bind_more(address: SocketAddr, sockets: usize) -> io::Result<Vec<TcpListener>> {
+    (0..sockets)
         .map(|_| {
             let socket = socket(address)?;
             socket.set_reuse_port(true)?;

@@ -8,7 +8,7 @@ use prometheus::{
     TextEncoder, core::Collector,
 };
 
-pub use super::request_metrics::RouteMetrics;
+pub use super::request_metrics::{RouteMetrics, Totals};
 use super::{
     cache_metrics::CacheMetrics, families::Labelled, limit_metrics::LimitMetrics,
     per_thread::Counts, request_metrics::Requests, room_metrics::RoomMetrics,
@@ -47,6 +47,8 @@ pub struct Metrics {
     pub reload_time: Gauge,
     /// Reloads by outcome.
     pub reloads: IntCounterVec,
+    /// Configurations that were taken back, by who did.
+    pub rollbacks: IntCounterVec,
     /// End of validity of each certificate.
     pub certificate_expiry: GaugeVec,
     /// Connections open now.
@@ -171,6 +173,12 @@ impl Metrics {
                 "Reloads by outcome.",
                 &["outcome"],
             ),
+            rollbacks: counters(
+                &registry,
+                "config_rollbacks_total",
+                "Configurations that were taken back: by an order, or because they did not pass their probation.",
+                &["by"],
+            ),
             certificate_expiry: register(
                 &registry,
                 GaugeVec::new(
@@ -215,6 +223,11 @@ impl Metrics {
     /// The counters of a route, the same across reloads.
     pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
         self.requests.route(name)
+    }
+
+    /// Requests of all routes so far.
+    pub fn totals(&self) -> Totals {
+        self.requests.totals()
     }
 
     /// Counts a tunnel until it is dropped.

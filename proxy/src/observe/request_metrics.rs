@@ -183,6 +183,52 @@ impl Requests {
     }
 }
 
+/// What has been counted over all routes, or between two times.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Requests by how long their answers took; the last took longer than ten seconds.
+    pub by_time: [u64; BUCKETS.len() + 1],
+    /// Those that were answered with 5xx.
+    pub errors: u64,
+}
+
+impl Totals {
+    /// The upper ends of the times, in seconds; the last has none.
+    pub const BOUNDS: [f64; BUCKETS.len()] = BUCKETS;
+
+    /// Requests.
+    pub fn requests(&self) -> u64 {
+        self.by_time.iter().sum()
+    }
+
+    /// What has been counted since.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            by_time: std::array::from_fn(|i| self.by_time[i].saturating_sub(before.by_time[i])),
+            errors: self.errors.saturating_sub(before.errors),
+        }
+    }
+}
+
+impl Requests {
+    /// The sum over all routes.
+    pub(super) fn totals(&self) -> Totals {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut totals = Totals::default();
+        for part in routes.values().flat_map(|route| route.parts.all()) {
+            for (sum, bucket) in totals.by_time.iter_mut().zip(&part.buckets) {
+                *sum += bucket.get();
+            }
+            let errors = part.codes.iter().filter_map(|by_code| by_code[4].get());
+            totals.errors += errors
+                .flat_map(|codes| codes.iter())
+                .map(Count::get)
+                .sum::<u64>();
+        }
+        totals
+    }
+}
+
 impl Collector for Requests {
     fn desc(&self) -> Vec<&Desc> {
         vec![&self.counters, &self.histograms]

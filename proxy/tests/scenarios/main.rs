@@ -68,6 +68,8 @@ mod patience;
 mod purging;
 mod relaying;
 mod reload;
+mod reload_history;
+mod reload_listeners;
 mod rules;
 mod rules_clients;
 mod rules_compressing;

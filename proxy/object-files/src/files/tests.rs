@@ -282,3 +282,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn other_bounds_while_it_is_used() {
+    let folder = testing::folder();
+    let files = open(folder.path(), 1024 * KIB);
+    for n in 0..20 {
+        files.put(&[n], b"", &[&bytes(n.into(), 30_000)]).unwrap();
+    }
+    let before = taken(folder.path());
+    files.resize(100 * KIB, 40_000).unwrap();
+    let after = taken(folder.path());
+    assert!(after <= 100 * KIB && after < before, "{after}");
+    assert!(read(&files, &[0]).unwrap().is_none() && read(&files, &[19]).unwrap().is_some());
+    assert!(matches!(files.put(b"large", b"", &[&bytes(1, 40_001)]), Err(Trouble::TooLarge)));
+    files.resize(1024 * KIB, 100_000).unwrap();
+    files.put(b"large", b"", &[&bytes(1, 40_001)]).unwrap();
+    assert!(read(&files, &[19]).unwrap().is_some());
+}

@@ -220,3 +220,29 @@ fn who_looks_while_others_write_finds_what_is_there() {
     });
     assert_eq!((table.len(), table.weight()), (KEPT, KEPT));
 }
+
+#[test]
+fn another_capacity_holds_step_by_step() {
+    let table = Table::new(10_000);
+    for n in 0..100 {
+        assert!(put(&table, object(n, 100)));
+    }
+    assert_eq!((table.len(), table.weight()), (100, 10_000));
+    let mut steps = 0;
+    while !table.resize(2_050, 16) {
+        steps += 1;
+        assert_eq!(table.len(), 100 - 16 * steps);
+        assert_eq!(table.weight(), table.capacity(), "no room for more meanwhile");
+        // What comes meanwhile takes the place of one, not of all that are too many.
+        assert!(put(&table, object(1_000 + steps, 100)));
+        assert_eq!(table.len(), 100 - 16 * steps);
+    }
+    assert_eq!((table.len(), table.weight(), table.capacity()), (20, 2_000, 2_050));
+    assert!(!put(&table, object(7, 2_051)), "heavier than all may be");
+    assert!(table.resize(10_000, 16), "more is there at once");
+    for n in 200..280 {
+        assert!(put(&table, object(n, 100)));
+    }
+    assert_eq!(table.len(), 100);
+    assert!(table.resize(0, 1_000) && table.is_empty());
+}

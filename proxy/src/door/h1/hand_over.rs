@@ -69,7 +69,7 @@ impl Session<'_> {
             target: self.head.target(&bytes),
         };
         let mut out = BytesMut::with_capacity(HEAD);
-        let close = self.head.close || self.hall.shared.is_draining();
+        let close = self.head.close || self.ends_soon();
         let mut client = Client::new(
             &mut self.stream,
             &mut self.buf,

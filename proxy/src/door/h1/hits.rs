@@ -248,7 +248,7 @@ impl Session<'_> {
             *used += length;
             match judged.decision {
                 Decision::Respond(hit) if is_plain(&hit) => {
-                    let close = head.close || self.hall.shared.is_draining();
+                    let close = head.close || self.ends_soon();
                     let asked = AskedFor {
                         head,
                         at,

@@ -237,7 +237,12 @@ impl Session<'_> {
             }
             _ => false,
         };
-        self.head.close || !body_is_here || self.hall.shared.is_draining()
+        self.head.close || !body_is_here || self.ends_soon()
+    }
+
+    /// Whether the connection ends with the answer at hand, whatever its visitor wants.
+    fn ends_soon(&self) -> bool {
+        self.hall.shared.is_draining() || self.place.is_leaving()
     }
 
     /// Writes a response of our own.
@@ -366,7 +371,7 @@ impl Session<'_> {
     async fn close(mut self) {
         // Whoever has asked for more than it gets, or did not know that this is the end, may lose the answer
         // to the reset that unread bytes cause (RFC 9112 §9.6).
-        let is_asking = !self.buf.is_empty() || self.hall.shared.is_draining();
+        let is_asking = !self.buf.is_empty() || self.ends_soon();
         if is_asking || poll_fn(|cx| self.poll_unread(cx)).await {
             return linger(&mut self.stream, self.place).await;
         }

@@ -170,7 +170,9 @@ impl Session<'_> {
         if state.task.is_none() {
             state.task = Some(cx.waker().clone());
         }
-        if self.leaving == Leaving::No && self.hall.shared.is_draining() {
+        if self.leaving == Leaving::No
+            && (self.hall.shared.is_draining() || self.place.is_leaving())
+        {
             self.leave(&mut state);
         }
         // Something was read or written: streams that wait for either may go on.

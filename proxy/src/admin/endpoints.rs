@@ -1,0 +1,186 @@
+//! The addresses of the admin endpoint, which come and go with the configuration.
+
+use std::{
+    fs::Metadata,
+    net::TcpListener as StdTcp,
+    os::unix::{fs::MetadataExt, net::UnixListener as StdUnix},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+};
+
+use super::{
+    bind_unix, read_token,
+    routes::{self, Access, Token},
+};
+use crate::{
+    config::model::{Admin, AdminAddress},
+    server::Control,
+};
+
+/// A bound address.
+enum Socket {
+    /// Reading for everyone who can reach it; changes need the token.
+    Tcp(StdTcp),
+    /// Everything for everyone who may open it.
+    Unix(StdUnix),
+}
+
+/// An address that is served.
+struct Endpoint {
+    address: AdminAddress,
+    /// Dropped, it ends the endpoint when what is asked there is answered.
+    _serving: watch::Sender<bool>,
+    _path: Option<SocketPath>,
+}
+
+/// An address that is bound and not served yet.
+struct Bound {
+    address: AdminAddress,
+    socket: Socket,
+    path: Option<SocketPath>,
+}
+
+/// All addresses that are served.
+#[derive(Default)]
+pub struct Endpoints {
+    served: Vec<Endpoint>,
+    token: Token,
+}
+
+/// What is to become of them; nothing of it can fail any more.
+pub struct Change {
+    wanted: Vec<AdminAddress>,
+    new: Vec<Bound>,
+    token: Option<String>,
+}
+
+impl Endpoints {
+    /// Does all of a change that can fail: reads the token and binds what is new. A change that is dropped has not
+    /// been.
+    pub fn prepare(&self, admin: Option<&Admin>) -> anyhow::Result<Change> {
+        let wanted = admin.map_or(&[][..], |admin| &admin.addresses);
+        let token = admin.and_then(|admin| admin.token_file.as_deref());
+        let token = token.map(read_token).transpose()?;
+        let mut new = Vec::new();
+        for (at, address) in wanted.iter().enumerate() {
+            let same = |other: &&AdminAddress| *other == address;
+            // With port 0 there may be several of one name.
+            let wanted_so_far = wanted[..=at].iter().filter(same).count();
+            let served = self.served.iter().map(|endpoint| &endpoint.address);
+            if served.filter(same).count() < wanted_so_far {
+                new.push(bind(address)?);
+            }
+        }
+        Ok(Change {
+            wanted: wanted.to_vec(),
+            new,
+            token,
+        })
+    }
+
+    /// Makes a change. Endpoints that go answer what they have been asked.
+    pub fn apply(&mut self, change: Change, control: &Arc<Control>) {
+        let mut wanted = change.wanted;
+        self.served.retain(|endpoint| {
+            let at = wanted
+                .iter()
+                .position(|address| *address == endpoint.address);
+            at.map(|at| wanted.swap_remove(at)).is_some()
+        });
+        self.token.store(change.token.map(Arc::new));
+        for bound in change.new {
+            let (serving, over) = watch::channel(true);
+            let access = match &bound.socket {
+                Socket::Tcp(_) => Access::Token(Arc::clone(&self.token)),
+                Socket::Unix(_) => Access::Granted,
+            };
+            tokio::spawn(serve(Arc::clone(control), bound.socket, access, over));
+            self.served.push(Endpoint {
+                address: bound.address,
+                _serving: serving,
+                _path: bound.path,
+            });
+        }
+    }
+}
+
+fn bind(address: &AdminAddress) -> anyhow::Result<Bound> {
+    let (socket, path) = match address {
+        AdminAddress::Tcp(address) => {
+            let listener = StdTcp::bind(address)
+                .with_context(|| format!("cannot listen on the admin address {address}"))?;
+            listener.set_nonblocking(true)?;
+            tracing::info!(address = %listener.local_addr()?, "admin endpoint");
+            (Socket::Tcp(listener), None)
+        }
+        AdminAddress::Unix(path) => {
+            let listener = bind_unix(path)
+                .with_context(|| format!("cannot listen on the admin socket {}", path.display()))?;
+            tracing::info!(path = %path.display(), "admin endpoint");
+            (Socket::Unix(listener), SocketPath::of(path))
+        }
+    };
+    Ok(Bound {
+        address: address.clone(),
+        socket,
+        path,
+    })
+}
+
+/// Answers on one address until that is over.
+async fn serve(
+    control: Arc<Control>,
+    socket: Socket,
+    access: Access,
+    mut serving: watch::Receiver<bool>,
+) {
+    let router = routes::router(control, access);
+    let over = async move { while serving.changed().await.is_ok() {} };
+    let served = match socket {
+        Socket::Tcp(listener) => match TcpListener::from_std(listener) {
+            Ok(listener) => {
+                let server = axum::serve(listener, router);
+                server.with_graceful_shutdown(over).await
+            }
+            Err(why) => Err(why),
+        },
+        Socket::Unix(listener) => match UnixListener::from_std(listener) {
+            Ok(listener) => {
+                let server = axum::serve(listener, router);
+                server.with_graceful_shutdown(over).await
+            }
+            Err(why) => Err(why),
+        },
+    };
+    if let Err(why) = served {
+        tracing::error!(%why, "admin endpoint ends");
+    }
+}
+
+/// The name of a unix socket, removed when this is dropped, unless something else has taken it.
+struct SocketPath(PathBuf, (u64, u64));
+
+impl SocketPath {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::symlink_metadata(path).ok()?;
+        Some(Self(path.to_owned(), number(&metadata)))
+    }
+}
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        if std::fs::symlink_metadata(&self.0).is_ok_and(|there| number(&there) == self.1) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+}
+
+fn number(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}

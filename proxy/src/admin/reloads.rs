@@ -1,0 +1,49 @@
+//! Reloads: to order one, to take one back, and what became of the last of them.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+
+use crate::server::{Control, Entry, Trigger};
+
+/// Where the texts of configurations are.
+pub(super) const TEXTS: &str = "/reloads/text/";
+
+pub(super) async fn reload(State(control): State<Arc<Control>>) -> (StatusCode, String) {
+    // Who asked may leave meanwhile; a reload is finished all the same.
+    let reloaded = tokio::spawn(async move { control.reload(Trigger::Admin).await });
+    told(reloaded.await.unwrap_or_else(|why| Err(why.to_string())))
+}
+
+pub(super) async fn roll_back(State(control): State<Arc<Control>>) -> (StatusCode, String) {
+    let back = tokio::spawn(async move { control.roll_back().await });
+    told(back.await.unwrap_or_else(|why| Err(why.to_string())))
+}
+
+fn told(outcome: Result<String, String>) -> (StatusCode, String) {
+    match outcome {
+        Ok(message) => (StatusCode::OK, format!("{message}\n")),
+        Err(why) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n")),
+    }
+}
+
+pub(super) async fn entries(State(control): State<Arc<Control>>) -> Json<Vec<Entry>> {
+    Json(control.history.entries())
+}
+
+pub(super) async fn text(
+    State(control): State<Arc<Control>>,
+    Path(number): Path<u64>,
+) -> (StatusCode, String) {
+    match control.history.text(number) {
+        Some(text) => (StatusCode::OK, text.to_string()),
+        None => (
+            StatusCode::NOT_FOUND,
+            format!("the text of reload {number} is not known any more\n"),
+        ),
+    }
+}

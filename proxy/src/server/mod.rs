@@ -1,0 +1,321 @@
+//! The life of the process: bind, build, serve on one thread per core, reload, drain.
+
+mod history;
+mod pid_file;
+mod probation;
+mod reload;
+mod watch;
+mod worker;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow};
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+    sync::Mutex,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+pub use history::{Entry, History, Trigger};
+pub use probation::Probation;
+
+use crate::{
+    admin,
+    admit::watch as lists,
+    config::{self, model::Config},
+    fill::Filler,
+    listen::{descriptors::Descriptors, sockets::Sockets},
+    observe::access_log::AccessLog,
+    shared::{Current, Shared},
+    snapshot::Snapshot,
+    upstream::{
+        health,
+        names::{self, Watch},
+    },
+};
+use history::Kept;
+use reload::{Held, Watched};
+use worker::Worker;
+
+/// How often clients that have been quiet are forgotten and the store catches up with itself.
+const TIDY: Duration = Duration::from_secs(1);
+
+/// How long the disk tier, and then the access log, may take at the end for what was handed to them.
+const FINISH: Duration = Duration::from_secs(2);
+
+/// The hand on the running edge: what signals and the admin endpoint can do.
+pub struct Control {
+    /// The configuration file.
+    pub path: PathBuf,
+    /// The configuration in force.
+    pub current: Current,
+    /// State of the process.
+    pub shared: Arc<Shared>,
+    /// Fetches that operators order.
+    pub filler: Arc<Filler>,
+    /// When the process began.
+    pub started: Instant,
+    /// What visitors are listened to on.
+    pub sockets: Arc<Sockets>,
+    /// What became of reloads.
+    pub history: History,
+    /// Whether the configuration in force proves itself.
+    pub probation: Probation,
+    descriptors: Descriptors,
+    /// Where TLS ends, once a listener has asked for it.
+    tls: OnceLock<Arc<ServerConfig>>,
+    /// What goes with the configuration in force. Locked for the length of a reload, so that there is one at a time.
+    held: Mutex<Held>,
+}
+
+/// Runs the edge until it is told to stop. An error is a sentence for whoever started it.
+pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
+    // Before Pingora asks for a provider, or it takes one without post-quantum key exchange.
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("another TLS provider is installed already"))?;
+    let started = Instant::now();
+    let config = loaded.config;
+    let threads = thread_count(&config);
+    let descriptors = Descriptors::take(threads);
+    let max_connections = descriptors.bound(&config);
+    let (shared, work) = Shared::begun(&config.cache, max_connections, started);
+    let shared = Arc::new(shared);
+    work.begin(&shared).context("cannot start a thread")?;
+    read_disk(&shared)?;
+    let log = config
+        .access_log
+        .as_ref()
+        .map(|log| AccessLog::open(log, threads))
+        .transpose()?;
+    shared.access_log.store(log.map(Arc::new));
+    let text = reload::text(&loaded.files);
+    let watched = Watched::new(&config, loaded.files, loaded.folders);
+    let sockets = Arc::new(Sockets::new(threads));
+    let current: Current = Arc::new(ArcSwap::from_pointee(Snapshot::build(config, 1, &shared)?));
+    let snapshot = current.load_full();
+    let config = &snapshot.config;
+    let tls = OnceLock::new();
+    let listening =
+        reload::listeners(&sockets, config, &tls, &current).map_err(|why| anyhow!(why))?;
+    let mut endpoints = admin::Endpoints::default();
+    let admin = endpoints.prepare(config.admin.as_ref())?;
+    let pid_file = config.server.pid_file.as_deref();
+    let pid_file = pid_file
+        .map(reload::write_pid)
+        .transpose()
+        .map_err(|why| anyhow!(why))?;
+    shared.adopt(&snapshot);
+    note_certificates(&shared, &snapshot);
+    shared.metrics.reload_successful.set(1);
+    shared.metrics.reload_time.set(unix_now());
+    sockets.apply(listening);
+
+    let runtime = runtime()?;
+    let names = runtime.block_on(watch_names(&snapshot, &shared));
+    let workers: Vec<_> = (0..threads)
+        .map(|number| {
+            let worker = Worker {
+                current: Arc::clone(&current),
+                shared: Arc::clone(&shared),
+                number,
+                lines: sockets.lines(),
+                started,
+            };
+            thread::Builder::new()
+                .name(format!("edge-{number}"))
+                .spawn(move || worker.run())
+                .context("cannot start a thread")
+        })
+        .collect::<Result<_, _>>()?;
+
+    let stored = Arc::clone(&shared);
+    let control = Arc::new(Control {
+        path: path.to_owned(),
+        sockets,
+        history: History::new(Kept::new(config.clone(), 1, text, true)),
+        probation: Probation::default(),
+        descriptors,
+        tls,
+        held: Mutex::new(Held::new(names, watched)),
+        filler: Arc::new(Filler::new(&shared, started, shared.new_pool())),
+        current,
+        shared,
+        started,
+    });
+    drop(snapshot);
+    let result = runtime.block_on(async {
+        endpoints.apply(admin, &control);
+        control.held.lock().await.keep(endpoints, pid_file);
+        control.attend().await
+    });
+    // With it go the admin sockets and the pid file.
+    let held = runtime.block_on(async { timeout(FINISH, control.held.lock()).await });
+    let held = held.map(|mut held| std::mem::take(&mut *held)).ok();
+    drop(runtime);
+    for worker in workers {
+        let _ = worker.join();
+    }
+    // What was stored last is still on its way to the disk.
+    stored.keeper().finish(FINISH);
+    if let Err(why) = stored.store.purges.write_down() {
+        tracing::warn!(%why, "the last invalidations could not be written down");
+    }
+    if let Some(log) = stored.access_log.swap(None)
+        && !log.finish(FINISH)
+    {
+        tracing::warn!("the last lines of the access log could not be written in time");
+    }
+    drop(held);
+    result
+}
+
+/// Reads what is on disk, for the books; look-ups do not wait for it.
+fn read_disk(shared: &Shared) -> anyhow::Result<()> {
+    if let Some(disk) = shared.disk.clone() {
+        thread::Builder::new()
+            .name("disk-scan".to_owned())
+            .spawn(move || disk.scan())
+            .context("cannot start a thread")?;
+    }
+    Ok(())
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")
+}
+
+fn thread_count(config: &Config) -> usize {
+    match config.server.threads {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        n => n,
+    }
+}
+
+/// Keeps up with the names of a configuration that is about to be in force; returns when they have had time
+/// for their first answers.
+async fn watch_names(snapshot: &Snapshot, shared: &Arc<Shared>) -> Watch {
+    let resolvers = &snapshot.config.server.resolvers;
+    let mut names = names::watch(&snapshot.upstreams, resolvers, shared);
+    names.first_answers().await;
+    names
+}
+
+fn unix_now() -> f64 {
+    std::time::UNIX_EPOCH
+        .elapsed()
+        .unwrap_or_default()
+        .as_secs_f64()
+}
+
+fn note_certificates(shared: &Shared, snapshot: &Snapshot) {
+    let gauge = &shared.metrics.certificate_expiry;
+    gauge.reset();
+    for certificate in snapshot.certificates.iter().flat_map(|table| table.all()) {
+        let end = certificate
+            .not_after
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        gauge
+            .with_label_values(&[&certificate.path])
+            .set(end.as_secs_f64());
+    }
+}
+
+impl Control {
+    /// Waits for signals and answers them; returns when the process is to end.
+    async fn attend(self: &Arc<Self>) -> anyhow::Result<()> {
+        let control = self;
+        let checks = health::watch(&control.current.load().upstreams, control.started);
+        control.held.lock().await.check(checks);
+        let mut tasks = JoinSet::new();
+        let shared = Arc::clone(&control.shared);
+        let filler = Arc::clone(&control.filler);
+        let current = Arc::clone(&control.current);
+        let started = control.started;
+        tasks.spawn(async move {
+            loop {
+                sleep(TIDY).await;
+                shared.tidy(started.elapsed());
+                for upstream in &current.load().upstreams {
+                    upstream.look_for_outage(started.elapsed());
+                }
+                let snapshot = current.load_full();
+                for (number, room) in snapshot.waiting_rooms.iter().enumerate() {
+                    room.tidy(
+                        started.elapsed(),
+                        pressure(&snapshot, number, started.elapsed()),
+                    );
+                }
+                filler.tidy();
+            }
+        });
+        tasks.spawn(lists::watch(Arc::clone(&control.current)));
+        tasks.spawn(reload::keep_up(Arc::clone(control)));
+        tasks.spawn(reload::keep_watch(Arc::clone(control)));
+        let mut hangup = signal(SignalKind::hangup())?;
+        let reloading = Arc::clone(control);
+        // A reload may take its time, and other signals are heard meanwhile.
+        tasks.spawn(async move {
+            while hangup.recv().await.is_some() {
+                // The outcome is in the log and in the metrics.
+                let _ = reloading.reload(Trigger::Signal).await;
+            }
+        });
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut reopen = signal(SignalKind::user_defined1())?;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+        loop {
+            tokio::select! {
+                _ = reopen.recv() => {
+                    if let Some(log) = &*control.shared.access_log.load() {
+                        log.reopen();
+                    }
+                }
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        control.drain().await;
+        Ok(())
+    }
+
+    /// Stops accepting, lets running requests finish, and gives up after the grace.
+    async fn drain(&self) {
+        let grace = self.current.load().config.server.shutdown_grace;
+        tracing::info!(?grace, open = self.shared.open_connections(), "draining");
+        self.shared.start_draining();
+        if timeout(grace, self.shared.all_closed()).await.is_err() {
+            tracing::warn!(
+                open = self.shared.open_connections(),
+                "grace is over, closing what is left"
+            );
+        }
+        self.shared.stop();
+        tracing::info!("stopped");
+    }
+}
+
+/// How hard the upstreams behind a waiting room are pressed, from 0 (at ease) to 1 (nobody more is let in): the hardest
+/// pressed of them counts.
+fn pressure(snapshot: &Snapshot, room: usize, tick: Duration) -> f64 {
+    let routes = &snapshot.config.routes;
+    let behind = routes
+        .iter()
+        .filter(|route| route.waiting_room == Some(room));
+    let pressures = behind.map(|route| snapshot.upstreams[route.upstream].pressure(tick));
+    pressures.fold(0.0, f64::max)
+}

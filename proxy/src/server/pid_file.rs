@@ -1,0 +1,34 @@
+//! The file that holds the process id.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// The file, removed when this is dropped, unless another process has written its own number there.
+pub(super) struct PidFile(PathBuf);
+
+impl PidFile {
+    /// Writes it.
+    pub(super) fn write(path: &Path) -> io::Result<Self> {
+        fs::write(path, number())?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if fs::read_to_string(&self.0).is_ok_and(|text| text == number()) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+}
+
+fn number() -> String {
+    format!("{}\n", std::process::id())
+}

@@ -1,0 +1,508 @@
+//! Another configuration for the running process: all of it or nothing of it.
+//!
+//! Everything that can fail is done first and changes nothing that visitors see; what comes after it cannot fail.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use rustls::ServerConfig;
+use tokio::{
+    task::{AbortHandle, JoinSet, spawn_blocking},
+    time::sleep,
+};
+
+use super::{
+    Control, Trigger,
+    history::{Attempt, History, Kept},
+    note_certificates,
+    pid_file::PidFile,
+    probation::Outcome,
+    thread_count, unix_now,
+    watch::{Contents, Watcher},
+    watch_names,
+};
+use crate::{
+    admin::Endpoints,
+    config::{
+        self,
+        model::{Config, Listener},
+    },
+    listen::{
+        sockets::{Change, LINGER, Sockets},
+        tls,
+    },
+    observe::access_log::AccessLog,
+    shared::Current,
+    snapshot::Snapshot,
+    upstream::{health, names::Watch},
+};
+
+/// Pause between two looks at the files. A change takes effect after two of them.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What goes with the configuration in force.
+#[derive(Default)]
+pub(super) struct Held {
+    /// Checks of its servers.
+    checks: JoinSet<()>,
+    /// Where its names lead.
+    names: Option<Watch>,
+    endpoints: Endpoints,
+    pid_file: Option<PidFile>,
+    watched: Watched,
+    /// What has still to become smaller.
+    settling: Option<AbortHandle>,
+}
+
+impl Held {
+    pub(super) fn new(names: Watch, watched: Watched) -> Self {
+        Self {
+            names: Some(names),
+            watched,
+            ..Self::default()
+        }
+    }
+
+    /// Keeps what goes when the process ends.
+    pub(super) fn keep(&mut self, endpoints: Endpoints, pid_file: Option<PidFile>) {
+        (self.endpoints, self.pid_file) = (endpoints, pid_file);
+    }
+
+    pub(super) fn check(&mut self, checks: JoinSet<()>) {
+        self.checks = checks;
+    }
+}
+
+/// The files of the configuration, and what they held when it was read.
+#[derive(Default)]
+pub(super) struct Watched {
+    watcher: Watcher,
+    files: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
+    taken_up: Contents,
+}
+
+impl Watched {
+    /// As they are now. Blocks.
+    pub(super) fn new(config: &Config, files: Vec<PathBuf>, folders: Vec<PathBuf>) -> Self {
+        let mut watched = Self {
+            files: with_named(config, files),
+            folders,
+            ..Self::default()
+        };
+        watched.taken_up = watched.look();
+        watched
+    }
+
+    fn look(&mut self) -> Contents {
+        self.watcher.contents(&self.files, &self.folders)
+    }
+
+    /// What was found is taken up; `loaded` is what came of it, where it was of use.
+    fn take_up(&mut self, found: Contents, loaded: Option<&config::Loaded>) {
+        if let Some(loaded) = loaded {
+            self.files = with_named(&loaded.config, loaded.files.clone());
+            self.folders.clone_from(&loaded.folders);
+        }
+        // Of files that were not known before, what they hold now.
+        let mut now = self.look();
+        for (path, content) in found {
+            now.entry(path).and_modify(|known| *known = content);
+        }
+        self.taken_up = now;
+    }
+}
+
+/// These files, and those that a configuration names and that are read when it comes into force.
+fn with_named(config: &Config, mut files: Vec<PathBuf>) -> Vec<PathBuf> {
+    for pair in &config.certificates {
+        files.extend([pair.cert.clone(), pair.key.clone()]);
+    }
+    if let Some(admin) = &config.admin {
+        files.extend(admin.token_file.clone());
+    }
+    files
+}
+
+/// The text of a configuration, for operators who ask what it was; several files one after the other. Blocks.
+pub(super) fn text(files: &[PathBuf]) -> Option<Arc<str>> {
+    if let [file] = files {
+        return std::fs::read_to_string(file).ok().map(Arc::from);
+    }
+    let mut text = String::new();
+    for file in files {
+        text.push_str(&format!("# {}\n", file.display()));
+        text.push_str(&std::fs::read_to_string(file).ok()?);
+        text.push('\n');
+    }
+    (!files.is_empty()).then(|| Arc::from(text))
+}
+
+/// Writes the pid file; the error is a sentence.
+pub(super) fn write_pid(path: &Path) -> Result<PidFile, String> {
+    let written = PidFile::write(path);
+    written.map_err(|why| format!("cannot write the pid file {}: {why}", path.display()))
+}
+
+/// Binds what a configuration listens on; the error is a sentence.
+pub(super) fn listeners(
+    sockets: &Sockets,
+    config: &Config,
+    tls: &OnceLock<Arc<ServerConfig>>,
+    current: &Current,
+) -> Result<Change, String> {
+    if tls.get().is_none() && config.listeners.iter().any(|listener| listener.tls) {
+        let made = tls::server_config(current).map_err(|why| why.to_string())?;
+        // Made once, so that sessions resume across reloads.
+        let _ = tls.set(made);
+    }
+    let of = |listener: &Listener| tls.get().filter(|_| listener.tls).cloned();
+    let change = sockets
+        .prepare(&config.listeners, &of)
+        .map_err(|why| why.to_string())?;
+    for address in &change.added {
+        tracing::info!(%address, "listening");
+    }
+    Ok(change)
+}
+
+/// What only a new process can change, by its keys.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let folder = |config: &Config| config.cache.disk.as_ref().map(|disk| disk.path.clone());
+    let changed = [
+        ("server.threads", thread_count(old) != thread_count(new)),
+        ("cache.disk.path", folder(old) != folder(new)),
+    ];
+    let changed = changed.into_iter().filter(|(_, changed)| *changed);
+    changed.map(|(key, _)| key).collect()
+}
+
+impl Control {
+    /// Puts the files' present content in force, or nothing of it.
+    pub async fn reload(self: &Arc<Self>, trigger: Trigger) -> Result<String, String> {
+        let mut held = self.held.lock().await;
+        self.reload_with(&mut held, trigger).await
+    }
+
+    async fn reload_with(
+        self: &Arc<Self>,
+        held: &mut Held,
+        trigger: Trigger,
+    ) -> Result<String, String> {
+        if self.shared.is_draining() {
+            return Err("the edge is draining".to_owned());
+        }
+        let path = self.path.clone();
+        let mut watched = std::mem::take(&mut held.watched);
+        // Files are read from a disk, which may take its time.
+        let read = spawn_blocking(move || {
+            let found = watched.look();
+            let loaded = config::load(&path, &|name| std::env::var(name).ok());
+            let loaded = loaded.map_err(|why| why.to_string());
+            watched.take_up(found, loaded.as_ref().ok());
+            let text = match &loaded {
+                Ok(loaded) => text(&loaded.files),
+                Err(_) => text(&[path]),
+            };
+            (watched, loaded, text)
+        });
+        let (watched, loaded, text) = read.await.map_err(|why| why.to_string())?;
+        held.watched = watched;
+        let mut warnings = String::new();
+        let outcome = match loaded {
+            Ok(loaded) => {
+                warnings = config::render(&loaded.warnings);
+                self.put_in_force(held, loaded.config).await
+            }
+            Err(why) => Err(why),
+        };
+        let generation = self.current.load().generation;
+        let attempt = Attempt {
+            trigger,
+            generation,
+            restored: None,
+            text: text.clone(),
+        };
+        self.history.note(
+            attempt,
+            outcome.is_ok(),
+            outcome.as_ref().err().map(String::as_str),
+        );
+        self.count(outcome.is_ok());
+        if let Err(why) = outcome {
+            tracing::error!(%trigger, "reload refused, the old configuration stays in force:\n{why}");
+            return Err(why);
+        }
+        let snapshot = self.current.load_full();
+        let bounds = &snapshot.config.reload;
+        let kept = Kept::new(
+            snapshot.config.clone(),
+            generation,
+            text,
+            bounds.probation.is_zero(),
+        );
+        let is_other = self.history.came_into_force(kept);
+        let mut message = format!(
+            "configuration {generation} is in force: {} routes",
+            snapshot.config.routes.len()
+        );
+        if is_other {
+            let (now, counted) = (self.started.elapsed(), self.shared.metrics.totals());
+            self.probation.begin(generation, bounds, now, counted);
+            if !bounds.probation.is_zero() {
+                message.push_str(&format!(", on probation for {:?}", bounds.probation));
+            }
+        }
+        tracing::info!(%trigger, "{message}");
+        if !warnings.is_empty() {
+            message = format!("{message}\n{warnings}");
+        }
+        Ok(message)
+    }
+
+    /// Puts the configuration before the present one in force again.
+    pub async fn roll_back(self: &Arc<Self>) -> Result<String, String> {
+        let mut held = self.held.lock().await;
+        self.go_back(&mut held, Trigger::Rollback, None).await
+    }
+
+    async fn go_back(
+        self: &Arc<Self>,
+        held: &mut Held,
+        trigger: Trigger,
+        reason: Option<String>,
+    ) -> Result<String, String> {
+        if self.shared.is_draining() {
+            return Err("the edge is draining".to_owned());
+        }
+        let Some(kept) = self.history.before(trigger == Trigger::Probation) else {
+            return Err("there was no other configuration before this one".to_owned());
+        };
+        let outcome = self.put_in_force(held, kept.config.clone()).await;
+        let generation = self.current.load().generation;
+        let attempt = Attempt {
+            trigger,
+            generation,
+            restored: outcome.is_ok().then_some(kept.generation),
+            text: History::text_of(&kept),
+        };
+        let error = match (&outcome, &reason) {
+            (Ok(()), reason) => reason.clone(),
+            (Err(why), None) => Some(why.clone()),
+            (Err(why), Some(reason)) => Some(format!("{reason}; going back failed: {why}")),
+        };
+        self.history
+            .note(attempt, outcome.is_ok(), error.as_deref());
+        let metrics = &self.shared.metrics;
+        if let Err(why) = outcome {
+            metrics.reloads.with_label_values(&["failure"]).inc();
+            tracing::error!(%trigger, "rollback refused, the present configuration stays in force:\n{why}");
+            return Err(why);
+        }
+        self.history.went_back(&kept);
+        self.probation.end();
+        let by = if trigger == Trigger::Probation {
+            "probation"
+        } else {
+            "order"
+        };
+        metrics.rollbacks.with_label_values(&[by]).inc();
+        // What the files hold is not in force.
+        metrics.reload_successful.set(0);
+        let message = format!(
+            "configuration {generation} is in force, which is {} again; {} still holds the one that was taken back",
+            kept.generation,
+            self.path.display()
+        );
+        tracing::warn!(%trigger, reason, "{message}");
+        Ok(message)
+    }
+
+    fn count(&self, is_applied: bool) {
+        let metrics = &self.shared.metrics;
+        metrics.reload_successful.set(i64::from(is_applied));
+        let label = if is_applied { "success" } else { "failure" };
+        metrics.reloads.with_label_values(&[label]).inc();
+        if is_applied {
+            metrics.reload_time.set(unix_now());
+        }
+    }
+
+    /// Puts a configuration in force, or nothing of it; the error is a sentence.
+    async fn put_in_force(self: &Arc<Self>, held: &mut Held, config: Config) -> Result<(), String> {
+        let old = self.current.load_full();
+        match needs_restart(&old.config, &config)[..] {
+            [] => {}
+            [key] => {
+                return Err(format!(
+                    "{key} cannot change while running: restart to apply it"
+                ));
+            }
+            ref keys => {
+                let keys = keys.join(", ");
+                return Err(format!(
+                    "{keys} cannot change while running: restart to apply them"
+                ));
+            }
+        }
+        let shared = Arc::clone(&self.shared);
+        let generation = old.generation + 1;
+        // It reads certificates, and the files of address lists.
+        let path = self.path.clone();
+        let mut new = spawn_blocking(move || {
+            Snapshot::build(config, generation, &shared)
+                .map_err(|why| config::located(&path, &|name| std::env::var(name).ok(), &why))
+        })
+        .await
+        .map_err(|why| why.to_string())??;
+        let log = match &new.config.access_log {
+            wanted if *wanted == old.config.access_log => None,
+            Some(wanted) => {
+                let log = AccessLog::open(wanted, thread_count(&new.config));
+                Some(Some(Arc::new(log.map_err(|why| why.to_string())?)))
+            }
+            None => Some(None),
+        };
+        // Those of the old configuration stay watched until this one is in force.
+        let names = watch_names(&new, &self.shared).await;
+        // Last what others may see, should anything fail after it: least of all sockets that nobody accepts from.
+        let admin = held.endpoints.prepare(new.config.admin.as_ref());
+        let admin = admin.map_err(|why| format!("{why:#}"))?;
+        let pid_file = match (&new.config.server.pid_file, &held.pid_file) {
+            (Some(wanted), Some(known)) if wanted == known.path() => None,
+            (Some(wanted), _) => Some(Some(write_pid(wanted)?)),
+            (None, _) => Some(None),
+        };
+        let listening = listeners(&self.sockets, &new.config, &self.tls, &self.current)?;
+        // Nothing can fail from here on, and nothing is waited for.
+        if let Some(pid_file) = pid_file {
+            held.pid_file = pid_file;
+        }
+        if let Some(log) = log {
+            self.shared.access_log.store(log);
+        }
+        held.names = Some(names);
+        // While names were waited for, those who watched for the old configuration may have taken an answer
+        // for themselves.
+        for upstream in &new.upstreams {
+            upstream.refresh(&self.shared);
+        }
+        self.shared.adopt(&new);
+        note_certificates(&self.shared, &new);
+        if new.certificates.is_none() {
+            // Handshakes of a listener that goes are finished all the same.
+            new.certificates.clone_from(&old.certificates);
+        }
+        for (addresses, what) in [
+            (&listening.removed, "not listened on any more"),
+            (&listening.changed, "listened on in another way"),
+        ] {
+            for address in addresses {
+                tracing::info!(%address, "{what}");
+            }
+        }
+        let new = Arc::new(new);
+        self.current.store(Arc::clone(&new));
+        self.sockets.apply(listening);
+        held.endpoints.apply(admin, self);
+        held.check(health::watch(&new.upstreams, self.started));
+        self.settle(held, &new);
+        Ok(())
+    }
+
+    /// Sets the bounds of what lives on, and lets go what is beyond them, at its pace.
+    fn settle(self: &Arc<Self>, held: &mut Held, new: &Snapshot) {
+        if let Some(before) = held.settling.take() {
+            before.abort();
+        }
+        let shared = Arc::clone(&self.shared);
+        shared.crowd.resize(self.descriptors.bound(&new.config));
+        let max = i64::try_from(shared.crowd.max()).unwrap_or(i64::MAX);
+        shared.metrics.visitors.max.set(max);
+        let cache = &new.config.cache;
+        shared.store.resize(cache);
+        shared.keeper().resize(cache.memory);
+        let disk = cache.disk.as_ref().map(|disk| (disk.size, disk.max_object));
+        let behind = Arc::clone(&shared);
+        spawn_blocking(move || {
+            behind.store.settle();
+            if let (Some(disk), Some((size, max_object))) = (&behind.disk, disk) {
+                disk.resize(size, max_object);
+            }
+        });
+        held.settling =
+            Some(tokio::spawn(async move { shared.crowd.settle().await }).abort_handle());
+        let leaving = self.sockets.leaving();
+        if !leaving.is_empty() {
+            let sockets = Arc::clone(&self.sockets);
+            tokio::spawn(async move {
+                sleep(LINGER).await;
+                sockets.close_left(&leaving);
+            });
+        }
+    }
+}
+
+/// Reloads when the files change, where the configuration in force wants it so.
+pub(super) async fn keep_up(control: Arc<Control>) {
+    loop {
+        sleep(LOOK).await;
+        if !control.current.load().config.server.watch_config || control.shared.is_draining() {
+            continue;
+        }
+        let mut held = control.held.lock().await;
+        let mut watched = std::mem::take(&mut held.watched);
+        let looked = spawn_blocking(move || {
+            let found = watched.look();
+            let is_due = watched.watcher.is_due(&watched.taken_up, found);
+            (watched, is_due)
+        });
+        // A panic there would be told by its thread, and leave nothing to look at.
+        let Ok((watched, is_due)) = looked.await else {
+            return;
+        };
+        held.watched = watched;
+        if is_due {
+            // The outcome is in the log, in the metrics and in the history.
+            let _ = control.reload_with(&mut held, Trigger::Watch).await;
+        }
+    }
+}
+
+/// Looks whether visitors fare worse than before, and goes back then.
+pub(super) async fn keep_watch(control: Arc<Control>) {
+    loop {
+        sleep(LOOK).await;
+        let is_asked_for = !control.current.load().config.reload.probation.is_zero();
+        let now = control.started.elapsed();
+        if !is_asked_for && control.probation.left(now).is_none() {
+            continue;
+        }
+        match control.probation.look(now, control.shared.metrics.totals()) {
+            None => {}
+            Some(Outcome::Passed(generation, is_known)) => {
+                control.history.has_proven_itself();
+                match is_known {
+                    true => tracing::info!("configuration {generation} has passed its probation"),
+                    false => tracing::warn!(
+                        "the probation of configuration {generation} is over; there were too few requests to judge it"
+                    ),
+                }
+            }
+            Some(Outcome::Failed(generation, why)) => {
+                let mut held = control.held.lock().await;
+                // Another may have taken its place while a reload went on.
+                if control.current.load().generation == generation {
+                    let reason =
+                        format!("configuration {generation} did not pass its probation: {why}");
+                    let _ = control
+                        .go_back(&mut held, Trigger::Probation, Some(reason))
+                        .await;
+                }
+            }
+        }
+    }
+}
