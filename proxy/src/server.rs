@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -93,10 +92,6 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
 
     let runtime = runtime()?;
     let names = runtime.block_on(watch_names(&current.load(), &shared));
-    let tls = match current.load().certificates {
-        Some(_) => Some(tls::server_config(&current)?),
-        None => None,
-    };
     let workers: Vec<_> = sockets
         .into_iter()
         .enumerate()
@@ -104,7 +99,6 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
             let worker = Worker {
                 current: Arc::clone(&current),
                 shared: Arc::clone(&shared),
-                tls: tls.clone(),
                 started,
             };
             thread::Builder::new()
@@ -211,16 +205,9 @@ fn unix_now() -> f64 {
 }
 
 fn note_certificates(shared: &Shared, snapshot: &Snapshot) {
-    let gauge = &shared.metrics.certificate_expiry;
-    gauge.reset();
-    for certificate in snapshot.certificates.iter().flat_map(|table| table.all()) {
-        let end = certificate
-            .not_after
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
-        gauge
-            .with_label_values(&[&certificate.path])
-            .set(end.as_secs_f64());
+    match &snapshot.certificates {
+        Some(certificates) => certificates.note(&shared.metrics),
+        None => (shared.metrics.certificates).set(0, [].into_iter(), [].into_iter()),
     }
 }
 
@@ -228,7 +215,6 @@ fn note_certificates(shared: &Shared, snapshot: &Snapshot) {
 struct Worker {
     current: Current,
     shared: Arc<Shared>,
-    tls: Option<Arc<ServerConfig>>,
     started: Instant,
 }
 
@@ -263,13 +249,7 @@ impl Worker {
                     Ok(socket) => socket,
                     Err(why) => return tracing::error!(%why, "thread ends"),
                 };
-                let tls = self.tls.clone().filter(|_| listener.tls);
-                loops.spawn(accept::accept(
-                    Arc::clone(&hall),
-                    socket,
-                    listener.clone(),
-                    tls,
-                ));
+                loops.spawn(accept::accept(Arc::clone(&hall), socket, listener.clone()));
             }
             drop(snapshot);
             while loops.join_next().await.is_some() {}
@@ -314,6 +294,10 @@ impl Control {
             }
         });
         tasks.spawn(watch::watch(Arc::clone(&control.current)));
+        tasks.spawn(tls::watch::watch(
+            Arc::clone(&control.current),
+            Arc::clone(&control.shared),
+        ));
         let mut reload = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,13 +1,19 @@
 //! `dhal check`, `dhal -t`: everything that a start would find, without starting.
 
-use std::path::Path;
+use std::{path::Path, time::SystemTime};
 
 use nix::{
     errno::Errno,
     unistd::{AccessFlags, access},
 };
 
-use crate::{admin, config::model::Cache, shared::Shared, snapshot::Snapshot};
+use crate::{
+    admin,
+    config::{self, Severity, model::Cache},
+    listen::tls::findings::findings,
+    shared::Shared,
+    snapshot::Snapshot,
+};
 
 pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     let loaded = super::load(path)?;
@@ -36,6 +42,12 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
         disk: None,
         ..config.cache.clone()
     };
+    let found = findings(&config, SystemTime::now());
+    if !found.is_empty() {
+        let text = config::render(&found);
+        anyhow::ensure!(found.iter().all(|f| f.severity == Severity::Warning), text);
+        eprintln!("{text}\n");
+    }
     let (shared, _) = Shared::new(&in_memory, config.server.max_connections);
     let snapshot = Snapshot::build(config, 0, &shared)?;
     let config = &snapshot.config;

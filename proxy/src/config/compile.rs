@@ -12,7 +12,7 @@ use super::{
     context::{Context, Value},
     diagnostic::{Complaint, Diagnostic, Severity, Source, shown, suggest},
     file::{self, File},
-    limits, listeners,
+    hsts, limits, listeners,
     model::{AccessLog, Admin, AdminAddress, Config, Listener, LogFormat, LogTarget, Server},
     read::{Field, Read},
     routes,
@@ -70,6 +70,7 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
             .given()
             .map(|admin| self::admin(admin, &listeners, cx)),
         listeners,
+        hosts: listeners::hosts(file, cx),
         certificates,
         cache: cache::cache(file.cache.value(), cx),
         policies: cache::policies(file, cx),
@@ -155,6 +156,7 @@ fn server(file: &File, cx: &mut Context<'_>) -> Server {
             .map(|address| *address.get_ref())
             .collect(),
         deny: limits::lists(&server.deny, file, cx),
+        hsts: hsts::of_server(file, cx),
     }
 }
 

@@ -11,6 +11,7 @@ mod context;
 mod diagnostic;
 mod env;
 mod file;
+mod hsts;
 mod key_header;
 mod limits;
 mod listeners;
@@ -34,7 +35,7 @@ use std::{
 };
 
 pub(crate) use diagnostic::suggest;
-pub use diagnostic::{Diagnostic, Severity, render};
+pub use diagnostic::{Anchor, Diagnostic, Severity, render};
 
 /// Largest configuration file: ten thousand routes and their comments.
 const FILE_MAX: u64 = 1 << 20;

@@ -3,13 +3,18 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use nix::errno::Errno;
-use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, sleep, timeout_at},
 };
 
-use super::{handshake::handshake, places::Place, proxy_header, stream::Stream};
+use super::{
+    handshake::{Refused, handshake},
+    places::Place,
+    proxy_header,
+    stream::Stream,
+    tls::Terms,
+};
 use crate::{
     admit::client::is_trusted,
     config::model::Listener,
@@ -25,12 +30,7 @@ const MAKING_ROOM: Duration = Duration::from_millis(1);
 
 /// Accepts until the process drains. At the bound on connections those go that do nothing; while all are at
 /// work, one new one per loop waits here and all others in the kernel.
-pub async fn accept(
-    hall: Arc<Hall>,
-    listener: TcpListener,
-    config: Listener,
-    tls: Option<Arc<ServerConfig>>,
-) {
+pub async fn accept(hall: Arc<Hall>, listener: TcpListener, config: Listener) {
     let mut drain = hall.shared.drain_signal();
     let crowd = &hall.shared.crowd;
     loop {
@@ -70,7 +70,14 @@ pub async fn accept(
             peer,
             redirect_to_https: config.redirect_to_https.then_some(config.https_port),
             has_header: config.proxy_protocol,
-            tls: tls.clone(),
+            listener: config.address,
+            tls: config.tls.then(|| {
+                let snapshot = hall.current.load();
+                snapshot
+                    .certificates
+                    .as_ref()
+                    .map(|known| known.terms(&config))
+            }),
         };
         let hall = Arc::clone(&hall);
         tokio::spawn(async move {
@@ -99,7 +106,10 @@ struct Arrival {
     redirect_to_https: Option<u16>,
     /// It begins with a PROXY header.
     has_header: bool,
-    tls: Option<Arc<ServerConfig>>,
+    /// As the configuration has it.
+    listener: SocketAddr,
+    /// Where there is TLS; without anything where no certificate is known any more.
+    tls: Option<Option<Terms>>,
 }
 
 async fn connection(hall: &Arc<Hall>, mut stream: TcpStream, arrival: Arrival, mut place: Place) {
@@ -108,6 +118,7 @@ async fn connection(hall: &Arc<Hall>, mut stream: TcpStream, arrival: Arrival, m
         mut peer,
         redirect_to_https,
         has_header,
+        listener,
         tls,
     } = arrival;
     let until = Instant::now() + hall.current.load().bounds.handshake_timeout;
@@ -140,6 +151,8 @@ async fn connection(hall: &Arc<Hall>, mut stream: TcpStream, arrival: Arrival, m
         scheme,
         redirect_to_https,
         sni: None,
+        listener,
+        proof: None,
     };
     let Some(tls) = tls else {
         return Box::pin(h1::serve(
@@ -150,15 +163,25 @@ async fn connection(hall: &Arc<Hall>, mut stream: TcpStream, arrival: Arrival, m
         ))
         .await;
     };
+    let Some(tls) = tls else {
+        return hall.shared.metrics.handshake_failures.inc();
+    };
     let shaken = place
         .unless_shed(Box::pin(timeout_at(
             until,
             handshake(stream, &tls, &hall.turns),
         )))
         .await;
-    let stream = match shaken {
-        Some(Ok(Ok(stream))) => stream,
-        Some(Ok(Err(_))) => return hall.shared.metrics.handshake_failures.inc(),
+    let (stream, proof) = match shaken {
+        Some(Ok(Ok(shaken))) => shaken,
+        Some(Ok(Err(why))) => {
+            hall.shared.metrics.handshake_failures.inc();
+            if let Some(why) = why.get_ref().and_then(|why| why.downcast_ref::<Refused>()) {
+                tracing::debug!(peer = %connection.peer, why = why.0, "client certificate refused");
+                hall.shared.metrics.certificates.refused(why.0);
+            }
+            return;
+        }
         Some(Err(_)) => {
             hall.shared.metrics.handshake_failures.inc();
             return slow_handshake(metrics);
@@ -166,6 +189,7 @@ async fn connection(hall: &Arc<Hall>, mut stream: TcpStream, arrival: Arrival, m
         None => return,
     };
     drop(tls);
+    connection.proof = proof.map(Box::new);
     connection.sni = stream.session().server_name().map(Into::into);
     let stream = Stream::Tls(stream);
     if stream.is_http2() {
