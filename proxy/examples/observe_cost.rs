@@ -183,6 +183,7 @@ fn finish(
             room: None,
             reason: None,
             fields: Some(&fields),
+            client_cert: None,
         });
     };
     for threads in [1, 2] {

@@ -29,7 +29,7 @@ use crate::{
     config::model::{self, Cache, Limit, Upstream, UpstreamProtocol, UpstreamTls},
     edge::Fetch,
     fill::flight::Flights,
-    listen::crowd::Crowd,
+    listen::{crowd::Crowd, tls},
     observe::{access_log::AccessLog, metrics::Metrics},
     snapshot::Snapshot,
     upstream::{Lasting, Pool, ServerState, health::changes::Why, names::Names},
@@ -52,6 +52,10 @@ pub struct Shared {
     pub crowd: Arc<Crowd>,
     /// Where the names of servers lead.
     pub names: Names,
+    /// What was read of the files of certificates.
+    pub certificate_files: Arc<tls::Files>,
+    /// Keys of session tickets.
+    pub tickets: tls::Tickets,
     pools: Mutex<Vec<Arc<Pool>>>,
     servers: Mutex<HashMap<ServerKey, Arc<ServerState>>>,
     upstreams: Mutex<HashMap<String, Arc<Lasting>>>,
@@ -121,6 +125,8 @@ impl Shared {
             access_log: ArcSwapOption::empty(),
             crowd,
             names: Names::default(),
+            certificate_files: Arc::default(),
+            tickets: tls::Tickets::default(),
             pools: Mutex::default(),
             servers: Mutex::default(),
             upstreams: Mutex::default(),

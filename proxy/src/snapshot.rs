@@ -13,8 +13,10 @@ use crate::{
         waiting_room::WaitingRoom,
     },
     config::model::{CachePolicy, Config, SetCookie, Timeouts, Visitors},
-    listen::tls::CertificateTable,
+    edge::Connection,
+    listen::tls::Certificates,
     observe::metrics::RouteMetrics,
+    respond::hsts::Hsts,
     route::Router,
     shared::Shared,
     upstream::Upstream,
@@ -39,7 +41,9 @@ pub struct Snapshot {
     /// All waiting rooms, in the order of the configuration.
     pub waiting_rooms: Vec<Arc<WaitingRoom>>,
     /// Certificates by name; `None` without TLS listeners.
-    pub certificates: Option<Arc<CertificateTable>>,
+    pub certificates: Option<Arc<Certificates>>,
+    /// What answers that belong to no route tell browsers of TLS.
+    pub hsts: Option<Hsts>,
     /// Time limits and bounds of the doors.
     pub bounds: Bounds,
 }
@@ -91,6 +95,8 @@ pub struct Route {
     pub max_body: u64,
     /// Time limits towards the servers.
     pub timeouts: Timeouts,
+    /// What browsers are told of TLS.
+    pub hsts: Option<Hsts>,
     /// Counters of this route.
     pub metrics: Arc<RouteMetrics>,
 }
@@ -169,7 +175,8 @@ impl Snapshot {
     pub fn build(config: Config, generation: u64, shared: &Shared) -> Result<Self, BuildError> {
         let certificates = if config.listeners.iter().any(|l| l.tls) {
             Some(Arc::new(
-                CertificateTable::load(&config.certificates).map_err(BuildError::Certificate)?,
+                Certificates::build(&config, &shared.certificate_files, &shared.tickets)
+                    .map_err(BuildError::Certificate)?,
             ))
         } else {
             None
@@ -220,6 +227,7 @@ impl Snapshot {
                 waiting_room: route.waiting_room.map(|i| Arc::clone(&waiting_rooms[i])),
                 max_body: route.max_body,
                 timeouts: route.timeouts.clone(),
+                hsts: route.hsts.as_ref().map(Hsts::new),
                 metrics: shared.metrics.route(&route.name),
             };
             (&route.host, &route.path, Arc::new(built))
@@ -237,6 +245,7 @@ impl Snapshot {
             visitors: server.visitors,
         };
         let deny = of(&config.server.deny);
+        let hsts = config.server.hsts.as_ref().map(Hsts::new);
         Ok(Self {
             generation,
             router,
@@ -246,6 +255,7 @@ impl Snapshot {
             deny,
             waiting_rooms,
             certificates,
+            hsts,
             bounds,
             config,
         })
@@ -258,5 +268,11 @@ impl Snapshot {
             (Some(table), Some(sni)) => sni.eq_ignore_ascii_case(host) || table.same(sni, host),
             _ => true,
         }
+    }
+
+    /// Whether a connection has been asked for the certificate that visitors of `host` are asked for.
+    pub fn is_proven(&self, connection: &Connection, host: &str) -> bool {
+        let certificates = self.certificates.as_ref();
+        certificates.is_none_or(|certificates| certificates.is_proven(connection, host))
     }
 }

@@ -127,6 +127,8 @@ impl Default for World {
                 scheme: Scheme::Http,
                 redirect_to_https: None,
                 sni: None,
+                listener: somewhere,
+                proof: None,
             },
             now: Now {
                 wall: SystemTime::now(),

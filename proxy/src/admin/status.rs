@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::limits::{AddressListStatus, LimitStatus};
 use crate::{
     admit::waiting_room::WaitingRoom,
+    listen::tls::status::{self as certificates, CertificateProblem, CertificateStatus},
     server::{Control, Entry},
     upstream::{
         Server, Upstream,
@@ -61,7 +62,16 @@ pub struct Status {
     /// Address lists.
     #[serde(default)]
     pub address_lists: Vec<AddressListStatus>,
+    /// Certificates.
+    #[serde(default)]
+    pub certificates: Vec<CertificateStatus>,
+    /// Files of certificates of which nothing is served.
+    #[serde(default)]
+    pub certificate_problems: Vec<CertificateProblem>,
 }
+
+/// Certificates that are written out.
+const CERTIFICATES_SHOWN: usize = 50;
 
 /// A waiting room.
 #[derive(Debug, Serialize, Deserialize)]
@@ -339,6 +349,9 @@ impl Status {
                 .map(|server| ServerStatus::of(server, tick))
                 .collect(),
         });
+        let certificates = snapshot.certificates.as_ref();
+        let (certificates, certificate_problems) =
+            certificates.map_or_else(Default::default, |known| certificates::of(known));
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ready: !shared.is_draining(),
@@ -381,6 +394,8 @@ impl Status {
                 .iter()
                 .map(|list| AddressListStatus::of(list))
                 .collect(),
+            certificates,
+            certificate_problems,
         }
     }
 }
@@ -498,6 +513,27 @@ impl fmt::Display for Status {
         }
         for list in &self.address_lists {
             writeln!(f, "list      {list}")?;
+        }
+        for certificate in self.certificates.iter().take(CERTIFICATES_SHOWN) {
+            writeln!(f, "tls       {certificate}")?;
+        }
+        if let Some(more) = self
+            .certificates
+            .get(CERTIFICATES_SHOWN..)
+            .filter(|m| !m.is_empty())
+        {
+            let bad = more
+                .iter()
+                .filter(|certificate| certificate.error.is_some());
+            writeln!(
+                f,
+                "tls       and {} more, {} of them with an error; all with --json",
+                more.len(),
+                bad.count()
+            )?;
+        }
+        for problem in &self.certificate_problems {
+            writeln!(f, "tls       NOT SERVED: {}", problem.error)?;
         }
         Ok(())
     }

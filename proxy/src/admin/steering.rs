@@ -210,6 +210,8 @@ impl Control {
             scheme: url.scheme,
             redirect_to_https: None,
             sni: None,
+            listener: (Ipv4Addr::UNSPECIFIED, 0).into(),
+            proof: None,
         };
         let view = RequestView {
             method: &Method::GET,

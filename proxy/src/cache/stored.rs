@@ -19,6 +19,7 @@ use super::{
     purge::Stamp,
     store::Variation,
 };
+use crate::respond::hsts::is_hsts;
 
 /// What the table keeps of an entry beside it: slots of the index of which a quarter to a half is free, a
 /// node of a queue, and the memory of what left. Measured by `benches/store.py`.
@@ -94,11 +95,16 @@ impl Clone for Facts {
     }
 }
 
+fn has_hsts(head: &[u8]) -> bool {
+    HeadFields(head).lines().any(|(name, _)| is_hsts(name))
+}
+
 const ALWAYS_VALIDATE: u8 = 1;
 const MAY_BE_STALE: u8 = 2;
 const SHARED_WITH_CREDENTIALS: u8 = 4;
 const ON_DISK: u8 = 8;
 const TOLD_ASIDE: u8 = 16;
+const HAS_HSTS: u8 = 32;
 
 /// The judgement of the rules on a response, with what places it in the store.
 #[derive(Clone, Debug)]
@@ -176,6 +182,7 @@ impl Stored {
             (rules.shared_with_credentials, SHARED_WITH_CREDENTIALS),
             (content.is_none(), ON_DISK),
             (is_told_aside, TOLD_ASIDE),
+            (has_hsts(head), HAS_HSTS),
         ] {
             if set {
                 flags |= flag;
@@ -310,6 +317,11 @@ impl Stored {
     /// Whether its lifetimes come from a field that is not stored, because it is for caches like us.
     pub fn is_told_aside(&self) -> bool {
         self.told().flags & TOLD_ASIDE != 0
+    }
+
+    /// Whether it has `Strict-Transport-Security` of the shop.
+    pub fn has_hsts(&self) -> bool {
+        self.told().flags & HAS_HSTS != 0
     }
 
     /// Bytes of content, before any compression.

@@ -16,7 +16,7 @@ use super::{
     diagnostic::{Complaint, Diagnostic, Severity, Source, shown, suggest},
     effective::Effective,
     file::{self, File},
-    include, inspect, limits, listeners,
+    hsts, include, inspect, limits, listeners,
     model::{
         AccessLog, Admin, AdminAddress, Config, Listener, LogFormat, LogTarget, Reload, Server,
     },
@@ -92,6 +92,7 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
             .given()
             .map(|admin| self::admin(admin, &listeners, cx)),
         listeners,
+        hosts: listeners::hosts(file, cx),
         certificates,
         cache: cache::cache(file.cache.value(), cx),
         policies: cache::policies(file, cx),
@@ -180,6 +181,7 @@ fn server(file: &File, cx: &mut Context<'_>) -> Server {
             .map(|address| *address.get_ref())
             .collect(),
         deny: limits::lists(&server.deny, file, cx),
+        hsts: hsts::of_server(file, cx),
     }
 }
 

@@ -6,7 +6,7 @@ use toml::{Spanned, de::DeValue};
 
 use super::{
     Surroundings,
-    diagnostic::{Complaint, Diagnostic, Severity, Source},
+    diagnostic::{Anchor, Complaint, Diagnostic, Severity, Source},
     env,
     scalar::FilePath,
 };
@@ -33,6 +33,11 @@ impl Context<'_> {
     fn report(&mut self, severity: Severity, span: Range<usize>, complaint: Complaint) {
         let diagnostic = Diagnostic::new(severity, &self.source, span, complaint);
         self.diagnostics.push(diagnostic);
+    }
+
+    /// A place that may be complained about when files are read.
+    pub(super) fn anchor(&self, span: Range<usize>) -> Anchor {
+        Anchor::new(&self.source, span)
     }
 
     /// A path of the file, relative to the folder of the file that it is written in.

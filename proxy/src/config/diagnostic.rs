@@ -193,6 +193,61 @@ impl From<&str> for Complaint {
     }
 }
 
+/// A place in a file, for those who find out later what is wrong there. All of them are equal: where
+/// something stands makes no difference to what it means.
+#[derive(Clone)]
+pub struct Anchor {
+    source: Arc<Source>,
+    span: Range<usize>,
+}
+
+impl Anchor {
+    pub(super) fn new(source: &Arc<Source>, span: Range<usize>) -> Self {
+        Self {
+            source: Arc::clone(source),
+            span,
+        }
+    }
+
+    /// Of a configuration that no file holds.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
+        Self::new(&Arc::new(Source::new("test", Path::new(""), "")), 0..0)
+    }
+
+    /// What is wrong there, and what to do about it.
+    pub fn complain(
+        &self,
+        severity: Severity,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) -> Diagnostic {
+        let complaint = Complaint {
+            message: message.into(),
+            help,
+        };
+        Diagnostic::new(severity, &self.source, self.span.clone(), complaint)
+    }
+}
+
+impl fmt::Debug for Anchor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.source.place(self.span.start))
+    }
+}
+
+impl PartialEq for Anchor {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Anchor {}
+
+impl std::hash::Hash for Anchor {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+
 /// One thing that is wrong, with its place.
 #[derive(Debug, Clone)]
 pub struct Diagnostic {

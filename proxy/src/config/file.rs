@@ -17,8 +17,9 @@ use super::{
     include::Pattern,
     key_header::KeyHeader,
     model::{
-        Balance, CheckKind, Covers, ForwardedField, HashKey, HostPattern, LimitCount, LimitKey,
-        LogFormat, PathPattern, SetCookie, StatusRange, UpstreamProtocol,
+        Balance, CheckKind, ClientAuthMode, Covers, ForwardedField, HashKey, HostPattern,
+        LimitCount, LimitKey, LogFormat, PathPattern, SetCookie, StatusRange, TlsProfile,
+        UpstreamProtocol,
     },
     pattern::HeaderHost,
     read::{self, Field, List, Named, OneOrMany, Read, Scalar, Setting, Shape, section},
@@ -56,6 +57,8 @@ section! {
         listeners: List<Listener>;
         /// Certificates, chosen by SNI; the first is the default. Required where a listener has `tls`.
         certificates: List<Certificate>;
+        /// TLS towards visitors.
+        tls: Tls;
         /// Groups of servers by name.
         upstreams: Named<Upstream>;
         /// The store, and the policies that say what goes into it.
@@ -131,6 +134,9 @@ section! {
         deny: List<String>;
         /// Reload when the files of the configuration change. False where absent.
         watch_config: bool;
+        /// `Strict-Transport-Security` of every answer over TLS: for how long, such as `"365d"`, a table, or
+        /// `false`. It takes the place of the shop's. None is added where absent.
+        hsts: HstsEntry;
     }
 }
 
@@ -185,16 +191,62 @@ section! {
         /// Connections begin with a PROXY header, v1 or v2, from `server.trusted_proxies`; others are closed.
         /// False where absent.
         proxy_protocol: bool;
+        /// What is spoken here, in the place of `profile` of `[tls]`.
+        tls_profile: TlsProfile;
+        /// Ask visitors for a certificate of their own. Absent: they are not asked.
+        client_auth: ClientAuth;
+    }
+}
+
+section! {
+    /// `[tls]`
+    Tls is "[tls]" {
+        /// `"intermediate"` (the default): TLS 1.2 and 1.3; or `"modern"`: TLS 1.3 alone.
+        profile: TlsProfile;
+    }
+}
+
+section! {
+    /// `client_auth` of a listener or a certificate
+    ClientAuth is "`client_auth`" {
+        /// PEM file with the authorities whose certificates are believed. Required. It is read anew when
+        /// it changes.
+        ca: FilePath;
+        /// `"require"` (the default): who shows none is refused; or `"optional"`: who shows a wrong one is.
+        mode: ClientAuthMode;
+        /// PEM file with the revocation lists of these authorities: one for each that signs
+        /// certificates, none of them out of date. It is read anew when it changes. Absent: nothing is
+        /// revoked.
+        crl: FilePath;
+    }
+}
+
+section! {
+    /// `hsts`, written as a table.
+    Hsts is "`hsts`" {
+        /// How long browsers ask over TLS only. 365d: what lists of preloaded names ask for. `"0s"`
+        /// makes them forget.
+        max_age: Duration = YEAR, secs(0)..=secs(10 * 365 * 86_400);
+        /// The same for all names below this one. False where absent.
+        include_subdomains: bool;
+        /// Consent to the lists that browsers come with. False where absent.
+        preload: bool;
     }
 }
 
 section! {
     /// `[[certificates]]`
     Certificate is "[[certificates]]" {
-        /// PEM file with the chain, the leaf first. Required.
+        /// PEM file with the chain, the leaf first. Required, unless there is a `folder`. It is read anew
+        /// when it changes, as is the key.
         cert: FilePath;
-        /// PEM file with the private key. Required.
+        /// PEM file with the private key. Required, unless there is a `folder`.
         key: FilePath;
+        /// Folder with any number of pairs: `NAME.pem` (or `.crt`) with `NAME.key`, or
+        /// `NAME/fullchain.pem` with `NAME/privkey.pem`. In the place of `cert` and `key`.
+        folder: FolderPath;
+        /// Ask who comes for these names for a certificate of their own, in the place of the listener's.
+        client_auth: ClientAuth;
     }
 }
 
@@ -573,6 +625,8 @@ section! {
         timeouts: RouteTimeouts;
         /// Name of a waiting room. Absent: nobody waits.
         waiting_room: String;
+        /// `Strict-Transport-Security` of its answers over TLS, in the place of the server's.
+        hsts: HstsEntry;
     }
 }
 
@@ -678,6 +732,43 @@ impl Read for TlsEntry {
             true => Self::Yes(Box::new(UpstreamTls::empty(cx))),
             false => Self::No,
         })
+    }
+}
+
+/// `hsts`: for how long, a table, or none.
+#[derive(Debug)]
+pub(super) enum HstsEntry {
+    No,
+    Yes(Hsts),
+}
+
+impl Read for HstsEntry {
+    fn wanted() -> String {
+        "a duration such as \"365d\", `false`, or a table".to_owned()
+    }
+
+    fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Table(_) => Hsts::read(value, cx).map(Self::Yes),
+            DeValue::Boolean(false) => Some(Self::No),
+            DeValue::Boolean(true) => Some(Self::Yes(Hsts::empty(cx))),
+            DeValue::String(_) => {
+                let given = Duration::read(value, cx)?;
+                let most = secs(10 * 365 * 86_400);
+                if given > most {
+                    cx.error(value.span(), "`hsts` may last ten years at most");
+                    return None;
+                }
+                let mut hsts = Hsts::empty(cx);
+                hsts.max_age.value = given;
+                hsts.max_age.span = Some(value.span());
+                Some(Self::Yes(hsts))
+            }
+            _ => {
+                cx.wrong_type(value, &Self::wanted());
+                None
+            }
+        }
     }
 }
 

@@ -4,7 +4,6 @@
 //! configuration in force.
 
 use std::{
-    collections::BTreeSet,
     fs::{Metadata, OpenOptions},
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
@@ -28,12 +27,14 @@ use super::{
     context::Context,
     diagnostic::Complaint,
     file::{self, File, TlsEntry},
-    model::{AddressList, Config, HostPattern},
+    model::{AddressList, Config},
     read::Field,
     scalar::{AdminEndpoint, FilePath, LogPath},
 };
 use crate::{
-    admin, admit, listen::tls::read_identity, respond::room::Template,
+    admin, admit,
+    listen::tls::{findings::findings, read_identity},
+    respond::room::Template,
     upstream::connect::tls::Transport,
 };
 
@@ -41,9 +42,6 @@ use crate::{
 /// work.
 const SOON: Duration = Duration::from_secs(14 * 86_400);
 const DAY: u64 = 86_400;
-
-/// Names of a certificate that a message repeats.
-const NAMES_SHOWN: usize = 4;
 
 /// What a certificate says of itself, in seconds since 1970.
 struct Leaf {
@@ -64,7 +62,10 @@ pub(super) fn inspect(file: &File, config: Option<&Config>, now: SystemTime, cx:
             cx.warning(pattern.span(), format!("there is no folder {folder}"));
         }
     }
-    certificates(file, whole, now, cx);
+    if let Some(config) = config {
+        cx.diagnostics
+            .extend(findings(config, whole.is_some(), now));
+    }
     for (name, upstream) in file.upstreams.entries() {
         if let Some(upstream) = upstream.value() {
             servers_tls(name.get_ref(), upstream, config, now, cx);
@@ -82,32 +83,6 @@ pub(super) fn inspect(file: &File, config: Option<&Config>, now: SystemTime, cx:
     }
     admin_endpoint(file, cx);
     places(file, cx);
-}
-
-fn certificates(file: &File, config: Option<&Config>, now: SystemTime, cx: &mut Context<'_>) {
-    let has_tls = |l: &Spanned<file::Listener>| l.get_ref().tls.value() == Some(&true);
-    if !file.listeners.items().iter().any(has_tls) {
-        // They are not read.
-        return;
-    }
-    let mut leaves = Vec::new();
-    for section in file.certificates.items() {
-        let pair = section.get_ref();
-        let (Some(cert), Some(key)) = (pair.cert.given(), pair.key.given()) else {
-            continue;
-        };
-        let leaf = identity(cert, key, cx);
-        if let Some(leaf) = &leaf
-            && let Some((what, help)) = validity(leaf, now)
-        {
-            cx.warning(cert.span(), Complaint::new(what).help(help));
-        }
-        leaves.push((cert, leaf));
-    }
-    if let Some(config) = config {
-        unused_names(&leaves, config, cx);
-        unserved_hosts(file, &leaves, cx);
-    }
 }
 
 /// A certificate and its key; what is wrong is reported at the one that it is wrong with.
@@ -228,107 +203,6 @@ fn validity(leaf: &Leaf, now: SystemTime) -> Option<(String, &'static str)> {
             "renew it, and look at why nothing has renewed it yet",
         )
     })
-}
-
-/// Whether a certificate's name is good for a host, or for one that a pattern stands for.
-fn covers(name: &str, host: &HostPattern) -> bool {
-    let below = |host: &str, parent: &str| {
-        let front = host.strip_suffix(parent);
-        front.is_some_and(|front| front.len() > 1 && front.ends_with('.'))
-    };
-    match (host, name.strip_prefix("*.")) {
-        (HostPattern::Any, _) => true,
-        (HostPattern::Exact(host), None) => host == name,
-        // A wildcard stands for one label (RFC 9525, section 6.3).
-        (HostPattern::Exact(host), Some(parent)) => {
-            host.split_once('.').is_some_and(|(_, rest)| rest == parent)
-        }
-        (HostPattern::Wildcard(parent), None) => below(name, parent),
-        (HostPattern::Wildcard(parent), Some(of)) => of == parent || below(of, parent),
-    }
-}
-
-/// Certificates that are good for no host that is served.
-fn unused_names(
-    leaves: &[(&Spanned<FilePath>, Option<Leaf>)],
-    config: &Config,
-    cx: &mut Context<'_>,
-) {
-    if config.routes.is_empty() {
-        return;
-    }
-    for (cert, leaf) in leaves {
-        let Some(leaf) = leaf else { continue };
-        let is_used = leaf
-            .names
-            .iter()
-            .any(|name| config.routes.iter().any(|route| covers(name, &route.host)));
-        if is_used {
-            continue;
-        }
-        let complaint = match leaf.names.is_empty() {
-            true => Complaint::new(
-                "this certificate has no DNS name, and browsers look at nothing else",
-            )
-            .help("have one made with the names of the shop as subject alternative names"),
-            false => Complaint::new(format!(
-                "no route is for a name of this certificate: {}",
-                few(&leaf.names)
-            ))
-            .help("look at `host` of the routes, and at whether this is the right file"),
-        };
-        cx.warning(cert.span(), complaint);
-    }
-}
-
-fn few(names: &[String]) -> String {
-    let shown: Vec<&str> = names.iter().take(NAMES_SHOWN).map(String::as_str).collect();
-    let more = match names.len() - shown.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    shown.join(", ") + &more
-}
-
-/// Hosts of routes that no certificate is good for.
-fn unserved_hosts(
-    file: &File,
-    leaves: &[(&Spanned<FilePath>, Option<Leaf>)],
-    cx: &mut Context<'_>,
-) {
-    // One that cannot be read may be the one.
-    let Some(leaves) = leaves
-        .iter()
-        .map(|(_, leaf)| leaf.as_ref())
-        .collect::<Option<Vec<_>>>()
-        .filter(|leaves| !leaves.is_empty())
-    else {
-        return;
-    };
-    let mut told = BTreeSet::new();
-    for section in file.routes.items() {
-        let Some(host) = section.get_ref().host.given() else {
-            continue;
-        };
-        let mut names = leaves.iter().flat_map(|leaf| &leaf.names);
-        if names.any(|name| covers(name, host.get_ref())) {
-            continue;
-        }
-        let text = match host.get_ref() {
-            HostPattern::Any => continue,
-            HostPattern::Exact(host) => host.clone(),
-            HostPattern::Wildcard(parent) => format!("*.{parent}"),
-        };
-        if told.insert(text.clone()) {
-            cx.warning(
-                host.span(),
-                Complaint::new(format!(
-                    "no certificate is for `{text}`: by TLS browsers refuse what they are shown"
-                ))
-                .help("add one to `[[certificates]]`, or have one made with this name too"),
-            );
-        }
-    }
 }
 
 /// `tls` of an upstream.

@@ -1,6 +1,11 @@
 //! `[[listeners]]` and `[[certificates]]`.
 
-use std::{collections::HashMap, net::SocketAddr, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    ops::Range,
+    sync::Arc,
+};
 
 use toml::Spanned;
 
@@ -8,25 +13,93 @@ use super::{
     context::Context,
     diagnostic::Complaint,
     file::{self, File},
-    model::{Certificate, Listener},
+    model::{
+        Anchor, Certificate, CertificateFiles, CertificateSource, ClientAuth, HostPattern,
+        Listener, TlsProfile,
+    },
     read::Field,
     visitors,
 };
 
-pub(super) fn certificates(file: &File, cx: &mut Context<'_>) -> Vec<Certificate> {
+/// Folders and pairs that may be named.
+const CERTIFICATES_MAX: usize = 10_000;
+
+pub(super) fn certificates(file: &File, cx: &mut Context<'_>) -> Vec<CertificateSource> {
     let mut certificates = Vec::new();
     for section in file.certificates.items() {
         let certificate = section.get_ref();
-        let cert = certificate.cert.require("cert", section.span(), cx);
-        let key = certificate.key.require("key", section.span(), cx);
-        if let (Some(cert), Some(key)) = (cert, key) {
-            certificates.push(Certificate {
-                cert: cx.path(cert.get_ref()),
-                key: cx.path(key.get_ref()),
-            });
-        }
+        let client_auth = client_auth(&certificate.client_auth, cx);
+        let pair = [&certificate.cert, &certificate.key];
+        let files = match certificate.folder.given() {
+            Some(folder) => {
+                for given in pair.iter().filter_map(|field| field.given()) {
+                    cx.error(
+                        given.span(),
+                        Complaint::new("`folder` stands in the place of `cert` and `key`")
+                            .help("write another `[[certificates]]` for this pair"),
+                    );
+                }
+                CertificateFiles::Folder(cx.path(&folder.get_ref().0))
+            }
+            None if matches!(certificate.folder, Field::Wrong) => continue,
+            None => {
+                let cert = certificate.cert.require("cert", section.span(), cx);
+                let key = certificate.key.require("key", section.span(), cx);
+                let (Some(cert), Some(key)) = (cert, key) else {
+                    continue;
+                };
+                CertificateFiles::Pair(Certificate {
+                    cert: cx.path(cert.get_ref()),
+                    key: cx.path(key.get_ref()),
+                })
+            }
+        };
+        let place = match (certificate.folder.given(), certificate.cert.given()) {
+            (Some(folder), _) => folder.span(),
+            (None, Some(cert)) => cert.span(),
+            (None, None) => section.span(),
+        };
+        certificates.push(CertificateSource {
+            files,
+            client_auth,
+            place: cx.anchor(place),
+        });
+    }
+    if let (true, Some(last)) = (
+        certificates.len() > CERTIFICATES_MAX,
+        file.certificates.items().last(),
+    ) {
+        cx.error(
+            last.span(),
+            Complaint::new(format!("there are more than {CERTIFICATES_MAX} of them"))
+                .help("put the pairs into a folder, and name it with `folder`"),
+        );
     }
     certificates
+}
+
+/// Hosts that routes name.
+pub(super) fn hosts(file: &File, cx: &Context<'_>) -> Vec<(HostPattern, Anchor)> {
+    let named = file.routes.items().iter().filter_map(|route| {
+        let host = route.get_ref().host.given()?;
+        Some((host.get_ref().clone(), cx.anchor(host.span())))
+    });
+    let mut seen = HashSet::new();
+    named
+        .filter(|(host, _)| seen.insert(host.clone()))
+        .collect()
+}
+
+fn client_auth(given: &Field<file::ClientAuth>, cx: &mut Context<'_>) -> Option<Arc<ClientAuth>> {
+    let section = given.given()?;
+    let auth = section.get_ref();
+    let ca = auth.ca.require("ca", section.span(), cx)?;
+    Some(Arc::new(ClientAuth {
+        ca: cx.path(ca.get_ref()),
+        mode: auth.mode.value().copied().unwrap_or_default(),
+        crl: auth.crl.value().map(|path| cx.path(path)),
+        place: cx.anchor(section.span()),
+    }))
 }
 
 pub(super) fn listeners(file: &File, cx: &mut Context<'_>) -> Vec<Listener> {
@@ -45,9 +118,11 @@ pub(super) fn listeners(file: &File, cx: &mut Context<'_>) -> Vec<Listener> {
     }
     let sections = file.listeners.items();
     let mut seen = HashMap::new();
+    let profile = file.tls.value().and_then(|tls| tls.profile.value());
+    let profile = profile.copied().unwrap_or_default();
     let listeners = sections
         .iter()
-        .filter_map(|section| listener(section, &mut seen, cx))
+        .filter_map(|section| listener(section, profile, &mut seen, cx))
         .collect();
     tls(file, sections, cx);
     redirects(sections, cx);
@@ -57,6 +132,7 @@ pub(super) fn listeners(file: &File, cx: &mut Context<'_>) -> Vec<Listener> {
 
 fn listener(
     section: &Spanned<file::Listener>,
+    profile: TlsProfile,
     seen: &mut HashMap<SocketAddr, Range<usize>>,
     cx: &mut Context<'_>,
 ) -> Option<Listener> {
@@ -79,6 +155,20 @@ fn listener(
                 .help("remove it, or add `redirect_to_https = true`"),
         );
     }
+    let client_auth = client_auth(&listener.client_auth, cx);
+    if on(&listener.tls).is_none() && !matches!(listener.tls, Field::Wrong) {
+        let profile = listener.tls_profile.given().map(Spanned::span);
+        let auth = listener.client_auth.given().map(Spanned::span);
+        for (key, place) in [("tls_profile", profile), ("client_auth", auth)] {
+            if let Some(place) = place {
+                cx.error(
+                    place,
+                    Complaint::new(format!("`{key}` does nothing without `tls`"))
+                        .help("remove it, or add `tls = true`"),
+                );
+            }
+        }
+    }
     let address = listener.address.require("address", section.span(), cx)?;
     let (span, address) = (address.span(), *address.get_ref());
     // With port 0 the system gives each its own.
@@ -99,6 +189,8 @@ fn listener(
         // The bounds of the key are those of a port.
         https_port: u16::try_from(listener.https_port.value).unwrap_or(443),
         proxy_protocol: listener.proxy_protocol.value().copied().unwrap_or(false),
+        tls_profile: listener.tls_profile.value().copied().unwrap_or(profile),
+        client_auth,
     })
 }
 
@@ -125,7 +217,7 @@ fn tls(file: &File, sections: &[Spanned<file::Listener>], cx: &mut Context<'_>) 
         cx.error(
             first.clone(),
             Complaint::new("a listener with `tls` needs a certificate")
-                .help("add `[[certificates]]` with `cert` and `key`"),
+                .help("add `[[certificates]]` with `cert` and `key`, or with `folder`"),
         );
     }
     if let (true, Some(first)) = (wanting.is_empty(), file.certificates.items().first()) {
@@ -133,6 +225,9 @@ fn tls(file: &File, sections: &[Spanned<file::Listener>], cx: &mut Context<'_>) 
             first.span(),
             "certificates do nothing: no listener has `tls`",
         );
+    }
+    if let (true, Some(tls)) = (wanting.is_empty(), file.tls.given()) {
+        cx.warning(tls.span(), "[tls] does nothing: no listener has `tls`");
     }
 }
 

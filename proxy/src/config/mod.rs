@@ -16,6 +16,7 @@ mod difference;
 mod effective;
 mod env;
 mod file;
+mod hsts;
 mod include;
 mod inspect;
 mod key_header;
@@ -42,7 +43,7 @@ use std::{
 };
 
 pub(crate) use diagnostic::suggest;
-pub use diagnostic::{Diagnostic, Severity, render};
+pub use diagnostic::{Anchor, Diagnostic, Severity, render};
 pub use difference::difference;
 pub use effective::Effective;
 

@@ -7,9 +7,11 @@ use std::{
     net::SocketAddr,
     num::NonZeroU32,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+pub use super::diagnostic::Anchor;
 use crate::admit::key::Prefix;
 use adaptive_concurrency::{Bounds, Class};
 
@@ -23,7 +25,9 @@ pub struct Config {
     /// Addresses that accept visitors.
     pub listeners: Vec<Listener>,
     /// Certificates, chosen by SNI; the first is the default.
-    pub certificates: Vec<Certificate>,
+    pub certificates: Vec<CertificateSource>,
+    /// Hosts that routes name, and where: what certificates should cover.
+    pub hosts: Vec<(HostPattern, Anchor)>,
     /// Groups of servers; routes refer to them by index.
     pub upstreams: Vec<Upstream>,
     /// The store.
@@ -94,6 +98,8 @@ pub struct Server {
     pub deny: Vec<usize>,
     /// Reload when the files of the configuration change.
     pub watch_config: bool,
+    /// What browsers are told of TLS.
+    pub hsts: Option<Hsts>,
 }
 
 /// What `[server]` asks of visitors and their connections.
@@ -162,9 +168,87 @@ pub struct Listener {
     pub https_port: u16,
     /// Connections begin with a PROXY header.
     pub proxy_protocol: bool,
+    /// What is spoken, where there is TLS.
+    pub tls_profile: TlsProfile,
+    /// Whether visitors are asked for a certificate.
+    pub client_auth: Option<Arc<ClientAuth>>,
 }
 
-/// `[[certificates]]`: paths only, the files are read when the edge is built.
+/// Versions and suites of TLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum TlsProfile {
+    /// TLS 1.2 and 1.3, forward secrecy and authenticated encryption only.
+    #[default]
+    Intermediate,
+    /// TLS 1.3.
+    Modern,
+}
+
+/// `client_auth`: paths only, the files are read when the edge is built, and when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientAuth {
+    /// PEM file of the authorities that are believed.
+    pub ca: PathBuf,
+    /// Whether a certificate must be shown.
+    pub mode: ClientAuthMode,
+    /// PEM file of revocation lists.
+    pub crl: Option<PathBuf>,
+    /// Where it stands.
+    pub place: Anchor,
+}
+
+/// Whether visitors must show a certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum ClientAuthMode {
+    /// Who shows none is refused.
+    #[default]
+    Require,
+    /// Who shows none may come in.
+    Optional,
+}
+
+impl ClientAuthMode {
+    /// As it stands in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Require => "require",
+            Self::Optional => "optional",
+        }
+    }
+}
+
+/// `hsts`: what `Strict-Transport-Security` says (RFC 6797 §6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hsts {
+    /// How long browsers are to ask over TLS only.
+    pub max_age: Duration,
+    /// The same for the names below.
+    pub include_subdomains: bool,
+    /// Consent to lists that browsers come with.
+    pub preload: bool,
+}
+
+/// `[[certificates]]`: a pair, or a folder of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateSource {
+    /// Where the files are.
+    pub files: CertificateFiles,
+    /// Whether who comes for its names is asked for a certificate.
+    pub client_auth: Option<Arc<ClientAuth>>,
+    /// Where it stands.
+    pub place: Anchor,
+}
+
+/// Where certificates are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateFiles {
+    /// In two files.
+    Pair(Certificate),
+    /// All pairs of a folder.
+    Folder(PathBuf),
+}
+
+/// A certificate: paths only, the files are read when the edge is built.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Certificate {
     /// PEM chain, the leaf first.
@@ -573,6 +657,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// Index into `waiting_rooms`.
     pub waiting_room: Option<usize>,
+    /// What browsers are told of TLS: the server's, but for a route that has its own.
+    pub hsts: Option<Hsts>,
 }
 
 /// `[waiting_rooms.NAME]`.

@@ -14,7 +14,7 @@ use super::{
     context::Context,
     diagnostic::{Complaint, Severity, shown},
     file::{self, File},
-    limits,
+    hsts, limits,
     model::{HostPattern, PathPattern, Route, Segment, Upstream},
     read::{Field, Named},
     upstreams::route_timeouts,
@@ -154,6 +154,7 @@ fn route(
         max_body: route.max_body.value.0,
         timeouts: timeouts?,
         waiting_room,
+        hsts: hsts::of_route(&route.hsts, file),
     })
 }
 

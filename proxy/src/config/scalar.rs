@@ -10,8 +10,8 @@ use ipnet::IpNet;
 use super::{
     diagnostic::{Complaint, shown},
     model::{
-        Balance, CheckKind, Covers, ForwardedField, HashKey, LimitCount, LimitKey, LogFormat,
-        SetCookie, StatusRange, UpstreamProtocol,
+        Balance, CheckKind, ClientAuthMode, Covers, ForwardedField, HashKey, LimitCount, LimitKey,
+        LogFormat, SetCookie, StatusRange, TlsProfile, UpstreamProtocol,
     },
     read::{Scalar, choice},
 };
@@ -82,6 +82,31 @@ impl Scalar for UpstreamProtocol {
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         choice(text, &[("http1", Self::Http1), ("h2", Self::Http2)])
+    }
+}
+
+impl Scalar for TlsProfile {
+    const WANTED: &'static str = "a profile, \"intermediate\" or \"modern\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(
+            text,
+            &[
+                ("intermediate", Self::Intermediate),
+                ("modern", Self::Modern),
+            ],
+        )
+    }
+}
+
+impl Scalar for ClientAuthMode {
+    const WANTED: &'static str = "a mode, \"require\" or \"optional\"";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(
+            text,
+            &[("require", Self::Require), ("optional", Self::Optional)],
+        )
     }
 }
 

@@ -5,12 +5,14 @@ use std::{num::NonZeroU32, time::Duration};
 use super::diagnostic::{Complaint, shown};
 
 /// Units of time and their milliseconds, the largest first.
-const DURATIONS: [(&str, u64); 5] = [
+const DURATIONS: [(&str, u64); 6] = [
     ("d", 86_400_000),
     ("h", 3_600_000),
     ("m", 60_000),
     ("s", 1_000),
     ("ms", 1),
+    // 365 days.
+    ("y", 31_536_000_000),
 ];
 
 /// Units of size and their bytes; those that messages use come first, the largest at the front.

@@ -13,12 +13,14 @@ use crate::{
         head::{HeadFields, goes_with_not_modified, put_field, put_head},
         status::Outcome,
     },
-    edge::{Answer, Hit},
+    edge::{Answer, Hit, Scheme},
     fill::{
         content::Content,
         flight::{Broken, Head},
     },
     random,
+    respond::hsts::{Hsts, STRICT_TRANSPORT_SECURITY, is_hsts},
+    snapshot::Route,
 };
 
 /// An answer of the store.
@@ -45,6 +47,10 @@ pub(super) struct Outgoing<'a> {
     parts: Option<PutTogether>,
     /// Bytes of content that the stored fields do not tell.
     pub(super) counted: Option<u64>,
+    /// What browsers are told of TLS, in the place of what the shop said.
+    hsts: Option<Hsts>,
+    /// The stored fields have something to say of it.
+    has_own_hsts: bool,
 }
 
 /// Several parts, as one body.
@@ -72,6 +78,8 @@ impl<'a> Outgoing<'a> {
             key: None,
             parts: None,
             counted: None,
+            hsts: None,
+            has_own_hsts: hit.stored.has_hsts(),
         }
     }
 
@@ -103,6 +111,8 @@ impl<'a> Outgoing<'a> {
             key: None,
             parts: None,
             counted: None,
+            hsts: None,
+            has_own_hsts: stored.has_hsts(),
         }
     }
 
@@ -130,7 +140,24 @@ impl<'a> Outgoing<'a> {
             key: None,
             parts: None,
             counted: None,
+            hsts: None,
+            has_own_hsts: head.header.headers.contains_key(STRICT_TRANSPORT_SECURITY),
         }
+    }
+
+    /// Says of TLS what the route says, where there is TLS.
+    pub(super) fn over(&mut self, scheme: Scheme, route: &Route) {
+        self.hsts = route.hsts.filter(|_| scheme == Scheme::Https);
+    }
+
+    /// What browsers are told of TLS.
+    pub(super) fn hsts(&self) -> Option<Hsts> {
+        self.hsts
+    }
+
+    /// Whether all stored fields go along as they lie there.
+    pub(super) fn keeps_head(&self) -> bool {
+        matches!(self.answer, Answer::Whole) && !(self.has_own_hsts && self.hsts.is_some())
     }
 
     /// Takes what is asked for out of the content, and settles what is said of it. Several parts are put
@@ -177,6 +204,9 @@ impl<'a> Outgoing<'a> {
 
     /// Whether a stored field goes along.
     pub(super) fn keeps(&self, name: &[u8]) -> bool {
+        if self.hsts.is_some() && is_hsts(name) {
+            return false;
+        }
         match self.answer {
             Answer::Whole => true,
             Answer::Part { .. } => name != b"content-length",

@@ -15,8 +15,8 @@ use http::{
 use http_caching::{CacheControl, Coding, Fields, Lifetimes, Precondition, RangeOutcome, Reuse};
 
 use super::{
-    Answer, Body, Decision, Fetch, Forward, Hit, Passed, Rejection, RequestView, authority,
-    decision::ForwardReason, keyed::KeyedTarget, limits, path, room,
+    Answer, Body, Connection, Decision, Fetch, Forward, Hit, Passed, Rejection, RequestView,
+    authority, decision::ForwardReason, keyed::KeyedTarget, limits, path, room,
 };
 use crate::{
     admit::{client, key::Asked},
@@ -107,6 +107,13 @@ fn story(
             "authority belongs to another certificate",
         ));
     }
+    // Who was held back has been asked already, and operators are not asked.
+    if !passed.all && !snapshot.is_proven(request.connection, authority.host()) {
+        return Decision::Reject(Rejection::new(
+            421,
+            "authority asks for a client certificate",
+        ));
+    }
 
     // Route.
     let Some(route) = snapshot.router.find(authority.host(), target.path()) else {
@@ -189,7 +196,9 @@ fn story(
         target: keyed.whole(),
         validate,
     };
-    let credentials = request.fields.contains(&AUTHORIZATION);
+    // What a shop says to one who has shown a certificate is for that one, as with a password.
+    let credentials =
+        request.fields.contains(&AUTHORIZATION) || has_certificate(request.connection);
     let own = || {
         let may_be_instead = route.upstream.config.shop_window.is_some() && !credentials;
         Decision::Forward(Forward {
@@ -275,6 +284,11 @@ fn story(
         limit,
         room: None,
     })
+}
+
+fn has_certificate(connection: &Connection) -> bool {
+    let proof = connection.proof.as_ref();
+    proof.is_some_and(|proof| proof.certificate.is_some())
 }
 
 /// Whether an operator wants to see the cache key: asked for by a peer that is trusted.

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use http::Method;
 use http_caching::Fields;
 
+use crate::listen::tls::Proof;
+
 /// The scheme of the target URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
@@ -43,6 +45,18 @@ pub struct Connection {
     pub redirect_to_https: Option<u16>,
     /// The name that the client asked a certificate for.
     pub sni: Option<Box<str>>,
+    /// The listener it came by, as the configuration has it.
+    pub listener: SocketAddr,
+    /// What the visitor was asked for, where it was asked for a certificate.
+    pub proof: Option<Box<Proof>>,
+}
+
+impl Connection {
+    /// The subject of the visitor's certificate.
+    pub fn client_cert(&self) -> Option<&str> {
+        let certificate = self.proof.as_ref()?.certificate.as_ref()?;
+        Some(&certificate.subject)
+    }
 }
 
 /// A request, borrowed from its door.

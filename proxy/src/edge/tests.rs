@@ -229,6 +229,8 @@ impl World {
                 scheme: Scheme::Http,
                 redirect_to_https: redirect,
                 sni: None,
+                listener: "192.0.2.9:80".parse().expect("address"),
+                proof: None,
             },
         };
         let now = Now {

@@ -13,8 +13,10 @@ use crate::{
         head::{FOR_CACHES, VIA_SELF},
         status::Outcome,
     },
+    edge::Scheme,
     respond::{
         fields::{ratelimit, ratelimit_policy},
+        hsts::Hsts,
         room::{CDN_CACHE_CONTROL, PRIVATE},
     },
 };
@@ -82,6 +84,9 @@ impl<'a> AnswerHead<'a> {
         f(b"via", VIA_SELF.as_bytes());
         f(b"x-request-id", self.request.request_id.as_bytes());
         let forward = self.request.forward;
+        if let Some(hsts) = self.hsts() {
+            f(b"strict-transport-security", hsts.value().as_bytes());
+        }
         if forward.route.policy.is_some()
             && let Some(status) = self.request.outcome().field_value(None, None)
         {
@@ -100,6 +105,12 @@ impl<'a> AnswerHead<'a> {
             f(b"cache-control", PRIVATE.as_bytes());
             f(CDN_CACHE_CONTROL.as_bytes(), PRIVATE.as_bytes());
         }
+    }
+
+    /// What browsers are told of TLS, in the place of what the shop says.
+    fn hsts(&self) -> Option<Hsts> {
+        let hsts = self.request.forward.route.hsts;
+        hsts.filter(|_| self.request.scheme == Scheme::Https)
     }
 
     /// Whether a field travels on (RFC 9110 §7.6.1), and is not set anew.
@@ -128,6 +139,7 @@ impl<'a> AnswerHead<'a> {
             // It speaks to us alone, whether the answer is stored or not (RFC 9213 §2).
             18 => !(is(b"dhal-cache-control") || is(b"proxy-authenticate")),
             19 => !is(b"proxy-authorization"),
+            25 if is(b"strict-transport-security") => self.hsts().is_none(),
             25 => !is(b"proxy-authentication-info"),
             _ => true,
         }

@@ -36,6 +36,7 @@ use crate::{
     deadline::Deadline,
     door::{Hall, pace::Pace},
     edge::{Forward, Scheme, decide::Now, room::note},
+    listen::tls::Proof,
     observe::{Protocol, Record},
     respond::{
         Reply,
@@ -80,6 +81,8 @@ pub struct Request<'a> {
     pub trusted: bool,
     /// The scheme it came by.
     pub scheme: Scheme,
+    /// What the visitor was asked for, where it was asked for a certificate.
+    pub proof: Option<&'a Proof>,
     /// The protocol it came by.
     pub protocol: Protocol,
     /// `X-Request-ID`.
@@ -460,7 +463,10 @@ fn failure(hall: &Hall, request: &Request<'_>, fault: &Fault, may_be_done: bool)
     let asked = Asked {
         request_id: request.request_id,
         wants_json: wants_json(request.fields),
+        scheme: request.scheme,
+        hsts: None,
     };
+    let asked = asked.on(Some(&request.forward.route));
     let upstream = &request.forward.route.upstream;
     // The page of the shop window says that nothing was done.
     let window_open = !may_be_done && upstream.window_is_open(hall.started.elapsed());
@@ -556,5 +562,8 @@ fn record(
         room: note(request.forward.room.as_ref()),
         reason: fault.map(|fault| fault.failure.reason),
         fields: Some(request.fields),
+        client_cert: request
+            .proof
+            .and_then(|proof| Some(&*proof.certificate.as_ref()?.subject)),
     });
 }

@@ -133,6 +133,7 @@ fn each_field(
     if !seen.host {
         put(b"x-forwarded-host", request.forward.authority.as_bytes());
     }
+    put_client_certificate(&mut put, request);
     put(b"x-request-id", request.request_id.as_bytes());
     if !seen.trace {
         put(b"traceparent", &traceparent(&random::id()));
@@ -188,8 +189,8 @@ fn passes(name: &[u8], request: &Request<'_>, seen: &mut Seen) -> bool {
 }
 
 fn is_never_forwarded(name: &[u8]) -> bool {
-    // All but one begin so, and hardly anything else does.
-    matches!(name.first(), Some(b'x' | b'X' | b'f' | b'F'))
+    // They begin so, and hardly anything else does.
+    matches!(name.first(), Some(b'x' | b'X' | b'f' | b'F' | b'c' | b'C'))
         && NEVER_FORWARDED
             .iter()
             .any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
@@ -208,6 +209,28 @@ fn put_forwarded_for(put: &mut impl FnMut(&[u8], &[u8]), request: &Request<'_>) 
     let _ = write!(room, "{}", request.client);
     let left = room.len();
     put(NAME, &text[..text.len() - left]);
+}
+
+/// Whom a certificate names, on connections whose visitors are asked for one. Values that would be empty are left
+/// out.
+fn put_client_certificate(put: &mut impl FnMut(&[u8], &[u8]), request: &Request<'_>) {
+    let Some(proof) = request.proof else { return };
+    put(b"x-client-verify", proof.verdict().as_bytes());
+    let Some(certificate) = &proof.certificate else {
+        return;
+    };
+    for (name, value) in [
+        ("client-cert", &certificate.whole),
+        ("x-client-subject", &certificate.subject),
+        ("x-client-issuer", &certificate.issuer),
+        ("x-client-serial", &certificate.serial),
+        ("x-client-fingerprint", &certificate.fingerprint),
+        ("x-client-san", &certificate.names),
+    ] {
+        if !value.is_empty() {
+            put(name.as_bytes(), value.as_bytes());
+        }
+    }
 }
 
 /// `00-…-…-00`: a new trace (W3C Trace Context).

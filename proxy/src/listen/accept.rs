@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    handshake::handshake,
+    handshake::{Refused, handshake},
     places::Place,
     proxy_header,
     sockets::{Line, Settings},
@@ -133,8 +133,12 @@ async fn connection(
 ) {
     let metrics = &hall.shared.metrics.visitors;
     let listener = &settings.listener;
-    // None of the handshake's is held for longer than that.
-    let tls = settings.tls.clone();
+    // Where there is TLS; without anything where no certificate is known any more. Held for no longer than the handshake.
+    let tls = listener.tls.then(|| {
+        let snapshot = hall.current.load();
+        let known = snapshot.certificates.as_ref();
+        known.map(|known| known.terms(listener))
+    });
     let until = Instant::now() + hall.current.load().bounds.handshake_timeout;
     if listener.proxy_protocol {
         let told = place
@@ -165,6 +169,8 @@ async fn connection(
         scheme,
         redirect_to_https: listener.redirect_to_https.then_some(listener.https_port),
         sni: None,
+        listener: listener.address,
+        proof: None,
     };
     let Some(tls) = tls else {
         return Box::pin(h1::serve(
@@ -175,15 +181,25 @@ async fn connection(
         ))
         .await;
     };
+    let Some(tls) = tls else {
+        return hall.shared.metrics.handshake_failures.inc();
+    };
     let shaken = place
         .unless_shed(Box::pin(timeout_at(
             until,
             handshake(stream, &tls, &hall.turns),
         )))
         .await;
-    let stream = match shaken {
-        Some(Ok(Ok(stream))) => stream,
-        Some(Ok(Err(_))) => return hall.shared.metrics.handshake_failures.inc(),
+    let (stream, proof) = match shaken {
+        Some(Ok(Ok(shaken))) => shaken,
+        Some(Ok(Err(why))) => {
+            hall.shared.metrics.handshake_failures.inc();
+            if let Some(why) = why.get_ref().and_then(|why| why.downcast_ref::<Refused>()) {
+                tracing::debug!(peer = %connection.peer, why = why.0, "client certificate refused");
+                hall.shared.metrics.certificates.refused(why.0);
+            }
+            return;
+        }
         Some(Err(_)) => {
             hall.shared.metrics.handshake_failures.inc();
             return slow_handshake(metrics);
@@ -191,6 +207,7 @@ async fn connection(
         None => return,
     };
     drop(tls);
+    connection.proof = proof.map(Box::new);
     connection.sni = stream.session().server_name().map(Into::into);
     let stream = Stream::Tls(stream);
     if stream.is_http2() {

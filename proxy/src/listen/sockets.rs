@@ -17,7 +17,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use socket2::{SockFilter, SockRef};
 use tokio::sync::watch;
 
@@ -38,17 +37,14 @@ pub type Inherited = Vec<(SocketAddr, TcpListener)>;
 pub struct Settings {
     /// As configured.
     pub listener: Listener,
-    /// Where TLS ends here.
-    pub tls: Option<Arc<ServerConfig>>,
     is_over: AtomicBool,
 }
 
 impl Settings {
     /// In force.
-    pub fn new(listener: Listener, tls: Option<Arc<ServerConfig>>) -> Arc<Self> {
+    pub fn new(listener: Listener) -> Arc<Self> {
         Arc::new(Self {
             listener,
-            tls,
             is_over: AtomicBool::new(false),
         })
     }
@@ -63,12 +59,7 @@ impl Settings {
     }
 
     fn are_as(&self, other: &Self) -> bool {
-        let same_tls = match (&self.tls, &other.tls) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (None, None) => true,
-            _ => false,
-        };
-        same_tls && self.listener == other.listener
+        self.listener == other.listener
     }
 }
 
@@ -231,11 +222,7 @@ impl Sockets {
 
     /// Does all of a change that can fail: binds what is new. Nothing is accepted there yet, and nothing else has
     /// changed. One at a time; a change that is dropped has not been.
-    pub fn prepare(
-        &self,
-        listeners: &[Listener],
-        tls: &dyn Fn(&Listener) -> Option<Arc<ServerConfig>>,
-    ) -> Result<Change, BindError> {
+    pub fn prepare(&self, listeners: &[Listener]) -> Result<Change, BindError> {
         let now = Arc::clone(&self.lines.borrow());
         let mut left: Vec<_> = now.iter().collect();
         let mut change = Change {
@@ -246,7 +233,7 @@ impl Sockets {
             changed: Vec::new(),
         };
         for listener in listeners {
-            let settings = Settings::new(listener.clone(), tls(listener));
+            let settings = Settings::new(listener.clone());
             let known = left
                 .iter()
                 .position(|line| line.settings.load().listener.address == listener.address);

@@ -121,6 +121,10 @@ pub(super) fn json(record: &Record<'_>, second: &mut Second, out: &mut Vec<u8>) 
         out.extend_from_slice(b",\"class\":");
         put_json(class(route, fields, record.client).as_str(), out);
     }
+    if let Some(subject) = record.client_cert {
+        out.extend_from_slice(b",\"client_cert\":");
+        put_json(subject, out);
+    }
     out.extend_from_slice(b",\"user_agent\":");
     with_field(record, &USER_AGENT, |value| put_json(&text(value), out));
     out.push(b'}');

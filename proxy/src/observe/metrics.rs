@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 use prometheus::{
-    Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder, core::Collector,
+    Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::Collector,
 };
 
 pub use super::request_metrics::{RouteMetrics, Totals};
 use super::{
-    cache_metrics::CacheMetrics, families::Labelled, limit_metrics::LimitMetrics,
-    per_thread::Counts, request_metrics::Requests, room_metrics::RoomMetrics,
-    upstream_metrics::UpstreamMetrics, visitor_metrics::VisitorMetrics,
+    cache_metrics::CacheMetrics, certificate_metrics::CertificateMetrics, families::Labelled,
+    limit_metrics::LimitMetrics, per_thread::Counts, request_metrics::Requests,
+    room_metrics::RoomMetrics, upstream_metrics::UpstreamMetrics, visitor_metrics::VisitorMetrics,
 };
 use crate::cache::status::Outcome;
 
@@ -49,8 +49,8 @@ pub struct Metrics {
     pub reloads: IntCounterVec,
     /// Configurations that were taken back, by who did.
     pub rollbacks: IntCounterVec,
-    /// End of validity of each certificate.
-    pub certificate_expiry: GaugeVec,
+    /// Certificates, ours and those of visitors.
+    pub certificates: CertificateMetrics,
     /// Connections open now.
     pub connections: IntGauge,
     /// Connections accepted.
@@ -179,16 +179,7 @@ impl Metrics {
                 "Configurations that were taken back: by an order, or because they did not pass their probation.",
                 &["by"],
             ),
-            certificate_expiry: register(
-                &registry,
-                GaugeVec::new(
-                    Opts::new(
-                        "dhal_certificate_expiry_timestamp_seconds",
-                        "End of validity.",
-                    ),
-                    &["certificate"],
-                ),
-            ),
+            certificates: CertificateMetrics::new(&registry),
             connections: gauge(&registry, "connections", "Connections open now."),
             accepted: counter(
                 &registry,

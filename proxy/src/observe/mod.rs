@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod cache_metrics;
+pub mod certificate_metrics;
 mod concurrency_metrics;
 mod families;
 pub mod limit_metrics;

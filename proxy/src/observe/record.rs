@@ -77,6 +77,8 @@ pub struct Record<'a> {
     pub reason: Option<&'a str>,
     /// For `Referer` and `User-Agent`.
     pub fields: Option<&'a dyn Fields>,
+    /// The subject of the visitor's certificate.
+    pub client_cert: Option<&'a str>,
 }
 
 impl Shared {

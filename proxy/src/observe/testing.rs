@@ -65,6 +65,7 @@ pub(crate) fn record<'a>(target: &'a str, request_id: &'a str) -> Record<'a> {
         room: None,
         reason: None,
         fields: None,
+        client_cert: None,
     }
 }
 

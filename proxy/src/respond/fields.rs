@@ -22,7 +22,16 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Fields by which a visitor could pose as a proxy or point a shop at another URL, host or method. We
 /// set the first three ourselves; the others never reach a shop.
-pub const NEVER_FORWARDED: [&str; 16] = [
+pub const NEVER_FORWARDED: [&str; 24] = [
+    // Whom a certificate names is ours to say (RFC 9440 §4).
+    "client-cert",
+    "client-cert-chain",
+    "x-client-verify",
+    "x-client-subject",
+    "x-client-issuer",
+    "x-client-serial",
+    "x-client-fingerprint",
+    "x-client-san",
     "forwarded",
     "x-forwarded",
     "x-forwarded-port",

@@ -3,6 +3,7 @@
 pub mod failure;
 pub mod fault;
 pub mod fields;
+pub mod hsts;
 mod notice;
 pub mod reply;
 pub mod room;

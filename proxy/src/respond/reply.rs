@@ -1,5 +1,7 @@
 //! A small response of our own, for every door.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{
     HeaderName, HeaderValue, StatusCode,
@@ -13,12 +15,14 @@ use http_caching::Fields;
 use super::{
     failure::{Failure, Side},
     fields::{self, X_REQUEST_ID},
+    hsts::{Hsts, STRICT_TRANSPORT_SECURITY},
     notice::{BUSY, CLOSED},
 };
 use crate::{
     admit::state::LimitState,
     cache::head::{VIA_SELF, put_field, value},
-    edge::Rejection,
+    edge::{Rejection, Scheme},
+    snapshot::{Route, Snapshot},
 };
 
 /// Seconds until visitors of a shop that is away may come again: recovery is noticed within a second or two, and everyone
@@ -36,11 +40,31 @@ pub struct Reply {
 }
 
 /// What every reply needs to know of its request.
+#[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// `X-Request-ID`.
     pub request_id: &'a str,
     /// JSON instead of HTML.
     pub wants_json: bool,
+    /// The scheme it came by.
+    pub scheme: Scheme,
+    /// What browsers are told of TLS, where it came over TLS.
+    pub hsts: Option<Hsts>,
+}
+
+/// What an answer that belongs to no route tells browsers of TLS.
+pub fn hsts(snapshot: &Snapshot, scheme: Scheme) -> Option<Hsts> {
+    snapshot.hsts.filter(|_| scheme == Scheme::Https)
+}
+
+impl Asked<'_> {
+    /// The same where its route is known, which may say something else of TLS.
+    pub fn on(mut self, route: Option<&Arc<Route>>) -> Self {
+        if let (Some(route), Scheme::Https) = (route, self.scheme) {
+            self.hsts = route.hsts;
+        }
+        self
+    }
 }
 
 /// Whether a client would rather read JSON than HTML.
@@ -95,6 +119,7 @@ impl Reply {
 
     /// The page of a refusal, with when to come again.
     pub fn rejection(rejection: &Rejection, asked: &Asked<'_>) -> Self {
+        let asked = &asked.on(rejection.route.as_ref());
         let mut reply = Self::error(rejection.status, asked);
         if let Some(seconds) = rejection.retry_after {
             reply.add(RETRY_AFTER, &seconds.to_string());
@@ -119,6 +144,9 @@ impl Reply {
         self.add(DATE, &httpdate::fmt_http_date(std::time::SystemTime::now()));
         self.add(VIA, VIA_SELF);
         self.add(X_REQUEST_ID, asked.request_id);
+        if let Some(hsts) = asked.hsts {
+            self.add(STRICT_TRANSPORT_SECURITY, hsts.value());
+        }
     }
 
     /// Adds `RateLimit` and its policy.
@@ -238,6 +266,8 @@ mod tests {
         let asked = Asked {
             request_id: "abc",
             wants_json: true,
+            scheme: Scheme::Http,
+            hsts: None,
         };
         let reply = Reply::error(429, &asked);
         let text = String::from_utf8(reply.to_http1(false, true).to_vec()).expect("text");

@@ -26,6 +26,7 @@ pub(crate) const CDN_CACHE_CONTROL: &str = "cdn-cache-control";
 impl Reply {
     /// What a room says.
     pub fn notice(wait: &Wait, asked: &Asked<'_>) -> Self {
+        let asked = &asked.on(wait.rejection.route.as_ref());
         match wait.rejection.status {
             200 => Self::of_room(200, &wait.notice, asked),
             _ => {

@@ -9,14 +9,13 @@ mod worker;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, anyhow};
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
@@ -33,7 +32,7 @@ use crate::{
     admit::watch as lists,
     config::{self, model::Config},
     fill::Filler,
-    listen::{descriptors::Descriptors, sockets::Sockets},
+    listen::{descriptors::Descriptors, sockets::Sockets, tls::watch as certificates},
     observe::access_log::AccessLog,
     shared::{Current, Shared},
     snapshot::Snapshot,
@@ -71,8 +70,6 @@ pub struct Control {
     /// Whether the configuration in force proves itself.
     pub probation: Probation,
     descriptors: Descriptors,
-    /// Where TLS ends, once a listener has asked for it.
-    tls: OnceLock<Arc<ServerConfig>>,
     /// What goes with the configuration in force. Locked for the length of a reload, so that there is one at a time.
     held: Mutex<Held>,
 }
@@ -104,9 +101,7 @@ pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
     let current: Current = Arc::new(ArcSwap::from_pointee(Snapshot::build(config, 1, &shared)?));
     let snapshot = current.load_full();
     let config = &snapshot.config;
-    let tls = OnceLock::new();
-    let listening =
-        reload::listeners(&sockets, config, &tls, &current).map_err(|why| anyhow!(why))?;
+    let listening = reload::listeners(&sockets, config).map_err(|why| anyhow!(why))?;
     let mut endpoints = admin::Endpoints::default();
     let admin = endpoints.prepare(config.admin.as_ref())?;
     let pid_file = config.server.pid_file.as_deref();
@@ -145,7 +140,6 @@ pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
         history: History::new(Kept::new(config.clone(), 1, text, true)),
         probation: Probation::default(),
         descriptors,
-        tls,
         held: Mutex::new(Held::new(names, watched)),
         filler: Arc::new(Filler::new(&shared, started, shared.new_pool())),
         current,
@@ -221,16 +215,9 @@ fn unix_now() -> f64 {
 }
 
 fn note_certificates(shared: &Shared, snapshot: &Snapshot) {
-    let gauge = &shared.metrics.certificate_expiry;
-    gauge.reset();
-    for certificate in snapshot.certificates.iter().flat_map(|table| table.all()) {
-        let end = certificate
-            .not_after
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
-        gauge
-            .with_label_values(&[&certificate.path])
-            .set(end.as_secs_f64());
+    match &snapshot.certificates {
+        Some(certificates) => certificates.note(&shared.metrics),
+        None => (shared.metrics.certificates).set(0, [].into_iter(), [].into_iter()),
     }
 }
 
@@ -263,6 +250,10 @@ impl Control {
             }
         });
         tasks.spawn(lists::watch(Arc::clone(&control.current)));
+        tasks.spawn(certificates::watch(
+            Arc::clone(&control.current),
+            Arc::clone(&control.shared),
+        ));
         tasks.spawn(reload::keep_up(Arc::clone(control)));
         tasks.spawn(reload::keep_watch(Arc::clone(control)));
         let mut hangup = signal(SignalKind::hangup())?;

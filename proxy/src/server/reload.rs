@@ -4,11 +4,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::Duration,
 };
 
-use rustls::ServerConfig;
 use tokio::{
     task::{AbortHandle, JoinSet, spawn_blocking},
     time::sleep,
@@ -26,16 +25,9 @@ use super::{
 };
 use crate::{
     admin::Endpoints,
-    config::{
-        self,
-        model::{Config, Listener},
-    },
-    listen::{
-        sockets::{Change, LINGER, Sockets},
-        tls,
-    },
+    config::{self, model::Config},
+    listen::sockets::{Change, LINGER, Sockets},
     observe::access_log::AccessLog,
-    shared::Current,
     snapshot::Snapshot,
     upstream::{health, names::Watch},
 };
@@ -116,11 +108,9 @@ impl Watched {
     }
 }
 
-/// These files, and those that a configuration names and that are read when it comes into force.
+/// These files, and those that a configuration names and that are read when it comes into force. Certificates are kept up
+/// with by themselves.
 fn with_named(config: &Config, mut files: Vec<PathBuf>) -> Vec<PathBuf> {
-    for pair in &config.certificates {
-        files.extend([pair.cert.clone(), pair.key.clone()]);
-    }
     if let Some(admin) = &config.admin {
         files.extend(admin.token_file.clone());
     }
@@ -148,20 +138,9 @@ pub(super) fn write_pid(path: &Path) -> Result<PidFile, String> {
 }
 
 /// Binds what a configuration listens on; the error is a sentence.
-pub(super) fn listeners(
-    sockets: &Sockets,
-    config: &Config,
-    tls: &OnceLock<Arc<ServerConfig>>,
-    current: &Current,
-) -> Result<Change, String> {
-    if tls.get().is_none() && config.listeners.iter().any(|listener| listener.tls) {
-        let made = tls::server_config(current).map_err(|why| why.to_string())?;
-        // Made once, so that sessions resume across reloads.
-        let _ = tls.set(made);
-    }
-    let of = |listener: &Listener| tls.get().filter(|_| listener.tls).cloned();
+pub(super) fn listeners(sockets: &Sockets, config: &Config) -> Result<Change, String> {
     let change = sockets
-        .prepare(&config.listeners, &of)
+        .prepare(&config.listeners)
         .map_err(|why| why.to_string())?;
     for address in &change.added {
         tracing::info!(%address, "listening");
@@ -376,7 +355,7 @@ impl Control {
             (Some(wanted), _) => Some(Some(write_pid(wanted)?)),
             (None, _) => Some(None),
         };
-        let listening = listeners(&self.sockets, &new.config, &self.tls, &self.current)?;
+        let listening = listeners(&self.sockets, &new.config)?;
         // Nothing can fail from here on, and nothing is waited for.
         if let Some(pid_file) = pid_file {
             held.pid_file = pid_file;

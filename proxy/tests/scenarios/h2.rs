@@ -13,13 +13,14 @@ use rustls::{
     SupportedProtocolVersion,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
 };
 use tokio::{net::TcpStream as AsyncTcp, runtime::Runtime, task::JoinHandle, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::{
     client::{Conn, Response},
+    secure::Identity,
     tools::PATIENCE,
 };
 
@@ -69,13 +70,30 @@ pub(crate) fn client_config(
     versions: &[&'static SupportedProtocolVersion],
     alpn: &[&str],
 ) -> Arc<ClientConfig> {
+    showing(versions, alpn, None)
+}
+
+/// The same for a client that has a certificate of its own.
+pub(crate) fn showing(
+    versions: &[&'static SupportedProtocolVersion],
+    alpn: &[&str],
+    identity: Option<&Identity>,
+) -> Arc<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .expect("versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let key = PrivatePkcs8KeyDer::from(identity.key.serialize_der());
+            let chain = vec![identity.cert.der().clone()];
+            let shown = builder.with_client_auth_cert(chain, key.into());
+            shown.expect("a pair")
+        }
+    };
     config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
     Arc::new(config)
 }
@@ -119,6 +137,10 @@ impl H2 {
     }
 
     pub(crate) fn connect_as(address: SocketAddr, name: &str) -> Self {
+        Self::connect_with(address, name, client_config(rustls::ALL_VERSIONS, &["h2"]))
+    }
+
+    pub(crate) fn connect_with(address: SocketAddr, name: &str, config: Arc<ClientConfig>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -127,7 +149,7 @@ impl H2 {
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         let (sender, connection) = runtime.block_on(async {
             let socket = AsyncTcp::connect(address).await.expect("the edge accepts");
-            let connector = TlsConnector::from(client_config(rustls::ALL_VERSIONS, &["h2"]));
+            let connector = TlsConnector::from(config);
             let stream = connector.connect(name, socket).await.expect("a handshake");
             assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
             let (sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2");

@@ -12,6 +12,7 @@ use std::{
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    SerialNumber,
 };
 use rustls::{
     HandshakeKind, RootCertStore, ServerConfig,
@@ -85,6 +86,27 @@ impl Authority {
     /// One that is right for a server with these names.
     pub(crate) fn server(&self, names: &[&str]) -> Identity {
         self.identity(names, Ok(Duration::from_secs(3600)))
+    }
+
+    /// A list of revoked serial numbers.
+    pub(crate) fn revocations(&self, serials: &[&[u8]], lasts: Duration) -> String {
+        let now = SystemTime::now();
+        let revoked = serials.iter().map(|serial| rcgen::RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial),
+            revocation_time: (now - Duration::from_secs(60)).into(),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: (now - Duration::from_secs(7200)).into(),
+            next_update: (now - Duration::from_secs(3600) + lasts).into(),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).expect("signed");
+        list.pem().expect("PEM")
     }
 
     pub(crate) fn write(&self, path: &Path) {

@@ -40,32 +40,3 @@ fn times_of_certificates() {
         }
     }
 }
-
-#[test]
-fn names_and_hosts() {
-    let exact = |host: &str| HostPattern::Exact(host.to_owned());
-    let below = |host: &str| HostPattern::Wildcard(host.to_owned());
-    for (name, host, expected) in [
-        ("shop.example", HostPattern::Any, true),
-        ("shop.example", exact("shop.example"), true),
-        ("shop.example", exact("www.shop.example"), false),
-        ("*.shop.example", exact("www.shop.example"), true),
-        ("*.shop.example", exact("a.www.shop.example"), false),
-        ("*.shop.example", exact("shop.example"), false),
-        ("www.shop.example", below("shop.example"), true),
-        ("shop.example", below("shop.example"), false),
-        ("badshop.example", below("shop.example"), false),
-        ("*.shop.example", below("shop.example"), true),
-        ("*.www.shop.example", below("shop.example"), true),
-        ("*.example", below("shop.example"), false),
-    ] {
-        assert_eq!(covers(name, &host), expected, "{name} {host:?}");
-    }
-}
-
-#[test]
-fn few_names_are_repeated() {
-    let names: Vec<String> = ["a", "b", "c", "d", "e", "f"].map(str::to_owned).into();
-    assert_eq!(few(&names), "a, b, c, d and 2 more");
-    assert_eq!(few(&names[..2]), "a, b");
-}

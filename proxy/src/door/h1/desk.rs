@@ -22,7 +22,7 @@ use super::{
     protocol, write,
 };
 use crate::{
-    edge::{Answer, Hit, decide::Now, room::note},
+    edge::{Hit, Scheme, decide::Now, room::note},
     fill::content::Content,
     listen::stream::Stream,
     observe::Record,
@@ -84,8 +84,15 @@ pub(super) struct Unsent {
 
 impl Ready {
     /// Composes the answer; its head goes onto the desk.
-    pub(super) fn new(asked: AskedFor, hit: Hit, close: bool, desk: &mut BytesMut) -> Self {
+    pub(super) fn new(
+        asked: AskedFor,
+        hit: Hit,
+        scheme: Scheme,
+        close: bool,
+        desk: &mut BytesMut,
+    ) -> Self {
         let mut outgoing = Outgoing::of_hit(&hit);
+        outgoing.over(scheme, &hit.route);
         outgoing.narrow();
         let manner = write::Manner {
             head_only: asked.head.method == Method::HEAD,
@@ -99,9 +106,9 @@ impl Ready {
             Content::Memory(content) if !manner.head_only => content,
             _ => Bytes::new(),
         };
-        let stored_head = match outgoing.answer {
-            Answer::Whole => std::mem::take(&mut outgoing.head),
-            _ => Bytes::new(),
+        let stored_head = match outgoing.keeps_head() {
+            true => std::mem::take(&mut outgoing.head),
+            false => Bytes::new(),
         };
         Self {
             status: outgoing.status(),
@@ -123,6 +130,7 @@ impl Ready {
         bytes: &[u8],
         now: Duration,
         reason: Option<&'static str>,
+        client_cert: Option<&str>,
     ) {
         let asked = &self.asked;
         let fields = asked.head.fields(bytes);
@@ -147,6 +155,7 @@ impl Ready {
             room: note(self.hit.room.as_ref()),
             reason,
             fields: Some(&fields),
+            client_cert,
         });
     }
 }

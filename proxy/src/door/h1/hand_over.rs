@@ -42,7 +42,8 @@ impl Session<'_> {
                     room: note(forward.room.as_ref()),
                     ..Rejection::closing(refusal.status, refusal.reason)
                 };
-                let mut reply = Reply::rejection(&rejection, &self.asked(&bytes, &noted));
+                let mut reply =
+                    Reply::rejection(&rejection, &self.asked(&snapshot, &bytes, &noted));
                 reply.pass(forward.room.as_deref());
                 let next = self.reply(&bytes, &reply, &noted, Some(&rejection)).await;
                 return next.ok();
@@ -63,6 +64,7 @@ impl Session<'_> {
             peer: self.connection.peer.ip(),
             trusted: noted.trusted,
             scheme: self.connection.scheme,
+            proof: self.connection.proof.as_deref(),
             protocol,
             request_id: &noted.request_id,
             host: &host,

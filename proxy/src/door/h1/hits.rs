@@ -256,7 +256,8 @@ impl Session<'_> {
                         client: judged.client,
                         request_id: judged.request_id,
                     };
-                    let ready = Ready::new(asked, hit, close, &mut desk.out);
+                    let ready =
+                        Ready::new(asked, hit, self.connection.scheme, close, &mut desk.out);
                     content += ready.content.len();
                     desk.answers.push(ready);
                     if close {
@@ -311,7 +312,8 @@ impl Session<'_> {
     fn tell_all(&self, desk: &mut Desk, input: &[u8], reason: Option<&'static str>) -> Duration {
         let now = self.hall.started.elapsed();
         for ready in desk.answers.drain(..) {
-            ready.tell(self.hall, &input[ready.asked.at.clone()], now, reason);
+            let bytes = &input[ready.asked.at.clone()];
+            ready.tell(self.hall, bytes, now, reason, self.connection.client_cert());
             if desk.spare.len() < MAX_TOGETHER {
                 desk.spare.push(ready.asked.head);
             }
@@ -333,7 +335,7 @@ impl Session<'_> {
         let visitors = &self.hall.shared.metrics.visitors;
         let reason = sent.as_ref().err().map(|why| visitors.lost(why));
         for (ready, bytes) in &unsent.answers {
-            ready.tell(self.hall, bytes, now, reason);
+            ready.tell(self.hall, bytes, now, reason, self.connection.client_cert());
         }
         sent.ok()?;
         self.begin_to_wait();

@@ -45,7 +45,10 @@ use crate::{
         stream::Stream,
     },
     observe::{Protocol, Record},
-    respond::{Reply, reply::Asked, reply::wants_json},
+    respond::{
+        Reply,
+        reply::{Asked, hsts, wants_json},
+    },
     snapshot::Snapshot,
 };
 
@@ -194,17 +197,18 @@ impl Session<'_> {
                 Box::pin(self.fetch(snapshot, bytes, host, fetch, noted)).await
             }
             Decision::Redirect { status, location } => {
-                let reply = Reply::redirect(status, &location, &self.asked(&bytes, &noted));
+                let reply =
+                    Reply::redirect(status, &location, &self.asked(&snapshot, &bytes, &noted));
                 let next = self.reply(&bytes, &reply, &noted, None).await;
                 next.ok()
             }
             Decision::Reject(rejection) => {
-                let reply = Reply::rejection(&rejection, &self.asked(&bytes, &noted));
+                let reply = Reply::rejection(&rejection, &self.asked(&snapshot, &bytes, &noted));
                 let next = self.reply(&bytes, &reply, &noted, Some(&rejection)).await;
                 next.ok()
             }
             Decision::Wait(wait) => {
-                let reply = Reply::notice(&wait, &self.asked(&bytes, &noted));
+                let reply = Reply::notice(&wait, &self.asked(&snapshot, &bytes, &noted));
                 let next = self
                     .reply(&bytes, &reply, &noted, Some(&wait.rejection))
                     .await;
@@ -216,10 +220,13 @@ impl Session<'_> {
         }
     }
 
-    fn asked<'n>(&self, bytes: &[u8], noted: &'n Noted) -> Asked<'n> {
+    fn asked<'n>(&self, snapshot: &Snapshot, bytes: &[u8], noted: &'n Noted) -> Asked<'n> {
+        let scheme = self.connection.scheme;
         Asked {
             request_id: &noted.request_id,
             wants_json: wants_json(&self.head.fields(bytes)),
+            scheme,
+            hsts: hsts(snapshot, scheme),
         }
     }
 
@@ -311,6 +318,7 @@ impl Session<'_> {
             room: None,
             reason: None,
             fields: None,
+            client_cert: self.connection.client_cert(),
         }
     }
 
@@ -331,6 +339,8 @@ impl Session<'_> {
         let asked = Asked {
             request_id: &request_id,
             wants_json: false,
+            scheme: self.connection.scheme,
+            hsts: hsts(&self.hall.current.load(), self.connection.scheme),
         };
         let reply = Reply::error(refusal.status, &asked);
         let (stream, patience) = (&mut self.stream, &mut self.patience);
@@ -361,6 +371,7 @@ impl Session<'_> {
             room: None,
             reason: Some(refusal.reason),
             fields: None,
+            client_cert: self.connection.client_cert(),
         });
         if matches!(sent, Some(Ok(()))) {
             linger(&mut self.stream, self.place).await;

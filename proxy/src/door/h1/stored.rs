@@ -55,6 +55,7 @@ impl Session<'_> {
             filler.refresh(&Arc::new(order), &hit.stored, SystemTime::now());
         }
         let mut outgoing = Outgoing::of_hit(hit);
+        outgoing.over(self.connection.scheme, &hit.route);
         outgoing.narrow();
         let (sent, done, next) = self.send(&mut outgoing, noted).await;
         let visitors = &self.hall.shared.metrics.visitors;
@@ -142,7 +143,8 @@ impl Session<'_> {
                 Box::pin(self.hand_over(snapshot, bytes, host, own, noted)).await
             }
             Fetched::Failed(failure) => {
-                let asked_of = &self.asked(&bytes, &noted);
+                let route = &order.fetch.own.route;
+                let asked_of = &self.asked(&snapshot, &bytes, &noted).on(Some(route));
                 let upstream = &order.fetch.own.route.upstream;
                 let tick = self.hall.started.elapsed();
                 let window_open = upstream.window_is_open(tick);

@@ -15,7 +15,7 @@ use super::super::{outgoing::Outgoing, pace::Patience};
 use crate::{
     admit::waiting_room::Pass,
     cache::head::{HeadFields, put_field, put_status_line},
-    edge::{Answer, Hit},
+    edge::Hit,
     fill::content::Content,
     listen::stream::Stream,
     respond::{
@@ -53,7 +53,7 @@ pub(super) async fn hit(
     if !manner.head_only && outgoing.announced() != Some(content.len() as u64) {
         return Err(broken());
     }
-    let whole = matches!(outgoing.answer, Answer::Whole);
+    let whole = outgoing.keeps_head();
     out.clear();
     put_head(out, outgoing, manner, Framing::Known);
     let head: &[u8] = if whole { &outgoing.head } else { b"" };
@@ -80,9 +80,9 @@ pub(super) async fn stream(
     };
     out.clear();
     put_head(out, outgoing, manner, framing);
-    let stored = match outgoing.answer {
-        Answer::Whole => outgoing.head.clone(),
-        _ => Bytes::new(),
+    let stored = match outgoing.keeps_head() {
+        true => outgoing.head.clone(),
+        false => Bytes::new(),
     };
     // The head does not wait for the first piece of content.
     all(stream, patience, [&stored, out, b""], &mut 0).await?;
@@ -163,8 +163,11 @@ pub(super) fn put_head(
     manner: &Manner<'_>,
     framing: Framing,
 ) {
-    if !matches!(outgoing.answer, Answer::Whole) {
+    if !outgoing.keeps_head() {
         put_special_head(out, outgoing);
+    }
+    if let Some(hsts) = outgoing.hsts() {
+        out.put_slice(hsts.line());
     }
     if let Some(age) = outgoing.age {
         out.put_slice(b"age: ");

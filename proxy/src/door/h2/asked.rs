@@ -10,12 +10,15 @@ use crate::{
     cache::status::Outcome,
     door::{Hall, RequestId},
     edge::{
-        Connection, Fetch,
+        Connection, Fetch, Scheme,
         decide::{DHAL_DEBUG, Now},
     },
     fill::Order,
     observe::{Protocol, Record},
-    respond::reply::{self, wants_json},
+    respond::{
+        hsts::Hsts,
+        reply::{self, wants_json},
+    },
     snapshot::Snapshot,
 };
 
@@ -27,6 +30,9 @@ pub(super) struct Asked {
     pub(super) client: IpAddr,
     pub(super) trusted: bool,
     pub(super) request_id: RequestId,
+    /// What answers that belong to no route tell browsers of TLS.
+    pub(super) hsts: Option<Hsts>,
+    pub(super) scheme: Scheme,
 }
 
 impl Asked {
@@ -35,6 +41,8 @@ impl Asked {
         reply::Asked {
             request_id: self.request_id.as_str(),
             wants_json: wants_json(&self.head),
+            scheme: self.scheme,
+            hsts: self.hsts,
         }
     }
 
@@ -84,13 +92,21 @@ impl Asked {
             room: None,
             reason: None,
             fields: Some(&self.head),
+            client_cert: None,
         }
     }
 
     /// Tells of it; `now` is the time since the process began.
-    pub(super) fn tell(&self, hall: &Hall, now: Duration, record: &Record<'_>) {
+    pub(super) fn tell(
+        &self,
+        hall: &Hall,
+        connection: &Connection,
+        now: Duration,
+        record: &Record<'_>,
+    ) {
         hall.shared.finish(&Record {
             duration: now.saturating_sub(self.now.tick),
+            client_cert: connection.client_cert(),
             ..*record
         });
     }

@@ -20,6 +20,7 @@ use crate::{
     respond::{
         Reply,
         fields::{RATELIMIT, RATELIMIT_POLICY, X_REQUEST_ID, ratelimit, ratelimit_policy},
+        hsts::STRICT_TRANSPORT_SECURITY,
         room::{CDN_CACHE_CONTROL, PRIVATE},
     },
 };
@@ -41,6 +42,10 @@ pub(super) fn put_outgoing(out: &mut BytesMut, outgoing: &Outgoing<'_>, request_
     }
     for (name, value) in outgoing.added() {
         put_field(out, name.as_bytes(), value.as_bytes());
+    }
+    if let Some(hsts) = outgoing.hsts() {
+        let name = STRICT_TRANSPORT_SECURITY.as_str().as_bytes();
+        put_field(out, name, hsts.value().as_bytes());
     }
     if let Some(age) = outgoing.age {
         put_field(out, b"age", itoa::Buffer::new().format(age).as_bytes());

@@ -78,6 +78,7 @@ impl Request {
             filler.refresh(&Arc::new(order), &hit.stored, std::time::SystemTime::now());
         }
         let mut outgoing = Outgoing::of_hit(hit);
+        outgoing.over(self.connection.scheme, &hit.route);
         outgoing.narrow();
         let mut sent = 0;
         let done = self.send(&mut outgoing, &mut sent).await;

@@ -20,7 +20,7 @@ use crate::{
     edge::{self, Decision, Hit, Rejection, RequestView, decide::Now, room::note},
     fill::content::Content,
     observe::Record,
-    respond::Reply,
+    respond::{Reply, reply::hsts},
     snapshot::Snapshot,
 };
 
@@ -122,6 +122,8 @@ impl Session<'_> {
             body,
             now,
             head,
+            hsts: hsts(snapshot, self.connection.scheme),
+            scheme: self.connection.scheme,
         }
     }
 
@@ -166,6 +168,7 @@ impl Session<'_> {
             filler.refresh(&Arc::new(order), &hit.stored, SystemTime::now());
         }
         let mut outgoing = Outgoing::of_hit(&hit);
+        outgoing.over(self.connection.scheme, &hit.route);
         outgoing.narrow();
         desk.block.clear();
         blocks::put_outgoing(&mut desk.block, &outgoing, asked.request_id.as_str());
@@ -297,6 +300,7 @@ impl Session<'_> {
         let now = self.hall.started.elapsed();
         answer.asked.tell(
             self.hall,
+            &self.connection,
             now,
             &Record {
                 status: answer.status,
@@ -334,6 +338,7 @@ impl Session<'_> {
         }
         asked.tell(
             self.hall,
+            &self.connection,
             self.hall.started.elapsed(),
             &Record {
                 status: reply.status,

@@ -68,7 +68,7 @@ impl Request {
                 self.forward(snapshot, own).await;
             }
             Fetched::Failed(failure) => {
-                let asked_of = &self.asked.asked();
+                let asked_of = &self.asked.asked().on(Some(&order.fetch.own.route));
                 let upstream = &order.fetch.own.route.upstream;
                 let tick = self.hall.started.elapsed();
                 let window_open = upstream.window_is_open(tick);
@@ -120,6 +120,7 @@ impl Request {
             peer: self.connection.peer.ip(),
             trusted: asked.trusted,
             scheme: self.connection.scheme,
+            proof: self.connection.proof.as_deref(),
             protocol: Protocol::Http2,
             request_id: asked.request_id.as_str(),
             host: asked.head.authority(),
@@ -153,8 +154,8 @@ impl Request {
     }
 
     pub(super) fn tell(&self, record: &Record<'_>) {
-        self.asked
-            .tell(&self.hall, self.hall.started.elapsed(), record);
+        let now = self.hall.started.elapsed();
+        self.asked.tell(&self.hall, &self.connection, now, record);
     }
 
     fn fetched<'n>(&'n self, own: &'n Forward, asked: &'n Asked) -> Record<'n> {

@@ -4,6 +4,7 @@ use std::{
 };
 
 use super::*;
+use crate::config::model::TlsProfile;
 
 fn listener(address: &str) -> Listener {
     Listener {
@@ -12,11 +13,13 @@ fn listener(address: &str) -> Listener {
         redirect_to_https: false,
         https_port: 443,
         proxy_protocol: false,
+        tls_profile: TlsProfile::default(),
+        client_auth: None,
     }
 }
 
 fn prepare(sockets: &Sockets, listeners: &[Listener]) -> Result<Change, BindError> {
-    sockets.prepare(listeners, &|_| None)
+    sockets.prepare(listeners)
 }
 
 fn bound(sockets: &Sockets) -> Vec<Arc<Line>> {

@@ -242,6 +242,7 @@ fn lines_are_what_serde_and_format_write() {
             ]),
             reason: dice.of(&[None, Some(&*reason)]),
             fields: dice.of(&[None, Some(())]).map(|()| &fields as _),
+            client_cert: None,
         };
         let mut out = Vec::new();
         json(&record, &mut seconds.0, &mut out);
