@@ -232,7 +232,8 @@ impl Anchor {
 
 impl fmt::Debug for Anchor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.source.place(self.span.start))
+        // Two that mean the same look the same, wherever they stand.
+        f.write_str("Anchor")
     }
 }
 

@@ -21,7 +21,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use toml::Spanned;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
     context::Context,
@@ -45,7 +45,6 @@ const DAY: u64 = 86_400;
 
 /// What a certificate says of itself, in seconds since 1970.
 struct Leaf {
-    names: Vec<String>,
     from: i64,
     until: i64,
 }
@@ -159,16 +158,7 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 fn leaf(certificate: &CertificateDer<'_>, path: &Path) -> Result<Leaf, String> {
     let (_, parsed) = X509Certificate::from_der(certificate)
         .map_err(|why| wrong(path, &format!("not a certificate: {why}")))?;
-    let names = parsed
-        .subject_alternative_name()
-        .map_err(|why| wrong(path, &format!("its names cannot be read: {why}")))?;
-    let names = names.into_iter().flat_map(|san| &san.value.general_names);
-    let names = names.filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        _ => None,
-    });
     Ok(Leaf {
-        names: names.collect(),
         from: parsed.validity().not_before.timestamp(),
         until: parsed.validity().not_after.timestamp(),
     })

@@ -16,7 +16,6 @@ fn folders_that_can_be_written_or_made() {
 fn times_of_certificates() {
     let day = 86_400;
     let leaf = Leaf {
-        names: Vec::new(),
         from: 100 * day,
         until: 200 * day,
     };

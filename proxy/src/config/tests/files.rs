@@ -348,25 +348,25 @@ fn certificates_are_looked_at() {
             "shop.example",
             "shop.example",
             (1, 10),
-            "dhal.toml:7:8: warning: this certificate expires in 9 days",
+            "dhal.toml:7:8: warning: a.pem expires in 9 days",
         ),
         (
             "shop.example",
             "shop.example",
             (20, 0),
-            "this certificate expired less than a day ago",
+            "warning: a.pem expired ",
         ),
         (
             "shop.example",
             "other.example",
             (1, 100),
-            "dhal.toml:7:8: warning: no route is for a name of this certificate: other.example",
+            "dhal.toml:7:8: warning: no route is for a name of a.pem: other.example",
         ),
         (
             "shop.example",
             "other.example",
             (1, 100),
-            "dhal.toml:12:8: warning: no certificate is for `shop.example`",
+            "dhal.toml:12:8: warning: no certificate is for shop.example",
         ),
     ] {
         let folder = Folder::new(&[(
