@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Thirty seconds of load per protocol, while shops are killed and stopped and the edge is reloaded.
+"""Thirty seconds of load per protocol, while shops are killed and stopped and the edge is reloaded: with other
+routes, limits, bounds and listeners, and with configurations that it has to refuse.
 
 Nothing may fail: every answer is complete and 2xx. Prints one line a protocol and exits 1 otherwise.
 Needs wrk, h2load and both binaries: `python3 benches/soak.py --bin target/release`.
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 
 from lib import summary
+from lib.servers import free_port
 from lib.stack import Stack
 
 CONFIG = """\
@@ -31,6 +33,20 @@ cache = "default"
 path = "/api/*"
 upstream = "shop"
 """
+
+# What reloads add to that, one after the other: `{extra}` is a listener that comes, changes and goes.
+CHANGES = [
+    '[[listeners]]\naddress = "127.0.0.1:{extra}"\n',
+    '[[listeners]]\naddress = "127.0.0.1:{extra}"\ntls = true\n',
+    '[[routes]]\npath = "/offers/*"\nupstream = "shop"\n',
+    '[limits.many]\nrate = "1000000/s"\nburst = 1000000\n[[routes]]\npath = "/cart"\nupstream = "shop"\nlimits = ["many"]\n',
+    '[cache]\nmemory = "64MiB"\n',
+]
+# What no edge may take up: a key that does not exist, and an address that is taken.
+BROKEN = [
+    '[[routes]]\npath = "/offers/*"\nupstream = "shpo"\n',
+    '[[listeners]]\naddress = "127.0.0.1:{shop2}"\n',
+]
 
 # Stored pages, and pages that are never stored, so that the shops are asked all the time.
 PATHS = ["/", "/products", "/api/products?per_page=5", "/cart", "/categories/phones", "/api/health"]
@@ -53,20 +69,27 @@ def load(protocol: str, stack: Stack, seconds: int) -> subprocess.Popen[str]:
 
 
 def disturb(stack: Stack, seconds: int) -> int:
-    """Kills a shop, reloads ten times, brings the shop back, stops and starts the other."""
+    """Kills a shop, reloads ten times and tries to twice in vain, brings the shop back, stops and starts the other.
+
+    Returns how many reloads did not end as they should."""
     step = seconds / 30
     time.sleep(4 * step)
     stack.end_shop("shop1", signal.SIGKILL)
-    refused = 0
-    for _ in range(10):
+    wrong = 0
+    for number in range(10):
         time.sleep(step)
-        refused += stack.order("reload").returncode != 0
+        if number % 5 == 2:
+            stack.configure(CONFIG + BROKEN[number // 5])
+            wrong += stack.order("reload").returncode != 1
+        stack.configure(CONFIG + CHANGES[number % len(CHANGES)])
+        wrong += stack.order("reload").returncode != 0
+    stack.configure(CONFIG)
     stack.start_shop("shop1")
     time.sleep(3 * step)
     stack.end_shop("shop2", signal.SIGTERM)
     time.sleep(3 * step)
     stack.start_shop("shop2")
-    return refused
+    return wrong
 
 
 def failures(protocol: str, output: str) -> tuple[int, int]:
@@ -96,13 +119,14 @@ def main() -> int:
     protocols = []
     with tempfile.TemporaryDirectory() as name:
         stack = Stack(options.bin.resolve(), Path(name), CONFIG)
+        stack.ports["extra"] = free_port()
         try:
             for protocol in ("h1", "h2"):
                 generator = load(protocol, stack, options.seconds)
                 refused = disturb(stack, options.seconds)
                 output, _ = generator.communicate(timeout=options.seconds + 60)
                 total, failed = failures(protocol, output)
-                print(f"{protocol}: {total} requests, {failed} failed, {refused} of 10 reloads refused")
+                print(f"{protocol}: {total} requests, {failed} failed, {refused} of 12 reloads went wrong")
                 protocols.append(
                     {"protocol": protocol, "requests": total, "failed": failed, "refused_reloads": refused}
                 )

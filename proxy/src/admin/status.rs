@@ -358,7 +358,7 @@ impl Status {
             uptime_seconds: tick.as_secs(),
             config: control.path.display().to_string(),
             generation: snapshot.generation,
-            last_reload_successful: shared.metrics.reload_successful.get() == 1,
+            last_reload_successful: reloads.first().is_none_or(|entry| entry.applied),
             last_reload: reloads.iter().find(|entry| entry.applied).cloned(),
             last_failure: reloads.iter().find(|entry| !entry.applied).cloned(),
             differs_from_file: control.history.differs_from_file(),

@@ -156,6 +156,23 @@ fn minimal_means_the_defaults() {
 }
 
 #[test]
+fn what_a_reload_has_to_prove() {
+    let config = valid(MINIMAL);
+    assert!(!config.server.watch_config && config.reload.probation.is_zero());
+    let config = valid(&format!(
+        "[server]\nwatch_config = true\n[reload]\nprobation = '30s'\n{MINIMAL}"
+    ));
+    assert!(config.server.watch_config);
+    let reload = Reload {
+        probation: Duration::from_secs(30),
+        max_5xx_percent: 5,
+        max_p99_factor: 3,
+        min_requests: 200,
+    };
+    assert_eq!(config.reload, reload);
+}
+
+#[test]
 fn sections_have_defaults_of_their_own() {
     let config = valid(&format!(
         "[upstreams.other]\n\

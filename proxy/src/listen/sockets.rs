@@ -68,8 +68,8 @@ pub struct Line {
     /// Where it is bound: with port 0 in the configuration, the port that the system chose.
     pub bound: SocketAddr,
     settings: ArcSwap<Settings>,
-    /// One descriptor of every socket.
-    kept: Vec<TcpListener>,
+    /// One descriptor of every socket, until it closes.
+    kept: Mutex<Vec<TcpListener>>,
     /// Those that the workers have still to take, by thread.
     shares: Mutex<Vec<Vec<TcpListener>>>,
     is_leaving: AtomicBool,
@@ -91,11 +91,15 @@ impl Line {
         Ok(Arc::new(Self {
             bound,
             settings: ArcSwap::new(settings),
-            kept,
+            kept: Mutex::new(kept),
             shares: Mutex::new(shares),
             is_leaving: AtomicBool::new(false),
             closing: watch::Sender::new(false),
         }))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<TcpListener>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a connection that comes now comes in under.
@@ -125,7 +129,7 @@ impl Line {
     fn leave(&self) {
         self.is_leaving.store(true, Ordering::Relaxed);
         self.settings.load().end();
-        for socket in &self.kept {
+        for socket in self.kept().iter() {
             // Where the system knows no filters, the handshakes of this moment are lost.
             let _ = SockRef::from(socket).attach_filter(&NO_NEW_HANDSHAKES);
         }
@@ -133,7 +137,7 @@ impl Line {
 
     fn stay(&self, settings: Arc<Settings>) {
         self.is_leaving.store(false, Ordering::Relaxed);
-        for socket in &self.kept {
+        for socket in self.kept().iter() {
             let _ = SockRef::from(socket).detach_filter();
         }
         self.settings.swap(settings).end();
@@ -213,7 +217,7 @@ impl Sockets {
     pub fn lend(&self) -> io::Result<Inherited> {
         let mut lent = Vec::new();
         for line in self.lines.borrow().iter().filter(|line| !line.is_leaving()) {
-            for socket in &line.kept {
+            for socket in line.kept().iter() {
                 lent.push((line.bound, socket.try_clone()?));
             }
         }
@@ -330,11 +334,6 @@ impl Sockets {
         });
     }
 
-    /// Whether a line lingers.
-    pub fn has_leaving(&self) -> bool {
-        self.lines.borrow().iter().any(|line| line.is_leaving())
-    }
-
     /// Closes lines that were to go and are among these: workers take what waits there, and no more.
     pub fn close_left(&self, left: &[Arc<Line>]) {
         self.lines.send_modify(|lines| {
@@ -342,6 +341,8 @@ impl Sockets {
                 line.is_leaving() && left.iter().any(|left| Arc::ptr_eq(left, line))
             };
             for line in lines.iter().filter(|line| is_gone(line)) {
+                // What the threads have is the last of them: a socket closes as soon as its queue is empty.
+                line.kept().clear();
                 line.closing.send_replace(true);
                 let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
                 closed.retain(|(line, _, at)| line.strong_count() > 0 || at.elapsed() < LET_GO);
@@ -353,6 +354,13 @@ impl Sockets {
                 .map(Arc::clone)
                 .collect();
         });
+    }
+
+    /// Keeps none any more: when the process drains, a socket closes as soon as its thread has emptied its queue.
+    pub fn end(&self) {
+        for line in self.lines.borrow().iter() {
+            line.kept().clear();
+        }
     }
 
     /// Lines that linger now.

@@ -288,6 +288,7 @@ impl Control {
     async fn drain(&self) {
         let grace = self.current.load().config.server.shutdown_grace;
         tracing::info!(?grace, open = self.shared.open_connections(), "draining");
+        self.sockets.end();
         self.shared.start_draining();
         if timeout(grace, self.shared.all_closed()).await.is_err() {
             tracing::warn!(
