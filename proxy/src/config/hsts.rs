@@ -79,7 +79,7 @@ fn contradictions(file: &File, cx: &mut Context<'_>) {
             let place = route
                 .hsts
                 .given()
-                .map_or(section.span(), |given| given.span());
+                .map_or_else(|| section.span(), |given| given.span());
             cx.warning(
                 place,
                 Complaint::new("another route of this host says something else of `hsts`")

@@ -11,11 +11,7 @@ use std::{
     time::Duration,
 };
 
-use rustls::{
-    ClientConfig, HandshakeKind,
-    pki_types::{CertificateDer, pem::PemObject},
-    version,
-};
+use rustls::{ClientConfig, HandshakeKind, pki_types::CertificateDer, version};
 
 use crate::{
     client::Conn,

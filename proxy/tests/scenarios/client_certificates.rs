@@ -62,7 +62,7 @@ fn refusal(address: SocketAddr, name: &str, config: &Arc<ClientConfig>) -> Strin
         Err(why) => return why.to_string(),
     };
     // With TLS 1.3 a client is done before its certificate is looked at.
-    let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n");
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Ok(_) => format!("an answer: {}", String::from_utf8_lossy(&answer)),

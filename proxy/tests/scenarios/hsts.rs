@@ -64,8 +64,16 @@ fn config(shop: &Origin) -> String {
     )
 }
 
-/// Answers with what each says of TLS: method, path and further fields.
-const CASES: [(&str, &str, &[(&str, &str)], u16); 14] = [
+/// Method, path, further fields, and the status of the answer.
+type Case = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    u16,
+);
+
+/// Answers of all kinds.
+const CASES: [Case; 14] = [
     ("GET", "/pages/a", &[], 200),
     ("GET", "/pages/a", &[], 200),
     ("HEAD", "/pages/a", &[], 200),

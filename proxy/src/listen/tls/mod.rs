@@ -19,7 +19,7 @@ mod watched;
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
-    path::PathBuf,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -100,7 +100,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn of(path: &std::path::Path, why: &Arc<str>) -> Self {
+    fn of(path: &Path, why: &Arc<str>) -> Self {
         Self {
             path: path.display().to_string(),
             why: Arc::clone(why),
@@ -108,12 +108,15 @@ impl Problem {
     }
 }
 
+/// The section that it is of, its files, and what they hold.
+type Served = (usize, model::Certificate, Arc<Pair>);
+
 /// All that handshakes go by; swapped as a whole.
 struct State {
     table: Arc<Table>,
     settings: Settings,
     /// What was read, to tell whether anything has changed.
-    pairs: Vec<(usize, model::Certificate, Arc<Pair>)>,
+    pairs: Vec<Served>,
     trusts: Vec<(Arc<ClientAuth>, Arc<Trust>)>,
     problems: Vec<Problem>,
 }
@@ -121,7 +124,7 @@ struct State {
 /// What was read of all files.
 #[derive(Default)]
 struct Read {
-    pairs: Vec<(usize, model::Certificate, Arc<Pair>)>,
+    pairs: Vec<Served>,
     trusts: Vec<(Arc<ClientAuth>, Arc<Trust>)>,
     /// What stands in the configuration by itself, so that a start without it makes no sense.
     errors: Vec<Problem>,
@@ -194,9 +197,12 @@ impl Certificates {
             );
         }
         let now = self.state.load_full();
-        let same = |(a, b): (&(usize, _, Arc<Pair>), &(usize, _, Arc<Pair>))| {
-            a.0 == b.0 && a.1 == b.1 && Arc::ptr_eq(&a.2, &b.2)
-        };
+        for (_, paths, _) in &now.pairs {
+            if !read.looked_at.contains(paths) {
+                tracing::warn!(path = %paths.cert.display(), "gone: it is not served any more");
+            }
+        }
+        let same = |(a, b): (&Served, &Served)| a.0 == b.0 && a.1 == b.1 && Arc::ptr_eq(&a.2, &b.2);
         let trusts = read.trusts.iter().zip(&now.trusts);
         let problems: Vec<_> = read.errors.iter().chain(&read.problems).collect();
         if read.pairs.len() == now.pairs.len()
@@ -272,7 +278,7 @@ impl Certificates {
     }
 
     /// The pairs of a folder; those that have just gone are still among them.
-    fn listed(&self, source: usize, folder: &PathBuf, read: &mut Read) -> Vec<model::Certificate> {
+    fn listed(&self, source: usize, folder: &Path, read: &mut Read) -> Vec<model::Certificate> {
         let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         match folder::list(folder) {

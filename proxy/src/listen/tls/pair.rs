@@ -82,7 +82,14 @@ fn identity(cert: &Path, chain: &[u8], key: &Path, private: &[u8]) -> Result<Cer
     if chain.is_empty() {
         return Err(wrong(cert, &"holds no certificate"));
     }
-    let private = PrivateKeyDer::from_pem_slice(private).map_err(|why| wrong(key, &why))?;
+    let is_locked = memchr::memmem::find(private, b"ENCRYPTED").is_some();
+    let private = PrivateKeyDer::from_pem_slice(private).map_err(|why| match is_locked {
+        true => wrong(
+            key,
+            &"the key is encrypted, and nobody is there to type its passphrase",
+        ),
+        false => wrong(key, &why),
+    })?;
     let signer = aws_lc_rs::sign::any_supported_type(&private).map_err(|why| wrong(key, &why))?;
     let certified = CertifiedKey::new(chain, signer);
     certified.keys_match().map_err(|_| {
