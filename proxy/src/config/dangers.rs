@@ -1,6 +1,8 @@
 //! What is legal, but dangerous: said only where everything else is right, since after an error the mistake just
 //! reported may be the cause.
 
+use std::collections::HashSet;
+
 use adaptive_concurrency::Class;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use toml::Spanned;
@@ -9,7 +11,7 @@ use super::{
     context::Context,
     diagnostic::{Complaint, Severity, shown},
     file::{self, File},
-    model::{Config, PathPattern, Route, Segment},
+    model::{Config, HostPattern, PathPattern, Route, Segment},
     read::{Field, List},
 };
 
@@ -38,15 +40,23 @@ pub(super) fn dangers(file: &File, config: Option<&Config>, cx: &mut Context<'_>
         return;
     };
     let sections = file.routes.items().iter().map(Spanned::get_ref);
+    let all: Paths<'_> = config
+        .routes
+        .iter()
+        .map(|r| (&r.host, plain(&r.path)))
+        .collect();
     for (section, route) in sections.zip(&config.routes) {
         unlimited(section, route, cx);
         private_pages(section, route, config, cx);
-        never_chosen(section, route, &config.routes, cx);
+        never_chosen(section, route, &all, cx);
         nobody(section, file, cx);
     }
     everybody(file, cx);
     in_the_clear(file, cx);
 }
+
+/// Hosts and paths of all routes.
+type Paths<'a> = HashSet<(&'a HostPattern, Vec<Segment>)>;
 
 /// The word of a path that says that it is guarded.
 fn guarded(path: &PathPattern) -> Option<&str> {
@@ -108,7 +118,7 @@ fn private_pages(section: &file::Route, route: &Route, config: &Config, cx: &mut
 }
 
 /// A prefix of which each path is another route's, which says more.
-fn never_chosen(section: &file::Route, route: &Route, all: &[Route], cx: &mut Context<'_>) {
+fn never_chosen(section: &file::Route, route: &Route, all: &Paths<'_>, cx: &mut Context<'_>) {
     let base = match &route.path {
         PathPattern::Prefix(prefix) => literals(prefix.trim_end_matches('/')),
         PathPattern::Segments(segments) if segments.last() == Some(&Segment::Rest) => {
@@ -118,8 +128,7 @@ fn never_chosen(section: &file::Route, route: &Route, all: &[Route], cx: &mut Co
     };
     let has = |tail: &[Segment]| {
         let wanted: Vec<Segment> = base.iter().chain(tail).cloned().collect();
-        let mut others = all.iter().filter(|other| other.host == route.host);
-        others.any(|other| plain(&other.path) == wanted)
+        all.contains(&(&route.host, wanted))
     };
     let param = || Segment::Param(String::new());
     // The folder itself, what lies in it, and what lies below.

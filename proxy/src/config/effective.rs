@@ -6,7 +6,7 @@
 
 mod computed;
 
-use std::{fmt, ops::Range, path::Path, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, fmt, ops::Range, path::Path, rc::Rc, sync::Arc};
 
 use toml::{
     Value as Toml,
@@ -90,16 +90,18 @@ impl fmt::Display for Origin {
 impl Effective {
     /// Of a file that is right, and came to this configuration.
     pub(super) fn of(root: &Value<'_>, config: &Config, cx: &Context<'_>) -> Self {
-        let maker = Maker { cx };
+        let maker = Maker {
+            cx,
+            known: RefCell::default(),
+        };
         let given = match root.get_ref() {
             DeValue::Table(table) => Some(table),
             _ => None,
         };
-        let keys: Vec<Key> = super::file::File::shapes();
-        let mut root = maker.table(&keys, given);
+        let mut root = maker.table(super::file::File::shapes, given);
         // What was included stands here itself.
         root.retain(|entry| entry.name != "include");
-        computed::add(&mut root, config);
+        computed::put(&mut root, config);
         Self { root: root.into() }
     }
 
@@ -126,16 +128,16 @@ impl Effective {
             let mut printer = Printer::new(false, false);
             printer.table(&root, &mut Vec::new());
             let compiled = compile::compile("", &printer.text, &outside, false);
-            let idle: Vec<usize> = printer
-                .defaults
-                .iter()
-                .enumerate()
-                .filter(|(_, place)| {
-                    let mut said = compiled.diagnostics.iter();
-                    said.any(|d| place.contains(&d.span.start))
+            let defaults = &printer.defaults;
+            let said = compiled.diagnostics.iter().map(|d| d.span.start);
+            let mut idle: Vec<usize> = said
+                .filter_map(|at| {
+                    let number = defaults.partition_point(|place| place.end <= at);
+                    let place = defaults.get(number)?;
+                    place.contains(&at).then_some(number)
                 })
-                .map(|(number, _)| number)
                 .collect();
+            idle.dedup();
             if idle.is_empty() {
                 break;
             }
@@ -182,22 +184,40 @@ fn in_order(entries: &[Entry]) -> Vec<usize> {
 /// Makes entries of what was read.
 struct Maker<'a, 'b> {
     cx: &'a Context<'b>,
+    /// Keys of the sections met so far: there are few sections, and each may stand there ten thousand times.
+    known: RefCell<HashMap<usize, Rc<Known>>>,
 }
 
+/// Keys with their defaults.
+type Known = Vec<(Key, Option<Toml>)>;
+
 impl Maker<'_, '_> {
-    fn table(&self, keys: &[Key], given: Option<&DeTable<'_>>) -> Vec<Entry> {
+    fn known(&self, keys: fn() -> Vec<Key>) -> Rc<Known> {
+        let mut known = self.known.borrow_mut();
+        let prepared = known.entry(keys as usize).or_insert_with(|| {
+            let default = |key: &Key| {
+                let text = format!("x = {}", key.default.as_ref()?);
+                text.parse::<toml::Table>().ok()?.remove("x")
+            };
+            let keys = keys().into_iter().map(|key| {
+                let default = default(&key);
+                (key, default)
+            });
+            Rc::new(keys.collect())
+        });
+        Rc::clone(prepared)
+    }
+
+    fn table(&self, keys: fn() -> Vec<Key>, given: Option<&DeTable<'_>>) -> Vec<Entry> {
         let mut entries = Vec::new();
-        for key in keys {
+        for (key, default) in self.known(keys).iter() {
             if let Some(value) = given.and_then(|table| table.get(key.name)) {
                 entries.push(self.entry(key.name, &key.shape, value));
-            } else if let Some(node) = key.default.as_ref().and_then(|text| {
-                let parsed: toml::Table = format!("x = {text}").parse().ok()?;
-                self.default(&key.shape, parsed.get("x")?)
-            }) {
+            } else if let Some(value) = default {
                 entries.push(Entry {
                     name: key.name.to_owned(),
                     origin: Origin::Default,
-                    node,
+                    node: self.default(&key.shape, value),
                 });
             }
         }
@@ -205,14 +225,14 @@ impl Maker<'_, '_> {
     }
 
     /// What a default stands for.
-    fn default(&self, shape: &Shape, value: &Toml) -> Option<Node> {
-        Some(match (shape, value) {
-            (Shape::Table(keys), Toml::Table(_)) => Node::Table(self.table(&keys(), None)),
+    fn default(&self, shape: &Shape, value: &Toml) -> Node {
+        match (shape, value) {
+            (Shape::Table(keys), Toml::Table(_)) => Node::Table(self.table(*keys, None)),
             _ => Node::Leaf(Leaf {
                 value: value.clone(),
                 shown: None,
             }),
-        })
+        }
     }
 
     fn entry(&self, name: &str, shape: &Shape, value: &Value<'_>) -> Entry {
@@ -238,7 +258,7 @@ impl Maker<'_, '_> {
     fn node(&self, shape: &Shape, value: &Value<'_>, names: &mut Vec<String>) -> Node {
         match (shape, value.get_ref()) {
             (Shape::Table(keys) | Shape::Short(_, keys), DeValue::Table(table)) => {
-                Node::Table(self.table(&keys(), Some(table)))
+                Node::Table(self.table(*keys, Some(table)))
             }
             (Shape::Named(shape), DeValue::Table(table)) => {
                 let mut named: Vec<_> = table.iter().collect();
@@ -250,7 +270,7 @@ impl Maker<'_, '_> {
                         .collect(),
                 )
             }
-            (Shape::Short(short, keys), _) => self.short(*short, &keys(), value, names),
+            (Shape::Short(short, keys), _) => self.short(*short, *keys, value, names),
             (Shape::List(item), DeValue::Array(items))
                 if matches!(**item, Shape::Table(_) | Shape::Short(..)) && !items.is_empty() =>
             {
@@ -280,7 +300,7 @@ impl Maker<'_, '_> {
     fn short(
         &self,
         short: Short,
-        keys: &[Key],
+        keys: fn() -> Vec<Key>,
         value: &Value<'_>,
         names: &mut Vec<String>,
     ) -> Node {
@@ -294,7 +314,8 @@ impl Maker<'_, '_> {
             }
             Short::Key(name) => {
                 let mut table = self.table(keys, None);
-                if let Some(key) = keys.iter().find(|key| key.name == name) {
+                let known = self.known(keys);
+                if let Some((key, _)) = known.iter().find(|(key, _)| key.name == name) {
                     table.insert(0, self.entry(name, &key.shape, value));
                 }
                 Node::Table(table)

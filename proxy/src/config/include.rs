@@ -423,8 +423,11 @@ fn join<'t>(
                 join(&mut table, other, &keys(), &path, cx);
                 DeValue::Table(table)
             }
-            (first, _, _) => {
-                twice(&path, first_key.span(), key.span(), cx);
+            (first, second, shape) => {
+                match shape.filter(|shape| !fits_shape(shape, &second)) {
+                    Some(shape) => misplaced(shape, &path, key.span(), &first_key.span(), cx),
+                    None => twice(&path, first_key.span(), key.span(), cx),
+                }
                 first
             }
         };
@@ -440,6 +443,35 @@ fn has_names_only(table: &DeTable<'_>, keys: &[Key]) -> bool {
             .filter(|known| known.name == key.get_ref().as_ref());
         known.any(|known| matches!(known.shape, Shape::Named(_)))
     })
+}
+
+fn fits_shape(shape: &Shape, value: &DeValue<'_>) -> bool {
+    match shape {
+        Shape::List(_) => matches!(value, DeValue::Array(_)),
+        Shape::Named(_) | Shape::Table(_) => matches!(value, DeValue::Table(_)),
+        _ => true,
+    }
+}
+
+/// Something that could not be added, whatever stands in the other file.
+fn misplaced(
+    shape: &Shape,
+    path: &str,
+    here: Range<usize>,
+    there: &Range<usize>,
+    cx: &mut Context<'_>,
+) {
+    let (what, written) = match shape {
+        Shape::List(_) => ("a list", format!("`[[{path}]]`, once for each")),
+        Shape::Named(_) => ("a group of tables by name", format!("`[{path}.NAME]`")),
+        _ => ("a table", format!("`[{path}]`")),
+    };
+    let other = cx.line(there);
+    cx.error(
+        here,
+        Complaint::new(format!("{} is {what}, as in {other}", shown(path)))
+            .help(format!("write {written}")),
+    );
 }
 
 fn twice(path: &str, first: Range<usize>, second: Range<usize>, cx: &mut Context<'_>) {

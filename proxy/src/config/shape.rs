@@ -71,8 +71,8 @@ impl Key {
 }
 
 /// What optional keys mean when they are absent, where that is not "nothing": section, key, value in TOML. That
-/// writing it changes nothing is tested.
-pub(super) const DEFAULTS: [(&str, &str, &str); 45] = [
+/// writing it changes nothing is tested. What depends on other keys is put in by `effective/computed.rs`.
+pub(super) const DEFAULTS: [(&str, &str, &str); 48] = [
     ("the file", "server", "{}"),
     ("the file", "cache", "{}"),
     ("[server]", "client_network", "{}"),
@@ -93,6 +93,8 @@ pub(super) const DEFAULTS: [(&str, &str, &str); 45] = [
     ("a server of an upstream", "backup", "false"),
     ("a server of an upstream", "drain", "false"),
     ("`tls`", "verify", "true"),
+    ("`timeouts`", "read", "'15s'"),
+    ("`health_check`", "protocol", "'http'"),
     ("`health_check`", "status", "['200-399']"),
     ("[cache.policies.NAME]", "ignore_query", "[]"),
     ("[cache.policies.NAME]", "bypass_cookies", "[]"),
@@ -106,6 +108,7 @@ pub(super) const DEFAULTS: [(&str, &str, &str); 45] = [
     ("[cache.policies.NAME]", "compress", "true"),
     ("[limits.NAME]", "key", "['client-ip']"),
     ("[limits.NAME]", "prefix", "{}"),
+    ("[limits.NAME]", "burst", "1"),
     ("[limits.NAME]", "count", "'all'"),
     ("[limits.NAME]", "action", "'reject'"),
     ("[limits.NAME]", "max_delay", "'1s'"),

@@ -159,7 +159,7 @@ fn diff_tells_what_a_reload_would_change() {
     let edge = Edge::start(&smallest(&shop));
     assert_eq!(ended(&edge.site.dhal(&["config", "diff"]), 0), "");
     edge.site.configure(&format!(
-        "{}max_body = \"2MiB\"\n[limits.few]\nrate = \"5/s\"\n",
+        "{}\nmax_body = \"2MiB\"\n[limits.few]\nrate = \"5/s\"\n",
         smallest(&shop).trim_end()
     ));
     let said = ended(&edge.site.dhal(&["config", "diff"]), 1);

@@ -2,13 +2,13 @@
 
 use toml::Value as Toml;
 
-use super::{Entry, Leaf, Node, Origin};
+use super::{Entry, Node, Origin};
 use crate::config::{
     model::{CheckKind, Config},
     units::{Shown, Size},
 };
 
-pub(super) fn add(root: &mut Vec<Entry>, config: &Config) {
+pub(super) fn put(root: &mut [Entry], config: &Config) {
     let cache = &config.cache;
     set(root, &["cache", "max_object"], size(cache.max_object));
     if let Some(disk) = &cache.disk {
@@ -45,8 +45,8 @@ fn size(bytes: u64) -> Toml {
     Size(bytes).shown().into()
 }
 
-/// Puts a default in its place, where the section is there and nothing is written at the key.
-fn set(entries: &mut Vec<Entry>, path: &[&str], value: Toml) {
+/// Changes a default, where the section is there and nothing is written at the key.
+fn set(entries: &mut [Entry], path: &[&str], value: Toml) {
     let Some((name, below)) = path.split_first() else {
         return;
     };
@@ -59,14 +59,10 @@ fn set(entries: &mut Vec<Entry>, path: &[&str], value: Toml) {
         }
         return;
     }
-    let default = Entry {
-        name: (*name).to_owned(),
-        origin: Origin::Default,
-        node: Node::Leaf(Leaf { value, shown: None }),
-    };
-    match at {
-        Some(at) if matches!(entries[at].origin, Origin::Default) => entries[at] = default,
-        Some(_) => {}
-        None => entries.push(default),
+    if let Some(at) = at
+        && matches!(entries[at].origin, Origin::Default)
+        && let Node::Leaf(leaf) = &mut entries[at].node
+    {
+        leaf.value = value;
     }
 }

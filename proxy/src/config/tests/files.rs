@@ -159,8 +159,19 @@ fn mistakes_have_the_place_of_their_file() {
         ),
         ("[[routes]\n", &["conf.d/a.toml:1:10: error: "]),
         ("x", &["conf.d/a.toml:1:2: error: "]),
-        ("[routes]\n", &["`routes` is defined twice"]),
-        ("listeners = 4\n", &["`listeners` is defined twice"]),
+        (
+            "[routes]\n",
+            &[
+                "conf.d/a.toml:1:2: error: `routes` is a list, as in dhal.toml:6",
+                "write `[[routes]]`",
+            ],
+        ),
+        (
+            "upstreams = 4\n",
+            &[
+                "conf.d/a.toml:1:1: error: `upstreams` is a group of tables by name, as in dhal.toml:4",
+            ],
+        ),
         (
             "[[listeners]]\naddress = '127.0.0.1:8080'\n",
             &["conf.d/a.toml:2:11: error: 127.0.0.1:8080 is listened on already, dhal.toml:3"],
