@@ -3,7 +3,10 @@
 use std::{
     net::TcpListener as StdListener,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{Sender, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -26,10 +29,12 @@ use crate::{
     config::{self, model::Config},
     door::Hall,
     fill::Filler,
+    handover::{Inherited, Life, Ready, life},
     listen::{accept, descriptors, handshake::Turns, places::Places, socket, tls},
     observe::access_log::AccessLog,
     shared::{Current, Shared},
     snapshot::{BuildError, Snapshot},
+    systemd::Pulse,
     upstream::{
         health,
         names::{self, Watch},
@@ -38,6 +43,9 @@ use crate::{
 
 /// How often clients that have been quiet are forgotten and the store catches up with itself.
 const TIDY: Duration = Duration::from_secs(1);
+
+/// How long a thread may take until it accepts.
+const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the disk tier, and then the access log, may take at the end for what was handed to them.
 const FINISH: Duration = Duration::from_secs(2);
@@ -54,6 +62,8 @@ pub struct Control {
     pub filler: Arc<Filler>,
     /// When the process began.
     pub started: Instant,
+    /// What comes before this process, and behind it.
+    pub life: Life,
     /// Checks of the configuration in force. Locked for the length of a reload, so that there is one
     /// at a time.
     checks: Mutex<JoinSet<()>>,
@@ -69,9 +79,14 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         .map_err(|_| anyhow!("another TLS provider is installed already"))?;
     let started = Instant::now();
     let threads = thread_count(&config);
+    let mut inherited = Inherited::receive()?;
+    let mut life = Life::new(threads, inherited.is_some()).context("cannot find this program")?;
     let max_connections = descriptors::bound(&config, threads);
     let (shared, work) = Shared::begun(&config.cache, max_connections, started);
     let shared = Arc::new(shared);
+    if let Some(inherited) = &inherited {
+        inherited.begin_with(&shared);
+    }
     work.begin(&shared).context("cannot start a thread")?;
     read_disk(&shared)?;
     let log = config
@@ -80,12 +95,16 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         .map(|log| AccessLog::open(log, threads))
         .transpose()?;
     shared.access_log.store(log.map(Arc::new));
-    let sockets = bind_all(&config, threads)?;
-    let admin = admin::bind(config.admin.as_ref())?;
-    let _sockets = admin::Cleanup::of(config.admin.as_ref());
+    let sockets = bind_all(&config, threads, inherited.as_mut(), &life)?;
+    let admin = admin::bind(config.admin.as_ref(), inherited.as_mut(), &life.handover)?;
+    // Until it may serve, they are those of the process before.
+    let mut admin_paths = None;
+    if inherited.is_none() {
+        admin_paths = Some(admin::Cleanup::of(config.admin.as_ref()));
+    }
+    let admin_section = config.admin.clone();
     let pid_file = config.server.pid_file.clone();
     let current: Current = Arc::new(ArcSwap::from_pointee(Snapshot::build(config, 1, &shared)?));
-    write_pid(pid_file.as_deref())?;
     shared.adopt(&current.load());
     note_certificates(&shared, &current.load());
     shared.metrics.reload_successful.set(1);
@@ -97,6 +116,15 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         Some(_) => Some(tls::server_config(&current)?),
         None => None,
     };
+    let ready = inherited
+        .map(|inherited| inherited.prepare(&shared, &current.load()))
+        .transpose()?;
+    life.predecessor = ready.as_ref().map(|ready| Arc::clone(&ready.predecessor));
+    if let Some(path) = &pid_file {
+        life::write_pid(path)
+            .with_context(|| format!("cannot write the pid file {}", path.display()))?;
+    }
+    let (serves, serving) = channel();
     let workers: Vec<_> = sockets
         .into_iter()
         .enumerate()
@@ -106,6 +134,8 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
                 shared: Arc::clone(&shared),
                 tls: tls.clone(),
                 started,
+                serves: serves.clone(),
+                beat: (Arc::clone(&life.pulse), i),
             };
             thread::Builder::new()
                 .name(format!("edge-{i}"))
@@ -113,6 +143,11 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
                 .context("cannot start a thread")
         })
         .collect::<Result<_, _>>()?;
+    for _ in &workers {
+        serving
+            .recv_timeout(STARTED_WITHIN)
+            .context("a thread does not start")?;
+    }
 
     let stored = Arc::clone(&shared);
     let control = Control {
@@ -123,8 +158,13 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         current,
         shared,
         started,
+        life,
     };
-    let result = runtime.block_on(control.attend(admin));
+    let result = runtime.block_on(control.attend(admin, ready));
+    let mut admin_paths = admin_paths.unwrap_or_else(|| admin::Cleanup::of(admin_section.as_ref()));
+    if matches!(result, Ok(End::Relieved)) {
+        admin_paths.leave();
+    }
     drop(runtime);
     for worker in workers {
         let _ = worker.join();
@@ -140,9 +180,18 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         tracing::warn!("the last lines of the access log could not be written in time");
     }
     if let Some(path) = pid_file {
-        let _ = std::fs::remove_file(path);
+        life::remove_pid(&path);
     }
-    result
+    result.map(drop)
+}
+
+/// Why the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It was told to.
+    Stopped,
+    /// Another one serves.
+    Relieved,
 }
 
 /// Reads what is on disk, for the books; look-ups do not wait for it.
@@ -170,17 +219,31 @@ fn thread_count(config: &Config) -> usize {
     }
 }
 
-/// Sockets of every listener, per thread.
-fn bind_all(config: &Config, threads: usize) -> anyhow::Result<Vec<Vec<StdListener>>> {
-    let mut per_thread: Vec<Vec<StdListener>> = (0..threads).map(|_| Vec::new()).collect();
-    for listener in &config.listeners {
-        let sockets = socket::bind(listener.address, threads)
-            .with_context(|| format!("cannot listen on {}", listener.address))?;
+/// Sockets of every listener, which is known by its place among them, per thread.
+fn bind_all(
+    config: &Config,
+    threads: usize,
+    mut inherited: Option<&mut Inherited>,
+    life: &Life,
+) -> anyhow::Result<Vec<Vec<(usize, StdListener)>>> {
+    let mut per_thread: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
+    for (number, listener) in config.listeners.iter().enumerate() {
+        let address = listener.address;
+        let taken = inherited.as_mut().map(|i| i.listeners(address));
+        let sockets = match taken.filter(|taken| !taken.is_empty()) {
+            Some(taken) => socket::complete(taken, threads),
+            None => socket::bind(address, threads),
+        };
+        let sockets = sockets.with_context(|| format!("cannot listen on {address}"))?;
+        for socket in &sockets {
+            life.handover.add_listener(address, socket)?;
+        }
         if let Some(address) = sockets.first().and_then(|s| s.local_addr().ok()) {
             tracing::info!(%address, tls = listener.tls, "listening");
         }
-        for (thread, socket) in per_thread.iter_mut().zip(sockets) {
-            thread.push(socket);
+        // Of a process with more threads there may be more of them than here are threads.
+        for (n, socket) in sockets.into_iter().enumerate() {
+            per_thread[n % threads].push((number, socket));
         }
     }
     Ok(per_thread)
@@ -193,14 +256,6 @@ async fn watch_names(snapshot: &Snapshot, shared: &Arc<Shared>) -> Watch {
     let mut names = names::watch(&snapshot.upstreams, resolvers, shared);
     names.first_answers().await;
     names
-}
-
-fn write_pid(path: Option<&Path>) -> anyhow::Result<()> {
-    if let Some(path) = path {
-        std::fs::write(path, format!("{}\n", std::process::id()))
-            .with_context(|| format!("cannot write the pid file {}", path.display()))?;
-    }
-    Ok(())
 }
 
 fn unix_now() -> f64 {
@@ -230,10 +285,13 @@ struct Worker {
     shared: Arc<Shared>,
     tls: Option<Arc<ServerConfig>>,
     started: Instant,
+    /// Is told once it accepts.
+    serves: Sender<()>,
+    beat: (Arc<Pulse>, usize),
 }
 
 impl Worker {
-    fn run(self, sockets: Vec<StdListener>) {
+    fn run(self, sockets: Vec<(usize, StdListener)>) {
         let runtime = match runtime() {
             Ok(runtime) => runtime,
             Err(why) => return tracing::error!(%why, "thread ends"),
@@ -251,14 +309,19 @@ impl Worker {
                 started: self.started,
             });
             let started = self.started;
+            let (pulse, thread) = self.beat;
             let tidying = tokio::spawn(async move {
                 loop {
                     sleep(TIDY).await;
+                    pulse.beat(thread);
                     pool.tidy(started.elapsed());
                 }
             });
             let mut loops = JoinSet::new();
-            for (socket, listener) in sockets.into_iter().zip(&snapshot.config.listeners) {
+            for (number, socket) in sockets {
+                let Some(listener) = snapshot.config.listeners.get(number) else {
+                    continue;
+                };
                 let socket = match TcpListener::from_std(socket) {
                     Ok(socket) => socket,
                     Err(why) => return tracing::error!(%why, "thread ends"),
@@ -272,9 +335,17 @@ impl Worker {
                 ));
             }
             drop(snapshot);
+            let _ = self.serves.send(());
             while loops.join_next().await.is_some() {}
             // Connections live on until they are done or the grace is over.
-            self.shared.stopped().await;
+            tokio::select! {
+                () = self.shared.stopped() => {}
+                () = async {
+                    self.shared.hurries().await;
+                    hall.places.wake();
+                    std::future::pending().await
+                } => {}
+            }
             tidying.abort();
         });
         // What did not finish within the grace is cut here, and not waited for.
@@ -284,13 +355,13 @@ impl Worker {
 
 impl Control {
     /// Waits for signals and answers them; returns when the process is to end.
-    async fn attend(self, admin: Vec<admin::Socket>) -> anyhow::Result<()> {
+    async fn attend(self, admin: Vec<admin::Socket>, ready: Option<Ready>) -> anyhow::Result<End> {
         let control = Arc::new(self);
         *control.checks.lock().await =
             health::watch(&control.current.load().upstreams, control.started);
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut doors) = (JoinSet::new(), JoinSet::new());
         for socket in admin {
-            tasks.spawn(admin::serve(Arc::clone(&control), socket));
+            doors.spawn(admin::serve(Arc::clone(&control), socket));
         }
         let shared = Arc::clone(&control.shared);
         let filler = Arc::clone(&control.filler);
@@ -318,6 +389,10 @@ impl Control {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut reopen = signal(SignalKind::user_defined1())?;
+        let mut upgrade = signal(SignalKind::quit())?;
+        control.life.serves(ready, &control.shared);
+        let watched = Arc::clone(&control);
+        tasks.spawn(async move { watched.life.watch().await });
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         loop {
             tokio::select! {
@@ -330,18 +405,40 @@ impl Control {
                         log.reopen();
                     }
                 }
+                _ = upgrade.recv() => {
+                    let control = Arc::clone(&control);
+                    // The outcome is in the log and in the metrics.
+                    tokio::spawn(async move { control.upgrade(None).await });
+                }
+                successor = control.life.relieved() => {
+                    // The new process answers there; who is being answered here still is.
+                    doors.shutdown().await;
+                    let told = async {
+                        tokio::select! {
+                            _ = terminate.recv() => {}
+                            _ = interrupt.recv() => {}
+                        }
+                    };
+                    control.leave(&successor, told).await;
+                    return Ok(End::Relieved);
+                }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
         }
         control.drain().await;
-        Ok(())
+        Ok(End::Stopped)
     }
 
     /// Puts the file's present content in force, or nothing of it.
     pub async fn reload(&self) -> Result<String, String> {
         let mut checks = self.checks.lock().await;
+        self.life.systemd.reloading();
         let outcome = self.try_reload().await;
+        self.life.systemd.ready(match outcome {
+            Ok(_) => "ready",
+            Err(_) => "ready; the last reload was refused",
+        });
         let metrics = &self.shared.metrics;
         metrics.reload_successful.set(i64::from(outcome.is_ok()));
         let label = if outcome.is_ok() {
@@ -422,6 +519,8 @@ impl Control {
     async fn drain(&self) {
         let grace = self.current.load().config.server.shutdown_grace;
         tracing::info!(?grace, open = self.shared.open_connections(), "draining");
+        self.life.systemd.stopping();
+        self.life.handover.end();
         self.shared.start_draining();
         if timeout(grace, self.shared.all_closed()).await.is_err() {
             tracing::warn!(

@@ -7,6 +7,7 @@ mod routes;
 mod sitemap;
 pub mod status;
 mod steering;
+mod upgrade;
 mod warm;
 
 use std::{
@@ -25,10 +26,12 @@ use tokio::net::{TcpListener, UnixListener};
 
 pub use drain::Drained;
 pub use purge::{PurgeOrder, PurgeUrl, Purged};
+pub use upgrade::UpgradeOrder;
 pub use warm::{Pages, Warmed};
 
 use crate::{
     config::model::{Admin, AdminAddress},
+    handover::{Handover, Inherited, Role},
     server::Control,
 };
 
@@ -46,15 +49,22 @@ pub enum Socket {
 }
 
 /// Binds all admin addresses.
-pub fn bind(admin: Option<&Admin>) -> anyhow::Result<Vec<Socket>> {
+pub fn bind(
+    admin: Option<&Admin>,
+    mut inherited: Option<&mut Inherited>,
+    handover: &Handover,
+) -> anyhow::Result<Vec<Socket>> {
     let Some(admin) = admin else {
         return Ok(Vec::new());
     };
     let token = admin.token_file.as_deref().map(read_token).transpose()?;
     let bind = |address: &AdminAddress| match address {
         AdminAddress::Tcp(address) => {
-            let listener = StdTcp::bind(address)
+            let taken = inherited.as_mut().and_then(|i| i.admin_tcp(*address));
+            let listener = taken
+                .map_or_else(|| StdTcp::bind(address), Ok)
                 .with_context(|| format!("cannot listen on the admin address {address}"))?;
+            handover.add(Role::AdminTcp(*address), &listener)?;
             listener.set_nonblocking(true)?;
             tracing::info!(address = %listener.local_addr()?, "admin endpoint");
             Ok(Socket::Tcp {
@@ -63,8 +73,11 @@ pub fn bind(admin: Option<&Admin>) -> anyhow::Result<Vec<Socket>> {
             })
         }
         AdminAddress::Unix(path) => {
-            let listener = bind_unix(path)
+            let taken = inherited.as_mut().and_then(|i| i.admin_unix(path));
+            let listener = taken
+                .map_or_else(|| bind_unix(path), Ok)
                 .with_context(|| format!("cannot listen on the admin socket {}", path.display()))?;
+            handover.add(Role::AdminUnix(path.clone()), &listener)?;
             tracing::info!(path = %path.display(), "admin endpoint");
             Ok(Socket::Unix(listener))
         }
@@ -84,6 +97,11 @@ impl Cleanup {
             AdminAddress::Tcp(_) => None,
         });
         Self(sockets.collect())
+    }
+
+    /// They are another process's now.
+    pub fn leave(&mut self) {
+        self.0.clear();
     }
 }
 

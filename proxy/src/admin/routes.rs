@@ -14,7 +14,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{drain, purge, status::Status, warm};
+use super::{drain, purge, status::Status, upgrade, warm};
 use crate::server::Control;
 
 /// Content of a request: ten thousand URLs of a hundred bytes.
@@ -36,6 +36,7 @@ pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .route("/reload", post(reload))
+        .route("/upgrade", post(upgrade::upgrade))
         .route("/purge", post(purge::purge))
         .route("/warm", post(warm::warm))
         .route("/drain", post(drain::drain))
@@ -46,7 +47,8 @@ pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
 }
 
 /// Lets reading through, and changes only with the token.
-async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
+async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(access.clone());
     let reading = request.method() == Method::GET || request.method() == Method::HEAD;
     let token = match access {
         _ if reading => return next.run(request).await,

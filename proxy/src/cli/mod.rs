@@ -10,6 +10,7 @@ mod purge;
 mod reload;
 mod run;
 mod status;
+mod upgrade;
 mod warm;
 
 use std::{
@@ -49,6 +50,8 @@ enum Verb {
     Demo(demo::Options),
     /// Put the configuration file's present content in force.
     Reload,
+    /// Start another process that takes over from the running edge without a gap.
+    Upgrade(upgrade::Options),
     /// Show the state of the running edge; exit 0 while it is ready.
     Status(status::Options),
     /// Take pages out of the running edge's store.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Check) => check::check(file),
         Some(Verb::Demo(options)) => demo::demo(given, &options),
         Some(Verb::Reload) => reload::reload(file),
+        Some(Verb::Upgrade(options)) => upgrade::upgrade(file, &options),
         Some(Verb::Status(options)) => status::status(file, &options),
         Some(Verb::Purge(options)) => purge::purge(file, &options),
         Some(Verb::Warm(options)) => warm::warm(file, &options),

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::watch,
     time::{Instant, sleep, timeout_at},
 };
 
@@ -36,7 +37,10 @@ pub async fn accept(
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = drain.wait_for(|draining| *draining) => return hall.places.wake(),
+            () = drained(&mut drain) => match waiting(&hall, &config, &listener).await {
+                Some(accepted) => accepted,
+                None => return hall.places.wake(),
+            },
             accepted = listener.accept() => accepted,
         };
         let (stream, peer) = match accepted {
@@ -59,7 +63,7 @@ pub async fn accept(
         }
         let slot = tokio::select! {
             biased;
-            _ = drain.wait_for(|draining| *draining) => return hall.places.wake(),
+            () = has_no_time(&hall, &mut drain) => return hall.places.wake(),
             slot = crowd.slot() => slot,
         };
         let place = hall.places.enter();
@@ -78,6 +82,31 @@ pub async fn accept(
             drop(slot);
         });
     }
+}
+
+async fn drained(drain: &mut watch::Receiver<bool>) {
+    let _ = drain.wait_for(|draining| *draining).await;
+}
+
+/// Returns when the process ends without another one that serves: whoever is accepted by then is not answered.
+async fn has_no_time(hall: &Hall, drain: &mut watch::Receiver<bool>) {
+    drained(drain).await;
+    if !hall.shared.closes_idle() {
+        hall.shared.hurries().await;
+    }
+}
+
+/// A connection that waits at an address which nobody accepts at after this.
+async fn waiting(
+    hall: &Hall,
+    config: &Listener,
+    listener: &TcpListener,
+) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+    if !hall.shared.is_given_up(config.address) {
+        return None;
+    }
+    // What waits is there at once.
+    timeout_at(Instant::now(), listener.accept()).await.ok()
 }
 
 /// The system has no connection for us. If it has no descriptors, one that does nothing gives up its own.

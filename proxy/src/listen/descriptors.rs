@@ -29,7 +29,7 @@ pub fn bound(config: &Config, threads: usize) -> usize {
     }
     let open = fs::read_dir("/proc/self/fd").map_or(OPEN, |entries| entries.count() as u64);
     let listeners = config.listeners.len() as u64;
-    let kept = RESERVE + open + threads as u64 * (PER_THREAD + 2 * listeners);
+    let kept = RESERVE + open + threads as u64 * (PER_THREAD + 3 * listeners);
     let bound = suffice_for(limit, kept, wanted);
     if bound < wanted {
         tracing::warn!(
