@@ -86,7 +86,7 @@ section! {
         /// come back one by one meanwhile, and not all at once.
         upgrade_grace: Duration = HOUR, secs(0)..=WEEK;
         /// Stored responses that the old process hands to the new one, those first that are asked for most. None
-        /// with `0`.
+        /// with `"0B"`.
         upgrade_handover: Size = mib(256), Size(0)..=mib(1 << 20);
         /// Where the process id is written. Optional.
         pid_file: FilePath;

@@ -7,7 +7,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::{fs::FileTypeExt, net::UnixListener, net::UnixStream},
     },
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -157,7 +157,8 @@ impl Inherited {
             stderr,
         } = self;
         let began = Instant::now();
-        let until = began + Duration::from_millis(offer.patience_ms);
+        let patience = Duration::from_millis(offer.patience_ms);
+        let (until, stored_within) = (began + patience, STORED_WITHIN.min(patience / 2));
         let link = Link::start(stream, None)?;
         link.read_until(Some(until))?;
         let peer: Arc<dyn Peer> = Arc::clone(&link) as _;
@@ -181,24 +182,21 @@ impl Inherited {
                 Kind::Go => break,
                 _ => {}
             }
-            let is_enough = kind == Kind::AllStored || began.elapsed() > STORED_WITHIN;
+            let is_enough = kind == Kind::AllStored || began.elapsed() > stored_within;
             if is_enough && !std::mem::replace(&mut has_said, true) {
                 say(stored)?;
             }
         }
         state.give_orders(snapshot, shared.started().elapsed());
         link.read_until(None)?;
-        if let Some(stderr) = stderr {
-            rustix::stdio::dup2_stderr(&stderr)?;
-        }
-        for (role, _) in &admin {
-            if let Role::AdminUnix(path) = role {
-                // The old process leaves it to this one, whose configuration has it elsewhere.
-                let _ = std::fs::remove_file(path);
-            }
-        }
+        let left = admin.into_iter().filter_map(|(role, _)| match role {
+            Role::AdminUnix(path) => Some(path),
+            _ => None,
+        });
         Ok(Ready {
             link,
+            stderr,
+            left: left.collect(),
             predecessor: Arc::new(Predecessor {
                 pid: offer.pid,
                 version: offer.version,
@@ -212,6 +210,10 @@ impl Inherited {
 /// A process that may serve, and has not said so yet.
 pub struct Ready {
     link: Arc<Link>,
+    /// Where errors are told from then on. Until then the old process listens, to say why there is no upgrade.
+    stderr: Option<OwnedFd>,
+    /// Admin sockets that this process does not have, and the old one leaves to it.
+    left: Vec<PathBuf>,
     /// Who served before.
     pub predecessor: Arc<Predecessor>,
 }
@@ -222,7 +224,18 @@ impl Ready {
     /// # Errors
     /// There is no thread for that.
     pub fn serves(self, shared: &Arc<Shared>) -> io::Result<()> {
-        let Self { link, predecessor } = self;
+        let Self {
+            link,
+            stderr,
+            left,
+            predecessor,
+        } = self;
+        if let Some(stderr) = stderr {
+            rustix::stdio::dup2_stderr(&stderr)?;
+        }
+        for path in left {
+            let _ = std::fs::remove_file(path);
+        }
         link.post(Kind::Serving, Vec::new());
         let shared = Arc::clone(shared);
         thread::Builder::new()

@@ -25,6 +25,8 @@ const TOLD_EVERY: Duration = Duration::from_secs(1);
 const STAYS: Duration = Duration::from_millis(300);
 /// A thread beats once a second: with less between two looks, one that lives would seem not to.
 const BEATS_WITHIN: Duration = Duration::from_millis(2_500);
+/// How often it looks whether the last connection is closed.
+const LOOK: Duration = Duration::from_millis(20);
 /// How long the last stored responses may take on their way.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -181,7 +183,11 @@ impl Control {
         self.shared.start_leaving(successor.unwanted.clone());
         let until = Instant::now() + grace;
         let closed = async {
-            tokio::join!(self.shared.all_closed(), sleep(STAYS));
+            sleep(STAYS).await;
+            // Nobody is kept out meanwhile: what waited to be accepted is still let in.
+            while self.shared.open_connections() > 0 {
+                sleep(LOOK).await;
+            }
         };
         let shortened = async {
             hurry.await;
@@ -190,7 +196,7 @@ impl Control {
             sleep(short).await;
         };
         tokio::select! {
-            ended = timeout(grace, closed) => if ended.is_err() {
+            ended = timeout(grace.max(2 * STAYS), closed) => if ended.is_err() {
                 self.say_what_is_cut();
             },
             () = shortened => self.say_what_is_cut(),

@@ -319,7 +319,7 @@ fn what_is_hot_is_a_hit_in_the_new_process() {
 #[test]
 fn none_of_it_where_that_is_not_wanted() {
     let shop = Origin::start(|_| page("hot").fresh(600));
-    let config = smallest(&shop) + "[server]\nupgrade_handover = 0\n";
+    let config = smallest(&shop) + "[server]\nupgrade_handover = \"0B\"\n";
     let mut service = Service::of(Edge::start(&config));
     service.edge.get("/");
     service.upgrade();
@@ -566,7 +566,7 @@ fn purged(socket: &Path) -> bool {
 #[test]
 fn both_use_the_disk_and_what_was_stored_last_is_there() {
     let shop = Origin::start(|r| page(format!("page {}", r.target)).fresh(600));
-    let config = plain_with_disk(&shop, "") + "[server]\nupgrade_handover = 0\n";
+    let config = plain_with_disk(&shop, "") + "[server]\nupgrade_handover = \"0B\"\n";
     let mut service = Service::of(Edge::start(&config));
     for n in 0..20 {
         service.edge.get(&format!("/{n}"));
