@@ -187,7 +187,7 @@ impl Inherited {
                 say(stored)?;
             }
         }
-        state.give_orders(snapshot, shared.started().elapsed());
+        state.put_in_force(snapshot, shared.started().elapsed());
         link.read_until(None)?;
         let left = admin.into_iter().filter_map(|(role, _)| match role {
             Role::AdminUnix(path) => Some(path),

@@ -1,12 +1,13 @@
-//! What only the memory of a process has and the next one would miss: orders of operators, the keys of waiting rooms,
-//! and how far purges have come.
+//! What only the memory of a process has and the next one would miss: orders of operators, clients that are limited,
+//! the keys of waiting rooms, and how far purges have come.
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::model::BackendAddress, shared::Shared, snapshot::Snapshot, upstream::orders::shown,
+    admit::rate::Known, config::model::BackendAddress, shared::Shared, snapshot::Snapshot,
+    upstream::orders::shown,
 };
 
 /// See the [module](self).
@@ -20,6 +21,9 @@ pub(super) struct State {
     /// By waiting room the key that signs where none is configured.
     #[serde(default)]
     room_keys: HashMap<String, [u8; 32]>,
+    /// By limit the clients that are not fully rested.
+    #[serde(default)]
+    limits: HashMap<String, Known>,
 }
 
 impl State {
@@ -28,7 +32,11 @@ impl State {
             let orders: Vec<_> = upstream.orders().iter().map(shown).collect();
             (!orders.is_empty()).then(|| (upstream.name().to_owned(), orders))
         });
+        let now = shared.started().elapsed();
+        let limits = snapshot.limits.iter();
+        let limits = limits.filter_map(|limit| Some((limit.name.to_owned(), limit.known(now)?)));
         Self {
+            limits: limits.collect(),
             step: shared.store.purges.seq(),
             orders: orders.collect(),
             room_keys: shared.waiting_rooms().own_keys(),
@@ -41,8 +49,13 @@ impl State {
         shared.waiting_rooms().begin_with(self.room_keys.clone());
     }
 
-    /// Gives the orders anew that the other process was given.
-    pub(super) fn give_orders(&self, snapshot: &Snapshot, tick: Duration) {
+    /// Gives the orders anew that the other process was given, and remembers the clients that it limits.
+    pub(super) fn put_in_force(&self, snapshot: &Snapshot, tick: Duration) {
+        for limit in &snapshot.limits {
+            if let Some(known) = self.limits.get(limit.name) {
+                limit.take_over(known, tick);
+            }
+        }
         for upstream in &snapshot.upstreams {
             for order in self.orders.get(upstream.name()).into_iter().flatten() {
                 if let Some(whom) = meant(order) {

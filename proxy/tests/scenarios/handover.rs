@@ -27,6 +27,7 @@ use crate::{
     serving::{plain, smallest},
     tools::{Gate, eventually},
     upgrade::{ASK, echoing},
+    waiting_room::Browser,
 };
 
 /// The edge, through all of its processes.
@@ -606,4 +607,29 @@ fn a_purge_reaches_the_connections_of_the_old_process() {
         "although it is connected to the one before"
     );
     assert_eq!(service.edge.get("/").text(), "new");
+}
+
+#[test]
+fn who_is_beyond_its_rate_stays_there_and_tickets_stay_good() {
+    let shop = crate::waiting_room::shop();
+    let config = crate::waiting_room::config(&shop, "capacity = 1")
+        + "limits = [\"few\"]\n[limits.few]\nrate = \"1/m\"\nburst = 3\n";
+    let mut service = Service::of(Edge::start(&config));
+    let mut inside = Browser::default();
+    assert_eq!(inside.comes(&service.edge, "/p").text(), "a product");
+    let mut waits = Browser::default();
+    assert_ne!(waits.get(&service.edge, "/p").text(), "a product");
+    assert!(inside.cookie.is_some() && waits.cookie.is_some());
+    for status in [200, 200, 200, 429] {
+        assert_eq!(service.edge.get("/free/").status, status);
+    }
+    service.upgrade();
+    assert_eq!(service.edge.get("/free/").status, 429);
+    assert_eq!(inside.get(&service.edge, "/p").text(), "a product");
+    assert_ne!(waits.get(&service.edge, "/p").text(), "a product");
+    let (_, metrics) = service.edge.admin("GET", "/metrics");
+    let mut refused = metrics
+        .lines()
+        .filter(|line| line.starts_with("dhal_room_tickets_refused_total{"));
+    assert!(refused.all(|line| line.ends_with(" 0")), "{metrics}");
 }
