@@ -148,11 +148,12 @@ impl Control {
             Err(why) => {
                 let upgrades = &self.shared.metrics.upgrades;
                 upgrades.with_label_values(&[why.outcome()]).inc();
-                if !matches!(why, Failure::NotTakenOver { .. }) {
-                    tracing::error!("no upgrade: {why}");
+                match why {
+                    // It may have been written anew already.
+                    Failure::NotTakenOver { .. } => self.keep_pid_file(),
+                    // One that is under way may do so at this moment, and be right.
+                    _ => tracing::error!("no upgrade: {why}"),
                 }
-                // It may have been written anew already.
-                self.keep_pid_file();
                 Err(why)
             }
         }
