@@ -633,3 +633,27 @@ fn who_is_beyond_its_rate_stays_there_and_tickets_stay_good() {
         .filter(|line| line.starts_with("dhal_room_tickets_refused_total{"));
     assert!(refused.all(|line| line.ends_with(" 0")), "{metrics}");
 }
+
+#[test]
+fn signals_in_a_row_upgrade_once_at_a_time_and_the_pid_file_is_right() {
+    let shop = shop();
+    let config = smallest(&shop) + "[server]\npid_file = \"@dir/dhal.pid\"\n";
+    let mut service = Service::of(Edge::start(&config));
+    let first = service.edge.id();
+    for _ in 0..20 {
+        service.edge.signal(Signal::SIGQUIT);
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert!(service.edge.wait().success());
+    let now = service.pid();
+    service.processes.push(now);
+    assert_ne!(now, first);
+    assert_eq!(service.edge.site.read("dhal.pid"), format!("{now}\n"));
+    assert!(
+        service
+            .edge
+            .stderr()
+            .contains("an upgrade is under way already")
+    );
+    assert_eq!(service.edge.get("/hot").status, 200);
+}
