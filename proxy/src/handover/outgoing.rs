@@ -224,6 +224,8 @@ impl Handover {
         let began = Instant::now();
         match self.hand_over(ours, began, bounds, shared, current) {
             Ok(successor) => {
+                // One more would take over from a process that leaves.
+                self.cancelled().is_over = true;
                 reap(started);
                 tracing::info!(took = ?began.elapsed(), "{successor}");
                 Ok(successor)
