@@ -4,7 +4,9 @@
 
 pub mod cli;
 pub mod config;
+pub mod handover;
 pub mod server;
+pub mod systemd;
 
 pub mod admin;
 pub mod admit;

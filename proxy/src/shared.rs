@@ -66,6 +66,11 @@ pub struct Shared {
     started: Instant,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
+    /// Another process serves: whoever is connected may ask once more.
+    leaving: AtomicBool,
+    hurry: watch::Sender<bool>,
+    /// Addresses that nobody else listens on.
+    unwanted: ArcSwap<Vec<SocketAddr>>,
     stop: watch::Sender<bool>,
 }
 
@@ -136,6 +141,9 @@ impl Shared {
             started,
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
+            leaving: AtomicBool::new(false),
+            hurry: watch::Sender::new(false),
+            unwanted: ArcSwap::default(),
             stop: watch::Sender::new(false),
         };
         (shared, work)
@@ -325,10 +333,54 @@ impl Shared {
         upstreams.retain(|_, lasting| Arc::strong_count(lasting) > 1);
     }
 
-    /// Begins the end: listeners close, idle connections go, running requests finish.
-    pub fn start_draining(&self) {
+    /// The waiting rooms' memory.
+    pub fn waiting_rooms(&self) -> &Rooms {
+        &self.waiting_rooms
+    }
+
+    /// When the process began.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The same in seconds since 1970, by today's clock.
+    pub fn since(&self) -> u64 {
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+        now.saturating_sub(self.started.elapsed()).as_secs()
+    }
+
+    /// Begins to leave, because another process serves: listeners close, and whoever is connected gets an answer
+    /// more, with which the connection ends. What waits at an address that the other does not listen on is still
+    /// accepted.
+    pub fn start_leaving(&self, unwanted: Vec<SocketAddr>) {
+        self.unwanted.store(Arc::new(unwanted));
+        self.leaving.store(true, Ordering::Release);
         self.draining.store(true, Ordering::Release);
         self.drain.send_replace(true);
+    }
+
+    /// Whether an address is given up with this process, so that nobody accepts what waits there.
+    pub fn is_given_up(&self, address: SocketAddr) -> bool {
+        self.unwanted.load().contains(&address)
+    }
+
+    /// Whether a connection without a request at hand is to end. One that is left to itself may be sent a request
+    /// at this very moment, which nobody would answer.
+    pub fn closes_idle(&self) -> bool {
+        self.is_draining() && !self.leaving.load(Ordering::Acquire)
+    }
+
+    /// Returns when those who are idle are to go although they were left to themselves before.
+    pub async fn hurries(&self) {
+        let _ = self.hurry.subscribe().wait_for(|hurry| *hurry).await;
+    }
+
+    /// Begins the end: listeners close, idle connections go, running requests finish.
+    pub fn start_draining(&self) {
+        self.leaving.store(false, Ordering::Release);
+        self.draining.store(true, Ordering::Release);
+        self.drain.send_replace(true);
+        self.hurry.send_replace(true);
     }
 
     /// Whether the end has begun.

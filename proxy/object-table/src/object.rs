@@ -63,6 +63,13 @@ impl<F> Object<F> {
         &self.0.header.header
     }
 
+    /// How much it was asked for of late: 0 where nobody did since it came, more for what was asked for again and
+    /// again. A measure of what is worth most, and nothing else.
+    pub fn worth(&self) -> u8 {
+        let proven = if self.head().is_proven.load(Relaxed) { VISITS_MAX + 1 } else { 0 };
+        proven + self.head().visits.load(Relaxed)
+    }
+
     /// The number it lies under, or lay under last.
     pub fn number(&self) -> u64 {
         self.head().number.load(Relaxed)

@@ -2,9 +2,13 @@
 
 use std::{
     fs::Metadata,
+    io,
     net::TcpListener as StdTcp,
-    os::unix::{fs::MetadataExt, net::UnixListener as StdUnix},
-    path::{Path, PathBuf},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{fs::MetadataExt, net::UnixListener as StdUnix},
+    },
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -20,6 +24,7 @@ use super::{
 };
 use crate::{
     config::model::{Admin, AdminAddress},
+    handover::{Inherited, Role},
     server::Control,
 };
 
@@ -34,15 +39,19 @@ enum Socket {
 /// An address that is served.
 struct Endpoint {
     address: AdminAddress,
+    /// To be handed over.
+    kept: OwnedFd,
     /// Dropped, it ends the endpoint when what is asked there is answered.
     _serving: watch::Sender<bool>,
-    _path: Option<SocketPath>,
+    path: Option<SocketPath>,
 }
 
 /// An address that is bound and not served yet.
 struct Bound {
     address: AdminAddress,
+    kept: OwnedFd,
     socket: Socket,
+    /// Of a socket that another process may still need, none yet.
     path: Option<SocketPath>,
 }
 
@@ -62,8 +71,12 @@ pub struct Change {
 
 impl Endpoints {
     /// Does all of a change that can fail: reads the token and binds what is new. A change that is dropped has not
-    /// been.
-    pub fn prepare(&self, admin: Option<&Admin>) -> anyhow::Result<Change> {
+    /// been. What was inherited is not bound anew.
+    pub fn prepare(
+        &self,
+        admin: Option<&Admin>,
+        mut inherited: Option<&mut Inherited>,
+    ) -> anyhow::Result<Change> {
         let wanted = admin.map_or(&[][..], |admin| &admin.addresses);
         let token = admin.and_then(|admin| admin.token_file.as_deref());
         let token = token.map(read_token).transpose()?;
@@ -74,7 +87,7 @@ impl Endpoints {
             let wanted_so_far = wanted[..=at].iter().filter(same).count();
             let served = self.served.iter().map(|endpoint| &endpoint.address);
             if served.filter(same).count() < wanted_so_far {
-                new.push(bind(address)?);
+                new.push(bind(address, inherited.as_deref_mut())?);
             }
         }
         Ok(Change {
@@ -101,35 +114,66 @@ impl Endpoints {
                 Socket::Unix(_) => Access::Granted,
             };
             tokio::spawn(serve(Arc::clone(control), bound.socket, access, over));
+            let path = bound.path.or_else(|| SocketPath::of(&bound.address));
             self.served.push(Endpoint {
                 address: bound.address,
+                kept: bound.kept,
                 _serving: serving,
-                _path: bound.path,
+                path,
             });
+        }
+    }
+
+    /// Another descriptor of every socket, to be handed over.
+    pub fn lend(&self) -> io::Result<Vec<(Role, OwnedFd)>> {
+        let lend = |endpoint: &Endpoint| {
+            let role = match &endpoint.address {
+                AdminAddress::Tcp(address) => Role::AdminTcp(*address),
+                AdminAddress::Unix(path) => Role::AdminUnix(path.clone()),
+            };
+            Ok((role, endpoint.kept.try_clone()?))
+        };
+        self.served.iter().map(lend).collect()
+    }
+
+    /// Ends them all when what is asked there is answered; their names are another process's now.
+    pub fn leave(&mut self) {
+        for endpoint in self.served.drain(..) {
+            if let Some(path) = endpoint.path {
+                path.leave();
+            }
         }
     }
 }
 
-fn bind(address: &AdminAddress) -> anyhow::Result<Bound> {
-    let (socket, path) = match address {
+fn bind(address: &AdminAddress, inherited: Option<&mut Inherited>) -> anyhow::Result<Bound> {
+    let is_shared = inherited.is_some();
+    let (socket, kept) = match address {
         AdminAddress::Tcp(address) => {
-            let listener = StdTcp::bind(address)
+            let taken = inherited.and_then(|inherited| inherited.admin_tcp(*address));
+            let listener = taken
+                .map_or_else(|| StdTcp::bind(address), Ok)
                 .with_context(|| format!("cannot listen on the admin address {address}"))?;
             listener.set_nonblocking(true)?;
             tracing::info!(address = %listener.local_addr()?, "admin endpoint");
-            (Socket::Tcp(listener), None)
+            let kept = listener.as_fd().try_clone_to_owned()?;
+            (Socket::Tcp(listener), kept)
         }
         AdminAddress::Unix(path) => {
-            let listener = bind_unix(path)
+            let taken = inherited.and_then(|inherited| inherited.admin_unix(path));
+            let listener = taken
+                .map_or_else(|| bind_unix(path), Ok)
                 .with_context(|| format!("cannot listen on the admin socket {}", path.display()))?;
             tracing::info!(path = %path.display(), "admin endpoint");
-            (Socket::Unix(listener), SocketPath::of(path))
+            let kept = listener.as_fd().try_clone_to_owned()?;
+            (Socket::Unix(listener), kept)
         }
     };
     Ok(Bound {
         address: address.clone(),
+        kept,
         socket,
-        path,
+        path: (!is_shared).then(|| SocketPath::of(address)).flatten(),
     })
 }
 
@@ -167,9 +211,17 @@ async fn serve(
 struct SocketPath(PathBuf, (u64, u64));
 
 impl SocketPath {
-    fn of(path: &Path) -> Option<Self> {
+    fn of(address: &AdminAddress) -> Option<Self> {
+        let AdminAddress::Unix(path) = address else {
+            return None;
+        };
         let metadata = std::fs::symlink_metadata(path).ok()?;
         Some(Self(path.to_owned(), number(&metadata)))
+    }
+
+    /// It stays.
+    fn leave(mut self) {
+        self.0 = PathBuf::new();
     }
 }
 

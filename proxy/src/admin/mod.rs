@@ -9,6 +9,7 @@ mod routes;
 mod sitemap;
 pub mod status;
 mod steering;
+mod upgrade;
 mod warm;
 
 use std::{
@@ -25,6 +26,7 @@ use anyhow::Context;
 pub use drain::Drained;
 pub use endpoints::{Change, Endpoints};
 pub use purge::{PurgeOrder, PurgeUrl, Purged};
+pub use upgrade::UpgradeOrder;
 pub use warm::{Pages, Warmed};
 
 /// Reads the token of the admin endpoint.

@@ -15,7 +15,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{drain, purge, reloads, status::Status, warm};
+use super::{drain, purge, reloads, status::Status, upgrade, warm};
 use crate::server::Control;
 
 /// Content of a request: ten thousand URLs of a hundred bytes.
@@ -47,6 +47,7 @@ pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
             "/reloads/text/{number}",
             get(reloads::text).post(reloads::text),
         )
+        .route("/upgrade", post(upgrade::upgrade))
         .route("/purge", post(purge::purge))
         .route("/warm", post(warm::warm))
         .route("/drain", post(drain::drain))
@@ -57,7 +58,8 @@ pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
 }
 
 /// Lets reading through, and changes only with the token.
-async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
+async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(access.clone());
     // The text of a configuration is for those who may change it.
     let reading = (request.method() == Method::GET || request.method() == Method::HEAD)
         && !request.uri().path().starts_with(reloads::TEXTS);

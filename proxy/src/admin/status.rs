@@ -1,6 +1,9 @@
 //! The state of the edge at a glance, as the admin endpoint tells it and `dhal status` shows it.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +11,7 @@ use super::limits::{AddressListStatus, LimitStatus};
 use crate::{
     admit::waiting_room::WaitingRoom,
     listen::tls::status::{self as certificates, CertificateProblem, CertificateStatus},
+    observe::process_log::timestamp,
     server::{Control, Entry},
     upstream::{
         Server, Upstream,
@@ -21,6 +25,15 @@ use crate::{
 pub struct Status {
     /// Running version.
     pub version: String,
+    /// Its process.
+    #[serde(default)]
+    pub pid: u32,
+    /// When that began, in seconds since 1970.
+    #[serde(default)]
+    pub since: u64,
+    /// The process that served before, while it has connections left.
+    #[serde(default)]
+    pub before: Option<Before>,
     /// Whether it takes visitors.
     pub ready: bool,
     /// Seconds since it began.
@@ -72,6 +85,52 @@ pub struct Status {
 
 /// Certificates that are written out.
 const CERTIFICATES_SHOWN: usize = 50;
+/// The process that served before an upgrade.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Before {
+    /// Its number.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// When it began, in seconds since 1970.
+    pub since: u64,
+    /// Connections it still has.
+    pub connections: usize,
+    /// Seconds until they are cut off.
+    pub left_seconds: u64,
+}
+
+impl Before {
+    fn of(control: &Control) -> Option<Self> {
+        let before = control.life.predecessor.as_ref()?;
+        let (connections, left_seconds) = before.leaving()?;
+        Some(Self {
+            pid: before.pid,
+            version: before.version.clone(),
+            since: before.since,
+            connections,
+            left_seconds,
+        })
+    }
+}
+
+impl fmt::Display for Before {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "process {} (dhal {}, since {}) finishes {} connections, for {} s at most",
+            self.pid,
+            self.version,
+            when(self.since),
+            self.connections,
+            self.left_seconds
+        )
+    }
+}
+
+fn when(since: u64) -> String {
+    timestamp(UNIX_EPOCH + Duration::from_secs(since))
+}
 
 /// A waiting room.
 #[derive(Debug, Serialize, Deserialize)]
@@ -354,6 +413,9 @@ impl Status {
             certificates.map_or_else(Default::default, |known| certificates::of(known));
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            since: shared.since(),
+            before: Before::of(control),
             ready: !shared.is_draining(),
             uptime_seconds: tick.as_secs(),
             config: control.path.display().to_string(),
@@ -408,6 +470,10 @@ impl fmt::Display for Status {
             "dhal {} is {state}, up {} s, {} connections",
             self.version, self.uptime_seconds, self.connections
         )?;
+        writeln!(f, "process   {} since {}", self.pid, when(self.since))?;
+        if let Some(before) = &self.before {
+            writeln!(f, "before    {before}")?;
+        }
         if self.max_connections < self.configured_connections {
             writeln!(
                 f,

@@ -172,6 +172,36 @@ impl Clients {
         })
     }
 
+    /// Clients and how far ahead of `now` they have asked: those that are not fully rested, those first that are
+    /// least so.
+    pub(super) fn ahead(&self, now: u64) -> Vec<(u64, u64)> {
+        let pages = self.pages.iter().filter_map(OnceLock::get);
+        let slots = pages
+            .flat_map(|page| page.iter())
+            .flat_map(|bucket| &bucket.0);
+        let mut ahead: Vec<_> = slots
+            .map(|slot| {
+                let client = slot.client.load(Ordering::Acquire);
+                let arrival = slot.arrival.load(Ordering::Relaxed);
+                (client, arrival.saturating_sub(now))
+            })
+            .filter(|(client, ahead)| *client != 0 && *ahead > 0)
+            .collect();
+        ahead.sort_unstable_by_key(|(_, ahead)| std::cmp::Reverse(*ahead));
+        ahead
+    }
+
+    /// Takes over what another process knows of a client.
+    pub(super) fn set_arrival(&self, client: u64, arrival: u64) {
+        let Some(client) = NonZeroU64::new(client).map(Client) else {
+            return;
+        };
+        let buckets = self.buckets(client);
+        let known = self.known(buckets, client);
+        let there = known.unwrap_or_else(|| self.welcome(buckets, client));
+        there.fetch_max(arrival, Ordering::Relaxed);
+    }
+
     /// Takes one request back from a client that is still known.
     pub(super) fn hand_back(&self, client: Client, pause: u64) {
         let Some(arrival) = self.known(self.buckets(client), client) else {

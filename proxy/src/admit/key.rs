@@ -102,9 +102,15 @@ impl Key {
         }
     }
 
+    /// The networks that it counts by, where it counts by nothing else: any process calls them by the same numbers.
+    pub(super) fn networks(&self) -> Option<Prefix> {
+        let is_network = self.parts == [LimitKey::ClientIp] && self.prefix.ipv6 <= 64;
+        is_network.then_some(self.prefix)
+    }
+
     /// Whom a request counts for. `keys` hashes what is more than the network of an address.
     pub(super) fn client(&self, asked: &Asked<'_>, keys: &RandomState) -> Client {
-        if self.parts == [LimitKey::ClientIp] && self.prefix.ipv6 <= 64 {
+        if self.networks().is_some() {
             return Client::of_network(asked.client, self.prefix);
         }
         let mut hasher = keys.build_hasher();

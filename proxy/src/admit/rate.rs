@@ -53,6 +53,19 @@ impl Memory {
     }
 }
 
+/// Clients of one rule that a process tells the next one of: those furthest beyond their rate.
+const KNOWN_MOST: usize = 20_000;
+/// A burst is replenished in less.
+const AHEAD_MOST: Duration = Duration::from_secs(86_400);
+
+/// What a rule remembers of clients that are not fully rested, for another process.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Known {
+    networks: (u8, u8),
+    /// Numbers of networks, and nanoseconds that they are ahead.
+    clients: Vec<(u64, u64)>,
+}
+
 /// One of the requests that wait for a rule.
 struct Waits(Arc<Memory>);
 
@@ -294,6 +307,31 @@ impl RateLimit {
     /// Whether keys have been pushed out, the first time that it is asked after that.
     fn is_newly_full(&self) -> bool {
         self.memory.clients.was_full() && !self.memory.is_told_full.swap(true, Ordering::Relaxed)
+    }
+
+    /// What is to be remembered by a process that takes over; `None` where it could not find the clients again.
+    pub fn known(&self, now: Duration) -> Option<Known> {
+        let prefix = self.key.networks()?;
+        let mut clients = self.memory.clients.ahead(now.as_nanos() as u64);
+        clients.truncate(KNOWN_MOST);
+        Some(Known {
+            networks: (prefix.ipv4, prefix.ipv6),
+            clients,
+        })
+    }
+
+    /// Takes that over, where it counts by the same networks.
+    pub fn take_over(&self, known: &Known, now: Duration) {
+        let networks = self.key.networks();
+        if networks.map(|prefix| (prefix.ipv4, prefix.ipv6)) != Some(known.networks) {
+            return;
+        }
+        let now = now.as_nanos() as u64;
+        for (client, ahead) in known.clients.iter().take(KNOWN_MOST) {
+            // Whatever another version may say, nobody is shut out for longer.
+            let ahead = (*ahead).min(AHEAD_MOST.as_nanos() as u64);
+            self.memory.clients.set_arrival(*client, now + ahead);
+        }
     }
 
     /// Most clients that are remembered at once.

@@ -39,6 +39,8 @@ pub struct Rooms {
     /// while it runs changes nobody's place.
     began: Millis,
     known: Mutex<HashMap<&'static str, Arc<State>>>,
+    /// Keys of the process that this one relieves.
+    inherited: Mutex<HashMap<String, [u8; 32]>>,
 }
 
 /// What a room knows.
@@ -131,11 +133,28 @@ impl Default for Rooms {
         Self {
             began: began.as_millis() as Millis,
             known: Mutex::default(),
+            inherited: Mutex::default(),
         }
     }
 }
 
 impl Rooms {
+    /// The keys that rooms sign with where none is configured.
+    pub(crate) fn own_keys(&self) -> HashMap<String, [u8; 32]> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = known.iter();
+        keys.map(|(name, state)| ((*name).to_owned(), state.own_key))
+            .collect()
+    }
+
+    /// Rooms of these names sign with these keys, so that tickets of the process before are good.
+    pub(crate) fn begin_with(&self, keys: HashMap<String, [u8; 32]>) {
+        *self
+            .inherited
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
     /// The room of a configuration; one of the same name goes on. A new one is remembered only by
     /// [`adopt`](Self::adopt). `now` is the time since the process began.
     pub(crate) fn room(
@@ -166,7 +185,11 @@ impl Rooms {
         let state = state.unwrap_or_else(|| {
             let epoch = random::next() as u32;
             let room = Room::new(rules.clone(), epoch, self.began + millis(now));
-            Arc::new(State::new(room, epoch, config.capacity))
+            let mut state = State::new(room, epoch, config.capacity);
+            let inherited = self.inherited.lock();
+            let inherited = inherited.unwrap_or_else(PoisonError::into_inner);
+            state.own_key = inherited.get(name).copied().unwrap_or(state.own_key);
+            Arc::new(state)
         });
         Ok(WaitingRoom {
             keys: keys::load(name, &config.keys, &state.own_key)?,

@@ -113,7 +113,8 @@ fn decode(bytes: &[u8]) -> Option<(Meta, &[u8])> {
     Some((meta, &bytes[line + 1..]))
 }
 
-fn meta_of(stored: &Stored) -> Vec<u8> {
+/// What stands before a stored response's sections, wherever it is written down.
+pub(super) fn meta_of(stored: &Stored) -> Vec<u8> {
     let lifetimes = stored.lifetimes();
     let encoded = stored.encoded();
     let contents = encoded.map_or([None; CODINGS.len()], Encoded::contents);
@@ -141,6 +142,93 @@ fn meta_of(stored: &Stored) -> Vec<u8> {
         fields: Vec::new(),
     };
     encode(&meta, &stored.head())
+}
+
+/// The same for what responses vary on.
+pub(super) fn meta_of_variation(fields: &[HeaderName]) -> Vec<u8> {
+    let meta = Meta {
+        status: None,
+        response_time: 0,
+        born: 0,
+        initial_age: 0,
+        lifetimes: [0; 3],
+        always_validate: false,
+        may_be_stale: false,
+        shared_with_credentials: false,
+        is_told_aside: false,
+        seq: 0,
+        uri: 0,
+        tags: Box::default(),
+        codings: Vec::new(),
+        fields: fields.iter().map(|name| name.as_str().to_owned()).collect(),
+    };
+    encode(&meta, &[])
+}
+
+/// Makes of what was written down what it was: meta and head as [`meta_of`] writes them, sections by their lengths.
+/// Content beyond `max_in_memory` stays where it is.
+pub(super) fn rebuild(
+    key: &[u8],
+    meta: &[u8],
+    lengths: &[u64],
+    max_in_memory: u64,
+    read: impl Fn(usize, u64) -> Option<Bytes>,
+) -> Option<Loaded> {
+    let (meta, head) = decode(meta)?;
+    let Some(status) = meta.status else {
+        let names = meta.fields.iter();
+        let names = names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+        return Some(Loaded::Variation(names.collect()));
+    };
+    let length = *lengths.first()?;
+    let fits = length <= max_in_memory;
+    let content = if fits { Some(read(0, length)?) } else { None };
+    let [lifetime, stale_while_revalidate, stale_if_error] =
+        meta.lifetimes.map(Duration::from_secs);
+    let judged = Judged {
+        rules: Storable {
+            lifetimes: Lifetimes {
+                lifetime,
+                stale_while_revalidate,
+                stale_if_error,
+                always_validate: meta.always_validate,
+                may_be_stale: meta.may_be_stale,
+            },
+            age: Duration::from_millis(meta.initial_age),
+            vary: Vec::new(),
+            excluded: Vec::new(),
+            shared_with_credentials: meta.shared_with_credentials,
+        },
+        response_time: UNIX_EPOCH + Duration::from_millis(meta.response_time),
+        stamp: Stamp {
+            seq: meta.seq,
+            uri: meta.uri,
+            tags: meta.tags,
+        },
+        is_told_aside: meta.is_told_aside,
+    };
+    let mut declared = true;
+    HeadFields(head).for_each(&CONTENT_LENGTH, &mut |value| {
+        declared = value == length.to_string().as_bytes();
+    });
+    if !declared {
+        // A head that speaks of other content would break the framing of every answer.
+        return None;
+    }
+    let head = Bytes::copy_from_slice(head);
+    let content = content.as_ref().map(std::slice::from_ref);
+    let stored = Stored::from_head(key, &head, status, content, length, judged);
+    let stored = stored.with_born(meta.born);
+    let mut contents = [None, None, None];
+    for (section, at) in meta.codings.iter().enumerate() {
+        let slot = contents.get_mut(*at)?;
+        *slot = Some(read(section + 1, *lengths.get(section + 1)?)?);
+    }
+    let encoded = Encoded::of(&stored, contents);
+    Some(Loaded::Response(match encoded {
+        Some(encoded) => stored.with_encoded(encoded),
+        None => stored,
+    }))
 }
 
 impl Attempt {
@@ -270,66 +358,17 @@ impl Disk {
     }
 
     fn decode(&self, key: &[u8], object: &Object, max_in_memory: u64) -> Option<Loaded> {
-        let (meta, head) = decode(object.meta())?;
-        let Some(status) = meta.status else {
-            let names = meta.fields.iter();
-            let names = names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
-            return Some(Loaded::Variation(names.collect()));
-        };
-        let lengths = object.section_lengths();
-        let length = *lengths.first()?;
         let read = |section: usize, length: u64| {
             let length = usize::try_from(length).ok()?;
             self.noted(Attempt::Read, object.read_at(section, 0, length))
         };
-        let fits = length <= max_in_memory;
-        let content = if fits { Some(read(0, length)?) } else { None };
-        let [lifetime, stale_while_revalidate, stale_if_error] =
-            meta.lifetimes.map(Duration::from_secs);
-        let judged = Judged {
-            rules: Storable {
-                lifetimes: Lifetimes {
-                    lifetime,
-                    stale_while_revalidate,
-                    stale_if_error,
-                    always_validate: meta.always_validate,
-                    may_be_stale: meta.may_be_stale,
-                },
-                age: Duration::from_millis(meta.initial_age),
-                vary: Vec::new(),
-                excluded: Vec::new(),
-                shared_with_credentials: meta.shared_with_credentials,
-            },
-            response_time: UNIX_EPOCH + Duration::from_millis(meta.response_time),
-            stamp: Stamp {
-                seq: meta.seq,
-                uri: meta.uri,
-                tags: meta.tags,
-            },
-            is_told_aside: meta.is_told_aside,
-        };
-        let mut declared = true;
-        HeadFields(head).for_each(&CONTENT_LENGTH, &mut |value| {
-            declared = value == length.to_string().as_bytes();
-        });
-        if !declared {
-            // A head that speaks of other content would break the framing of every answer.
-            return None;
-        }
-        let head = Bytes::copy_from_slice(head);
-        let content = content.as_ref().map(std::slice::from_ref);
-        let stored = Stored::from_head(key, &head, status, content, length, judged);
-        let stored = stored.with_born(meta.born);
-        let mut contents = [None, None, None];
-        for (section, at) in meta.codings.iter().enumerate() {
-            let slot = contents.get_mut(*at)?;
-            *slot = Some(read(section + 1, *lengths.get(section + 1)?)?);
-        }
-        let encoded = Encoded::of(&stored, contents);
-        Some(Loaded::Response(match encoded {
-            Some(encoded) => stored.with_encoded(encoded),
-            None => stored,
-        }))
+        rebuild(
+            key,
+            object.meta(),
+            object.section_lengths(),
+            max_in_memory,
+            read,
+        )
     }
 
     /// Writes a response down. Blocks.
@@ -361,26 +400,8 @@ impl Disk {
 
     /// Writes down what the responses under a primary key vary on. Blocks.
     pub fn save_variation(&self, key: &[u8], fields: &[HeaderName]) {
-        let meta = Meta {
-            status: None,
-            response_time: 0,
-            born: 0,
-            initial_age: 0,
-            lifetimes: [0; 3],
-            always_validate: false,
-            may_be_stale: false,
-            shared_with_credentials: false,
-            is_told_aside: false,
-            seq: 0,
-            uri: 0,
-            tags: Box::default(),
-            codings: Vec::new(),
-            fields: fields.iter().map(|name| name.as_str().to_owned()).collect(),
-        };
-        self.noted(
-            Attempt::Write,
-            self.files.put(key, &encode(&meta, &[]), &[]),
-        );
+        let meta = meta_of_variation(fields);
+        self.noted(Attempt::Write, self.files.put(key, &meta, &[]));
     }
 
     /// Begins a response whose content goes to the disk as it arrives. Blocks.

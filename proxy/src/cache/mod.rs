@@ -6,6 +6,7 @@
 
 pub mod compress;
 pub mod disk;
+pub mod handed;
 pub mod head;
 pub mod keeper;
 pub mod parts;

@@ -35,9 +35,12 @@ use object_files::Journal;
 use serde::{Deserialize, Serialize};
 
 mod marks;
+mod peers;
 
 use marks::{Mark, Marks};
 pub use marks::{Order, Prefix, Stamp, Standing, tag_number, uri_number};
+use peers::Peers;
+pub use peers::{Peer, everything};
 
 use super::stored::{Stored, millis};
 
@@ -96,6 +99,7 @@ pub struct Purges {
     paper: Mutex<Paper>,
     pending: Mutex<Pending>,
     comes: Condvar,
+    peers: Peers,
 }
 
 impl Purges {
@@ -108,6 +112,7 @@ impl Purges {
             paper: Mutex::new(Paper::None),
             pending: Mutex::default(),
             comes: Condvar::new(),
+            peers: Peers::default(),
         }
     }
 
@@ -191,6 +196,7 @@ impl Purges {
     /// for the disk. After an error it is in force all the same, but will not outlive the process.
     pub fn purge(&self, order: Order, now: SystemTime) -> std::io::Result<u64> {
         let (seq, written) = self.purge_now(order, now);
+        self.peers.settle();
         written.map(|()| seq)
     }
 
@@ -283,6 +289,8 @@ impl Purges {
         let seq = (self.seq() + 1).max(at);
         let line = Line { seq, at, order };
         self.mark(&mut marks, &line);
+        drop(marks);
+        self.peers.tell(&line);
         line
     }
 

@@ -1,6 +1,7 @@
 //! The memory tier, bounded by bytes.
 
 use std::{
+    cmp::Reverse,
     collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
@@ -277,6 +278,25 @@ impl Store {
     /// Whether it is for their size alone that they cannot, so that parts of them can.
     pub fn is_too_large(&self, key: &[u8]) -> bool {
         self.uncacheable.get(&self.number(key)) == Some(true)
+    }
+
+    /// All entries by number, those first that were asked for most of late; what responses vary on before them.
+    pub(super) fn by_worth(&self) -> Vec<u64> {
+        let mut all = Vec::new();
+        for stored in self.table.steps().flatten().map(Stored) {
+            let worth = match stored.variation() {
+                Some(_) => u32::MAX,
+                None => u32::from(stored.0.worth()) + stored.hits(),
+            };
+            all.push((worth, stored.0.number()));
+        }
+        all.sort_unstable_by_key(|(worth, _)| Reverse(*worth));
+        all.into_iter().map(|(_, number)| number).collect()
+    }
+
+    /// The entry with a number, whatever it is.
+    pub(super) fn numbered(&self, number: u64) -> Option<Stored> {
+        self.table.peek(number).map(Stored)
     }
 
     /// Drops everything that was purged; returns how many there were.

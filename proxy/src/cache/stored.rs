@@ -414,6 +414,11 @@ impl Stored {
         hits
     }
 
+    /// Answers it gave, as far as they are counted.
+    pub(super) fn hits(&self) -> u32 {
+        self.facts().hits.load(Ordering::Relaxed)
+    }
+
     /// Whether so many visitors asked for it that it is refreshed before it expires.
     pub fn is_popular(&self) -> bool {
         self.facts().hits.load(Ordering::Relaxed) >= POPULAR

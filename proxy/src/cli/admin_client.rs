@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// An answer never takes longer, not even to a reload that resolves names.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is asked.
 pub(super) struct Question<'a> {

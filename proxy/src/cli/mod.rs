@@ -12,6 +12,7 @@ mod purge;
 mod reload;
 mod run;
 mod status;
+mod upgrade;
 mod warm;
 
 use std::{
@@ -56,6 +57,8 @@ enum Verb {
     Reload(reload::Options),
     /// Show the last reloads and what became of them.
     History(history::Options),
+    /// Start another process that takes over from the running edge without a gap.
+    Upgrade(upgrade::Options),
     /// Show the state of the running edge; exit 0 while it is ready.
     Status(status::Options),
     /// Take pages out of the running edge's store.
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Demo(options)) => demo::demo(given, &options),
         Some(Verb::Reload(options)) => reload::reload(file, &options),
         Some(Verb::History(options)) => history::history(file, &options),
+        Some(Verb::Upgrade(options)) => upgrade::upgrade(file, &options),
         Some(Verb::Status(options)) => status::status(file, &options),
         Some(Verb::Purge(options)) => purge::purge(file, &options),
         Some(Verb::Warm(options)) => warm::warm(file, &options),

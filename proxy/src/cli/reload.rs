@@ -125,7 +125,7 @@ fn put_in_force(path: &Path, options: &Options) -> anyhow::Result<()> {
 }
 
 /// The `[admin]` section by itself, where the file as a whole is of no use.
-fn admin_despite_mistakes(path: &Path) -> Option<Admin> {
+pub(super) fn admin_despite_mistakes(path: &Path) -> Option<Admin> {
     let text = std::fs::read_to_string(path).ok()?;
     let section: String = text
         .lines()

@@ -163,6 +163,9 @@ fn server(file: &File, cx: &mut Context<'_>) -> Server {
     Server {
         threads: server.threads.value as usize,
         shutdown_grace: server.shutdown_grace.value,
+        upgrade_timeout: server.upgrade_timeout.value,
+        upgrade_grace: server.upgrade_grace.value,
+        upgrade_handover: server.upgrade_handover.value.0,
         pid_file: server.pid_file.value().map(|path| cx.path(path)),
         header_timeout: server.header_timeout.value,
         body_timeout: server.body_timeout.value,

@@ -40,6 +40,7 @@ const RATE_MOST: ByteRate = ByteRate(1 << 30);
 
 /// No client is made to wait, and no window of staleness means anything, beyond these.
 const HOUR: Duration = secs(3_600);
+const WEEK: Duration = secs(7 * 86_400);
 const YEAR: Duration = secs(365 * 86_400);
 
 section! {
@@ -89,6 +90,15 @@ section! {
         /// How long running requests may take to finish after SIGTERM. 10s: what container
         /// runtimes wait before they kill.
         shutdown_grace: Duration = secs(10), secs(0)..=HOUR;
+        /// How long a new process may take to serve after `dhal upgrade`; beyond it, the old one goes on. 60s: a
+        /// large configuration with many names is ready within seconds.
+        upgrade_timeout: Duration = secs(60), secs(1)..=HOUR;
+        /// How long the old process lives on for connections that do not end, such as WebSockets. An hour: they
+        /// come back one by one meanwhile, and not all at once.
+        upgrade_grace: Duration = HOUR, secs(0)..=WEEK;
+        /// Stored responses that the old process hands to the new one, those first that are asked for most. None
+        /// with `"0B"`.
+        upgrade_handover: Size = mib(256), Size(0)..=mib(1 << 20);
         /// Where the process id is written. Optional.
         pid_file: FilePath;
         /// Total time for a request head to arrive; `408` beyond it. 10s: a phone on a bad line

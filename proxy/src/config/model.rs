@@ -72,6 +72,12 @@ pub struct Server {
     pub threads: usize,
     /// How long running requests may take to finish after SIGTERM.
     pub shutdown_grace: Duration,
+    /// How long a new process may take to serve.
+    pub upgrade_timeout: Duration,
+    /// How long this process lives on once another serves.
+    pub upgrade_grace: Duration,
+    /// Bytes of stored responses that go along to a new process.
+    pub upgrade_handover: u64,
     /// Where the process id is written, for `dhal reload` without an admin endpoint.
     pub pid_file: Option<PathBuf>,
     /// Total time for a request head to arrive, however it drips; `408` beyond it.

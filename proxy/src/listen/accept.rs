@@ -10,6 +10,7 @@ use std::{
 use nix::errno::Errno;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::watch,
     time::{Instant, sleep, timeout_at},
 };
 
@@ -43,7 +44,7 @@ pub async fn accept(hall: Arc<Hall>, listener: TcpListener, line: Arc<Line>) {
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = drain.wait_for(|draining| *draining) => break,
+            () = drained(&mut drain) => break,
             _ = closing.wait_for(|closing| *closing) => break,
             accepted = listener.accept() => accepted,
         };
@@ -52,7 +53,12 @@ pub async fn accept(hall: Arc<Hall>, listener: TcpListener, line: Arc<Line>) {
             Err(why) => make_room(&hall, &line, &why).await,
         }
     }
-    if let Ok(listener) = listener.into_std() {
+    // Where another process accepts, what waits is for that one.
+    let shared = &hall.shared;
+    let is_taken_over = shared.is_draining()
+        && !shared.closes_idle()
+        && !shared.is_given_up(line.settings().listener.address);
+    if !is_taken_over && let Ok(listener) = listener.into_std() {
         take_rest(&hall, &line, &listener).await;
     }
     let is_draining = *drain.borrow();
@@ -97,7 +103,7 @@ async fn enter(hall: &Arc<Hall>, line: &Line, stream: TcpStream, peer: SocketAdd
     let slot = tokio::select! {
         biased;
         slot = crowd.slot() => slot,
-        _ = drain.wait_for(|draining| *draining) => return,
+        () = has_no_time(hall, &mut drain) => return,
     };
     let mut place = hall.places.enter();
     if let Some(member) = member {
@@ -109,6 +115,18 @@ async fn enter(hall: &Arc<Hall>, line: &Line, stream: TcpStream, peer: SocketAdd
         connection(&hall, stream, peer, &settings, place).await;
         drop(slot);
     });
+}
+
+async fn drained(drain: &mut watch::Receiver<bool>) {
+    let _ = drain.wait_for(|draining| *draining).await;
+}
+
+/// Returns when the process ends without another one that serves: whoever is accepted by then is not answered.
+async fn has_no_time(hall: &Hall, drain: &mut watch::Receiver<bool>) {
+    drained(drain).await;
+    if !hall.shared.closes_idle() {
+        hall.shared.hurries().await;
+    }
 }
 
 /// The system has no connection for us. If it has no descriptors, one that does nothing gives up its own.

@@ -52,7 +52,7 @@ impl Descriptors {
             return wanted;
         };
         let listeners = config.listeners.len() as u64;
-        let kept = self.kept + self.threads * (PER_THREAD + 2 * listeners);
+        let kept = self.kept + self.threads * (PER_THREAD + 3 * listeners);
         let bound = suffice_for(limit, kept, wanted);
         if bound < wanted {
             tracing::warn!(

@@ -24,17 +24,35 @@ pub fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>>
     bind_more(address, threads)
 }
 
-/// The same for an address that is known to be nobody else's, because this process listens there already.
-pub fn bind_more(address: SocketAddr, sockets: usize) -> io::Result<Vec<TcpListener>> {
-    (0..sockets)
-        .map(|_| {
-            let socket = socket(address)?;
-            socket.set_reuse_port(true)?;
-            socket.bind(&address.into())?;
-            socket.listen(BACKLOG)?;
-            Ok(socket.into())
-        })
-        .collect()
+/// Binds an address, which is bound by this user already, so many times more.
+pub fn bind_more(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    let bind = |_| {
+        let socket = socket(address)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    (0..count).map(bind).collect()
+}
+
+/// Sockets of the process before, and as many more as threads have none. Where the user may not bind more, some
+/// threads do without.
+pub fn complete(mut inherited: Vec<TcpListener>, threads: usize) -> io::Result<Vec<TcpListener>> {
+    let missing = threads.saturating_sub(inherited.len());
+    if let Some(first) = inherited.first()
+        && missing > 0
+    {
+        let address = first.local_addr()?;
+        match bind_more(address, missing) {
+            Ok(more) => inherited.extend(more),
+            Err(why) => tracing::warn!(%address, %why, missing, "some threads do not accept there"),
+        }
+    }
+    for socket in &inherited {
+        socket.set_nonblocking(true)?;
+    }
+    Ok(inherited)
 }
 
 /// Bytes that the system holds for a connection and has not sent. Most answers fit; of a long one to a slow

@@ -30,7 +30,7 @@ pub const LINGER: Duration = Duration::from_millis(500);
 /// when the last thread has looked.
 const LET_GO: Duration = Duration::from_secs(5);
 
-/// Listening sockets by the address they are bound to, such as another process lends.
+/// Listening sockets by their address as configured, such as another process lends.
 pub type Inherited = Vec<(SocketAddr, TcpListener)>;
 
 /// What connections of a line come in under. Replaced as a whole; a connection keeps what it began with.
@@ -213,12 +213,13 @@ impl Sockets {
         self.lines.subscribe()
     }
 
-    /// Another descriptor of every socket that stays, to be handed over. A filter is never on one of them.
+    /// Another descriptor of every socket that stays, by its address as configured, to be handed over. A filter is never on one of them.
     pub fn lend(&self) -> io::Result<Inherited> {
         let mut lent = Vec::new();
         for line in self.lines.borrow().iter().filter(|line| !line.is_leaving()) {
+            let address = line.settings().listener.address;
             for socket in line.kept().iter() {
-                lent.push((line.bound, socket.try_clone()?));
+                lent.push((address, socket.try_clone()?));
             }
         }
         Ok(lent)
@@ -281,7 +282,6 @@ impl Sockets {
             .iter()
             .filter(|(bound, _)| *bound == address)
         {
-            socket.set_nonblocking(true)?;
             kept.push(socket.try_clone()?);
         }
         // What is ours already cannot be somebody else's.
@@ -289,8 +289,10 @@ impl Sockets {
         let mut own = own.chain(self.held_yet());
         if kept.is_empty() && !own.any(|bound| overlap(bound, address)) {
             kept = socket::bind(address, self.threads)?;
-        } else if kept.len() < self.threads {
-            kept.extend(socket::bind_more(address, self.threads - kept.len())?);
+        } else if kept.is_empty() {
+            kept = socket::bind_more(address, self.threads)?;
+        } else {
+            kept = socket::complete(kept, self.threads)?;
         }
         let bound = kept.first().map_or(Ok(address), TcpListener::local_addr)?;
         Line::new(bound, settings, kept, self.threads)

@@ -43,6 +43,8 @@ pub struct Metrics {
     pub shop_window: IntGaugeVec,
     /// Whether the last reload took effect.
     pub reload_successful: IntGauge,
+    /// Upgrades by outcome: `success` in the process that took over, `failure` and `refused` in the one that stays.
+    pub upgrades: IntCounterVec,
     /// When it did.
     pub reload_time: Gauge,
     /// Reloads by outcome.
@@ -154,6 +156,12 @@ impl Metrics {
                 "shop_window",
                 "1 while no server can answer and stored responses do.",
                 &["upstream"],
+            ),
+            upgrades: counters(
+                &registry,
+                "upgrades_total",
+                "Upgrades by outcome; a success is counted by the process that took over.",
+                &["outcome"],
             ),
             reload_successful: gauge(
                 &registry,

@@ -8,8 +8,10 @@ mod watch;
 mod worker;
 
 use std::{
+    io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, mpsc::channel},
     thread,
     time::{Duration, Instant},
 };
@@ -19,7 +21,7 @@ use arc_swap::ArcSwap;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -32,6 +34,7 @@ use crate::{
     admit::watch as lists,
     config::{self, model::Config},
     fill::Filler,
+    handover::{Inherited, Life, Ready, Role},
     listen::{descriptors::Descriptors, sockets::Sockets, tls::watch as certificates},
     observe::access_log::AccessLog,
     shared::{Current, Shared},
@@ -48,6 +51,9 @@ use worker::Worker;
 /// How often clients that have been quiet are forgotten and the store catches up with itself.
 const TIDY: Duration = Duration::from_secs(1);
 
+/// How long a thread may take until it accepts.
+const STARTED_WITHIN: Duration = Duration::from_secs(10);
+
 /// How long the disk tier, and then the access log, may take at the end for what was handed to them.
 const FINISH: Duration = Duration::from_secs(2);
 
@@ -63,6 +69,8 @@ pub struct Control {
     pub filler: Arc<Filler>,
     /// When the process began.
     pub started: Instant,
+    /// What comes before this process, and behind it.
+    pub life: Life,
     /// What visitors are listened to on.
     pub sockets: Arc<Sockets>,
     /// What became of reloads.
@@ -83,10 +91,15 @@ pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
     let started = Instant::now();
     let config = loaded.config;
     let threads = thread_count(&config);
+    let mut inherited = Inherited::receive()?;
+    let mut life = Life::new(threads, inherited.is_some()).context("cannot find this program")?;
     let descriptors = Descriptors::take(threads);
     let max_connections = descriptors.bound(&config);
     let (shared, work) = Shared::begun(&config.cache, max_connections, started);
     let shared = Arc::new(shared);
+    if let Some(inherited) = &inherited {
+        inherited.begin_with(&shared);
+    }
     work.begin(&shared).context("cannot start a thread")?;
     read_disk(&shared)?;
     let log = config
@@ -97,18 +110,20 @@ pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
     shared.access_log.store(log.map(Arc::new));
     let text = reload::text(&loaded.files);
     let watched = Watched::new(&config, loaded.files, loaded.folders);
-    let sockets = Arc::new(Sockets::new(threads));
+    let lent = config.listeners.iter().flat_map(|listener| {
+        let address = listener.address;
+        let lent = inherited.as_mut().map(|i| i.listeners(address));
+        lent.into_iter()
+            .flatten()
+            .map(move |socket| (address, socket))
+    });
+    let sockets = Arc::new(Sockets::with_inherited(threads, lent.collect()));
     let current: Current = Arc::new(ArcSwap::from_pointee(Snapshot::build(config, 1, &shared)?));
     let snapshot = current.load_full();
     let config = &snapshot.config;
     let listening = reload::listeners(&sockets, config).map_err(|why| anyhow!(why))?;
     let mut endpoints = admin::Endpoints::default();
-    let admin = endpoints.prepare(config.admin.as_ref())?;
-    let pid_file = config.server.pid_file.as_deref();
-    let pid_file = pid_file
-        .map(reload::write_pid)
-        .transpose()
-        .map_err(|why| anyhow!(why))?;
+    let admin = endpoints.prepare(config.admin.as_ref(), inherited.as_mut())?;
     shared.adopt(&snapshot);
     note_certificates(&shared, &snapshot);
     shared.metrics.reload_successful.set(1);
@@ -117,6 +132,17 @@ pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
 
     let runtime = runtime()?;
     let names = runtime.block_on(watch_names(&snapshot, &shared));
+    // From here on it may serve, and what was the other's becomes its own.
+    let ready = inherited
+        .map(|inherited| inherited.prepare(&shared, &snapshot))
+        .transpose()?;
+    life.predecessor = ready.as_ref().map(|ready| Arc::clone(&ready.predecessor));
+    let pid_file = config.server.pid_file.as_deref();
+    let pid_file = pid_file
+        .map(reload::write_pid)
+        .transpose()
+        .map_err(|why| anyhow!(why))?;
+    let (serves, serving) = channel();
     let workers: Vec<_> = (0..threads)
         .map(|number| {
             let worker = Worker {
@@ -125,6 +151,8 @@ pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
                 number,
                 lines: sockets.lines(),
                 started,
+                serves: serves.clone(),
+                pulse: Arc::clone(&life.pulse),
             };
             thread::Builder::new()
                 .name(format!("edge-{number}"))
@@ -132,10 +160,16 @@ pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
                 .context("cannot start a thread")
         })
         .collect::<Result<_, _>>()?;
+    for _ in &workers {
+        serving
+            .recv_timeout(STARTED_WITHIN)
+            .context("a thread does not start")?;
+    }
 
     let stored = Arc::clone(&shared);
     let control = Arc::new(Control {
         path: path.to_owned(),
+        life,
         sockets,
         history: History::new(Kept::new(config.clone(), 1, text, true)),
         probation: Probation::default(),
@@ -150,7 +184,7 @@ pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
     let result = runtime.block_on(async {
         endpoints.apply(admin, &control);
         control.held.lock().await.keep(endpoints, pid_file);
-        control.attend().await
+        control.attend(ready).await
     });
     // With it go the admin sockets and the pid file.
     let held = runtime.block_on(async { timeout(FINISH, control.held.lock()).await });
@@ -223,7 +257,7 @@ fn note_certificates(shared: &Shared, snapshot: &Snapshot) {
 
 impl Control {
     /// Waits for signals and answers them; returns when the process is to end.
-    async fn attend(self: &Arc<Self>) -> anyhow::Result<()> {
+    async fn attend(self: &Arc<Self>, ready: Option<Ready>) -> anyhow::Result<()> {
         let control = self;
         let checks = health::watch(&control.current.load().upstreams, control.started);
         control.held.lock().await.check(checks);
@@ -268,6 +302,10 @@ impl Control {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut reopen = signal(SignalKind::user_defined1())?;
+        let mut upgrade = signal(SignalKind::quit())?;
+        control.life.serves(ready, &control.shared);
+        let watched = Arc::clone(control);
+        tasks.spawn(async move { watched.life.watch().await });
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         loop {
             tokio::select! {
@@ -275,6 +313,23 @@ impl Control {
                     if let Some(log) = &*control.shared.access_log.load() {
                         log.reopen();
                     }
+                }
+                _ = upgrade.recv() => {
+                    let control = Arc::clone(control);
+                    // The outcome is in the log and in the metrics.
+                    tokio::spawn(async move { control.upgrade(None).await });
+                }
+                successor = control.life.relieved() => {
+                    // The new process answers there; who is being answered here still is.
+                    control.held.lock().await.leave();
+                    let told = async {
+                        tokio::select! {
+                            _ = terminate.recv() => {}
+                            _ = interrupt.recv() => {}
+                        }
+                    };
+                    control.leave(&successor, told).await;
+                    return Ok(());
                 }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
@@ -288,6 +343,8 @@ impl Control {
     async fn drain(&self) {
         let grace = self.current.load().config.server.shutdown_grace;
         tracing::info!(?grace, open = self.shared.open_connections(), "draining");
+        self.life.systemd.stopping();
+        self.life.handover.end();
         self.sockets.end();
         self.shared.start_draining();
         if timeout(grace, self.shared.all_closed()).await.is_err() {
@@ -298,6 +355,21 @@ impl Control {
         }
         self.shared.stop();
         tracing::info!("stopped");
+    }
+}
+
+/// Keeps reloads away.
+pub(crate) struct Lent<'a>(#[expect(dead_code, reason = "it is held")] MutexGuard<'a, Held>);
+
+impl Control {
+    /// Duplicates of all listening sockets, for another process; none comes or goes while the lock is held.
+    pub(crate) async fn lend(&self) -> io::Result<(Vec<(Role, OwnedFd)>, Lent<'_>)> {
+        let held = self.held.lock().await;
+        let mut lent = held.lend()?;
+        for (address, socket) in self.sockets.lend()? {
+            lent.push((Role::Listener(address), socket.into()));
+        }
+        Ok((lent, Lent(held)))
     }
 }
 

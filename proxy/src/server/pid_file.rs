@@ -5,13 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::handover::life;
+
 /// The file, removed when this is dropped, unless another process has written its own number there.
 pub(super) struct PidFile(PathBuf);
 
 impl PidFile {
     /// Writes it.
     pub(super) fn write(path: &Path) -> io::Result<Self> {
-        fs::write(path, number())?;
+        life::write_pid(path)?;
         Ok(Self(path.to_owned()))
     }
 

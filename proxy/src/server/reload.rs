@@ -3,6 +3,7 @@
 //! Everything that can fail is done first and changes nothing that visitors see; what comes after it cannot fail.
 
 use std::{
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -26,6 +27,7 @@ use super::{
 use crate::{
     admin::Endpoints,
     config::{self, model::Config},
+    handover::Role,
     listen::sockets::{Change, LINGER, Sockets},
     observe::access_log::AccessLog,
     snapshot::Snapshot,
@@ -61,6 +63,16 @@ impl Held {
     /// Keeps what goes when the process ends.
     pub(super) fn keep(&mut self, endpoints: Endpoints, pid_file: Option<PidFile>) {
         (self.endpoints, self.pid_file) = (endpoints, pid_file);
+    }
+
+    /// Another process serves.
+    pub(super) fn leave(&mut self) {
+        self.endpoints.leave();
+    }
+
+    /// Another descriptor of each of the admin endpoint's sockets.
+    pub(super) fn lend(&self) -> std::io::Result<Vec<(Role, OwnedFd)>> {
+        self.endpoints.lend()
     }
 
     pub(super) fn check(&mut self, checks: JoinSet<()>) {
@@ -163,7 +175,13 @@ impl Control {
     /// Puts the files' present content in force, or nothing of it.
     pub async fn reload(self: &Arc<Self>, trigger: Trigger) -> Result<String, String> {
         let mut held = self.held.lock().await;
-        self.reload_with(&mut held, trigger).await
+        self.life.systemd.reloading();
+        let outcome = self.reload_with(&mut held, trigger).await;
+        self.life.systemd.ready(match outcome {
+            Ok(_) => "ready",
+            Err(_) => "ready; the last reload was refused",
+        });
+        outcome
     }
 
     async fn reload_with(
@@ -171,7 +189,7 @@ impl Control {
         held: &mut Held,
         trigger: Trigger,
     ) -> Result<String, String> {
-        if self.shared.is_draining() {
+        if self.shared.is_draining() || self.life.handover.is_over() {
             return Err("the edge is draining".to_owned());
         }
         let path = self.path.clone();
@@ -254,7 +272,7 @@ impl Control {
         trigger: Trigger,
         reason: Option<String>,
     ) -> Result<String, String> {
-        if self.shared.is_draining() {
+        if self.shared.is_draining() || self.life.handover.is_over() {
             return Err("the edge is draining".to_owned());
         }
         let Some(kept) = self.history.before(trigger == Trigger::Probation) else {
@@ -348,7 +366,7 @@ impl Control {
         // Those of the old configuration stay watched until this one is in force.
         let names = watch_names(&new, &self.shared).await;
         // Last what others may see, should anything fail after it: least of all sockets that nobody accepts from.
-        let admin = held.endpoints.prepare(new.config.admin.as_ref());
+        let admin = held.endpoints.prepare(new.config.admin.as_ref(), None);
         let admin = admin.map_err(|why| format!("{why:#}"))?;
         let pid_file = match (&new.config.server.pid_file, &held.pid_file) {
             (Some(wanted), Some(known)) if wanted == known.path() => None,

@@ -1,6 +1,11 @@
 //! A thread that serves visitors.
 
-use std::{collections::HashMap, net::TcpListener as StdListener, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    net::TcpListener as StdListener,
+    sync::{Arc, mpsc::Sender},
+    time::Instant,
+};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 
@@ -15,6 +20,7 @@ use crate::{
         sockets::{Line, Lines},
     },
     shared::{Current, Shared},
+    systemd::Pulse,
 };
 
 /// What a thread needs to begin.
@@ -26,6 +32,10 @@ pub(super) struct Worker {
     /// What is listened on.
     pub(super) lines: watch::Receiver<Lines>,
     pub(super) started: Instant,
+    /// Is told once it accepts.
+    pub(super) serves: Sender<()>,
+    /// Shows that it lives.
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl Worker {
@@ -45,16 +55,24 @@ impl Worker {
                 places: Places::new(&self.shared.crowd),
                 started: self.started,
             });
-            let started = self.started;
+            let (started, pulse, number) = (self.started, Arc::clone(&self.pulse), self.number);
             let tidying = tokio::spawn(async move {
                 loop {
                     sleep(TIDY).await;
+                    pulse.beat(number);
                     pool.tidy(started.elapsed());
                 }
             });
             self.accept(&hall).await;
             // Connections live on until they are done or the grace is over.
-            self.shared.stopped().await;
+            tokio::select! {
+                () = self.shared.stopped() => {}
+                () = async {
+                    self.shared.hurries().await;
+                    hall.places.wake();
+                    std::future::pending().await
+                } => {}
+            }
             tidying.abort();
         });
         // What did not finish within the grace is cut here, and not waited for.
@@ -85,6 +103,8 @@ impl Worker {
                 }
             }
             drop(lines);
+            // Heard once.
+            let _ = self.serves.send(());
             tokio::select! {
                 biased;
                 _ = drain.wait_for(|draining| *draining) => break,

@@ -63,6 +63,11 @@ impl Upstream {
         orders.iter().find(|whom| shown(whom) == text).cloned()
     }
 
+    /// All orders.
+    pub fn orders(&self) -> Vec<BackendAddress> {
+        self.lasting.orders.lock().clone()
+    }
+
     /// The servers that an order is about at the moment.
     pub fn servers_meant(&self, whom: &BackendAddress) -> Vec<Arc<Server>> {
         let servers = self.servers.load();

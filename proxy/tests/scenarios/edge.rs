@@ -29,6 +29,7 @@ pub(crate) struct Site {
     pub(crate) admin_tcp: SocketAddr,
     /// The most files that the edge may have open.
     files: Option<u32>,
+    environment: Vec<(String, String)>,
 }
 
 impl Site {
@@ -42,6 +43,7 @@ impl Site {
             https: free_address(),
             admin_tcp: free_address(),
             files: None,
+            environment: Vec::new(),
         };
         site.configure(config);
         site
@@ -68,6 +70,13 @@ impl Site {
     /// The edge has so few descriptors.
     pub(crate) fn with_files(mut self, files: u32) -> Self {
         self.files = Some(files);
+        self
+    }
+
+    /// The edge has this in its environment; `@dir` stands for the folder.
+    pub(crate) fn with_variable(mut self, name: &str, value: &str) -> Self {
+        let value = value.replace("@dir", &self.folder.path().display().to_string());
+        self.environment.push((name.to_owned(), value));
         self
     }
 
@@ -141,7 +150,8 @@ impl Site {
                 .stdin(Stdio::null());
             run = shell;
         }
-        run.stdout(file("stdout"))
+        run.envs(self.environment.iter().cloned())
+            .stdout(file("stdout"))
             .stderr(file("stderr"))
             .spawn()
             .expect("dhal starts")
@@ -179,6 +189,11 @@ impl Edge {
         let mut edge = site.spawn();
         edge.become_ready();
         edge
+    }
+
+    /// Whether its first process has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("its state").is_some()
     }
 
     fn become_ready(&mut self) {

@@ -57,6 +57,8 @@ mod h1_ends;
 mod h2_floods;
 mod h2_streams;
 mod h2_upstream;
+mod handover;
+mod handover_failing;
 mod health;
 mod hostile;
 mod hsts;

@@ -79,7 +79,7 @@ impl Session<'_> {
         if turn.is_ready() {
             return turn;
         }
-        if self.buf.is_empty() && self.hall.shared.is_draining() {
+        if self.buf.is_empty() && self.hall.shared.closes_idle() {
             // A connection without a request at hand goes when the process does.
             return Poll::Ready(Turn::Over);
         }

@@ -1,0 +1,227 @@
+//! Other processes that answer for the same shop for a while, because one relieves the other: each is told of every
+//! purge before it is confirmed to whoever ordered it.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::{Line, Order, Purges};
+
+/// Another process.
+pub trait Peer: Send + Sync {
+    /// Tells it a purge, as [`Purges::learn`] reads it. Does not wait.
+    fn tell(&self, line: &[u8]);
+
+    /// Waits until all that it was told is in force there; `false`: it is gone, or does not say so in time.
+    fn settle(&self) -> bool;
+}
+
+/// Those there are.
+#[derive(Default)]
+pub(super) struct Peers {
+    /// Whether there are any: nobody else pays for them.
+    any: AtomicBool,
+    list: Mutex<Vec<Arc<dyn Peer>>>,
+}
+
+impl Peers {
+    fn list(&self) -> MutexGuard<'_, Vec<Arc<dyn Peer>>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all(&self) -> Vec<Arc<dyn Peer>> {
+        match self.any.load(Ordering::Acquire) {
+            true => self.list().clone(),
+            false => Vec::new(),
+        }
+    }
+
+    pub(super) fn tell(&self, line: &Line) {
+        let peers = self.all();
+        if peers.is_empty() {
+            return;
+        }
+        // Numbers and names always serialise.
+        let line = serde_json::to_vec(line).unwrap_or_default();
+        peers.iter().for_each(|peer| peer.tell(&line));
+    }
+
+    pub(super) fn settle(&self) {
+        for peer in self.all() {
+            if !peer.settle() {
+                tracing::warn!("the process that runs beside this one does not confirm a purge");
+            }
+        }
+    }
+}
+
+impl Purges {
+    /// From now on this process is told of every purge.
+    pub fn attach(&self, peer: Arc<dyn Peer>) {
+        let mut list = self.peers.list();
+        list.push(peer);
+        self.peers.any.store(true, Ordering::Release);
+    }
+
+    /// It is gone.
+    pub fn detach(&self, peer: &Arc<dyn Peer>) {
+        let mut list = self.peers.list();
+        list.retain(|other| !Arc::ptr_eq(other, peer));
+        self.peers.any.store(!list.is_empty(), Ordering::Release);
+    }
+
+    /// Takes over a purge that another process has told, and passes it on to others. A step that was reached here
+    /// already purges what was asked for until now: more, never less. Whoever told it has written it down.
+    pub fn learn(&self, line: &[u8], from: Option<&Arc<dyn Peer>>) {
+        let mut line: Line = serde_json::from_slice(line).unwrap_or_else(|_| Line::everything());
+        {
+            let mut marks = self.write();
+            line.seq = line.seq.max(self.seq() + 1);
+            self.mark(&mut marks, &line);
+        }
+        let others = self.peers.all();
+        let mut others = others
+            .iter()
+            .filter(|peer| from.is_none_or(|from| !Arc::ptr_eq(peer, from)))
+            .peekable();
+        if others.peek().is_some() {
+            let line = serde_json::to_vec(&line).unwrap_or_default();
+            others.for_each(|peer| peer.tell(&line));
+        }
+    }
+
+    /// Begins where another process is, so that what it has stored is not of the future.
+    pub fn advance(&self, seq: u64) {
+        let _marks = self.write();
+        self.seq.fetch_max(seq, Ordering::Release);
+    }
+}
+
+impl Line {
+    /// What is told in the place of purges that cannot be told, or not be read.
+    pub(super) fn everything() -> Self {
+        Self {
+            seq: 0,
+            at: 0,
+            order: Order {
+                all: true,
+                ..Order::default()
+            },
+        }
+    }
+}
+
+/// The line that purges everything.
+pub fn everything() -> Vec<u8> {
+    serde_json::to_vec(&Line::everything()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::cache::purge::{Stamp, Standing, tag_number};
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<Vec<u8>>>);
+
+    impl Peer for Heard {
+        fn tell(&self, line: &[u8]) {
+            self.0.lock().expect("lock").push(line.to_vec());
+        }
+
+        fn settle(&self) -> bool {
+            true
+        }
+    }
+
+    fn tag(name: &str) -> Order {
+        Order {
+            numbers: vec![tag_number(name.as_bytes())],
+            ..Order::default()
+        }
+    }
+
+    fn stamp(seq: u64, name: &str) -> Stamp {
+        Stamp {
+            seq,
+            uri: 1,
+            tags: Box::from([tag_number(name.as_bytes())]),
+        }
+    }
+
+    #[test]
+    fn what_one_purges_is_purged_in_the_other() {
+        let (old, new) = (Purges::in_memory(), Purges::in_memory());
+        let heard = Arc::new(Heard::default());
+        let peer: Arc<dyn Peer> = Arc::clone(&heard) as _;
+        let now = UNIX_EPOCH + Duration::from_secs(1_000);
+        old.purge(tag("before"), now).expect("no disk");
+        assert!(heard.0.lock().expect("lock").is_empty(), "nobody is there");
+        old.attach(Arc::clone(&peer));
+        new.advance(old.seq());
+        let asked = new.seq();
+        old.purge(tag("a"), now).expect("no disk");
+        old.invalidate(vec![tag_number(b"b")], now)
+            .expect("no disk");
+        for line in heard.0.lock().expect("lock").iter() {
+            new.learn(line, None);
+        }
+        for (name, standing) in [
+            ("a", Standing::Purged),
+            ("b", Standing::Purged),
+            ("c", Standing::Untouched),
+        ] {
+            assert_eq!(
+                new.standing(&stamp(asked, name), b"key"),
+                standing,
+                "{name}"
+            );
+        }
+        let later = stamp(new.seq(), "a");
+        assert_eq!(new.standing(&later, b"key"), Standing::Untouched);
+        old.detach(&peer);
+        old.purge(tag("after"), now).expect("no disk");
+        assert_eq!(heard.0.lock().expect("lock").len(), 2);
+    }
+
+    #[test]
+    fn a_late_line_purges_what_was_asked_for_until_now() {
+        let purges = Purges::in_memory();
+        let now = UNIX_EPOCH + Duration::from_secs(1_000);
+        purges.purge(tag("other"), now).expect("no disk");
+        let line = serde_json::to_vec(&Line {
+            seq: 5,
+            at: 5,
+            order: tag("a"),
+        });
+        let asked = purges.seq();
+        purges.learn(&line.expect("json"), None);
+        assert_eq!(
+            purges.standing(&stamp(asked, "a"), b"key"),
+            Standing::Purged
+        );
+        assert_eq!(
+            purges.standing(&stamp(asked, "b"), b"key"),
+            Standing::Untouched
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_purges_everything_and_is_passed_on() {
+        let purges = Purges::in_memory();
+        let (from, other) = (Arc::new(Heard::default()), Arc::new(Heard::default()));
+        let from: Arc<dyn Peer> = from;
+        purges.attach(Arc::clone(&from));
+        purges.attach(Arc::clone(&other) as _);
+        let asked = purges.seq();
+        purges.learn(b"of a later version", Some(&from));
+        assert_eq!(
+            purges.standing(&stamp(asked, "a"), b"key"),
+            Standing::Purged
+        );
+        assert_eq!(other.0.lock().expect("lock").len(), 1);
+    }
+}

@@ -1,0 +1,34 @@
+//! From one process to the next: another program takes over, and nobody notices.
+//!
+//! The running process starts the new one with an end of a pair of sockets in the place of its standard input. Over
+//! it go the listening sockets themselves, so that no connection that waits to be accepted is lost, then the stored
+//! responses that are asked for most, and purges in both directions for as long as both live (`link.rs`):
+//!
+//! ```text
+//! old                                         new
+//!  starts it with its own arguments (program)  reads its configuration
+//!            <- Hello                          protocol, version, process
+//!  Offer, sockets, State ->                    opens the rest
+//!  Stored .. AllStored ->                      takes them in, for a few seconds at most
+//!            <- Prepared                       could serve
+//!  State, Go ->                                starts its threads: both accept
+//!            <- Serving
+//!  leaves: accepts no more                     serves
+//!  Leaving .. ->                               shows it in its status
+//! ```
+//!
+//! Up to Go the new process serves nobody, and whatever goes wrong, its end leaves the old one as it was.
+
+mod incoming;
+pub mod life;
+mod link;
+mod outgoing;
+mod program;
+mod state;
+mod wire;
+
+pub use incoming::{Inherited, Predecessor, Ready};
+pub use life::Life;
+pub use outgoing::{Bounds, Failure, Handover, Successor};
+pub use program::Program;
+pub use wire::Role;

@@ -1,0 +1,395 @@
+//! The old process's side: it starts the new one, hands over, and goes on as before where that fails.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    link::Link,
+    program::{Program, Started},
+    state::State,
+    wire::{self, Hello, Kind, Leaving, Offer, PROTOCOL, Prepared, Role},
+};
+use crate::{
+    cache::{handed, purge, purge::Peer},
+    shared::{Current, Shared},
+};
+
+/// How long the new process may take from the permission to serve until it does: threads are started meanwhile.
+const SERVES_WITHIN: Duration = Duration::from_secs(10);
+/// How often a process that has lost its successor makes its store forget, because nobody tells it of purges.
+const FORGETS_EVERY: Duration = Duration::from_secs(1);
+
+/// What a process can hand over, and whether it is at it.
+pub struct Handover {
+    program: Program,
+    /// Duplicates of the sockets in use, while an upgrade is under way.
+    sockets: Mutex<Vec<(Role, OwnedFd)>>,
+    is_running: AtomicBool,
+    /// What ends an upgrade that is under way.
+    cancelled: Mutex<Cancel>,
+}
+
+#[derive(Default)]
+struct Cancel {
+    is_over: bool,
+    stream: Option<UnixStream>,
+}
+
+/// Why there is no upgrade. The process goes on as before.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Another one is under way.
+    #[error("an upgrade is under way already")]
+    Busy,
+    /// This process is on its way out.
+    #[error("this process is ending; ask the one that serves now")]
+    Ending,
+    /// The container would end with the process.
+    #[error(
+        "this is process 1, with which its container ends: start another container instead, or run \
+         dhal under an init process"
+    )]
+    First,
+    /// There are no descriptors for what would be handed over.
+    #[error("the sockets cannot be handed over: {0}")]
+    Descriptors(std::io::Error),
+    /// The program could not be started.
+    #[error("{} cannot be started: {why}", .path.display())]
+    NotStarted {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// It was started and did not take over.
+    #[error("the new process did not take over: {why}; {ended}")]
+    NotTakenOver {
+        /// What happened at this end.
+        why: String,
+        /// How the new process ended, and what it said.
+        ended: String,
+    },
+}
+
+impl Failure {
+    /// As metrics have it.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Busy | Self::Ending | Self::First => "refused",
+            Self::Descriptors(_) | Self::NotStarted { .. } | Self::NotTakenOver { .. } => "failure",
+        }
+    }
+}
+
+/// Bounds of an upgrade.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// For all of it, up to where the new process serves.
+    pub timeout: Duration,
+    /// Bytes of stored responses that go along.
+    pub stored: u64,
+}
+
+/// The process that serves now.
+pub struct Successor {
+    /// Its number.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// Addresses that it does not listen on: what waits there to be accepted is this process's.
+    pub unwanted: Vec<SocketAddr>,
+    link: Arc<Link>,
+}
+
+impl fmt::Display for Successor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} (dhal {}) serves", self.pid, self.version)
+    }
+}
+
+impl Handover {
+    /// Of a process that was started like this.
+    pub fn new(program: Program) -> Self {
+        Self {
+            program,
+            sockets: Mutex::default(),
+            is_running: AtomicBool::new(false),
+            cancelled: Mutex::default(),
+        }
+    }
+
+    /// Takes duplicates of the sockets in use: visitors' by their address as configured, and the admin endpoint's. Of
+    /// none it forgets those that it has.
+    pub fn take(&self, sockets: Vec<(Role, OwnedFd)>) {
+        *self.sockets() = sockets;
+    }
+
+    /// Whether an upgrade is under way.
+    pub fn is_running(&self) -> bool {
+        self.is_running.load(Ordering::Acquire)
+    }
+
+    /// Whether none begins any more: this process ends, or another one serves.
+    pub fn is_over(&self) -> bool {
+        self.cancelled().is_over
+    }
+
+    /// Gives the duplicates up, so that addresses are free once their threads have closed them, and ends an upgrade
+    /// that is under way. None begins any more.
+    pub fn end(&self) {
+        self.sockets().clear();
+        let mut cancelled = self.cancelled();
+        cancelled.is_over = true;
+        if let Some(stream) = cancelled.stream.take() {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Vec<(Role, OwnedFd)>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cancelled(&self) -> MutexGuard<'_, Cancel> {
+        self.cancelled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts another process and hands over to it; returns when it serves. Blocks.
+    ///
+    /// # Errors
+    /// It does not serve, and is gone; everything is as it was before.
+    pub fn upgrade(
+        &self,
+        binary: Option<PathBuf>,
+        bounds: Bounds,
+        shared: &Arc<Shared>,
+        current: &Current,
+    ) -> Result<Successor, Failure> {
+        /// Whatever happens, the next one may begin.
+        struct Over<'a>(&'a Handover);
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.cancelled().stream = None;
+                self.0.is_running.store(false, Ordering::Release);
+            }
+        }
+        if std::process::id() == 1 {
+            return Err(Failure::First);
+        }
+        if self.is_running.swap(true, Ordering::AcqRel) {
+            return Err(Failure::Busy);
+        }
+        let _over = Over(self);
+        self.attempt(binary, bounds, shared, current)
+    }
+
+    fn attempt(
+        &self,
+        binary: Option<PathBuf>,
+        bounds: Bounds,
+        shared: &Arc<Shared>,
+        current: &Current,
+    ) -> Result<Successor, Failure> {
+        let mut program = self.program.clone();
+        if let Some(binary) = binary {
+            program.path = binary;
+        }
+        let not_started = |why| Failure::NotStarted {
+            path: program.path.clone(),
+            why,
+        };
+        let (ours, theirs) = UnixStream::pair().map_err(not_started)?;
+        {
+            let mut cancelled = self.cancelled();
+            if cancelled.is_over {
+                return Err(Failure::Ending);
+            }
+            cancelled.stream = Some(ours.try_clone().map_err(not_started)?);
+        }
+        tracing::info!(program = %program.path.display(), "upgrade begins");
+        let started = program.start(theirs).map_err(not_started)?;
+        let began = Instant::now();
+        match self.hand_over(ours, began, bounds, shared, current) {
+            Ok(successor) => {
+                // One more would take over from a process that leaves.
+                self.cancelled().is_over = true;
+                reap(started);
+                tracing::info!(took = ?began.elapsed(), "{successor}");
+                Ok(successor)
+            }
+            Err(why) => {
+                let why = match why.kind() {
+                    _ if self.cancelled().is_over => "this process was told to stop".to_owned(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
+                        format!("it did not serve within {:?}", bounds.timeout)
+                    }
+                    std::io::ErrorKind::UnexpectedEof
+                    | std::io::ErrorKind::ConnectionReset
+                    | std::io::ErrorKind::BrokenPipe => "it gave up".to_owned(),
+                    _ => why.to_string(),
+                };
+                let ended = started.end();
+                let failure = Failure::NotTakenOver { why, ended };
+                // Here, because this thread is waited for even where the process is told to stop.
+                tracing::error!("no upgrade: {failure}");
+                Err(failure)
+            }
+        }
+    }
+
+    fn hand_over(
+        &self,
+        stream: UnixStream,
+        began: Instant,
+        bounds: Bounds,
+        shared: &Arc<Shared>,
+        current: &Current,
+    ) -> std::io::Result<Successor> {
+        let until = began + bounds.timeout;
+        wire::read_until(&stream, Some(until))?;
+        let hello: Hello = wire::expect(&stream, Kind::Hello)?;
+        if hello.protocol != PROTOCOL {
+            return Err(wire::invalid(&format!(
+                "dhal {} takes over by version {} of the protocol, and this is version {PROTOCOL}: \
+                 stop and start instead",
+                hello.version, hello.protocol
+            )));
+        }
+        self.offer(&stream, bounds, shared, current)?;
+        let cargo = handed::hottest(Arc::clone(shared), bounds.stored);
+        // From here on every purge goes along; what was purged before is not in the cargo.
+        let link = Link::start(stream, Some(Box::new(cargo)))?;
+        let peer: Arc<dyn Peer> = Arc::clone(&link) as _;
+        shared.store.purges.attach(Arc::clone(&peer));
+        let served = self.until_it_serves(&link, until, shared, current);
+        if served.is_err() {
+            shared.store.purges.detach(&peer);
+            link.close();
+        }
+        served.map(|prepared| Successor {
+            pid: hello.pid,
+            version: hello.version,
+            unwanted: prepared.unwanted,
+            link,
+        })
+    }
+
+    fn offer(
+        &self,
+        stream: &UnixStream,
+        bounds: Bounds,
+        shared: &Shared,
+        current: &Current,
+    ) -> std::io::Result<()> {
+        let sockets = self.sockets();
+        let stderr = std::io::stderr();
+        let mut roles: Vec<_> = sockets.iter().map(|(role, _)| role.clone()).collect();
+        let mut handed: Vec<BorrowedFd<'_>> = sockets.iter().map(|(_, fd)| fd.as_fd()).collect();
+        roles.push(Role::Stderr);
+        handed.push(stderr.as_fd());
+        let offer = Offer {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            since: shared.since(),
+            patience_ms: u64::try_from(bounds.timeout.as_millis()).unwrap_or(u64::MAX),
+            sockets: roles,
+        };
+        wire::send_json(stream, Kind::Offer, &offer)?;
+        wire::send_sockets(stream, &handed)?;
+        wire::send_json(stream, Kind::State, &State::of(shared, &current.load()))
+    }
+
+    fn until_it_serves(
+        &self,
+        link: &Arc<Link>,
+        until: Instant,
+        shared: &Shared,
+        current: &Current,
+    ) -> std::io::Result<Prepared> {
+        link.read_until(Some(until))?;
+        let mut prepared = Prepared::default();
+        loop {
+            match link.next(&shared.store.purges)? {
+                (Kind::Prepared, content) => {
+                    prepared = serde_json::from_slice(&content)?;
+                    // What was ordered meanwhile.
+                    let state = State::of(shared, &current.load());
+                    let told = link.post(Kind::State, serde_json::to_vec(&state)?)
+                        && link.post(Kind::Go, Vec::new());
+                    if !told {
+                        return Err(std::io::ErrorKind::BrokenPipe.into());
+                    }
+                    link.read_until(Some(Instant::now() + SERVES_WITHIN))?;
+                }
+                (Kind::Serving, _) => return Ok(prepared),
+                _ => return Err(wire::invalid("the new process speaks out of turn")),
+            }
+        }
+    }
+}
+
+/// Waits for the end of a process that may outlive this one, so that it leaves nothing behind if it does not.
+fn reap(started: Started) {
+    let Started { mut child, .. } = started;
+    // Without a thread it is left to whoever inherits it.
+    let _ = thread::Builder::new()
+        .name("upgrade-wait".to_owned())
+        .spawn(move || child.wait());
+}
+
+impl Successor {
+    /// Takes over its purges until one of the two is gone.
+    ///
+    /// # Errors
+    /// There is no thread for that.
+    pub fn listen(&self, shared: &Arc<Shared>) -> std::io::Result<()> {
+        self.link.read_until(None)?;
+        let (link, shared) = (Arc::clone(&self.link), Arc::clone(shared));
+        thread::Builder::new()
+            .name("handover-in".to_owned())
+            .spawn(move || {
+                while link.next(&shared.store.purges).is_ok() {}
+                let peer: Arc<dyn Peer> = Arc::clone(&link) as _;
+                shared.store.purges.detach(&peer);
+                link.close();
+                tracing::info!("nobody tells of purges any more: what is stored here is not used");
+                // For as long as there is a process: nobody knows what is purged elsewhere.
+                loop {
+                    shared.store.purges.learn(&purge::everything(), None);
+                    thread::sleep(FORGETS_EVERY);
+                }
+            })?;
+        Ok(())
+    }
+
+    /// Tells it how this process's end comes along.
+    pub fn tell(&self, connections: usize, left: Duration) {
+        let leaving = Leaving {
+            connections,
+            left: left.as_secs(),
+        };
+        if let Ok(leaving) = serde_json::to_vec(&leaving) {
+            self.link.post(Kind::Leaving, leaving);
+        }
+    }
+
+    /// Whether it has all the stored responses that it is to have, or is gone.
+    pub fn has_all(&self) -> bool {
+        self.link.has_delivered() || self.link.is_closed()
+    }
+}
