@@ -1,8 +1,15 @@
 //! What a request sees of the configuration: immutable, valid by construction, swapped as a whole.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use adaptive_concurrency::Class;
+use bytes::Bytes;
 use ipnet::IpNet;
 
 use crate::{
@@ -12,10 +19,15 @@ use crate::{
         rate::RateLimit,
         waiting_room::WaitingRoom,
     },
-    config::model::{CachePolicy, Config, SetCookie, Timeouts, Visitors},
+    config::model::{self, CachePolicy, Config, SetCookie, Timeouts, Visitors},
     listen::tls::CertificateTable,
     observe::metrics::RouteMetrics,
-    route::Router,
+    respond::dress::{Dress, Pages},
+    route::{
+        Router,
+        action::{Action, Fixed, FixedBody, Rewrite},
+        headers::RequestHeaders,
+    },
     shared::Shared,
     upstream::Upstream,
 };
@@ -38,6 +50,8 @@ pub struct Snapshot {
     pub deny: Vec<Arc<AddressList>>,
     /// All waiting rooms, in the order of the configuration.
     pub waiting_rooms: Vec<Arc<WaitingRoom>>,
+    /// What changes of answers that belong to no route.
+    pub dress: Dress,
     /// Certificates by name; `None` without TLS listeners.
     pub certificates: Option<Arc<CertificateTable>>,
     /// Time limits and bounds of the doors.
@@ -69,8 +83,16 @@ pub struct Bounds {
 pub struct Route {
     /// For logs and metrics.
     pub name: String,
-    /// Who answers.
-    pub upstream: Arc<Upstream>,
+    /// What becomes of its requests.
+    pub action: Action,
+    /// What an upstream is asked for in the place of the visitor's target.
+    pub rewrite: Option<Rewrite>,
+    /// `Host` towards the upstream, where it is not the visitor's.
+    pub upstream_host: Option<String>,
+    /// Changes of what an upstream gets.
+    pub request_headers: RequestHeaders,
+    /// Changes of what visitors get.
+    pub dress: Dress,
     /// Whether and how responses are stored.
     pub policy: Option<Arc<Policy>>,
     /// Every one of them must admit a request.
@@ -208,10 +230,20 @@ impl Snapshot {
             .map(|room| shared.waiting_room(room).map(Arc::new))
             .collect::<Result<_, String>>()
             .map_err(BuildError::WaitingRoom)?;
-        let routes = config.routes.iter().map(|route| {
+        let pages = Arc::new(error_pages(&config.server)?);
+        let actions = config.routes.iter();
+        let actions: Vec<Action> = actions
+            .map(|route| action(&route.action, &upstreams))
+            .collect::<Result<_, _>>()?;
+        let every = &config.server.response_headers;
+        let routes = config.routes.iter().zip(actions).map(|(route, action)| {
             let built = Route {
                 name: route.name.clone(),
-                upstream: Arc::clone(&upstreams[route.upstream]),
+                action,
+                rewrite: route.rewrite.clone(),
+                upstream_host: route.upstream_host.clone(),
+                request_headers: route.request_headers.clone(),
+                dress: Dress::new(every.iter().chain(&route.response_headers), &pages),
                 policy: route.cache.map(|i| Arc::clone(&policies[i])),
                 limits: route
                     .limits
@@ -228,9 +260,10 @@ impl Snapshot {
                 timeouts: route.timeouts.clone(),
                 metrics: shared.metrics.route(&route.name),
             };
-            (&route.host, &route.path, Arc::new(built))
+            (route, Arc::new(built))
         });
         let router = Router::build(routes);
+        let dress = Dress::new(every.iter(), &pages);
         let server = &config.server;
         let bounds = Bounds {
             header_timeout: server.header_timeout,
@@ -251,10 +284,16 @@ impl Snapshot {
             lists,
             deny,
             waiting_rooms,
+            dress,
             certificates,
             bounds,
             config,
         })
+    }
+
+    /// What changes of an answer.
+    pub fn dress<'a>(&'a self, route: Option<&'a Route>) -> &'a Dress {
+        route.map_or(&self.dress, |route| &route.dress)
     }
 
     /// Whether a connection that was opened for `sni` may carry requests for `host` (RFC 9110
@@ -265,4 +304,47 @@ impl Snapshot {
             _ => true,
         }
     }
+}
+
+/// Largest file of a fixed answer.
+const BODY_MAX: u64 = 1024 * 1024;
+/// Largest page of a failure: each may be sent to many at once.
+const PAGE_MAX: u64 = 256 * 1024;
+
+fn action(config: &model::Action, upstreams: &[Arc<Upstream>]) -> Result<Action, BuildError> {
+    Ok(match config {
+        model::Action::Upstream(index) => Action::Upstream(Arc::clone(&upstreams[*index])),
+        model::Action::Redirect(redirect) => Action::Redirect(redirect.clone()),
+        model::Action::Respond(respond) => Action::Respond(Fixed {
+            status: respond.status,
+            body: match &respond.body {
+                FixedBody::Absent => None,
+                FixedBody::Inline(text) => Some(text.clone().into()),
+                FixedBody::File(path) => Some(content(path, BODY_MAX)?),
+            },
+            content_type: respond.content_type.clone(),
+        }),
+    })
+}
+
+fn error_pages(server: &model::Server) -> Result<Pages, BuildError> {
+    let pages = server.error_pages.iter();
+    let read = pages.map(|(status, path)| Ok((*status, content(path, PAGE_MAX)?)));
+    Ok(Pages(read.collect::<Result<_, BuildError>>()?))
+}
+
+/// What stands in a file, up to a size.
+fn content(path: &Path, most: u64) -> Result<Bytes, BuildError> {
+    let read = || {
+        let mut content = Vec::new();
+        let read = File::open(path)?.take(most + 1).read_to_end(&mut content)?;
+        match read as u64 > most {
+            true => Err(io::Error::other(format!("it is larger than {most} bytes"))),
+            false => Ok(content.into()),
+        }
+    };
+    read().map_err(|why| BuildError::File {
+        path: path.to_owned(),
+        why,
+    })
 }

@@ -12,7 +12,7 @@ use super::{
     context::{Context, Value},
     diagnostic::{Complaint, Diagnostic, Severity, Source, shown, suggest},
     file::{self, File},
-    limits, listeners,
+    headers, limits, listeners,
     model::{AccessLog, Admin, AdminAddress, Config, Listener, LogFormat, LogTarget, Server},
     read::{Field, Read},
     routes,
@@ -155,6 +155,14 @@ fn server(file: &File, cx: &mut Context<'_>) -> Server {
             .map(|address| *address.get_ref())
             .collect(),
         deny: limits::lists(&server.deny, file, cx),
+        response_headers: headers::response_headers(&server.response_headers, cx),
+        error_pages: server
+            .error_pages
+            .value()
+            .map_or(&[][..], |pages| &pages.0)
+            .iter()
+            .map(|(status, file)| (*status, cx.path(file)))
+            .collect(),
     }
 }
 

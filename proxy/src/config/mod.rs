@@ -4,6 +4,7 @@
 //! (references, contradictions, dangers) -> `model.rs`. Mistakes in the TOML itself are reported
 //! alone: what stands around them cannot be told for sure.
 
+mod actions;
 mod cache;
 mod compile;
 mod concurrency;
@@ -11,6 +12,7 @@ mod context;
 mod diagnostic;
 mod env;
 mod file;
+mod headers;
 mod key_header;
 mod limits;
 mod listeners;

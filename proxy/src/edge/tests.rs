@@ -253,6 +253,10 @@ fn describe(decision: &Decision) -> String {
     match decision {
         Decision::Respond(hit) => format!("{:?} age {}", hit.answer, hit.age),
         Decision::Redirect { status, location } => format!("{status} {location}"),
+        Decision::Own(own) => match &own.answer {
+            OwnAnswer::Redirect { status, location } => format!("own {status} {location}"),
+            OwnAnswer::Fixed(fixed) => format!("own {}", fixed.status),
+        },
         Decision::Reject(rejection) => {
             format!(
                 "{}{}",

@@ -157,7 +157,7 @@ impl Task {
     }
 
     pub(super) fn upstream(&self) -> &Arc<Upstream> {
-        &self.order.fetch.own.route.upstream
+        &self.order.fetch.own.upstream
     }
 
     /// Looks on the disk. `true`: it is worth looking into the store again.

@@ -94,7 +94,7 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// Whether its content is little enough to be kept, as far as its head tells.
     fn is_kept(&self) -> bool {
-        let most = self.forward.route.upstream.config.retry.body as u64;
+        let most = self.forward.upstream.config.retry.body as u64;
         match self.content {
             Body::None => true,
             Body::Length(length) => length <= most,
@@ -118,12 +118,12 @@ pub enum Exchanged {
 /// Answers a request with what a server says.
 pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Visitor) -> Exchanged {
     let route = &request.forward.route;
-    let mut attempts = Attempts::new(&route.upstream, hall.started);
+    let mut attempts = Attempts::new(&request.forward.upstream, hall.started);
     let target = request.forward.target.as_bytes();
-    let key = (route.upstream).hash_key(request.fields, target, request.client);
+    let key = (request.forward.upstream).hash_key(request.fields, target, request.client);
     let until = hall.started + request.began.tick + route.timeouts.total;
     let mut progress = Progress::new(Instant::from_std(until));
-    let mut content = Content::new(route.max_body, route.upstream.config.retry.body);
+    let mut content = Content::new(route.max_body, request.forward.upstream.config.retry.body);
     let mut buffers = hall.pool.buffers();
     let mut failed = None;
     // A server may have done what was asked, although nobody has heard of it.
@@ -131,7 +131,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     let fault = loop {
         // A server that failed may have left a part of an answer.
         buffers.clear();
-        let transport = &route.upstream.transport;
+        let transport = &request.forward.upstream.transport;
         let composed = match transport.protocol {
             UpstreamProtocol::Http1 => {
                 request::compose(&mut buffers.request, request).map(|()| None)
@@ -240,7 +240,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     let by_server = fault.is_some_and(|fault| fault.is_by_server());
     if by_server && request.forward.instead.is_some() && progress.status == 0 {
         let tick = hall.started.elapsed();
-        if route.upstream.window_is_open(tick) {
+        if request.forward.upstream.window_is_open(tick) {
             return Exchanged::Unanswered;
         }
     }
@@ -267,7 +267,7 @@ struct At<'a> {
 
 impl At<'_> {
     fn upstream(&self) -> &Upstream {
-        &self.request.forward.route.upstream
+        &self.request.forward.upstream
     }
 
     /// A connection that waits for a request, or a new one; `true` for the first. A visitor who leaves does not
@@ -291,7 +291,7 @@ impl At<'_> {
             stream: head.map(|head| (head, self.request.content == Body::None)),
         };
         let server = &self.at_work.server;
-        let upstream = &self.request.forward.route.upstream;
+        let upstream = &self.request.forward.upstream;
         let pool = &self.hall.pool;
         let mut connect = pin!(upstream::connect(pool, upstream, server, &wanted));
         poll_fn(|cx| match connect.as_mut().poll(cx) {
@@ -362,7 +362,7 @@ async fn taken_in(
     until: Instant,
     visitor: &mut impl Visitor,
 ) -> Result<(), Fault> {
-    let is_bounded = request.forward.route.upstream.config.concurrency.is_some();
+    let is_bounded = request.forward.upstream.config.concurrency.is_some();
     // Who waits for a word of the shop sends nothing before it.
     if !is_form(request) || !is_bounded || relay::expects_continue(request) {
         return Ok(());
@@ -405,7 +405,7 @@ async fn admitted(
         true => class(route, &request.fields, request.client),
         false => Class::Bot,
     };
-    let mut waiting = match route.upstream.admit(class, hall.started) {
+    let mut waiting = match request.forward.upstream.admit(class, hall.started) {
         Ok(Admission::Admitted(permit)) => return Ok(permit),
         Ok(Admission::Waits(waiting)) => waiting,
         Err(failure) => return Err(Fault::shed(failure)),
@@ -440,7 +440,7 @@ fn failure(hall: &Hall, request: &Request<'_>, fault: &Fault, may_be_done: bool)
         request_id: request.request_id,
         wants_json: wants_json(request.fields),
     };
-    let upstream = &request.forward.route.upstream;
+    let upstream = &request.forward.upstream;
     // The page of the shop window says that nothing was done.
     let window_open = !may_be_done && upstream.window_is_open(hall.started.elapsed());
     let is_safe = request.method.is_safe();

@@ -69,7 +69,7 @@ impl Request {
             }
             Fetched::Failed(failure) => {
                 let asked_of = &self.asked.asked();
-                let upstream = &order.fetch.own.route.upstream;
+                let upstream = &order.fetch.own.upstream;
                 let tick = self.hall.started.elapsed();
                 let window_open = upstream.window_is_open(tick);
                 let mut reply = Reply::failure(failure, window_open, true, asked_of);
