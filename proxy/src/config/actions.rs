@@ -130,8 +130,11 @@ impl Read for ErrorPages {
             let Some(status) = status.filter(|status| (400..=599).contains(status)) else {
                 cx.error(
                     name.span(),
-                    Complaint::new(format!("{} is no status of a failure", shown(name.get_ref())))
-                        .help("write one from 400 to 599, such as `404 = \"404.html\"`"),
+                    Complaint::new(format!(
+                        "{} is no status of a failure",
+                        shown(name.get_ref())
+                    ))
+                    .help("write one from 400 to 599, such as `404 = \"404.html\"`"),
                 );
                 continue;
             };
@@ -315,7 +318,10 @@ fn respond(given: &Spanned<file::Respond>, cx: &mut Context<'_>) -> Option<Respo
         has_content,
         span(&respond.body).or_else(|| span(&respond.body_file)),
     ) {
-        cx.error(place, format!("an answer with status {status} has no content"));
+        cx.error(
+            place,
+            format!("an answer with status {status} has no content"),
+        );
     }
     let body = match (&respond.body, &respond.body_file) {
         (Field::Given(_), Field::Given(file)) => {
@@ -339,7 +345,10 @@ fn respond(given: &Spanned<file::Respond>, cx: &mut Context<'_>) -> Option<Respo
     let content_type = match (&respond.content_type, &body) {
         (Field::Wrong, _) => return None,
         (Field::Given(given), FixedBody::Absent) => {
-            cx.error(given.span(), "`content_type` does nothing: there is no content");
+            cx.error(
+                given.span(),
+                "`content_type` does nothing: there is no content",
+            );
             HeaderValue::from_static("text/plain; charset=utf-8")
         }
         (Field::Given(given), _) => match content_type(given.get_ref()) {
@@ -348,7 +357,8 @@ fn respond(given: &Spanned<file::Respond>, cx: &mut Context<'_>) -> Option<Respo
                 let complaint = format!("{} is no type of content", shown(given.get_ref()));
                 cx.error(
                     given.span(),
-                    Complaint::new(complaint).help("write one such as \"text/html; charset=utf-8\""),
+                    Complaint::new(complaint)
+                        .help("write one such as \"text/html; charset=utf-8\""),
                 );
                 return None;
             }

@@ -83,7 +83,9 @@ pub(super) fn bare_paths(file: &File, routes: &[Route], cx: &mut Context<'_>) {
 /// The route of a path that no parameter is looked for in: of the same host, or of any.
 fn chosen<'a>(routes: &'a [Route], host: &HostPattern, path: &str) -> Option<&'a Route> {
     let of = |host: &HostPattern| {
-        let here = routes.iter().filter(move |route| route.hosts.contains(host));
+        let here = routes
+            .iter()
+            .filter(move |route| route.hosts.contains(host));
         here.filter_map(|route| Some((rank(&route.path, path)?, route)))
             .max_by_key(|(rank, _)| *rank)
             .map(|(_, route)| route)

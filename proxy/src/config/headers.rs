@@ -93,7 +93,10 @@ impl Read for FieldTable {
                 }
             };
             if lines.iter().any(|line| *line.name.get_ref() == parsed) {
-                cx.error(name.span(), "this field is listed twice: case makes no difference");
+                cx.error(
+                    name.span(),
+                    "this field is listed twice: case makes no difference",
+                );
                 continue;
             }
             let Some(OneOrMany(List { items, .. })) = OneOrMany::<String>::read(value, cx) else {
@@ -119,7 +122,10 @@ impl Scalar for On {
     const WANTED: &'static str = "which answers, \"always\" or \"success\"";
 
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(text, &[("always", Self::Always), ("success", Self::Success)])
+        choice(
+            text,
+            &[("always", Self::Always), ("success", Self::Success)],
+        )
     }
 }
 
@@ -271,7 +277,11 @@ pub(super) fn request_headers(
     for name in given.remove.items() {
         let FieldName(wanted) = name.get_ref();
         let spanned = Spanned::new(name.span(), wanted.clone());
-        if !complain(&spanned, objection_to_request(wanted.as_str(), Wish::Remove), cx) {
+        if !complain(
+            &spanned,
+            objection_to_request(wanted.as_str(), Wish::Remove),
+            cx,
+        ) {
             remove.push(wanted.clone());
         }
     }
@@ -373,7 +383,9 @@ fn constants(values: &[Spanned<String>], cx: &mut Context<'_>) -> Vec<HeaderValu
         if let Some(name) = PLACEHOLDERS.iter().find(|name| value.contains(**name)) {
             cx.warning(
                 text.span(),
-                format!("`{name}` is sent as it stands here: what visitors get has no placeholders"),
+                format!(
+                    "`{name}` is sent as it stands here: what visitors get has no placeholders"
+                ),
             );
         }
         constants.extend(HeaderValue::from_str(value).ok());

@@ -121,7 +121,9 @@ fn route(
     let path = path(route, cx)?;
     let params = Params::of(&path);
     limits::parameters(&route.limits, file, &params, cx);
-    let by_any_host = hosts.iter().find(|host| !matches!(host, HostPattern::Exact(_)));
+    let by_any_host = hosts
+        .iter()
+        .find(|host| !matches!(host, HostPattern::Exact(_)));
     if let Some(host) = by_any_host.or(hosts.first()) {
         limits::evadable(&route.limits, file, host, &params, cx);
     }
@@ -192,7 +194,10 @@ fn hosts(field: &Field<OneOrMany<HostPattern>>, cx: &mut Context<'_>) -> Option<
         return None;
     }
     if let Some(host) = hosts.items.get(HOSTS_MAX) {
-        cx.error(host.span(), format!("a route has at most {HOSTS_MAX} hosts"));
+        cx.error(
+            host.span(),
+            format!("a route has at most {HOSTS_MAX} hosts"),
+        );
     }
     let mut all: Vec<HostPattern> = Vec::new();
     for host in &hosts.items {

@@ -190,7 +190,10 @@ fn sections_have_defaults_of_their_own() {
         .iter()
         .map(|r| (r.name.as_str(), r.upstream()))
         .collect();
-    assert_eq!(routes, [("*.shop.example/a/:b/*", Some(0)), ("/*", Some(1))]);
+    assert_eq!(
+        routes,
+        [("*.shop.example/a/:b/*", Some(0)), ("/*", Some(1))]
+    );
     let log = AccessLog {
         target: LogTarget::Stdout,
         format: LogFormat::Json,

@@ -65,6 +65,7 @@ pub(super) async fn fetch<'a>(
                     Outgoing::of_stored(stored, None, content, answer, outcome, limit, now);
                 outgoing.length = Some(partial.complete);
                 outgoing.room = order.fetch.own.room.as_deref();
+                outgoing.dress(&order.fetch.own.route.dress);
                 return (Fetched::Answer(Box::new(outgoing)), asked);
             }
             Served::Stream(head, reader) => {
@@ -93,7 +94,7 @@ pub(super) async fn fetch<'a>(
             .shows_key
             .then(|| status::readable(&order.fetch.key, order.fetch.uri_length));
         outgoing.room = order.fetch.own.room.as_deref();
-        outgoing.narrow();
+        outgoing.narrow(&order.fetch.own.route.dress);
         return (Fetched::Answer(Box::new(outgoing)), asked);
     }
     (Fetched::Own, Asked::default())

@@ -19,6 +19,7 @@ use crate::{
         flight::{Broken, Head},
     },
     random,
+    respond::dress::{Dress, Lines},
 };
 
 /// An answer of the store.
@@ -45,6 +46,10 @@ pub(super) struct Outgoing<'a> {
     parts: Option<PutTogether>,
     /// Bytes of content that the stored fields do not tell.
     pub(super) counted: Option<u64>,
+    /// What its route changes, see [`Outgoing::narrow`].
+    pub(super) lines: Option<&'a Lines>,
+    /// A field of the stored head does not go along.
+    is_stripped: bool,
 }
 
 /// Several parts, as one body.
@@ -72,6 +77,8 @@ impl<'a> Outgoing<'a> {
             key: None,
             parts: None,
             counted: None,
+            lines: None,
+            is_stripped: false,
         }
     }
 
@@ -103,6 +110,8 @@ impl<'a> Outgoing<'a> {
             key: None,
             parts: None,
             counted: None,
+            lines: None,
+            is_stripped: false,
         }
     }
 
@@ -130,12 +139,27 @@ impl<'a> Outgoing<'a> {
             key: None,
             parts: None,
             counted: None,
+            lines: None,
+            is_stripped: false,
         }
     }
 
     /// Takes what is asked for out of the content, and settles what is said of it. Several parts are put
-    /// together where all of it lies in memory; else the whole is sent, which is always allowed.
-    pub(super) fn narrow(&mut self) {
+    /// together where all of it lies in memory; else the whole is sent, which is always allowed. What the route changes
+    /// comes last, because the status has a say in it.
+    pub(super) fn narrow(&mut self, dress: &'a Dress) {
+        self.narrow_content();
+        self.dress(dress);
+    }
+
+    /// The last of it alone, where the content is no more than what is asked for.
+    pub(super) fn dress(&mut self, dress: &'a Dress) {
+        self.lines = dress.lines(self.status());
+        let head = HeadFields(&self.head);
+        self.is_stripped = self.lines.is_some_and(|lines| lines.removes_any_of(head));
+    }
+
+    fn narrow_content(&mut self) {
         if let Answer::Parts(parts) = &self.answer {
             if let Content::Memory(content) = &self.content {
                 let boundary = format!("dhal{:016x}", random::next());
@@ -153,6 +177,11 @@ impl<'a> Outgoing<'a> {
             Answer::NotModified | Answer::RangeNotSatisfiable => self.content = Content::empty(),
             Answer::Whole | Answer::Parts(_) => {}
         }
+    }
+
+    /// Whether the stored head goes in front as it lies there.
+    pub(super) fn has_stored_head(&self) -> bool {
+        matches!(self.answer, Answer::Whole) && !self.is_stripped
     }
 
     /// Finds out how long content of unknown length is, where that is no more than `most`, before any of it
@@ -177,6 +206,9 @@ impl<'a> Outgoing<'a> {
 
     /// Whether a stored field goes along.
     pub(super) fn keeps(&self, name: &[u8]) -> bool {
+        if self.is_stripped && self.lines.is_some_and(|lines| lines.removes(name)) {
+            return false;
+        }
         match self.answer {
             Answer::Whole => true,
             Answer::Part { .. } => name != b"content-length",

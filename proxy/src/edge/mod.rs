@@ -15,6 +15,8 @@ pub(crate) mod room;
 mod tests;
 
 pub use decide::{decide, decide_after};
-pub use decision::{Answer, Decision, Delay, Fetch, Forward, Hit, Own, OwnAnswer, Passed, Rejection, Wait};
+pub use decision::{
+    Answer, Decision, Delay, Fetch, Forward, Hit, Own, OwnAnswer, Passed, Rejection, Wait,
+};
 pub use http1_wire::Body;
 pub use request_view::{Connection, RequestView, Scheme};

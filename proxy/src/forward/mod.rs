@@ -444,7 +444,8 @@ fn failure(hall: &Hall, request: &Request<'_>, fault: &Fault, may_be_done: bool)
     // The page of the shop window says that nothing was done.
     let window_open = !may_be_done && upstream.window_is_open(hall.started.elapsed());
     let is_safe = request.method.is_safe();
-    let mut reply = Reply::failure(fault.failure, window_open, is_safe, &asked);
+    let dress = &request.forward.route.dress;
+    let mut reply = Reply::failure(fault.failure, window_open, is_safe, dress, &asked);
     reply.pass(request.forward.room.as_deref());
     reply
 }

@@ -197,7 +197,12 @@ mod tests {
         assert_eq!(text(200), "x-b: 1\r\nx-a: 2\r\nx-b: 2\r\nx-a: 3\r\n");
         assert_eq!(text(404), "x-a: 1\r\nx-a: 3\r\n");
         let lines = dress.lines(503).expect("changes");
-        for (name, wanted) in [("Server", true), ("x-a", true), ("X-C", true), ("x-b", false)] {
+        for (name, wanted) in [
+            ("Server", true),
+            ("x-a", true),
+            ("X-C", true),
+            ("x-b", false),
+        ] {
             assert_eq!(lines.removes(name.as_bytes()), wanted, "{name}");
         }
         let head = b"HTTP/1.1 200 OK\r\ndate: x\r\nserver: y\r\n";

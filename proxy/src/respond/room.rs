@@ -8,7 +8,10 @@ use http::{
 };
 use waiting_room::Phase;
 
-use super::reply::{Asked, Reply};
+use super::{
+    dress::Dress,
+    reply::{Asked, Reply},
+};
 use crate::{
     admit::waiting_room::{Notice, Pass},
     edge::Wait,
@@ -25,15 +28,17 @@ pub(crate) const CDN_CACHE_CONTROL: &str = "cdn-cache-control";
 
 impl Reply {
     /// What a room says.
-    pub fn notice(wait: &Wait, asked: &Asked<'_>) -> Self {
-        match wait.rejection.status {
+    pub fn notice(wait: &Wait, dress: &Dress, asked: &Asked<'_>) -> Self {
+        let mut reply = match wait.rejection.status {
             200 => Self::of_room(200, &wait.notice, asked),
             _ => {
                 let mut reply = Self::wait(&wait.notice, asked);
                 reply.limit(wait.rejection.limit.as_ref());
                 reply
             }
-        }
+        };
+        reply.dress(dress);
+        reply
     }
 
     /// 503 for one who waits.

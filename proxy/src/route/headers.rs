@@ -1,6 +1,6 @@
 //! What a route changes of the fields that a shop gets.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 
 use super::template::{Template, Values};
 
@@ -32,6 +32,11 @@ impl RequestHeaders {
         self.replaced.is_empty() && self.added.is_empty()
     }
 
+    /// Fields whose lines by the visitor stay behind.
+    pub fn replaced(&self) -> &[HeaderName] {
+        &self.replaced
+    }
+
     /// Whether a visitor's line of this name stays behind.
     pub fn replaces(&self, name: &[u8]) -> bool {
         self.replaced
@@ -59,17 +64,5 @@ impl RequestHeaders {
                 _ => {}
             }
         }
-    }
-
-    /// The same for a map.
-    pub fn apply(&self, values: &Values<'_>, fields: &mut HeaderMap) {
-        for name in &self.replaced {
-            fields.remove(name);
-        }
-        self.each(values, |name, value| {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                fields.append(name.clone(), value);
-            }
-        });
     }
 }

@@ -285,7 +285,12 @@ mod tests {
             .router
     }
 
-    fn name<'a>(router: &'a Router, method: &str, host: &str, path: &str) -> Result<&'a str, Missing> {
+    fn name<'a>(
+        router: &'a Router,
+        method: &str,
+        host: &str,
+        path: &str,
+    ) -> Result<&'a str, Missing> {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         router
             .route(&method, host, path)
@@ -323,7 +328,11 @@ mod tests {
             ("b.example", "/only/a.php", "first"),
             ("a.example", "/a.php", "first"),
         ] {
-            assert_eq!(name(&router, "GET", host, path), Ok(wanted), "{host} {path}");
+            assert_eq!(
+                name(&router, "GET", host, path),
+                Ok(wanted),
+                "{host} {path}"
+            );
         }
     }
 

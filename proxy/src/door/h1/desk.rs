@@ -22,7 +22,7 @@ use super::{
     protocol, write,
 };
 use crate::{
-    edge::{Answer, Hit, decide::Now, room::note},
+    edge::{Hit, decide::Now, room::note},
     fill::content::Content,
     listen::stream::Stream,
     observe::Record,
@@ -86,7 +86,7 @@ impl Ready {
     /// Composes the answer; its head goes onto the desk.
     pub(super) fn new(asked: AskedFor, hit: Hit, close: bool, desk: &mut BytesMut) -> Self {
         let mut outgoing = Outgoing::of_hit(&hit);
-        outgoing.narrow();
+        outgoing.narrow(&hit.route.dress);
         let manner = write::Manner {
             head_only: asked.head.method == Method::HEAD,
             close,
@@ -99,9 +99,9 @@ impl Ready {
             Content::Memory(content) if !manner.head_only => content,
             _ => Bytes::new(),
         };
-        let stored_head = match outgoing.answer {
-            Answer::Whole => std::mem::take(&mut outgoing.head),
-            _ => Bytes::new(),
+        let stored_head = match outgoing.has_stored_head() {
+            true => std::mem::take(&mut outgoing.head),
+            false => Bytes::new(),
         };
         Self {
             status: outgoing.status(),

@@ -55,7 +55,7 @@ impl Session<'_> {
             filler.refresh(&Arc::new(order), &hit.stored, SystemTime::now());
         }
         let mut outgoing = Outgoing::of_hit(hit);
-        outgoing.narrow();
+        outgoing.narrow(&hit.route.dress);
         let (sent, done, next) = self.send(&mut outgoing, noted).await;
         let visitors = &self.hall.shared.metrics.visitors;
         self.tell(
@@ -146,7 +146,8 @@ impl Session<'_> {
                 let upstream = &order.fetch.own.upstream;
                 let tick = self.hall.started.elapsed();
                 let window_open = upstream.window_is_open(tick);
-                let mut reply = Reply::failure(failure, window_open, true, asked_of);
+                let dress = &order.fetch.own.route.dress;
+                let mut reply = Reply::failure(failure, window_open, true, dress, asked_of);
                 reply.limit(order.fetch.own.limit.as_ref());
                 reply.pass(order.fetch.own.room.as_deref());
                 let close = self.closes();

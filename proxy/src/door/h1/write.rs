@@ -15,7 +15,7 @@ use super::super::{outgoing::Outgoing, pace::Patience};
 use crate::{
     admit::waiting_room::Pass,
     cache::head::{HeadFields, put_field, put_status_line},
-    edge::{Answer, Hit},
+    edge::Hit,
     fill::content::Content,
     listen::stream::Stream,
     respond::{
@@ -53,7 +53,7 @@ pub(super) async fn hit(
     if !manner.head_only && outgoing.announced() != Some(content.len() as u64) {
         return Err(broken());
     }
-    let whole = matches!(outgoing.answer, Answer::Whole);
+    let whole = outgoing.has_stored_head();
     out.clear();
     put_head(out, outgoing, manner, Framing::Known);
     let head: &[u8] = if whole { &outgoing.head } else { b"" };
@@ -80,9 +80,9 @@ pub(super) async fn stream(
     };
     out.clear();
     put_head(out, outgoing, manner, framing);
-    let stored = match outgoing.answer {
-        Answer::Whole => outgoing.head.clone(),
-        _ => Bytes::new(),
+    let stored = match outgoing.has_stored_head() {
+        true => outgoing.head.clone(),
+        false => Bytes::new(),
     };
     // The head does not wait for the first piece of content.
     all(stream, patience, [&stored, out, b""], &mut 0).await?;
@@ -145,7 +145,7 @@ pub(super) enum Framing {
 /// micro-benchmarks can run without a socket.
 pub fn hit_head(hit: &Hit, request_id: &[u8], out: &mut BytesMut) {
     let mut outgoing = Outgoing::of_hit(hit);
-    outgoing.narrow();
+    outgoing.narrow(&hit.route.dress);
     let manner = Manner {
         head_only: false,
         close: false,
@@ -163,7 +163,7 @@ pub(super) fn put_head(
     manner: &Manner<'_>,
     framing: Framing,
 ) {
-    if !matches!(outgoing.answer, Answer::Whole) {
+    if !outgoing.has_stored_head() {
         put_special_head(out, outgoing);
     }
     if let Some(age) = outgoing.age {
@@ -177,6 +177,9 @@ pub(super) fn put_head(
         .put(outgoing.ttl, outgoing.key.as_deref(), out);
     out.put_slice(b"\r\n");
     put_request_fields(out, manner.request_id, outgoing.limit);
+    if let Some(lines) = outgoing.lines {
+        out.put_slice(lines.http1());
+    }
     if let Some(cookie) = outgoing.room.and_then(Pass::cookie) {
         put_field(out, "set-cookie", cookie.as_bytes());
         put_field(out, "cache-control", PRIVATE.as_bytes());

@@ -50,7 +50,12 @@ fn placeholders_become_parts_of_the_request() {
         ("/:shop/x/*", "/y/{shop}{rest}", "/a/x/b/c", "/y/a/b/c"),
         ("/p/:id", "/q?id={id}&{query}", "/p/7?a=b", "/q?id=7&a=b"),
         // What is a value in a query does not end it.
-        ("/p/:id", "/q?id={id}", "/p/7&x=1;y+z", "/q?id=7%26x=1%3By%2Bz"),
+        (
+            "/p/:id",
+            "/q?id={id}",
+            "/p/7&x=1;y+z",
+            "/q?id=7%26x=1%3By%2Bz",
+        ),
         ("~^/p/([0-9]+)(-.*)?$", "/q/{1}/{2}", "/p/17", "/q/17/"),
         ("~^/p/(?<id>[0-9]+)", "/q/{id}{1}", "/p/17/x", "/q/1717"),
         ("/*", "{{{client_ip}}} {request_id}", "/", "{192.0.2.7} abc"),
