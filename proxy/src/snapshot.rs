@@ -188,7 +188,7 @@ pub enum BuildError {
         /// Which one.
         path: PathBuf,
         /// What the system said.
-        why: std::io::Error,
+        why: io::Error,
     },
 }
 

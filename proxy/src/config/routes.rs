@@ -32,10 +32,13 @@ struct Names<'a> {
     waiting_rooms: Vec<&'a str>,
 }
 
+/// Methods that a route takes, and the place of it.
+type Taken = (Methods, Range<usize>);
+
 /// What must differ from route to route, with the place of the first that has it.
 #[derive(Default)]
 struct Seen {
-    patterns: HashMap<(HostPattern, PathPattern), Vec<(Methods, Range<usize>)>>,
+    patterns: HashMap<(HostPattern, PathPattern), Vec<Taken>>,
     names: HashMap<String, Range<usize>>,
 }
 
@@ -124,7 +127,7 @@ fn route(
     let by_any_host = hosts
         .iter()
         .find(|host| !matches!(host, HostPattern::Exact(_)));
-    if let Some(host) = by_any_host.or(hosts.first()) {
+    if let Some(host) = by_any_host.or_else(|| hosts.first()) {
         limits::evadable(&route.limits, file, host, &params, cx);
     }
     let methods = actions::methods(route, cx);
@@ -270,7 +273,7 @@ fn unique(
         let known = seen.patterns.entry((host.clone(), unnamed(path)));
         let known = known.or_default();
         match known.iter().find(|(other, _)| methods.overlaps(other)) {
-            Some((_, first)) => same = same.or(Some(first.clone())),
+            Some((_, first)) => same = same.or_else(|| Some(first.clone())),
             None => known.push((methods.clone(), place.clone())),
         }
     }

@@ -89,7 +89,7 @@ impl<T> Paths<T> {
                 Some(behind) => node.below(behind),
                 None => node.end.as_ref().map(Found::Whole),
             })
-            .or(self.rest.as_ref().map(Found::Prefix))
+            .or_else(|| self.rest.as_ref().map(Found::Prefix))
     }
 }
 

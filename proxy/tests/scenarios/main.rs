@@ -67,6 +67,7 @@ mod patience;
 mod purging;
 mod relaying;
 mod reload;
+mod route_actions;
 mod rules;
 mod rules_clients;
 mod rules_compressing;
