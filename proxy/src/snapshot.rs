@@ -1,6 +1,7 @@
 //! What a request sees of the configuration: immutable, valid by construction, swapped as a whole.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -10,6 +11,7 @@ use std::{
 
 use adaptive_concurrency::Class;
 use bytes::Bytes;
+use http::Method;
 use ipnet::IpNet;
 
 use crate::{
@@ -19,7 +21,9 @@ use crate::{
         rate::RateLimit,
         waiting_room::WaitingRoom,
     },
-    config::model::{self, CachePolicy, Config, SetCookie, Timeouts, Visitors},
+    config::model::{
+        self, CachePolicy, Config, HostPattern, PathPattern, SetCookie, Timeouts, Visitors,
+    },
     listen::tls::CertificateTable,
     observe::metrics::RouteMetrics,
     respond::dress::{Dress, Pages},
@@ -95,6 +99,9 @@ pub struct Route {
     pub dress: Dress,
     /// Whether and how responses are stored.
     pub policy: Option<Arc<Policy>>,
+    /// The policy by which responses are stored for its paths: its own, or that of the route that takes GET there. A
+    /// request that changes something makes them untrue (RFC 9111 §4.4).
+    pub invalidates: Option<Arc<Policy>>,
     /// Every one of them must admit a request.
     pub limits: Vec<Arc<RateLimit>>,
     /// Where there are any, whoever is on none of them gets `403`.
@@ -236,6 +243,11 @@ impl Snapshot {
             .map(|route| action(&route.action, &upstreams))
             .collect::<Result<_, _>>()?;
         let every = &config.server.response_headers;
+        let stored = stored(&config.routes);
+        let stored = |route: &model::Route| {
+            let mut hosts = route.hosts.iter();
+            hosts.find_map(|host| stored.get(&(host, &route.path)).copied())
+        };
         let routes = config.routes.iter().zip(actions).map(|(route, action)| {
             let built = Route {
                 name: route.name.clone(),
@@ -245,6 +257,10 @@ impl Snapshot {
                 request_headers: route.request_headers.clone(),
                 dress: Dress::new(every.iter().chain(&route.response_headers), &pages),
                 policy: route.cache.map(|i| Arc::clone(&policies[i])),
+                invalidates: route
+                    .cache
+                    .or_else(|| stored(route))
+                    .map(|i| Arc::clone(&policies[i])),
                 limits: route
                     .limits
                     .iter()
@@ -304,6 +320,19 @@ impl Snapshot {
             _ => true,
         }
     }
+}
+
+/// The policies by which the answers to GET are stored, by host and path.
+fn stored(routes: &[model::Route]) -> HashMap<(&HostPattern, &PathPattern), usize> {
+    let takes_get =
+        |route: &&model::Route| route.methods.is_any() || route.methods.names(&Method::GET);
+    let mut stored = HashMap::new();
+    for route in routes.iter().filter(takes_get) {
+        let Some(policy) = route.cache else { continue };
+        let places = route.hosts.iter().map(|host| (host, &route.path));
+        stored.extend(places.map(|place| (place, policy)));
+    }
+    stored
 }
 
 /// Largest file of a fixed answer.

@@ -149,8 +149,8 @@ fn each_field(
     let nominated = nominated(request.fields)?;
     let changes = &request.forward.route.request_headers;
     let mut seen = Seen {
-        proto: changes.has(&X_FORWARDED_PROTO),
-        host: changes.has(&X_FORWARDED_HOST),
+        proto: changes.replaces(X_FORWARDED_PROTO.as_str().as_bytes()),
+        host: changes.replaces(X_FORWARDED_HOST.as_str().as_bytes()),
         trace: false,
     };
     request.fields.each(&mut |name, value| {

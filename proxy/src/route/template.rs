@@ -35,6 +35,8 @@ enum Part {
     Query,
     /// With its `?`, or nothing.
     MarkedQuery,
+    /// Behind another parameter: with a `&`, or nothing.
+    FurtherQuery,
     Rest(Rest),
     /// The segment of this number, from 0.
     Segment(usize),
@@ -166,7 +168,7 @@ impl Template {
     pub fn has_query(&self) -> bool {
         self.parts.iter().any(|part| match part {
             Part::Text(text) => text.contains('?'),
-            part => matches!(part, Part::Query | Part::MarkedQuery),
+            part => matches!(part, Part::Query | Part::MarkedQuery | Part::FurtherQuery),
         })
     }
 
@@ -187,16 +189,16 @@ impl Template {
                     }
                     in_query |= text.contains('?');
                 }
-                Part::Query if !in_query => {
+                Part::Query | Part::FurtherQuery if !in_query => {
                     return Some((
-                        "`{query}` stands in a path",
+                        "the query stands in a path",
                         "write `{?query}`, which brings its `?` along where there is a query",
                     ));
                 }
                 Part::MarkedQuery if in_query => {
                     return Some((
                         "`{?query}` stands behind a `?`",
-                        "write `{query}`, which has no `?`",
+                        "write `{&query}`, which brings a `&` along where there is a query",
                     ));
                 }
                 Part::MarkedQuery => {
@@ -208,7 +210,7 @@ impl Template {
                     if !ends {
                         return Some((
                             "something stands behind `{?query}`, which may be nothing",
-                            "put it before, as in \"?a=b&{query}\"",
+                            "put it before, as in \"?a=b{&query}\"",
                         ));
                     }
                     in_query = true;
@@ -252,6 +254,13 @@ impl Template {
                 Part::MarkedQuery => {
                     if let Some(query) = values.query {
                         out.push('?');
+                        out.push_str(query);
+                    }
+                    continue;
+                }
+                Part::FurtherQuery => {
+                    if let Some(query) = values.query.filter(|query| !query.is_empty()) {
+                        out.push('&');
                         out.push_str(query);
                     }
                     continue;
@@ -325,6 +334,7 @@ fn part(
         "path" => Some(Part::Path),
         "query" => Some(Part::Query),
         "?query" => Some(Part::MarkedQuery),
+        "&query" => Some(Part::FurtherQuery),
         "client_ip" if known.visitor => Some(Part::ClientIp),
         "request_id" if known.visitor => Some(Part::RequestId),
         _ => None,
@@ -370,7 +380,7 @@ fn part(
         true => &["client_ip", "request_id"],
         false => &[],
     };
-    let general = ["scheme", "host", "path", "query", "?query"];
+    let general = ["scheme", "host", "path", "query", "?query", "&query"];
     let rest = Rest::in_pattern(known.path).map(|_| "rest");
     let all: Vec<_> = general
         .iter()

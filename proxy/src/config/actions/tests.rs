@@ -44,7 +44,7 @@ fn what_is_right() {
         "respond = { body = 'ok', content_type = 'text/plain' }",
         "respond = { body_file = 'x.html' }",
         "upstream = 'u'\nrewrite = '/internal{path}'",
-        "upstream = 'u'\nrewrite = '{path}?x=1&{query}'",
+        "upstream = 'u'\nrewrite = '{path}?x=1{&query}'",
         "upstream = 'u'\nrewrite = { pattern = '^/(?<a>.)', to = '/x/{a}/{1}' }",
         "upstream = 'u'\npath = '/api/*'\nstrip_prefix = '/api'",
         "upstream = 'u'\npath = '/api/v1/:x/*'\nstrip_prefix = '/api'",

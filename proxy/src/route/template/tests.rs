@@ -49,6 +49,8 @@ fn placeholders_become_parts_of_the_request() {
         ("/old/*", "/new{rest}", "/old//evil", "/new//evil"),
         ("/:shop/x/*", "/y/{shop}{rest}", "/a/x/b/c", "/y/a/b/c"),
         ("/p/:id", "/q?id={id}&{query}", "/p/7?a=b", "/q?id=7&a=b"),
+        ("/p/:id", "/q?id={id}{&query}", "/p/7?a=b", "/q?id=7&a=b"),
+        ("/p/:id", "/q?id={id}{&query}#x", "/p/7", "/q?id=7#x"),
         // What is a value in a query does not end it.
         (
             "/p/:id",
@@ -95,6 +97,8 @@ fn queries_stand_in_their_place() {
         ("/a{?query}", None),
         ("/a?x={path}&{query}", None),
         ("/a{?query}#top", None),
+        ("/a?x{&query}&y=z", None),
+        ("/a{&query}", Some("stands in a path")),
         ("/a{query}", Some("stands in a path")),
         ("/a?{?query}", Some("behind a `?`")),
         ("/a{?query}&b=c", Some("may be nothing")),
