@@ -244,10 +244,6 @@ impl Snapshot {
             .collect::<Result<_, _>>()?;
         let every = &config.server.response_headers;
         let stored = stored(&config.routes);
-        let stored = |route: &model::Route| {
-            let mut hosts = route.hosts.iter();
-            hosts.find_map(|host| stored.get(&(host, &route.path)).copied())
-        };
         let routes = config.routes.iter().zip(actions).map(|(route, action)| {
             let built = Route {
                 name: route.name.clone(),
@@ -322,17 +318,26 @@ impl Snapshot {
     }
 }
 
-/// The policies by which the answers to GET are stored, by host and path.
-fn stored(routes: &[model::Route]) -> HashMap<(&HostPattern, &PathPattern), usize> {
-    let takes_get =
-        |route: &&model::Route| route.methods.is_any() || route.methods.names(&Method::GET);
-    let mut stored = HashMap::new();
-    for route in routes.iter().filter(takes_get) {
-        let Some(policy) = route.cache else { continue };
-        let places = route.hosts.iter().map(|host| (host, &route.path));
-        stored.extend(places.map(|place| (place, policy)));
+/// The policy by which the answers to GET are stored, of the host and the path of a route.
+#[allow(
+    clippy::mutable_key_type,
+    reason = "an expression is compared and hashed by its text, which does not change"
+)]
+fn stored<'a>(routes: &'a [model::Route]) -> impl Fn(&'a model::Route) -> Option<usize> {
+    let mut stored: HashMap<(&HostPattern, &PathPattern), usize> = HashMap::new();
+    for route in routes {
+        let takes_get = route.methods.is_any() || route.methods.names(&Method::GET);
+        let policy = route.cache.filter(|_| takes_get);
+        for host in &route.hosts {
+            if let Some(policy) = policy {
+                stored.insert((host, &route.path), policy);
+            }
+        }
     }
-    stored
+    move |route| {
+        let mut hosts = route.hosts.iter();
+        hosts.find_map(|host| stored.get(&(host, &route.path)).copied())
+    }
 }
 
 /// Largest file of a fixed answer.
