@@ -244,7 +244,8 @@ impl Snapshot {
             .collect::<Result<_, _>>()?;
         let every = &config.server.response_headers;
         let stored = stored(&config.routes);
-        let routes = config.routes.iter().zip(actions).map(|(route, action)| {
+        let routes = config.routes.iter().zip(actions).zip(stored);
+        let routes = routes.map(|((route, action), stored)| {
             let built = Route {
                 name: route.name.clone(),
                 action,
@@ -253,10 +254,7 @@ impl Snapshot {
                 request_headers: route.request_headers.clone(),
                 dress: Dress::new(every.iter().chain(&route.response_headers), &pages),
                 policy: route.cache.map(|i| Arc::clone(&policies[i])),
-                invalidates: route
-                    .cache
-                    .or_else(|| stored(route))
-                    .map(|i| Arc::clone(&policies[i])),
+                invalidates: route.cache.or(stored).map(|i| Arc::clone(&policies[i])),
                 limits: route
                     .limits
                     .iter()
@@ -318,12 +316,12 @@ impl Snapshot {
     }
 }
 
-/// The policy by which the answers to GET are stored, of the host and the path of a route.
+/// For each route the policy by which the answers to GET are stored on its host and path.
 #[allow(
     clippy::mutable_key_type,
     reason = "an expression is compared and hashed by its text, which does not change"
 )]
-fn stored<'a>(routes: &'a [model::Route]) -> impl Fn(&'a model::Route) -> Option<usize> {
+fn stored(routes: &[model::Route]) -> Vec<Option<usize>> {
     let mut stored: HashMap<(&HostPattern, &PathPattern), usize> = HashMap::new();
     for route in routes {
         let takes_get = route.methods.is_any() || route.methods.names(&Method::GET);
@@ -334,10 +332,11 @@ fn stored<'a>(routes: &'a [model::Route]) -> impl Fn(&'a model::Route) -> Option
             }
         }
     }
-    move |route| {
+    let of = |route: &model::Route| {
         let mut hosts = route.hosts.iter();
         hosts.find_map(|host| stored.get(&(host, &route.path)).copied())
-    }
+    };
+    routes.iter().map(of).collect()
 }
 
 /// Largest file of a fixed answer.
