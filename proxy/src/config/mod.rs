@@ -6,6 +6,7 @@
 //! named by `inspect.rs`. Of a file that is no TOML only that is reported: what stands around the mistake cannot
 //! be told for sure.
 
+mod actions;
 mod cache;
 mod compile;
 mod concurrency;
@@ -16,6 +17,7 @@ mod difference;
 mod effective;
 mod env;
 mod file;
+mod headers;
 mod hsts;
 mod include;
 mod inspect;

@@ -72,7 +72,7 @@ impl Key {
 
 /// What optional keys mean when they are absent, where that is not "nothing": section, key, value in TOML. That
 /// writing it changes nothing is tested. What depends on other keys is put in by `effective/computed.rs`.
-pub(super) const DEFAULTS: [(&str, &str, &str); 48] = [
+pub(super) const DEFAULTS: [(&str, &str, &str); 51] = [
     ("the file", "server", "{}"),
     ("the file", "cache", "{}"),
     ("[server]", "client_network", "{}"),
@@ -114,9 +114,12 @@ pub(super) const DEFAULTS: [(&str, &str, &str); 48] = [
     ("[limits.NAME]", "max_delay", "'1s'"),
     ("[limits.NAME]", "exempt", "[]"),
     ("[[routes]]", "path", "'/*'"),
+    ("[[routes]]", "before_regex", "false"),
+    ("[[routes]]", "upstream_host", "'visitor'"),
     ("[[routes]]", "limits", "[]"),
     ("[[routes]]", "deny", "[]"),
     ("[[routes]]", "class", "'browse'"),
+    ("`response_headers`", "on", "'always'"),
     ("[waiting_rooms.NAME]", "cart_cookies", "[]"),
     ("[waiting_rooms.NAME]", "covers", "'all'"),
     ("[access_log]", "path", "'stdout'"),

@@ -379,7 +379,7 @@ fn retry(given: Option<&file::Retry>, cx: &mut Context<'_>) -> Retry {
 const TOTAL_MOST: Duration = Duration::from_secs(86_400);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-fn timeouts(given: Option<&file::Timeouts>, cx: &mut Context<'_>) -> Timeouts {
+pub(super) fn timeouts(given: Option<&file::Timeouts>, cx: &mut Context<'_>) -> Timeouts {
     let empty = file::Timeouts::empty(cx);
     let timeouts = given.unwrap_or(&empty);
     Timeouts {

@@ -11,7 +11,9 @@ use crate::{
         waiting_room::{Note, Notice, Pass},
     },
     cache::{Stored, status::Outcome},
+    route::action::Fixed,
     snapshot::Route,
+    upstream::Upstream,
 };
 
 /// The answer to a request.
@@ -25,6 +27,8 @@ pub enum Decision {
         /// Absolute URL.
         location: String,
     },
+    /// By its route, which needs nobody for it.
+    Own(Own),
     /// Not at all.
     Reject(Rejection),
     /// Later: it is held back, and then decided again.
@@ -35,6 +39,30 @@ pub enum Decision {
     Fetch(Fetch),
     /// By an upstream, past the store.
     Forward(Forward),
+}
+
+/// An answer that a route gives by itself.
+pub struct Own {
+    /// Which route.
+    pub route: Arc<Route>,
+    /// What it says.
+    pub answer: OwnAnswer,
+    /// The strictest limit that was met.
+    pub limit: Option<LimitState>,
+}
+
+/// What a route says by itself.
+#[derive(Debug)]
+pub enum OwnAnswer {
+    /// That something is elsewhere.
+    Redirect {
+        /// Status code.
+        status: u16,
+        /// A path or an absolute URL.
+        location: String,
+    },
+    /// The same to everybody.
+    Fixed(Fixed),
 }
 
 /// A request that waits for its turn at a limit. Nothing of the answer is known yet: what is stored may have
@@ -126,6 +154,8 @@ pub struct Rejection {
     pub close: bool,
     /// Seconds for `Retry-After`.
     pub retry_after: Option<u64>,
+    /// The methods of `Allow`, where they are known.
+    pub allow: Option<Box<str>>,
     /// The route, where it was known by then.
     pub route: Option<Arc<Route>>,
     /// The limit that was hit.
@@ -150,6 +180,7 @@ impl Rejection {
             reason,
             close: false,
             retry_after: None,
+            allow: None,
             route: None,
             limit: None,
             room: None,
@@ -170,6 +201,8 @@ impl Rejection {
 pub struct Forward {
     /// The route it takes.
     pub route: Arc<Route>,
+    /// Who answers.
+    pub upstream: Arc<Upstream>,
     /// Normalised `path[?query]`.
     pub target: String,
     /// Normalised `host[:port]`.

@@ -75,6 +75,7 @@ mod relaying;
 mod reload;
 mod reload_history;
 mod reload_listeners;
+mod route_actions;
 mod rules;
 mod rules_clients;
 mod rules_compressing;
