@@ -1,0 +1,91 @@
+//! Regular expressions: what PCRE takes and Dhal's engine does not.
+
+/// The expression as Dhal reads it, or why it cannot.
+pub(crate) fn translated(pattern: &str, ignore_case: bool) -> Result<String, String> {
+    for (construct, what) in [
+        ("(?=", "looks ahead"),
+        ("(?!", "looks ahead"),
+        ("(?<=", "looks behind"),
+        ("(?<!", "looks behind"),
+        ("(?>", "has an atomic group"),
+    ] {
+        if pattern.contains(construct) {
+            return Err(format!(
+                "the expression {what} (`{construct}`), which cannot be done in linear time"
+            ));
+        }
+    }
+    let text = match ignore_case {
+        true => format!("(?i){pattern}"),
+        false => pattern.to_owned(),
+    };
+    match regex_syntax::parse(&text) {
+        Ok(_) => Ok(text),
+        Err(_) => Err("the expression is not one that Dhal's engine knows".to_owned()),
+    }
+}
+
+/// The one path that an expression stands for: `^/old\.html$`.
+pub(crate) fn only_path(pattern: &str) -> Option<String> {
+    let inner = pattern.strip_prefix('^')?.strip_suffix('$')?;
+    plain(inner)
+}
+
+/// The text that an expression of characters alone stands for.
+fn plain(pattern: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => match rest.next()? {
+                c if c.is_ascii_punctuation() => out.push(c),
+                _ => return None,
+            },
+            '.' | '*' | '+' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '|' | '^' | '$' => {
+                return None;
+            }
+            c => out.push(c),
+        }
+    }
+    out.starts_with('/').then_some(out)
+}
+
+/// An expression for exactly this text.
+pub(crate) fn escaped(text: &str) -> String {
+    regex_syntax::escape(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_carries_over() {
+        for (pattern, is_fine) in [
+            (r"\.php$", true),
+            (r"^/p/(?<id>\d+)$", true),
+            (r"\.(jpg|png)$", true),
+            (r"^/(?!admin)", false),
+            (r"(a)\1", false),
+            (r"^/a\/b", true),
+            (r"(", false),
+        ] {
+            assert_eq!(translated(pattern, true).is_ok(), is_fine, "{pattern}");
+        }
+        assert_eq!(translated("a", true).as_deref(), Ok("(?i)a"));
+    }
+
+    #[test]
+    fn single_paths() {
+        for (pattern, expected) in [
+            (r"^/old\.html$", Some("/old.html")),
+            ("^/old$", Some("/old")),
+            ("^/old.html$", None),
+            ("^/old/?$", None),
+            ("/old$", None),
+            (r"^/a\d$", None),
+        ] {
+            assert_eq!(only_path(pattern).as_deref(), expected, "{pattern}");
+        }
+    }
+}
