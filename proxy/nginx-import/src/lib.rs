@@ -11,8 +11,8 @@
 //! No I/O happens here: files are read through [`Files`].
 
 mod dialect;
+mod expression;
 mod lex;
-mod regex;
 mod report;
 mod toml;
 mod translate;

@@ -429,7 +429,7 @@ mod tests {
         );
         let lua = "content_by_lua_block { local t = { '}' } -- }\n }\na;";
         let tree = parsed(lua).expect("tolerated");
-        assert_eq!((tree.directives.len(), tree.directives[1].at.line), (2, 2));
+        assert_eq!((tree.directives.len(), tree.directives[1].at.line), (2, 3));
     }
 
     #[test]

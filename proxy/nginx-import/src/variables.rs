@@ -92,8 +92,8 @@ pub(crate) fn placeholders(text: &str, place: Use, server_name: &str) -> Result<
         out += match name {
             "host" | "http_host" | "proxy_host" => "{host}",
             "scheme" => "{scheme}",
-            "remote_addr" | "realip_remote_addr" => "{client_ip}",
-            "request_id" => "{request_id}",
+            "remote_addr" | "realip_remote_addr" if place == Use::Field => "{client_ip}",
+            "request_id" if place == Use::Field => "{request_id}",
             "request_uri" => dialect::PATH_AND_QUERY,
             "uri" | "document_uri" => "{path}",
             "is_args"

@@ -76,3 +76,8 @@ fn hosts_with_tls() {
 fn magento_like() {
     check("magento-like");
 }
+
+#[test]
+fn plain_proxy() {
+    check("plain-proxy");
+}

@@ -56,6 +56,7 @@ mod h2_streams;
 mod h2_upstream;
 mod health;
 mod hostile;
+mod import;
 mod killed;
 mod large;
 mod limits;

@@ -22,14 +22,6 @@ impl<'a> Translator<'a> {
                 },
             }
         }
-        if let Some(pid) = main.one("pid") {
-            self.server.remarked(
-                "pid_file",
-                toml::string("/run/dhal.pid"),
-                &format!("nginx: {}", pid.arg(0)),
-            );
-            self.differs(pid, "a file of its own, so that both can run");
-        }
         let http = Scope(vec![self.http]);
         for (name, key) in [
             ("client_header_timeout", "header_timeout"),
@@ -192,8 +184,7 @@ impl<'a> Translator<'a> {
                 );
             } else {
                 chosen = Some(path);
-                self.access_log
-                    .set("path", toml::string(&path.replace("nginx", "dhal")));
+                self.access_log.set("path", toml::string(&own_log(path)));
                 let format = directive.args.get(1).map(|arg| arg.text.as_str());
                 match format {
                     None | Some("combined") => {
@@ -212,6 +203,15 @@ impl<'a> Translator<'a> {
             self.missing(format, "Dhal's formats are \"json\" and \"combined\"");
         }
     }
+}
+
+/// A path of Dhal's own beside the one of nginx.
+fn own_log(path: &str) -> String {
+    if path.contains("nginx") {
+        return path.replace("nginx", "dhal");
+    }
+    let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
+    format!("{folder}/dhal-{name}")
 }
 
 /// An address or a network.

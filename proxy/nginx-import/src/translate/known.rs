@@ -7,6 +7,8 @@ use crate::tree::Directive;
 pub(super) enum Known {
     /// Dhal does it by itself, or has nothing for which it would be needed.
     Needless,
+    /// Dhal does it in another way.
+    Differs(&'static str),
     /// It would have been carried over, had it been in force anywhere.
     Handled,
     /// It is not carried over.
@@ -14,7 +16,7 @@ pub(super) enum Known {
 }
 
 /// Buffers, sockets, event loops, and what Dhal does anyway.
-const NEEDLESS: [&str; 91] = [
+const NEEDLESS: &[&str] = &[
     "accept_mutex",
     "aio",
     "aio_write",
@@ -109,7 +111,7 @@ const NEEDLESS: [&str; 91] = [
 ];
 
 /// More of them.
-const NEEDLESS_TOO: [&str; 12] = [
+const NEEDLESS_TOO: &[&str] = &[
     "variables_hash_max_size",
     "worker_connections",
     "worker_priority",
@@ -119,13 +121,13 @@ const NEEDLESS_TOO: [&str; 12] = [
     "working_directory",
     "recursive_error_pages",
     "proxy_cache_max_range_offset",
-    "proxy_set_body_on",
-    "underscores_in_headers_off",
+    "pid",
+    "rewrite_log",
     "absolute_redirect",
 ];
 
 /// What the rest of the translation reads where it is in force.
-const HANDLED: [&str; 87] = [
+const HANDLED: &[&str] = &[
     "access_log",
     "add_header",
     "alias",
@@ -158,7 +160,6 @@ const HANDLED: [&str; 87] = [
     "listen",
     "location",
     "log_format",
-    "pid",
     "proxy_cache",
     "proxy_cache_background_update",
     "proxy_cache_bypass",
@@ -193,7 +194,6 @@ const HANDLED: [&str; 87] = [
     "resolver",
     "resolver_timeout",
     "return",
-    "rewrite",
     "root",
     "server",
     "server_name",
@@ -216,7 +216,7 @@ const HANDLED: [&str; 87] = [
 ];
 
 /// What to do without it.
-const ADVICE: [(&str, &str); 58] = [
+const ADVICE: &[(&str, &str)] = &[
     (
         "access_by_lua_block",
         "Dhal runs no scripts; what it decides belongs into the shop, or into `allow`, `deny` and limits",
@@ -241,10 +241,6 @@ const ADVICE: [(&str, &str); 58] = [
     (
         "env",
         "Dhal's configuration reads the environment by `${NAME}`",
-    ),
-    (
-        "error_log",
-        "Dhal writes its own log to stderr; DHAL_LOG sets what it says",
     ),
     (
         "error_page",
@@ -323,6 +319,11 @@ const ADVICE: [(&str, &str); 58] = [
     ),
     ("proxy_store", "for stored responses there is `cache`"),
     (
+        "rewrite",
+        "Dhal rewrites what an upstream is asked for; write a route with `path_regex`",
+    ),
+    ("satisfy", "a route's `allow` and `deny` both count"),
+    (
         "set",
         "Dhal has no variables; write what it holds where it is used",
     ),
@@ -353,6 +354,12 @@ pub(super) fn of(directive: &Directive) -> Known {
     let name = directive.name.as_str();
     if NEEDLESS.contains(&name) || NEEDLESS_TOO.contains(&name) {
         return Known::Needless;
+    }
+    if name.ends_with("_temp_path") {
+        return Known::Needless;
+    }
+    if name == "error_log" {
+        return Known::Differs("Dhal writes its own log to stderr; DHAL_LOG sets what it says");
     }
     if HANDLED.contains(&name) {
         return Known::Handled;

@@ -5,7 +5,7 @@
 
 use super::{Block, Scope, Translator, server::Site};
 use crate::{
-    dialect, regex,
+    dialect, expression,
     toml::{self, Section},
     tree::Directive,
     units,
@@ -26,7 +26,7 @@ impl Matcher {
     pub(super) fn exact(path: &str) -> Self {
         match is_path(path) {
             true => Self::Exact(path.to_owned()),
-            false => Self::Regex(format!("^{}$", regex::escaped(path))),
+            false => Self::Regex(format!("^{}$", expression::escaped(path))),
         }
     }
 
@@ -106,17 +106,15 @@ impl<'a> Site<'a> {
             return None;
         }
         let mut best: Option<(usize, bool, &Directive)> = None;
-        let mut expression = None;
+        let mut found = None;
         for location in self.locations() {
             let (length, is_final) = match kind(location) {
                 Kind::Exact(text) if text == path => return Some(location),
                 Kind::Prefix(text) if path.starts_with(text) => (text.len(), false),
                 Kind::Final(text) if path.starts_with(text) => (text.len(), true),
-                Kind::Regex { text, .. } => {
-                    let suffix = text.strip_suffix('$').map(|t| t.replace('\\', ""));
-                    let plain = suffix.filter(|t| !t.contains(['^', '(', '[', '*', '+', '|']));
-                    if plain.is_some_and(|t| path.ends_with(&t)) {
-                        expression = expression.or(Some(location));
+                Kind::Regex { text, ignore_case } => {
+                    if found.is_none() && expression::matches(text, ignore_case, path) {
+                        found = Some(location);
                     }
                     continue;
                 }
@@ -126,7 +124,7 @@ impl<'a> Site<'a> {
                 best = Some((length, is_final, location));
             }
         }
-        match (best, expression) {
+        match (best, found) {
             (Some((_, true, location)), _) => Some(location),
             (_, Some(location)) => Some(location),
             (best, None) => best.map(|(_, _, location)| location),
@@ -192,9 +190,9 @@ impl<'a> Translator<'a> {
             // They are read where something leads to them.
             Kind::Named(_) => return,
             Kind::Exact(path) => vec![(Matcher::exact(path), false)],
-            Kind::Prefix(path) => self.prefix(location, path, false),
-            Kind::Final(path) => self.prefix(location, path, true),
-            Kind::Regex { text, ignore_case } => match regex::translated(text, ignore_case) {
+            Kind::Prefix(path) => self.prefix(site, location, path, false),
+            Kind::Final(path) => self.prefix(site, location, path, true),
+            Kind::Regex { text, ignore_case } => match expression::translated(text, ignore_case) {
                 Ok(text) => {
                     let is_nested = parent.0.len() > site.scope.0.len();
                     if is_nested && !text.contains('^') {
@@ -263,7 +261,13 @@ impl<'a> Translator<'a> {
     }
 
     /// What takes everything that begins with a text.
-    fn prefix(&mut self, location: &Directive, path: &str, is_final: bool) -> Vec<(Matcher, bool)> {
+    fn prefix(
+        &mut self,
+        site: &Site<'a>,
+        location: &Directive,
+        path: &str,
+        is_final: bool,
+    ) -> Vec<(Matcher, bool)> {
         if path == "/" && !is_final {
             return vec![(Matcher::Any, false)];
         }
@@ -276,7 +280,10 @@ impl<'a> Translator<'a> {
             .is_some_and(|b| b.is_ascii_alphanumeric());
         if !whole_word || !is_path(path) {
             self.differs(location, "as an expression, which goes before prefixes");
-            return vec![(Matcher::Regex(format!("^{}", regex::escaped(path))), false)];
+            return vec![(
+                Matcher::Regex(format!("^{}", expression::escaped(path))),
+                false,
+            )];
         }
         let last = path.rsplit('/').next().unwrap_or_default();
         if last.contains('.') {
@@ -288,10 +295,18 @@ impl<'a> Translator<'a> {
             location,
             format!("`{path}` and everything below `{below}`; nginx takes `{path}x` too"),
         );
-        vec![
-            (Matcher::Exact(path.to_owned()), false),
-            (Matcher::Prefix(below), is_final),
-        ]
+        // Locations that say more than this one take their part of it.
+        let has = |wanted: &dyn Fn(Kind<'_>) -> bool| site.locations().any(|l| wanted(kind(l)));
+        let is_exact = has(&|kind| kind == Kind::Exact(path));
+        let is_below = has(&|kind| kind == Kind::Prefix(&below) || kind == Kind::Final(&below));
+        let mut out = Vec::new();
+        if !is_exact {
+            out.push((Matcher::Exact(path.to_owned()), false));
+        }
+        if !is_below {
+            out.push((Matcher::Prefix(below.clone()), is_final));
+        }
+        out
     }
 
     /// What answers, and on which terms.

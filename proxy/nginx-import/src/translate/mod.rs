@@ -270,6 +270,7 @@ impl<'a> Translator<'a> {
                 match known::of(directive) {
                     known::Known::Needless => self.full(directive),
                     known::Known::Handled => self.mark(directive, Outcome::Idle, None),
+                    known::Known::Differs(why) => self.differs(directive, why),
                     known::Known::Missing(why) => self.missing(directive, why),
                 }
             }

@@ -71,9 +71,16 @@ impl<'a> Translator<'a> {
             Err(why) => return self.unanswerable(pass, &why, out),
         }
         if let Some(host) = self.host_field(site, scope, authority) {
-            out.set(dialect::UPSTREAM_HOST, toml::string(&host));
+            out.set(
+                dialect::UPSTREAM_HOST,
+                toml::string(&host.to_ascii_lowercase()),
+            );
         }
-        self.target(site, pass, uri, matcher, had_variables, out);
+        if let Err(why) = self.target(site, pass, uri, matcher, had_variables, out) {
+            out.keys
+                .retain(|k| k.name != "upstream" && k.name != dialect::UPSTREAM_HOST);
+            return self.unanswerable(pass, &why, out);
+        }
         self.location_rewrite(site, scope, out);
         self.cache_of(scope, out);
         self.route_timeouts(scope, out);
@@ -108,7 +115,7 @@ impl<'a> Translator<'a> {
     }
 
     /// Puts in variables that a `set` in force gives a fixed value.
-    fn with_set(&mut self, scope: &Scope<'a>, text: &str) -> String {
+    pub(super) fn with_set(&mut self, scope: &Scope<'a>, text: &str) -> String {
         let mut out = String::new();
         for part in variables::parts(text) {
             match part {
@@ -147,25 +154,23 @@ impl<'a> Translator<'a> {
         matcher: &Matcher,
         whole: bool,
         out: &mut Section,
-    ) {
+    ) -> Result<(), String> {
         if uri.is_empty() || matches!(uri, "$request_uri" | "$uri" | "$uri$is_args$args") {
-            return;
+            return Ok(());
         }
         let value = if whole || matches!(matcher, Matcher::Regex(_)) {
-            match variables::placeholders(uri, Use::Target, &site.server_name) {
-                Ok(to) => toml::string(&to),
-                Err(why) => {
-                    out.keys.retain(|k| k.name != "upstream");
-                    return self.unanswerable(
-                        pass,
-                        &format!("Dhal has no placeholder for {why}"),
-                        out,
-                    );
-                }
+            if !whole && !variables::has_any(uri) {
+                return Err("what is put in the place of this prefix cannot be said".to_owned());
             }
+            let to = variables::placeholders(uri, Use::Target, &site.server_name)
+                .map_err(|why| format!("Dhal has no placeholder for {why}"))?;
+            if let Some(why) = rewrite::objection(&to) {
+                return Err(format!("Dhal has no placeholder for {why}"));
+            }
+            toml::string(&to)
         } else {
             match matcher {
-                Matcher::Any if uri == "/" => return,
+                Matcher::Any if uri == "/" => return Ok(()),
                 Matcher::Any => match uri.strip_suffix('/') {
                     Some(base) => toml::string(&format!("{}{{path}}", dialect::literal(base))),
                     None => rewrite::under("/", uri),
@@ -173,14 +178,14 @@ impl<'a> Translator<'a> {
                 Matcher::Exact(path) => {
                     // The first of two routes for a prefix without a slash at its end, or `=`.
                     if uri == path {
-                        return;
+                        return Ok(());
                     }
                     toml::string(&dialect::literal(uri))
                 }
                 Matcher::Prefix(path) => {
                     let is_bare = location_is_bare(site, path);
                     match (is_bare, uri) {
-                        _ if uri == path => return,
+                        _ if uri == path => return Ok(()),
                         // `/api` to `/v1`: what is left begins with the slash.
                         (true, _) => {
                             rewrite::under(path, &format!("{}/", uri.trim_end_matches('/')))
@@ -188,11 +193,12 @@ impl<'a> Translator<'a> {
                         (false, _) => rewrite::under(path, uri),
                     }
                 }
-                Matcher::Regex(_) => return,
+                Matcher::Regex(_) => return Ok(()),
             }
         };
         out.set("rewrite", value);
         self.differs(pass, "`Location` and the paths of cookies stay as the upstream sends them; nginx changes `Location` back");
+        Ok(())
     }
 
     /// `Host` towards the upstream, where it is not the visitor's.
@@ -329,7 +335,13 @@ impl<'a> Translator<'a> {
                 "host" => {}
                 // WebSockets and connections are Dhal's own business.
                 "connection" | "upgrade" | "te" | "keep-alive" | "transfer-encoding" => {
-                    self.full(field)
+                    self.full(field);
+                    // The usual `map` for WebSockets is for this alone.
+                    let map = |d: &&Directive| d.name == "map" && d.arg(1) == value;
+                    if let Some(map) = self.http.iter().find(map) {
+                        self.full(map);
+                        self.with_block(map);
+                    }
                 }
                 _ if own.is_some_and(|(_, values)| values.contains(&value)) => self.full(field),
                 _ if value == passes => self.full(field),
@@ -359,6 +371,9 @@ impl<'a> Translator<'a> {
                     self.full(field);
                 }
                 _ => match variables::placeholders(value, Use::Field, &site.server_name) {
+                    Ok(value) if !value.bytes().all(|b| (b' '..=b'~').contains(&b)) => {
+                        self.missing(field, "the value of a field is ASCII");
+                    }
                     Ok(value) => {
                         set.push((toml::key(&name), toml::string(&value)));
                         self.full(field);

@@ -3,10 +3,10 @@
 use super::{
     Scope, Translator,
     location::Matcher,
-    server::{Names, Site},
+    server::{Names, Site, is_name},
 };
 use crate::{
-    dialect, regex,
+    dialect, expression,
     toml::{self, Section},
     tree::Directive,
     variables::{self, Use},
@@ -96,6 +96,67 @@ fn https(target: &str, names: &Names) -> Option<u16> {
     same.then_some(port)
 }
 
+/// The hosts that an `if` of a server leads elsewhere.
+pub(super) fn led_hosts(server: &Directive) -> Vec<String> {
+    let ifs = server.children().iter().filter(|d| d.name == "if");
+    ifs.filter_map(
+        |directive| match (Condition::of(directive)?, directive.children()) {
+            (Condition::Host(host), [answer])
+                if answer.name == "return" || Translator::outside(answer).is_some() =>
+            {
+                Some(host)
+            }
+            _ => None,
+        },
+    )
+    .collect()
+}
+
+/// What is wrong with a target, as Dhal checks it.
+pub(super) fn objection(to: &str) -> Option<&'static str> {
+    if let Some(at) = to.find(dialect::QUERY) {
+        let behind = &to[at + dialect::QUERY.len()..];
+        if !behind.is_empty() && !behind.starts_with('#') {
+            return Some("something behind the query");
+        }
+        if to[..at].contains('?') {
+            return Some("a query behind another");
+        }
+    }
+    if let Some(at) = to.find("{query}")
+        && !to[..at].contains('?')
+    {
+        return Some("a query in the path");
+    }
+    let graphic = |b: u8| b.is_ascii_graphic() && !b"\\\"<>^`|".contains(&b);
+    (!to.bytes().all(graphic)).then_some("characters that no URL has")
+}
+
+/// The same for where a redirect leads.
+fn objection_to_destination(to: &str) -> Option<&'static str> {
+    let rest = ["https://", "http://", "{scheme}://"]
+        .iter()
+        .find_map(|scheme| to.strip_prefix(scheme));
+    match rest {
+        None => {
+            let is_path =
+                (to.starts_with('/') && !to.starts_with("//")) || to.starts_with("{path}");
+            if !is_path {
+                return Some("a destination that is neither a path nor a URL");
+            }
+        }
+        Some(rest) => {
+            let ends = ["/", "?", "#", "{path}", "{?query}"];
+            let end = ends.iter().filter_map(|end| rest.find(end)).min();
+            let host = rest[..end.unwrap_or(rest.len())].replace("{host}", "h");
+            if host.is_empty() || host.contains(['{', '}']) {
+                return Some("a host that visitors could choose");
+            }
+        }
+    }
+    objection(to)
+}
+
 impl<'a> Translator<'a> {
     /// `return`, as an action.
     pub(super) fn returns(
@@ -177,6 +238,9 @@ impl<'a> Translator<'a> {
             true => format!("{{scheme}}://{{host}}{to}"),
             false => to,
         };
+        if let Some(why) = objection_to_destination(&to) {
+            return Err(why.to_owned());
+        }
         Ok(toml::table(&[
             ("to", toml::string(&to)),
             ("status", status.to_string()),
@@ -243,10 +307,10 @@ impl<'a> Translator<'a> {
         if matches!(text, "^" | ".*" | "^.*$") {
             return Ok(Matcher::Any);
         }
-        if let Some(path) = regex::only_path(text) {
+        if let Some(path) = expression::only_path(text) {
             return Ok(Matcher::exact(&path));
         }
-        regex::translated(text, false).map(Matcher::Regex)
+        expression::translated(text, false).map(Matcher::Regex)
     }
 
     /// A rewrite within the server: the location that its target leads to answers.
@@ -285,6 +349,9 @@ impl<'a> Translator<'a> {
                 "the location that answers rewrites too, and Dhal does so once",
             );
         }
+        if let Some(why) = objection(&to) {
+            return self.missing(directive, format!("Dhal has no placeholder for {why}"));
+        }
         out.set("rewrite", toml::string(&to));
         self.full(directive);
         self.route(site, &pattern, false, out);
@@ -306,7 +373,10 @@ impl<'a> Translator<'a> {
             return;
         };
         match condition {
-            Condition::Host(host) if answer.name == "return" || Self::outside(answer).is_some() => {
+            Condition::Host(host)
+                if is_name(&host)
+                    && (answer.name == "return" || Self::outside(answer).is_some()) =>
+            {
                 let inner = Site {
                     hosts: vec![host],
                     scope: site.scope.clone(),
@@ -363,7 +433,7 @@ impl<'a> Translator<'a> {
                 );
                 continue;
             }
-            let pattern = match regex::translated(directive.arg(0), false) {
+            let pattern = match expression::translated(directive.arg(0), false) {
                 Ok(pattern) => pattern,
                 Err(why) => {
                     self.missing(directive, why);
@@ -376,6 +446,9 @@ impl<'a> Translator<'a> {
                 Use::Target,
                 &site.server_name,
             ) {
+                Ok(to) if objection(&to).is_some() => {
+                    self.missing(directive, "Dhal has no placeholder for its target");
+                }
                 Ok(to) => {
                     let keys = [
                         ("pattern", toml::string(&pattern)),
@@ -501,7 +574,7 @@ pub(super) fn under(prefix: &str, target: &str) -> String {
     match target.strip_suffix('/') {
         Some(base) => toml::string(&format!("{}{}", dialect::literal(base), dialect::REST)),
         None => {
-            let pattern = format!("^{}(.*)$", regex::escaped(prefix));
+            let pattern = format!("^{}(.*)$", expression::escaped(prefix));
             let to = format!("{}{{1}}", dialect::literal(target));
             toml::table(&[
                 ("pattern", toml::string(&pattern)),

@@ -16,6 +16,8 @@ pub(super) struct Server<'a> {
     pub(super) names: Names,
     /// Where it leads to https with the same host and path: the port there.
     pub(super) redirect: Option<u16>,
+    /// What is to be said of its names and addresses.
+    notes: Vec<String>,
 }
 
 /// The names of a server.
@@ -60,6 +62,7 @@ impl<'a> Translator<'a> {
                 scope,
                 listens,
                 names,
+                notes: self.notes(),
             });
         }
         let addresses = self.addresses(&servers);
@@ -167,14 +170,18 @@ impl<'a> Translator<'a> {
         let at = self.routes.len();
         self.with_server(server, is_catch_all, taken);
         self.leftovers(directive.children(), &|_| true);
-        let notes = self.notes();
+        let mut notes = server.notes.clone();
+        notes.extend(self.notes());
         // A heading where something came of it.
         let has_routes = self.routes.len() > at;
         if has_routes || !notes.is_empty() {
-            let names = match server.names.hosts.is_empty() {
-                true => "any host".to_owned(),
-                false => server.names.hosts.join(" "),
-            };
+            let mut names = server.names.hosts.join(" ");
+            if is_catch_all {
+                names += match names.is_empty() {
+                    true => "any host",
+                    false => ", and every host that is named nowhere",
+                };
+            }
             let mut text = format!("-- {names} ({}) --", self.tree.place(directive.at));
             for note in notes {
                 text += "\n";
@@ -220,6 +227,11 @@ impl<'a> Translator<'a> {
             return;
         } else if hosts.len() < server.names.hosts.len() {
             self.differs(directive, format!("for {} only: another server has the other names, and Dhal's routes are for every address", hosts.join(" ")));
+        }
+        // A name that an `if` leads elsewhere has a route for all its paths.
+        let led = rewrite::led_hosts(directive);
+        if hosts.iter().any(|host| !led.contains(host)) {
+            hosts.retain(|host| !led.contains(host));
         }
         let site = Site {
             directive,
@@ -279,7 +291,7 @@ impl<'a> Translator<'a> {
 }
 
 /// A name as `host` takes it.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')

@@ -31,7 +31,11 @@ impl<'a> Translator<'a> {
                 true => site.named(last),
                 false => site.location_of(path),
             };
-            let passes = target.filter(|t| t.children().iter().any(|d| d.name.ends_with("_pass")));
+            let passes = target.filter(|t| {
+                t.children()
+                    .iter()
+                    .any(|d| matches!(d.name.as_str(), "proxy_pass" | "grpc_pass"))
+            });
             if let Some(target) = passes {
                 self.to_upstream(site, tries, target, last, matcher, out);
                 return;
@@ -56,15 +60,12 @@ impl<'a> Translator<'a> {
         }
         let alias = scope.own().iter().find(|d| d.name == "alias");
         let Some(root) = alias.or_else(|| scope.one("root")) else {
-            if tries.is_none() && matches!(matcher, Matcher::Any) && scope.own().is_empty() {
-                out.set("respond", toml::table(&[("status", "404".to_owned())]));
-                return;
-            }
             // nginx would look into a folder of its own, where hardly anybody has files.
             out.set("respond", toml::table(&[("status", "404".to_owned())]));
             return;
         };
-        let folder = self.path(root.arg(0));
+        let folder = self.with_set(scope, root.arg(0));
+        let folder = self.path(&folder);
         if folder.contains('$') {
             self.unanswerable(root, "the folder of `files` is fixed", out);
             return;
@@ -117,6 +118,7 @@ impl<'a> Translator<'a> {
             keys.push(("fallback", toml::string(&fallback)));
         }
         out.set("files", toml::table(&keys));
+        self.location_rewrite(site, scope, out);
     }
 
     fn index(&mut self, scope: &Scope<'a>, keys: &mut Vec<(&'static str, String)>) {

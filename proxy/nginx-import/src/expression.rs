@@ -1,7 +1,13 @@
 //! Regular expressions: what PCRE takes and Dhal's engine does not.
 
+/// Longest expression that Dhal takes, with room for what is put before it.
+const TEXT_MAX: usize = 1_000;
+
 /// The expression as Dhal reads it, or why it cannot.
 pub(crate) fn translated(pattern: &str, ignore_case: bool) -> Result<String, String> {
+    if pattern.len() > TEXT_MAX {
+        return Err(format!("an expression of more than {TEXT_MAX} bytes"));
+    }
     for (construct, what) in [
         ("(?=", "looks ahead"),
         ("(?!", "looks ahead"),
@@ -19,7 +25,7 @@ pub(crate) fn translated(pattern: &str, ignore_case: bool) -> Result<String, Str
         true => format!("(?i){pattern}"),
         false => pattern.to_owned(),
     };
-    match regex_syntax::parse(&text) {
+    match regex::Regex::new(&text) {
         Ok(_) => Ok(text),
         Err(_) => Err("the expression is not one that Dhal's engine knows".to_owned()),
     }
@@ -50,9 +56,17 @@ fn plain(pattern: &str) -> Option<String> {
     out.starts_with('/').then_some(out)
 }
 
+/// Whether an expression matches a path.
+pub(crate) fn matches(pattern: &str, ignore_case: bool, path: &str) -> bool {
+    translated(pattern, ignore_case)
+        .ok()
+        .and_then(|text| regex::Regex::new(&text).ok())
+        .is_some_and(|regex| regex.is_match(path))
+}
+
 /// An expression for exactly this text.
 pub(crate) fn escaped(text: &str) -> String {
-    regex_syntax::escape(text)
+    regex::escape(text)
 }
 
 #[cfg(test)]
