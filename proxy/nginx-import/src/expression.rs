@@ -64,9 +64,16 @@ pub(crate) fn matches(pattern: &str, ignore_case: bool, path: &str) -> bool {
         .is_some_and(|regex| regex.is_match(path))
 }
 
-/// An expression for exactly this text.
-pub(crate) fn escaped(text: &str) -> String {
-    regex::escape(text)
+/// An expression for exactly this path, percent-encoded as Dhal sees it; nginx sees it decoded.
+pub(crate) fn escaped(path: &str) -> String {
+    let mut encoded = String::new();
+    for byte in path.bytes() {
+        match byte.is_ascii_graphic() && !b"\\\"<>^`{|}%?#".contains(&byte) {
+            true => encoded.push(byte as char),
+            false => encoded += &format!("%{byte:02X}"),
+        }
+    }
+    regex::escape(&encoded)
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ fn locations() {
         ),
         (
             "location /a- { proxy_pass http://shop; }",
-            &["path_regex = \"^/a-\""],
+            &[r"path_regex = '^/a\-'"],
         ),
         (
             "location =/a { proxy_pass http://shop; }",
@@ -93,7 +93,7 @@ fn locations() {
         ),
         (
             "location \"/a b/\" { proxy_pass http://shop; }",
-            &["path_regex = \"^/a b/\""],
+            &["path_regex = \"^/a%20b/\""],
         ),
     ]);
 }
