@@ -365,13 +365,20 @@ pub(super) fn of(directive: &Directive) -> Known {
         return Known::Handled;
     }
     let advice = ADVICE.iter().find(|(known, _)| *known == name);
-    Known::Missing(advice.map_or(match name {
-        _ if name.ends_with("_by_lua_block") || name.starts_with("lua_") || name.ends_with("_by_lua") => "Dhal runs no scripts",
-        _ if name.starts_with("fastcgi") || name.starts_with("uwsgi") || name.starts_with("scgi") => {
+    if let Some((_, why)) = advice {
+        return Known::Missing(why);
+    }
+    let begins = |starts: &[&str]| starts.iter().any(|start| name.starts_with(start));
+    let is_lua = name.ends_with("_by_lua_block") || name.ends_with("_by_lua");
+    Known::Missing(match name {
+        _ if is_lua || begins(&["lua_"]) => "Dhal runs no scripts",
+        _ if begins(&["fastcgi", "uwsgi", "scgi"]) => {
             "Dhal speaks HTTP to its upstreams; put a server that speaks HTTP in front of the application"
         }
-        _ if name.starts_with("quic") || name.starts_with("http3") => "Dhal speaks HTTP/1.1 and HTTP/2",
-        _ if name.starts_with("ssl_") => "Dhal chooses this itself; `tls_profile` of a listener says how strictly",
+        _ if begins(&["quic", "http3"]) => "Dhal speaks HTTP/1.1 and HTTP/2",
+        _ if begins(&["ssl_"]) => {
+            "Dhal chooses this itself; `tls_profile` of a listener says how strictly"
+        }
         _ => "the importer knows no counterpart",
-    }, |(_, why)| *why))
+    })
 }

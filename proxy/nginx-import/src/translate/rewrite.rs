@@ -28,24 +28,25 @@ pub(super) fn to_https(server: &Directive, names: &Names) -> Option<u16> {
             },
             "rewrite" => match child.arg(0) {
                 "^" | ".*" | "^.*$" | "^(.*)$" | "^(.*)" | "^/(.*)$" => {
-                    port = port.or(https(child.arg(1), names))
+                    port = port.or_else(|| https(child.arg(1), names))
                 }
                 _ => others = true,
             },
             "if" => {
-                let condition: Vec<_> = child.words().collect();
-                let condition = condition.join(" ");
                 let inner = child.children().iter().find(|d| d.name == "return");
-                let to = inner.and_then(|d| leads(d, names));
-                match to {
-                    Some(to)
-                        if condition.contains("$host")
-                            || condition.contains("$scheme")
-                            || condition.contains("$https") =>
-                    {
-                        port = port.or(Some(to));
+                let to = match (Condition::of(child), inner) {
+                    // Such a name is led to itself.
+                    (Some(Condition::Host(host)), Some(answer)) => {
+                        let first = host.clone();
+                        let hosts = vec![host];
+                        leads(answer, &Names { hosts, first })
                     }
-                    _ => others = true,
+                    (Some(Condition::Scheme), Some(answer)) => leads(answer, names),
+                    _ => None,
+                };
+                match to {
+                    Some(to) => port = port.or(Some(to)),
+                    None => others = true,
                 }
             }
             "location" => {

@@ -106,7 +106,7 @@ impl<'a> Translator<'a> {
             let default = here
                 .iter()
                 .find(|(_, l)| l.is_default)
-                .or(here.first())
+                .or_else(|| here.first())
                 .map_or(0, |(index, _)| *index);
             let tls = here.iter().any(|(_, l)| l.tls);
             let redirect = here
@@ -309,7 +309,7 @@ fn catch_all(servers: &[Server<'_>], addresses: &[(SocketAddr, usize, bool)]) ->
     let chosen = addresses
         .iter()
         .find(|(_, _, tls)| *tls)
-        .or(addresses.first())
+        .or_else(|| addresses.first())
         .map(|(_, index, _)| *index)?;
     // Its own names might be caught by another's wildcard, which is more specific than no host.
     let own = &servers[chosen].names.hosts;

@@ -37,7 +37,7 @@ impl<'a> Translator<'a> {
                     .any(|d| matches!(d.name.as_str(), "proxy_pass" | "grpc_pass"))
             });
             if let Some(target) = passes {
-                self.to_upstream(site, tries, target, last, matcher, out);
+                self.upstream_after_files(site, tries, target, last, matcher, out);
                 return;
             }
             if last.starts_with('=') || last == "$uri" || last == "$uri/" {
@@ -142,7 +142,7 @@ impl<'a> Translator<'a> {
     }
 
     /// What is no file goes to the upstream; in Dhal, everything does.
-    fn to_upstream(
+    fn upstream_after_files(
         &mut self,
         site: &Site<'a>,
         tries: &'a Directive,
