@@ -371,8 +371,8 @@ fn crossplane_reads_the_same() {
         directives
             .iter()
             .map(|d| {
-                // crossplane takes the brackets of conditions away.
-                let mut args: Vec<_> = d.words().map(str::to_owned).collect();
+                // crossplane takes the brackets of conditions away, and leaves `\\n` as it is written.
+                let mut args: Vec<_> = d.words().map(|w| w.replace('\n', "\\n")).collect();
                 if d.name == "if" {
                     let text = args.join(" ");
                     let inner = text.trim_start_matches('(').trim_end_matches(')').trim();
