@@ -2,6 +2,8 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p nginx-import --test golden` writes them anew; read the difference then.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{fs, path::Path};
 
 use nginx_import::Files;
