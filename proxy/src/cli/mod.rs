@@ -7,6 +7,7 @@ mod demo;
 mod dev_cert;
 mod drain;
 mod history;
+mod import;
 mod limits;
 mod purge;
 mod reload;
@@ -71,6 +72,8 @@ enum Verb {
     Undrain(drain::Which),
     /// Propose rate limits by what the access log shows.
     Limits(limits::Options),
+    /// Translate a configuration of nginx, or compare both at work.
+    Import(Box<import::Options>),
     /// Make a certificate for development.
     DevCert(dev_cert::Options),
     /// Print the version.
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Drain(options)) => drain::drain(file, &options),
         Some(Verb::Undrain(which)) => drain::undrain(file, &which),
         Some(Verb::Limits(options)) => limits::limits(file, &options),
+        Some(Verb::Import(options)) => import::import(&options),
         Some(Verb::DevCert(options)) => dev_cert::dev_cert(&options),
         Some(Verb::Version) => {
             println!("dhal {}", env!("CARGO_PKG_VERSION"));

@@ -62,6 +62,7 @@ mod handover_failing;
 mod health;
 mod hostile;
 mod hsts;
+mod import;
 mod killed;
 mod large;
 mod limits;
