@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod server;
 
+pub mod acme;
 pub mod admin;
 pub mod admit;
 pub mod cache;

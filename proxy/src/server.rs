@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    admin,
+    acme, admin,
     admit::watch,
     config::{self, model::Config},
     door::Hall,
@@ -314,6 +314,7 @@ impl Control {
             }
         });
         tasks.spawn(watch::watch(Arc::clone(&control.current)));
+        tasks.spawn(acme::keep(Arc::clone(&control.shared)));
         let mut reload = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

@@ -15,6 +15,7 @@ use http::HeaderMap;
 use tokio::sync::watch;
 
 use crate::{
+    acme,
     admit::{
         lists::{AddressList, BadFile},
         rate::{RateLimit, lasting},
@@ -52,6 +53,8 @@ pub struct Shared {
     pub crowd: Arc<Crowd>,
     /// Where the names of servers lead.
     pub names: Names,
+    /// Certificates that are ordered.
+    pub acme: Arc<acme::Issued>,
     pools: Mutex<Vec<Arc<Pool>>>,
     servers: Mutex<HashMap<ServerKey, Arc<ServerState>>>,
     upstreams: Mutex<HashMap<String, Arc<Lasting>>>,
@@ -121,6 +124,7 @@ impl Shared {
             access_log: ArcSwapOption::empty(),
             crowd,
             names: Names::default(),
+            acme: Arc::default(),
             pools: Mutex::default(),
             servers: Mutex::default(),
             upstreams: Mutex::default(),
@@ -276,6 +280,7 @@ impl Shared {
         lists.clone_from(&snapshot.lists);
         drop(lists);
         self.waiting_rooms.adopt(&snapshot.waiting_rooms);
+        self.acme.adopt(snapshot.config.acme.as_ref());
         let hosts: Vec<_> = snapshot.upstreams.iter().flat_map(|u| u.hosts()).collect();
         self.names.retain(&hosts);
         for upstream in &snapshot.upstreams {

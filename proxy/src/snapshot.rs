@@ -6,6 +6,7 @@ use adaptive_concurrency::Class;
 use ipnet::IpNet;
 
 use crate::{
+    acme::Issued,
     admit::{
         key::Params,
         lists::{AddressList, BadFile},
@@ -40,6 +41,8 @@ pub struct Snapshot {
     pub waiting_rooms: Vec<Arc<WaitingRoom>>,
     /// Certificates by name; `None` without TLS listeners.
     pub certificates: Option<Arc<CertificateTable>>,
+    /// Certificates that were ordered, the same in every configuration.
+    pub acme: Arc<Issued>,
     /// Time limits and bounds of the doors.
     pub bounds: Bounds,
 }
@@ -252,6 +255,7 @@ impl Snapshot {
             deny,
             waiting_rooms,
             certificates,
+            acme: Arc::clone(&shared.acme),
             bounds,
             config,
         })
@@ -261,7 +265,17 @@ impl Snapshot {
     /// §7.4, RFC 9113 §9.1.2): both names must lead to the same certificate.
     pub fn authority_fits_certificate(&self, sni: Option<&str>, host: &str) -> bool {
         match (&self.certificates, sni) {
-            (Some(table), Some(sni)) => sni.eq_ignore_ascii_case(host) || table.same(sni, host),
+            (Some(table), Some(sni)) => {
+                sni.eq_ignore_ascii_case(host)
+                    // Those of files go first, and whom nobody knows gets the first of them.
+                    || match (table.named(sni), table.named(host)) {
+                        (None, None) => self.acme.number(sni) == self.acme.number(host),
+                        (Some(one), Some(other)) => one == other,
+                        (Some(0), None) => self.acme.number(host).is_none(),
+                        (None, Some(0)) => self.acme.number(sni).is_none(),
+                        _ => false,
+                    }
+            }
             _ => true,
         }
     }

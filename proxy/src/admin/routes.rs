@@ -14,7 +14,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{drain, purge, status::Status, warm};
+use super::{acme, drain, purge, status::Status, warm};
 use crate::server::Control;
 
 /// Content of a request: ten thousand URLs of a hundred bytes.
@@ -38,6 +38,7 @@ pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
         .route("/reload", post(reload))
         .route("/purge", post(purge::purge))
         .route("/warm", post(warm::warm))
+        .route("/acme/renew", post(acme::renew))
         .route("/drain", post(drain::drain))
         .route("/undrain", post(drain::undrain))
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -152,6 +153,9 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
     }
     metrics.limits.refresh(&snapshot);
     metrics.rooms.refresh(&snapshot.waiting_rooms);
+    metrics
+        .acme
+        .refresh(&control.shared.acme, &metrics.certificate_expiry);
     metrics.cache.refresh(&control.shared);
     metrics
         .connections

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{AddressListStatus, LimitStatus};
 use crate::{
+    acme::status::CertificateStatus,
     admit::waiting_room::WaitingRoom,
     server::Control,
     upstream::{
@@ -49,6 +50,9 @@ pub struct Status {
     /// Address lists.
     #[serde(default)]
     pub address_lists: Vec<AddressListStatus>,
+    /// Certificates that are ordered.
+    #[serde(default)]
+    pub acme: Vec<CertificateStatus>,
 }
 
 /// A waiting room.
@@ -360,6 +364,7 @@ impl Status {
                 .iter()
                 .map(|list| AddressListStatus::of(list))
                 .collect(),
+            acme: shared.acme.status(),
         }
     }
 }
@@ -462,6 +467,9 @@ impl fmt::Display for Status {
         }
         for list in &self.address_lists {
             writeln!(f, "list      {list}")?;
+        }
+        for certificate in &self.acme {
+            writeln!(f, "acme      {certificate}")?;
         }
         Ok(())
     }

@@ -7,7 +7,12 @@ use nix::{
     unistd::{AccessFlags, access},
 };
 
-use crate::{admin, config::model::Cache, shared::Shared, snapshot::Snapshot};
+use crate::{
+    acme, admin,
+    config::model::{Cache, Config},
+    shared::Shared,
+    snapshot::Snapshot,
+};
 
 pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     let loaded = super::load(path)?;
@@ -39,6 +44,9 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     let (shared, _) = Shared::new(&in_memory, config.server.max_connections);
     let snapshot = Snapshot::build(config, 0, &shared)?;
     let config = &snapshot.config;
+    for line in plan(config)? {
+        println!("acme: {line}");
+    }
     println!(
         "{}: valid, {} listeners, {} upstreams, {} routes",
         path.display(),
@@ -47,6 +55,21 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
         config.routes.len()
     );
     Ok(())
+}
+
+/// What would be ordered.
+fn plan(config: &Config) -> anyhow::Result<Vec<String>> {
+    let Some(acme) = &config.acme else {
+        return Ok(Vec::new());
+    };
+    if let Err(why) = writable(&acme.storage) {
+        eprintln!(
+            "warning: the folder {} of acme.storage cannot be written by this user: {}\n",
+            acme.storage.display(),
+            why.desc()
+        );
+    }
+    acme::planned(acme).map_err(anyhow::Error::msg)
 }
 
 /// Whether the folder can be written, or made where it is not there yet.

@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::{
-    Surroundings, cache,
+    Surroundings, acme, cache,
     context::{Context, Value},
     diagnostic::{Complaint, Diagnostic, Severity, Source, shown, suggest},
     file::{self, File},
@@ -71,6 +71,7 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
             .map(|admin| self::admin(admin, &listeners, cx)),
         listeners,
         certificates,
+        acme: acme::acme(file, cx),
         cache: cache::cache(file.cache.value(), cx),
         policies: cache::policies(file, cx),
         address_lists: limits::address_lists(&file.address_lists, cx),

@@ -4,6 +4,7 @@
 //! (references, contradictions, dangers) -> `model.rs`. Mistakes in the TOML itself are reported
 //! alone: what stands around them cannot be told for sure.
 
+mod acme;
 mod cache;
 mod compile;
 mod concurrency;

@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{handshake::handshake, places::Place, proxy_header, stream::Stream};
 use crate::{
+    acme::challenge::ALPN,
     admit::client::is_trusted,
     config::model::Listener,
     door::{Hall, h1, h2},
@@ -166,6 +167,11 @@ async fn connection(hall: &Arc<Hall>, mut stream: TcpStream, arrival: Arrival, m
         None => return,
     };
     drop(tls);
+    if stream.session().alpn_protocol() == Some(ALPN) {
+        // The handshake is all that is asked for (RFC 8737 §3).
+        let mut stream = Stream::Tls(stream);
+        return std::future::poll_fn(|cx| stream.poll_goodbye(cx)).await;
+    }
     connection.sni = stream.session().server_name().map(Into::into);
     let stream = Stream::Tls(stream);
     if stream.is_http2() {

@@ -17,7 +17,7 @@ use rustls::{
 };
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::{config::model, snapshot::Snapshot};
+use crate::{acme::challenge::ALPN, config::model, snapshot::Snapshot};
 
 /// A certificate and what it says of itself.
 pub struct Certificate {
@@ -59,9 +59,6 @@ impl CertificateTable {
             }
             table.certificates.push(certificate);
         }
-        if table.certificates.is_empty() {
-            return Err("a TLS listener needs a certificate".to_owned());
-        }
         Ok(table)
     }
 
@@ -70,12 +67,8 @@ impl CertificateTable {
         &self.certificates
     }
 
-    /// Whether two names lead to the same certificate.
-    pub fn same(&self, one: &str, other: &str) -> bool {
-        self.find(one) == self.find(other)
-    }
-
-    fn find(&self, name: &str) -> usize {
+    /// Which certificate is for a name, if one is.
+    pub fn named(&self, name: &str) -> Option<usize> {
         let lower;
         let name = if name.bytes().any(|b| b.is_ascii_uppercase()) {
             lower = name.to_ascii_lowercase();
@@ -87,7 +80,7 @@ impl CertificateTable {
             name.split_once('.')
                 .and_then(|(_, parent)| self.wildcard.get(parent))
         };
-        self.exact.get(name).or_else(below).copied().unwrap_or(0)
+        self.exact.get(name).or_else(below).copied()
     }
 }
 
@@ -168,12 +161,21 @@ impl std::fmt::Debug for Resolver {
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let snapshot = self.current.load();
+        if let Some(challenge) = snapshot.acme.challenge(&hello) {
+            return challenge;
+        }
         let table = snapshot.certificates.as_ref()?;
-        let index = hello.server_name().map_or(0, |name| table.find(name));
-        table
-            .certificates
-            .get(index)
-            .map(|certificate| Arc::clone(&certificate.key))
+        let name = hello.server_name();
+        let of_file = name.and_then(|name| table.named(name));
+        if let (None, Some(name)) = (of_file, name)
+            && let Some(issued) = snapshot.acme.find(name)
+        {
+            return Some(issued);
+        }
+        match table.certificates.get(of_file.unwrap_or(0)) {
+            Some(certificate) => Some(Arc::clone(&certificate.key)),
+            None => snapshot.acme.first().filter(|_| name.is_none()),
+        }
     }
 }
 
@@ -187,7 +189,7 @@ pub fn server_config(current: &Arc<ArcSwap<Snapshot>>) -> Result<Arc<ServerConfi
         .with_cert_resolver(Arc::new(Resolver {
             current: Arc::clone(current),
         }));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ALPN.to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     // Tickets carry the session; nothing needs to be kept here.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});

@@ -10,9 +10,9 @@ use prometheus::{
 
 pub use super::request_metrics::RouteMetrics;
 use super::{
-    cache_metrics::CacheMetrics, families::Labelled, limit_metrics::LimitMetrics,
-    per_thread::Counts, request_metrics::Requests, room_metrics::RoomMetrics,
-    upstream_metrics::UpstreamMetrics, visitor_metrics::VisitorMetrics,
+    acme_metrics::AcmeMetrics, cache_metrics::CacheMetrics, families::Labelled,
+    limit_metrics::LimitMetrics, per_thread::Counts, request_metrics::Requests,
+    room_metrics::RoomMetrics, upstream_metrics::UpstreamMetrics, visitor_metrics::VisitorMetrics,
 };
 use crate::cache::status::Outcome;
 
@@ -63,6 +63,8 @@ pub struct Metrics {
     pub limits: LimitMetrics,
     /// Waiting rooms.
     pub rooms: RoomMetrics,
+    /// Certificates that are ordered.
+    pub acme: AcmeMetrics,
     /// Clients that limits remember.
     pub tracked_clients: IntGaugeVec,
     /// Lines the access log could not take.
@@ -196,6 +198,7 @@ impl Metrics {
             cache: CacheMetrics::new(&registry),
             limits: LimitMetrics::new(&registry),
             rooms: RoomMetrics::new(&registry),
+            acme: AcmeMetrics::new(&registry),
             tracked_clients: gauges(
                 &registry,
                 "ratelimit_tracked_clients",
