@@ -1,6 +1,6 @@
 //! What is told of the work: counters, the access log, and the process's own log.
 
-mod access_log;
+pub mod access_log;
 mod acme_metrics;
 pub mod cache_metrics;
 mod concurrency_metrics;
