@@ -29,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A chain for a hundred names has some ten KiB.
 const CONTENT_MOST: usize = 1 << 20;
 
+/// Seconds of a pause that an authority may ask for in an answer that is none of trouble: a day.
+const PAUSE_MOST: u64 = 86_400;
+
 /// Of what an authority says, as much goes into a log line.
 const DETAIL_MOST: usize = 500;
 
@@ -67,7 +70,7 @@ impl Client {
     async fn ask(&self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let asked = timeout(PATIENCE, self.exchange(request)).await;
-        let (parts, content) = match asked {
+        let (mut parts, content) = match asked {
             Ok(Ok(answer)) => answer,
             Ok(Err(why)) => {
                 let host = uri.host().unwrap_or_default();
@@ -81,10 +84,13 @@ impl Client {
         };
         match trouble(&method, parts.status, &parts.headers, &content) {
             Some(trouble) => Err(Error::Other(Box::new(trouble))),
-            None => Ok(BytesResponse {
-                parts,
-                body: Box::new(content),
-            }),
+            None => {
+                bound_pause(&mut parts.headers);
+                Ok(BytesResponse {
+                    parts,
+                    body: Box::new(content),
+                })
+            }
         }
     }
 
@@ -209,6 +215,15 @@ fn trouble(
     })
 }
 
+/// What comes back is added to the clock by whoever asked, and a clock has an end.
+fn bound_pause(headers: &mut HeaderMap) {
+    let value = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
+    let seconds = value.and_then(|value| value.trim().parse::<u64>().ok());
+    if seconds.is_some_and(|seconds| seconds > PAUSE_MOST) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(PAUSE_MOST));
+    }
+}
+
 /// Seconds or a date (RFC 9110 §10.2.3).
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -241,6 +256,23 @@ mod tests {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
             let found = retry_after(&headers, now).map(|time| time.as_secs());
             assert_eq!(found, wanted, "{value}");
+        }
+    }
+
+    #[test]
+    fn pauses_that_no_clock_could_take() {
+        for (value, wanted) in [
+            ("120", "120"),
+            ("18446744073709551615", "86400"),
+            (
+                "Sun, 06 Nov 1994 08:50:37 GMT",
+                "Sun, 06 Nov 1994 08:50:37 GMT",
+            ),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
+            bound_pause(&mut headers);
+            assert_eq!(headers[RETRY_AFTER], wanted);
         }
     }
 

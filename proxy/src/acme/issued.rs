@@ -95,6 +95,16 @@ impl Slot {
         }
     }
 
+    /// The same in another configuration. Somebody may have mended what was wrong, so that a pause ends, unless it
+    /// is the authority's.
+    fn again(mut self, names: &[String]) -> Self {
+        self.names = names.to_vec();
+        if let Some(failures) = self.failures.as_mut().filter(|failures| !failures.asked) {
+            failures.not_before = 0;
+        }
+        self
+    }
+
     /// When it is to be renewed; `None` where there is none yet.
     pub(super) fn due(&self, renew_before: Option<Duration>) -> Option<SystemTime> {
         let held = self.held.as_ref()?;
@@ -137,10 +147,7 @@ impl Issued {
                 .map(|names| {
                     let stem = Storage::stem(&config.directory, names);
                     match known.iter().position(|slot| slot.stem == stem) {
-                        Some(i) => Slot {
-                            names: names.clone(),
-                            ..known.swap_remove(i)
-                        },
+                        Some(i) => known.swap_remove(i).again(names),
                         None => Slot::new(&storage, stem, names.clone()),
                     }
                 })
@@ -321,10 +328,17 @@ mod tests {
         slot.failures = Some(Failures {
             count: 1,
             not_before: seconds(now) + 60,
+            asked: false,
             why: String::new(),
         });
         assert!(!slot.wants_order(None, now));
         assert!(slot.wants_order(None, now + Duration::from_secs(61)));
+        // Another configuration ends a pause, but not the authority's.
+        assert!(slot.clone().again(&[]).wants_order(None, now));
+        let asked = |slot: &mut Slot| slot.failures.as_mut().unwrap().asked = true;
+        asked(&mut slot);
+        slot = slot.again(&[]);
+        assert!(!slot.wants_order(None, now));
         slot.forced = true;
         assert!(slot.wants_order(None, now));
     }

@@ -16,7 +16,7 @@ use super::{
     issued::{Issued, Slot},
     order::{self, Failure, Kind, Ordering},
     renewal,
-    storage::{Failures, Lock, Storage, seconds},
+    storage::{Failures, Lock, Storage, seconds, time},
 };
 use crate::{config::model::Acme, random, shared::Shared};
 
@@ -37,6 +37,9 @@ const SAVE_AGAIN: Duration = Duration::from_secs(60);
 
 /// Pause while another process orders.
 const ELSEWHERE: Duration = Duration::from_secs(5);
+
+/// Pause after a fault of our own.
+const BROKEN_OFF: Duration = Duration::from_secs(60);
 
 /// What is to be done.
 enum Work {
@@ -59,12 +62,12 @@ pub async fn keep(shared: Arc<Shared>) {
         let keeper = Keeper {
             storage: Storage::at(&config.storage),
             config,
-            shared: &shared,
+            shared: Arc::clone(&shared),
         };
-        match work {
-            Work::Order(slot) => keeper.order(&slot).await,
-            Work::Ask(slot) => keeper.ask(&slot).await,
-            Work::Save(slot) => keeper.save(&slot).await,
+        // In a task of its own: should it ever panic, other certificates are still renewed.
+        if let Err(why) = tokio::spawn(async move { keeper.work(work).await }).await {
+            tracing::error!(%why, "work on a certificate has broken off");
+            sleep(BROKEN_OFF).await;
         }
     }
 }
@@ -92,13 +95,21 @@ fn next(issued: &Issued, now: SystemTime) -> Option<(Arc<Acme>, Work)> {
 }
 
 /// One piece of work.
-struct Keeper<'a> {
-    shared: &'a Shared,
+struct Keeper {
+    shared: Arc<Shared>,
     config: Arc<Acme>,
     storage: Storage,
 }
 
-impl Keeper<'_> {
+impl Keeper {
+    async fn work(&self, work: Work) {
+        match work {
+            Work::Order(slot) => self.order(&slot).await,
+            Work::Ask(slot) => self.ask(&slot).await,
+            Work::Save(slot) => self.save(&slot).await,
+        }
+    }
+
     async fn order(&self, slot: &Slot) {
         let shown = slot.names.join(", ");
         // Whoever cannot write down what is issued orders nothing: authorities count.
@@ -191,7 +202,7 @@ impl Keeper<'_> {
     async fn issued(&self, slot: &Slot, pem: &str, held: Held) {
         let now = SystemTime::now();
         let shown = slot.names.join(", ");
-        let end = httpdate::fmt_http_date(held.validity.not_after.max(SystemTime::UNIX_EPOCH));
+        let end = httpdate::fmt_http_date(time(seconds(held.validity.not_after)));
         if held.validity.not_after <= now || held.validity.not_before > now {
             tracing::warn!(names = %shown, "the certificate is not valid by this host's clock; is the clock right?");
         }
@@ -237,6 +248,7 @@ impl Keeper<'_> {
         let failures = Failures {
             count,
             not_before: seconds(SystemTime::now() + pause),
+            asked: failure.retry_after.is_some(),
             why: failure.why.clone(),
         };
         self.shared.metrics.acme.order(failure.kind.label());

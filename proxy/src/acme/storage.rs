@@ -40,6 +40,8 @@ pub(super) struct Failures {
     pub(super) count: u32,
     /// Seconds since 1970 before which nothing is ordered.
     pub(super) not_before: u64,
+    /// It was the authority that asked for this pause.
+    pub(super) asked: bool,
     /// The last one, a sentence.
     pub(super) why: String,
 }
@@ -288,6 +290,7 @@ mod tests {
         let failures = Failures {
             count: 3,
             not_before: 7,
+            asked: true,
             why: "because".to_owned(),
         };
         storage.note_failures("x", Some(&failures)).unwrap();

@@ -47,6 +47,21 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     for line in plan(config)? {
         println!("acme: {line}");
     }
+    for name in config
+        .acme
+        .iter()
+        .flat_map(|acme| acme.certificates.iter().flatten())
+    {
+        if snapshot
+            .certificates
+            .as_ref()
+            .is_some_and(|files| files.named(name).is_some())
+        {
+            println!(
+                "acme: {name}: visitors see the certificate of [[certificates]], which goes first"
+            );
+        }
+    }
     println!(
         "{}: valid, {} listeners, {} upstreams, {} routes",
         path.display(),

@@ -273,6 +273,148 @@ fn reachable(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Loaded, Surroundings, model, render};
+
+    fn parse(acme: &str) -> Result<Loaded, String> {
+        let rest = "[[listeners]]\naddress = \"0.0.0.0:80\"\nredirect_to_https = true\n\
+                    [[listeners]]\naddress = \"0.0.0.0:443\"\ntls = true\n\
+                    [upstreams.shop]\nservers = [\"127.0.0.1:3000\"]\n[[routes]]\nupstream = \"shop\"\n";
+        let text = format!("{acme}\n{rest}");
+        let surroundings = Surroundings {
+            folder: std::path::Path::new("/etc/dhal"),
+            env: &|_| None,
+        };
+        let parsed = crate::config::parse("dhal.toml", &text, &surroundings);
+        parsed.map_err(|errors| errors.to_string())
+    }
+
+    #[test]
+    fn a_section_with_its_defaults() {
+        let loaded = parse(
+            "[acme]\nagree_tos = true\nstorage = \"acme\"\nnames = [[\"Shop.Example\", \"b.example\"]]",
+        )
+        .unwrap();
+        assert_eq!(render(&loaded.warnings), "");
+        let wanted = model::Acme {
+            directory: LETS_ENCRYPT.to_owned(),
+            contact: Vec::new(),
+            storage: "/etc/dhal/acme".into(),
+            certificates: vec![vec!["shop.example".to_owned(), "b.example".to_owned()]],
+            challenge: ChallengeKind::Http01,
+            ca_file: None,
+            profile: None,
+            binding: None,
+            renew_before: None,
+            retry: Duration::from_secs(60),
+        };
+        assert_eq!(loaded.config.acme, Some(wanted));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let whole = |more: &str| {
+            format!(
+                "[acme]\nagree_tos = true\nstorage = \"acme\"\n{more}\nnames = [[\"a.example\"]]"
+            )
+        };
+        for (acme, wanted) in [
+            (
+                "[acme]".to_owned(),
+                &[
+                    "`agree_tos = true` is missing",
+                    "`storage` is missing",
+                    "`names` is missing",
+                ][..],
+            ),
+            (
+                whole("").replace("true", "false"),
+                &["2:13: error: `agree_tos = true` is missing"],
+            ),
+            (
+                whole("").replace("[[\"a.example\"]]", "[]"),
+                &["there is no name to order"],
+            ),
+            (
+                whole("").replace("\"a.example\"", ""),
+                &["a certificate needs a name"],
+            ),
+            (
+                whole("").replace("[[\"a.example\"]]", "[\"a.example\"]"),
+                &["a list, each item a host name"],
+            ),
+            (
+                whole("").replace("\"a.example\"", "\"*.a.example\""),
+                &["dns-01", "[[certificates]]"],
+            ),
+            (
+                whole("").replace("\"a.example\"", "\"a.example\"], [\"A.example\""),
+                &["`a.example` is listed already, line 5"],
+            ),
+            (
+                whole("challenge = \"dns-01\""),
+                &["dns-01 is not spoken here", "port 80"],
+            ),
+            (
+                whole("challenge = \"http01\""),
+                &["did you mean `http-01`?"],
+            ),
+            (
+                whole("directory = \"http://ca.example\""),
+                &["is no https URL"],
+            ),
+            (
+                whole("contact = \"ops@a.example\""),
+                &["is no mailto: address"],
+            ),
+            (
+                whole("eab = { key_id = \"x\" }"),
+                &["`hmac_file` is missing"],
+            ),
+            (
+                whole("renew_before = \"0s\""),
+                &["`renew_before` must lie between"],
+            ),
+            (whole("retry = \"10ms\""), &["`retry` must lie between"]),
+            (whole("renew = true"), &["unknown key `renew` in [acme]"]),
+        ] {
+            let said = match parse(&acme) {
+                Ok(_) => panic!("{acme} is taken"),
+                Err(said) => said,
+            };
+            for wanted in wanted {
+                assert!(said.contains(wanted), "{wanted} in\n{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_the_authority_would_come_to() {
+        let text = "[acme]\nagree_tos = true\nstorage = \"acme\"\nnames = [[\"a.example\"]]\n";
+        let surroundings = Surroundings {
+            folder: std::path::Path::new("/etc/dhal"),
+            env: &|_| None,
+        };
+        for (more, wanted) in [
+            (
+                "[[listeners]]\naddress = \"0.0.0.0:443\"\ntls = true\n",
+                "http-01 is asked for at port 80, and no listener without `tls` is there",
+            ),
+            (
+                "challenge = \"tls-alpn-01\"\n[[listeners]]\naddress = \"0.0.0.0:8443\"\ntls = true\n",
+                "tls-alpn-01 is asked for at port 443, and no listener with `tls` is there",
+            ),
+            (
+                "[[listeners]]\naddress = \"0.0.0.0:80\"\nredirect_to_https = true\n",
+                "no listener has `tls`",
+            ),
+        ] {
+            let rest = "[upstreams.shop]\nservers = [\"127.0.0.1:3000\"]\n[[routes]]\nupstream = \"shop\"\n";
+            let text = format!("{text}{more}{rest}");
+            let loaded = crate::config::parse("dhal.toml", &text, &surroundings).unwrap();
+            let said = render(&loaded.warnings);
+            assert!(said.contains(wanted), "{wanted} in\n{said}");
+        }
+    }
 
     #[test]
     fn names_as_certificates_have_them() {
