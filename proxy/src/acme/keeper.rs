@@ -265,9 +265,10 @@ impl Keeper {
                 tracing::warn!(%names, %why, failures = count, %again, "no certificate was issued; the old one stays in use")
             }
         }
-        self.shared.acme.change(&slot.stem, |slot| {
-            slot.failures = Some(failures.clone());
-            slot.forced = false;
+        self.shared.acme.change(&slot.stem, |known| {
+            known.failures = Some(failures.clone());
+            // Who has asked for another order meanwhile is still to get it.
+            known.forced &= !slot.forced;
         });
         let (storage, stem) = (self.storage.clone(), slot.stem.clone());
         let noted = blocking(move || storage.note_failures(&stem, Some(&failures))).await;

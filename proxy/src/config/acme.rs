@@ -273,7 +273,7 @@ fn reachable(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Loaded, Surroundings, model, render};
+    use crate::config::{Loaded, Surroundings, render};
 
     fn parse(acme: &str) -> Result<Loaded, String> {
         let rest = "[[listeners]]\naddress = \"0.0.0.0:80\"\nredirect_to_https = true\n\
@@ -295,7 +295,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(render(&loaded.warnings), "");
-        let wanted = model::Acme {
+        let wanted = Acme {
             directory: LETS_ENCRYPT.to_owned(),
             contact: Vec::new(),
             storage: "/etc/dhal/acme".into(),
