@@ -235,7 +235,7 @@ impl Keeper {
             );
         }
         self.shared.acme.change(&slot.stem, |known| {
-            known.unsaved = outcome.err().and(slot.unsaved.clone());
+            known.unsaved = outcome.err().and_then(|_| slot.unsaved.clone());
             known.save_again = SystemTime::now() + SAVE_AGAIN;
         });
     }

@@ -377,9 +377,8 @@ mod tests {
             (whole("retry = \"10ms\""), &["`retry` must lie between"]),
             (whole("renew = true"), &["unknown key `renew` in [acme]"]),
         ] {
-            let said = match parse(&acme) {
-                Ok(_) => panic!("{acme} is taken"),
-                Err(said) => said,
+            let Err(said) = parse(&acme) else {
+                panic!("{acme} is taken")
             };
             for wanted in wanted {
                 assert!(said.contains(wanted), "{wanted} in\n{said}");
