@@ -68,11 +68,14 @@ impl Slot {
         let held = match storage.read_certificate(&stem, &names) {
             Ok(held) => held.map(Arc::new),
             Err(broken) => {
-                let aside = Storage::set_aside(&broken.path);
+                let aside = match broken.is_garbage {
+                    true => Storage::set_aside(&broken.path),
+                    false => Ok(broken.path.clone()),
+                };
                 tracing::error!(
                     path = %broken.path.display(), why = %broken.why,
                     aside = %aside.map_or_else(|why| why.to_string(), |path| path.display().to_string()),
-                    "a stored certificate cannot be used, and another one is ordered"
+                    "a stored certificate cannot be used, and another one is wanted"
                 );
                 None
             }
@@ -226,7 +229,7 @@ impl Issued {
     /// Has the certificate for a name ordered anew, at once. An error says what there is.
     pub fn renew(&self, name: &str) -> Result<Vec<String>, String> {
         let mut state = self.state();
-        let lower = name.to_lowercase();
+        let lower = idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_lowercase());
         let mut slots = state.slots.iter_mut();
         if let Some(slot) = slots.find(|slot| slot.names.contains(&lower)) {
             slot.forced = true;

@@ -296,6 +296,7 @@ async fn stored_account(
         .map_err(|why| Failure::storage(&path, &why))?;
     match read {
         Ok(stored) => Ok(stored),
+        Err(broken) if !broken.is_garbage => Err(Failure::storage(&broken.path, &broken.why)),
         Err(broken) => {
             tracing::error!(
                 path = %broken.path.display(), why = %broken.why,

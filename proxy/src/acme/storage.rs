@@ -51,6 +51,8 @@ pub(super) struct Failures {
 pub(super) struct Broken {
     pub(super) path: PathBuf,
     pub(super) why: String,
+    /// It is its content, and not that it cannot be read at the moment.
+    pub(super) is_garbage: bool,
 }
 
 /// Nobody else orders while it is there.
@@ -164,12 +166,16 @@ impl Storage {
         names: &[String],
     ) -> Result<Option<Held>, Broken> {
         let path = self.certificate(stem);
-        let read = match read(&path) {
+        let (read, is_garbage) = match read(&path) {
             Ok(None) => return Ok(None),
-            Ok(Some(pem)) => Held::read(&pem, &path, names),
-            Err(why) => Err(why.to_string()),
+            Ok(Some(pem)) => (Held::read(&pem, &path, names), true),
+            Err(why) => (Err(why.to_string()), is_too_large(&why)),
         };
-        read.map(Some).map_err(|why| Broken { path, why })
+        read.map(Some).map_err(|why| Broken {
+            path,
+            why,
+            is_garbage,
+        })
     }
 
     pub(super) fn read_account(&self, path: &Path) -> Result<Option<StoredAccount>, Broken> {
@@ -222,14 +228,22 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
+/// What [`read`] says itself.
+fn is_too_large(why: &io::Error) -> bool {
+    why.raw_os_error().is_none()
+}
+
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Broken> {
-    let broken = |why: String| Broken {
+    let broken = |why: String, is_garbage| Broken {
         path: path.to_owned(),
         why,
+        is_garbage,
     };
-    let content = read(path).map_err(|why| broken(why.to_string()))?;
+    let content = read(path).map_err(|why| broken(why.to_string(), is_too_large(&why)))?;
     content
-        .map(|content| serde_json::from_slice(&content).map_err(|why| broken(why.to_string())))
+        .map(|content| {
+            serde_json::from_slice(&content).map_err(|why| broken(why.to_string(), true))
+        })
         .transpose()
 }
 
@@ -360,6 +374,7 @@ mod tests {
             match (storage.read_certificate("x", &names), wanted) {
                 (Err(broken), Some(wanted)) => {
                     assert!(broken.why.contains(wanted), "{} {wanted}", broken.why);
+                    assert!(broken.is_garbage);
                     let aside = Storage::set_aside(&broken.path).unwrap();
                     assert!(aside.exists() && !broken.path.exists());
                 }
