@@ -127,6 +127,7 @@ impl Control {
             }
             Decision::Forward(_) => return Ok(warmed(0, "not-storable", 0)),
             Decision::Redirect { .. }
+            | Decision::Challenge(_)
             | Decision::Reject(_)
             | Decision::Delay(_)
             | Decision::Wait(_) => {
@@ -185,6 +186,7 @@ impl Control {
                 };
             }
             Decision::Redirect { .. }
+            | Decision::Challenge(_)
             | Decision::Reject(_)
             | Decision::Delay(_)
             | Decision::Wait(_) => {

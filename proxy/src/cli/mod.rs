@@ -1,5 +1,6 @@
 //! The command line: a file per verb. Exit 0 done, 1 refused or failed, 2 wrong usage.
 
+mod acme;
 mod admin_client;
 mod check;
 mod config;
@@ -71,6 +72,9 @@ enum Verb {
     Undrain(drain::Which),
     /// Propose rate limits by what the access log shows.
     Limits(limits::Options),
+    /// Show the certificates that are ordered from an authority, or order one at once.
+    #[command(subcommand)]
+    Acme(acme::Verb),
     /// Make a certificate for development.
     DevCert(dev_cert::Options),
     /// Print the version.
@@ -96,6 +100,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Drain(options)) => drain::drain(file, &options),
         Some(Verb::Undrain(which)) => drain::undrain(file, &which),
         Some(Verb::Limits(options)) => limits::limits(file, &options),
+        Some(Verb::Acme(verb)) => acme::acme(file, &verb),
         Some(Verb::DevCert(options)) => dev_cert::dev_cert(&options),
         Some(Verb::Version) => {
             println!("dhal {}", env!("CARGO_PKG_VERSION"));

@@ -10,7 +10,7 @@ use std::{
 use toml::Spanned;
 
 use super::{
-    Surroundings, cache,
+    Surroundings, acme, cache,
     context::Context,
     dangers,
     diagnostic::{Complaint, Diagnostic, Severity, Source, shown, suggest},
@@ -94,6 +94,7 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
         listeners,
         hosts: listeners::hosts(file, cx),
         certificates,
+        acme: acme::acme(file, cx),
         cache: cache::cache(file.cache.value(), cx),
         policies: cache::policies(file, cx),
         address_lists: limits::address_lists(&file.address_lists, cx),

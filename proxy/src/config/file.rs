@@ -13,13 +13,14 @@ use toml::de::{DeTable, DeValue};
 use adaptive_concurrency::Class;
 
 use super::{
+    acme::{CertificateName, Contact, DirectoryUrl},
     context::{Context, Value},
     include::Pattern,
     key_header::KeyHeader,
     model::{
-        Balance, CheckKind, ClientAuthMode, Covers, ForwardedField, HashKey, HostPattern,
-        LimitCount, LimitKey, LogFormat, PathPattern, SetCookie, StatusRange, TlsProfile,
-        UpstreamProtocol,
+        Balance, ChallengeKind, CheckKind, ClientAuthMode, Covers, ForwardedField, HashKey,
+        HostPattern, LimitCount, LimitKey, LogFormat, PathPattern, SetCookie, StatusRange,
+        TlsProfile, UpstreamProtocol,
     },
     pattern::HeaderHost,
     read::{self, Field, List, Named, OneOrMany, Read, Scalar, Setting, Shape, section},
@@ -60,6 +61,8 @@ section! {
         certificates: List<Certificate>;
         /// TLS towards visitors.
         tls: Tls;
+        /// Certificates that are ordered from an authority.
+        acme: Acme;
         /// Groups of servers by name.
         upstreams: Named<Upstream>;
         /// The store, and the policies that say what goes into it.
@@ -257,6 +260,48 @@ section! {
         folder: FolderPath;
         /// Ask who comes for these names for a certificate of their own, in the place of the listener's.
         client_auth: ClientAuth;
+    }
+}
+
+section! {
+    /// `[acme]`
+    Acme is "[acme]" {
+        /// The authority's directory. Let's Encrypt's where absent.
+        directory: DirectoryUrl;
+        /// Whom the authority writes to: `"mailto:ops@shop.example"`, one or a list. Nobody where absent.
+        contact: OneOrMany<Contact>;
+        /// That the authority's terms are agreed to. Required, and `true`.
+        agree_tos: bool;
+        /// Folder for the account's key and the certificates; made, for its owner alone, where it is not there.
+        /// Required.
+        storage: FolderPath;
+        /// The names of each certificate, a list of lists. Required, one or more; none twice.
+        names: List<List<CertificateName>>;
+        /// How the authority is shown that the names lead here: `"http-01"` (the default), at port 80, or
+        /// `"tls-alpn-01"`, at port 443.
+        challenge: ChallengeKind;
+        /// PEM file with the authorities that are believed when the directory is asked. The system's where
+        /// absent.
+        ca_file: FilePath;
+        /// One of the authority's profiles, such as `"shortlived"`. The authority's choice where absent.
+        profile: String;
+        /// The account at the authority that orders count for, where it asks for one.
+        eab: ExternalAccount;
+        /// A certificate is renewed so long before its end, yet not in the first third of its life. Where
+        /// absent, when the authority suggests (RFC 9773), or after two thirds of its life.
+        renew_before: Duration;
+        /// Pause after an order that failed; it doubles with each further failure, up to six hours.
+        retry: Duration = secs(60), secs(1)..=HOUR;
+    }
+}
+
+section! {
+    /// `eab` of `[acme]`
+    ExternalAccount is "`eab`" {
+        /// The key's identifier, from the authority. Required.
+        key_id: String;
+        /// File with the key, in base64url as authorities hand it out. Required.
+        hmac_file: FilePath;
     }
 }
 

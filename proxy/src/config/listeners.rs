@@ -213,11 +213,13 @@ fn tls(file: &File, sections: &[Spanned<file::Listener>], cx: &mut Context<'_>) 
         Field::Wrong => false,
         Field::Given(list) => list.get_ref().written == 0,
     };
-    if let (true, Some(first)) = (none, wanting.first()) {
+    let ordered = !matches!(file.acme, Field::Absent);
+    if let (true, false, Some(first)) = (none, ordered, wanting.first()) {
         cx.error(
             first.clone(),
-            Complaint::new("a listener with `tls` needs a certificate")
-                .help("add `[[certificates]]` with `cert` and `key`, or with `folder`"),
+            Complaint::new("a listener with `tls` needs a certificate").help(
+                "add `[[certificates]]` with `cert` and `key`, or with `folder`, or `[acme]` to have one ordered",
+            ),
         );
     }
     if let (true, Some(first)) = (wanting.is_empty(), file.certificates.items().first()) {

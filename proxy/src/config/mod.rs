@@ -6,6 +6,7 @@
 //! named by `inspect.rs`. Of a file that is no TOML only that is reported: what stands around the mistake cannot
 //! be told for sure.
 
+mod acme;
 mod cache;
 mod compile;
 mod concurrency;

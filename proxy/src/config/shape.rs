@@ -72,7 +72,7 @@ impl Key {
 
 /// What optional keys mean when they are absent, where that is not "nothing": section, key, value in TOML. That
 /// writing it changes nothing is tested. What depends on other keys is put in by `effective/computed.rs`.
-pub(super) const DEFAULTS: [(&str, &str, &str); 48] = [
+pub(super) const DEFAULTS: [(&str, &str, &str); 51] = [
     ("the file", "server", "{}"),
     ("the file", "cache", "{}"),
     ("[server]", "client_network", "{}"),
@@ -117,6 +117,13 @@ pub(super) const DEFAULTS: [(&str, &str, &str); 48] = [
     ("[[routes]]", "limits", "[]"),
     ("[[routes]]", "deny", "[]"),
     ("[[routes]]", "class", "'browse'"),
+    (
+        "[acme]",
+        "directory",
+        "'https://acme-v02.api.letsencrypt.org/directory'",
+    ),
+    ("[acme]", "contact", "[]"),
+    ("[acme]", "challenge", "'http-01'"),
     ("[waiting_rooms.NAME]", "cart_cookies", "[]"),
     ("[waiting_rooms.NAME]", "covers", "'all'"),
     ("[access_log]", "path", "'stdout'"),

@@ -25,6 +25,8 @@ pub enum Decision {
         /// Absolute URL.
         location: String,
     },
+    /// With the text that proves to an authority that a name leads here (RFC 8555 §8.3).
+    Challenge(Arc<str>),
     /// Not at all.
     Reject(Rejection),
     /// Later: it is held back, and then decided again.

@@ -255,6 +255,7 @@ fn describe(decision: &Decision) -> String {
     match decision {
         Decision::Respond(hit) => format!("{:?} age {}", hit.answer, hit.age),
         Decision::Redirect { status, location } => format!("{status} {location}"),
+        Decision::Challenge(text) => format!("challenge {text}"),
         Decision::Reject(rejection) => {
             format!(
                 "{}{}",

@@ -280,7 +280,7 @@ impl Sockets {
         for (_, socket) in self
             .inherited()
             .iter()
-            .filter(|(bound, _)| *bound == address)
+            .filter(|(lent, socket)| *lent == address || is_bound(socket, address))
         {
             kept.push(socket.try_clone()?);
         }
@@ -314,9 +314,10 @@ impl Sockets {
     /// Makes a change. Lines that go are still accepted from; call [`close_left`](Self::close_left) when they have
     /// lingered.
     pub fn apply(&self, change: Change) {
-        for (bound, _) in self.inherited().drain(..) {
-            if !change.lines.iter().any(|line| line.bound == bound) {
-                tracing::info!(address = %bound, "not listened on any more");
+        for (lent, socket) in self.inherited().drain(..) {
+            let mut lines = change.lines.iter();
+            if !lines.any(|line| is_bound(&socket, line.bound)) {
+                tracing::info!(address = %lent, "not listened on any more");
             }
         }
         for (line, settings) in change.settings {
@@ -374,6 +375,10 @@ impl Sockets {
             .map(Arc::clone)
             .collect()
     }
+}
+
+fn is_bound(socket: &TcpListener, address: SocketAddr) -> bool {
+    socket.local_addr().is_ok_and(|bound| bound == address)
 }
 
 /// Whether two addresses would be in each other's way.

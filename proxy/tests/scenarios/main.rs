@@ -19,6 +19,7 @@ mod parts;
 mod secure;
 mod tools;
 
+mod acme;
 mod address_lists;
 mod admin;
 mod bad_answers;

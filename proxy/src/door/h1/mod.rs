@@ -202,6 +202,11 @@ impl Session<'_> {
                 let next = self.reply(&bytes, &reply, &noted, None).await;
                 next.ok()
             }
+            Decision::Challenge(text) => {
+                let reply = Reply::challenge(&text, &self.asked(&snapshot, &bytes, &noted));
+                let next = self.reply(&bytes, &reply, &noted, None).await;
+                next.ok()
+            }
             Decision::Reject(rejection) => {
                 let reply = Reply::rejection(&rejection, &self.asked(&snapshot, &bytes, &noted));
                 let next = self.reply(&bytes, &reply, &noted, Some(&rejection)).await;

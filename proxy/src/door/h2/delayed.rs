@@ -43,6 +43,10 @@ impl Request {
                     let reply = Reply::redirect(status, &location, &self.asked.asked());
                     return self.answer(&reply, None).await;
                 }
+                Decision::Challenge(text) => {
+                    let reply = Reply::challenge(&text, &self.asked.asked());
+                    return self.answer(&reply, None).await;
+                }
                 Decision::Reject(rejection) => {
                     let reply = Reply::rejection(&rejection, &self.asked.asked());
                     return self.answer(&reply, Some(&rejection)).await;

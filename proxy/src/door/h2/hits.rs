@@ -62,6 +62,10 @@ impl Session<'_> {
                 let reply = Reply::redirect(status, &location, &asked.asked());
                 self.reply(state, desk, stream, asked, &reply, None);
             }
+            Decision::Challenge(text) => {
+                let reply = Reply::challenge(&text, &asked.asked());
+                self.reply(state, desk, stream, asked, &reply, None);
+            }
             Decision::Reject(rejection) => {
                 let reply = Reply::rejection(&rejection, &asked.asked());
                 self.reply(state, desk, stream, asked, &reply, Some(&rejection));

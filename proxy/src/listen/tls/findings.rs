@@ -219,7 +219,10 @@ fn uncovered(config: &Config, table: &Table) -> Vec<Diagnostic> {
             Some("browsers that come over TLS are shown the first one, and turn away".to_owned()),
         )
     };
-    let hosts = config.hosts.iter();
+    let ordered = config.acme.iter().flat_map(|acme| &acme.certificates);
+    let ordered: Vec<&String> = ordered.flatten().collect();
+    let is_ordered = |host: &HostPattern| ordered.iter().any(|name| covers(name, host));
+    let hosts = config.hosts.iter().filter(|(host, _)| !is_ordered(host));
     let missing = hosts.filter_map(|(host, place)| match host {
         HostPattern::Exact(name) => {
             let is_address = name.starts_with('[') || name.parse::<std::net::IpAddr>().is_ok();
