@@ -31,6 +31,12 @@ pub fn findings(config: &Config, whole: bool, now: SystemTime) -> Vec<Diagnostic
         let mut add = |pair: &model::Certificate, found: &mut Vec<Diagnostic>| {
             let (read, problem, _) = files.pair(pair);
             if let Some(problem) = problem {
+                if !problem.why.contains(&*pair.key.to_string_lossy())
+                    && let Err(why) = std::fs::metadata(&pair.key)
+                {
+                    let message = format!("{}: {why}", pair.key.display());
+                    found.push(complain(&source.place, Severity::Error, &message, ""));
+                }
                 let help = "the pair that is served goes on until this one can be used";
                 found.push(complain(&source.place, Severity::Error, &problem.why, help));
             }
