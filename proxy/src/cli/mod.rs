@@ -2,10 +2,13 @@
 
 mod admin_client;
 mod check;
+mod completions;
+mod config;
 mod demo;
 mod dev_cert;
 mod drain;
 mod limits;
+mod man;
 mod purge;
 mod reload;
 mod run;
@@ -13,14 +16,15 @@ mod status;
 mod warm;
 
 use std::{
+    io::{self, ErrorKind, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config::{self, model::Admin};
+use crate::config::{self as configuration, model::Admin};
 
 /// Where the configuration is when nobody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/dhal/dhal.toml";
@@ -45,6 +49,8 @@ enum Verb {
     Run,
     /// Check a configuration and everything it refers to.
     Check,
+    /// Show what can be written into a configuration file.
+    Config(config::Options),
     /// Start two shops and the edge in front of them on this machine.
     Demo(demo::Options),
     /// Put the configuration file's present content in force.
@@ -63,6 +69,10 @@ enum Verb {
     Limits(limits::Options),
     /// Make a certificate for development.
     DevCert(dev_cert::Options),
+    /// Print a script by which a shell completes the command line.
+    Completions(completions::Options),
+    /// Write manual pages into a folder.
+    Man(man::Options),
     /// Print the version.
     Version,
 }
@@ -75,6 +85,7 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Some(Verb::Run) => run::run(file),
         Some(Verb::Check) => check::check(file),
+        Some(Verb::Config(options)) => config::config(&options),
         Some(Verb::Demo(options)) => demo::demo(given, &options),
         Some(Verb::Reload) => reload::reload(file),
         Some(Verb::Status(options)) => status::status(file, &options),
@@ -84,6 +95,8 @@ pub fn main() -> ExitCode {
         Some(Verb::Undrain(which)) => drain::undrain(file, &which),
         Some(Verb::Limits(options)) => limits::limits(file, &options),
         Some(Verb::DevCert(options)) => dev_cert::dev_cert(&options),
+        Some(Verb::Completions(options)) => completions::completions(Cli::command(), &options),
+        Some(Verb::Man(options)) => man::man(Cli::command(), &options),
         Some(Verb::Version) => {
             println!("dhal {}", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -111,9 +124,18 @@ pub fn main() -> ExitCode {
 #[error("{0}")]
 struct WrongUsage(&'static str);
 
+/// Writes a text of many lines; whoever closes the pipe has read enough.
+fn print(text: &[u8]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
 /// Reads a configuration with this process's environment.
-fn load(path: &Path) -> anyhow::Result<config::Loaded> {
-    Ok(config::load(path, &|name| std::env::var(name).ok())?)
+fn load(path: &Path) -> anyhow::Result<configuration::Loaded> {
+    Ok(configuration::load(path, &|name| std::env::var(name).ok())?)
 }
 
 /// Where the running edge of a configuration is to be asked.
@@ -123,8 +145,8 @@ fn admin(path: &Path) -> anyhow::Result<Admin> {
 }
 
 /// Shows what is legal, but probably not what was meant.
-fn warn(loaded: &config::Loaded) {
+fn warn(loaded: &configuration::Loaded) {
     if !loaded.warnings.is_empty() {
-        eprintln!("{}\n", config::render(&loaded.warnings));
+        eprintln!("{}\n", configuration::render(&loaded.warnings));
     }
 }

@@ -38,6 +38,7 @@ fn reported(text: &str) -> String {
 }
 
 fn valid(text: &str) -> Config {
+    assert_eq!(super::schema::tests::refused(text), None, "{text}");
     match parse(text) {
         Ok(loaded) => {
             assert_eq!(render(&loaded.warnings), "");

@@ -65,6 +65,7 @@ mod outages;
 mod overload;
 mod patience;
 mod purging;
+mod reference;
 mod relaying;
 mod reload;
 mod rules;
