@@ -45,7 +45,7 @@ const YEAR: Duration = secs(365 * 86_400);
 section! {
     /// The file.
     File is "the file" {
-        /// Process-wide settings.
+        /// Process-wide settings. `docs/connections.md` tells of those that keep slow and greedy visitors away.
         server: Server;
         /// The admin endpoint. Without this section there is none, and signals remain.
         admin: Admin;
@@ -57,16 +57,16 @@ section! {
         upstreams: Named<Upstream>;
         /// The store, and the policies that say what goes into it.
         cache: Cache;
-        /// Lists of addresses by name.
+        /// Lists of addresses by name; see `docs/limits.md`.
         address_lists: Named<AddressList>;
-        /// Rate limits by name.
+        /// Rate limits by name; see `docs/limits.md`.
         limits: Named<Limit>;
-        /// Programs among the visitors.
+        /// Programs among the visitors; see `docs/overload.md`.
         bots: Bots;
         /// Which requests go where. At least one, unless every listener redirects. Their order does
         /// not matter: the most specific host, then the most specific path wins.
         routes: List<Route>;
-        /// Waiting rooms by name.
+        /// Waiting rooms by name; see `docs/waiting-room.md`.
         waiting_rooms: Named<WaitingRoom>;
         /// The access log. Without this section none is written.
         access_log: AccessLog;
@@ -201,7 +201,7 @@ section! {
         /// Passive ejection of servers that fail requests. None where absent.
         eject: Eject;
         /// A limit on the requests at work that learns how many bring answers: `true`, or a table.
-        /// What is over waits, and what matters least is shed first.
+        /// What is over waits, and what matters least is shed first; see `docs/overload.md`.
         concurrency: ConcurrencyEntry, or(false);
         /// How often a safe request is tried again.
         retry: Retry;

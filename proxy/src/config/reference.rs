@@ -182,6 +182,15 @@ impl Table {
 /// What is to be known of a key in a line: what it takes, from where to where, and what it is where it is absent.
 fn facts(key: &Key, path: &str) -> String {
     let mut facts = takes(&key.shape, path);
+    // Where bounds or a default show how it is written, an example only makes the line longer.
+    if key.bounds.is_some() && matches!(key.shape, Shape::Text { .. }) {
+        facts.truncate(
+            facts
+                .find(" with its")
+                .or(facts.find(", such as"))
+                .unwrap_or(facts.len()),
+        );
+    }
     match (&key.only[..], &key.bounds) {
         ([], None) => {}
         ([], Some((least, most))) => {
