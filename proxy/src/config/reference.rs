@@ -183,13 +183,10 @@ impl Table {
 fn facts(key: &Key, path: &str) -> String {
     let mut facts = takes(&key.shape, path);
     // Where bounds or a default show how it is written, an example only makes the line longer.
-    if key.bounds.is_some() && matches!(key.shape, Shape::Text { .. }) {
-        facts.truncate(
-            facts
-                .find(" with its")
-                .or(facts.find(", such as"))
-                .unwrap_or(facts.len()),
-        );
+    let ends = [" with its", ", such as"].iter();
+    let ends = ends.filter_map(|end| facts.find(end));
+    if let (Some(end), Shape::Text { .. }, true) = (ends.min(), &key.shape, key.bounds.is_some()) {
+        facts.truncate(end);
     }
     match (&key.only[..], &key.bounds) {
         ([], None) => {}

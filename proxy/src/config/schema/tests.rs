@@ -1,6 +1,11 @@
 //! The schema against files that are right, files that are wrong, and the code that reads both.
 
-use std::{collections::BTreeMap, fs, path::Path, path::PathBuf, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::Value;
