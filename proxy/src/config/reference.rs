@@ -217,7 +217,7 @@ fn number(text: &str) -> String {
     }
     let mut grouped = String::new();
     for (at, digit) in text.char_indices() {
-        if at > 0 && (text.len() - at) % 3 == 0 {
+        if at > 0 && (text.len() - at).is_multiple_of(3) {
             grouped.push('_');
         }
         grouped.push(digit);

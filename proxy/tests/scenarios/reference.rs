@@ -13,11 +13,12 @@ fn printed(arguments: &[&str]) -> String {
     let output = Site::new("").dhal(arguments);
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     assert!(output.stderr.is_empty(), "{arguments:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn committed(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    fs::read_to_string(file).unwrap_or_else(|why| panic!("{path}: {why}"))
 }
 
 #[test]
@@ -83,9 +84,9 @@ fn offered(script: &Path, words: &[&str]) -> Vec<String> {
         .arg(script)
         .args(words)
         .output()
-        .unwrap();
+        .unwrap_or_else(|why| panic!("bash: {why}"));
     assert!(output.status.success(), "{output:?}");
-    let offered = String::from_utf8(output.stdout).unwrap();
+    let offered = String::from_utf8_lossy(&output.stdout);
     offered.lines().map(str::to_owned).collect()
 }
 
