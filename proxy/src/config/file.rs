@@ -61,7 +61,7 @@ section! {
         /// Certificates, chosen by SNI; the first is the default. At least one where a listener has `tls`.
         certificates: List<Certificate>;
         /// TLS towards visitors.
-        tls: Tls;
+        tls: Tls, empty;
         /// Groups of servers by name.
         upstreams: Named<Upstream>;
         /// The store, and the policies that say what goes into it.
@@ -80,7 +80,7 @@ section! {
         /// The access log. Without this section none is written.
         access_log: AccessLog;
         /// How a configuration that comes into force has to prove itself.
-        reload: Reload;
+        reload: Reload, empty;
     }
 }
 
@@ -612,7 +612,7 @@ section! {
         host: HostPattern;
         /// `/cart` is this path only. `/products/*` is every path that starts with `/products/`,
         /// so `/products/` too, but not `/products`. `/products/:id/reviews` takes any one
-        /// non-empty segment for `:id`. Any path where absent.
+        /// non-empty segment for `:id`.
         path: PathPattern, or("/*");
         /// Name of an upstream.
         upstream: String, required;

@@ -107,6 +107,10 @@ impl Index {
         if self.keys.contains(word) {
             return Some(word.to_owned());
         }
+        // `NAME.key` is a file.
+        if word.starts_with("NAME.") {
+            return None;
+        }
         let end = format!(".{word}");
         let mut ending = self.keys.iter().filter(|key| key.ends_with(&end));
         match (ending.next(), ending.next()) {

@@ -97,8 +97,9 @@ fn value(shape: &Shape, key: &Key, path: &str) -> Value {
         }),
         Shape::Section(section) => table(&section(), path),
         Shape::Either(shapes) | Shape::Short(_, shapes) => {
+            // What reads the environment may be several of them.
             let shapes: Vec<_> = shapes.iter().map(|of| value(of, key, path)).collect();
-            json!({ "oneOf": shapes })
+            json!({ "anyOf": shapes })
         }
     }
 }

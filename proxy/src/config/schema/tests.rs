@@ -154,6 +154,10 @@ fn values_of_the_environment_may_stand_everywhere() {
         min_receive_rate = "${RATE:-240B/s}"
         trusted_proxies = ["${LB}", "10.0.0.0/8"]
         forwarded_field = "${FIELD}"
+        hsts = "${HSTS}"
+        watch_config = "${WATCH:-false}"
+        [tls]
+        profile = "${PROFILE}"
         [admin]
         address = "${ADMIN}"
         token_file = "${HOME}/token"
