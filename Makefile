@@ -1,7 +1,7 @@
 # The commands a person types. CI runs the same ones.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test bench bench-quick bench-micro bench-store bench-store-quick simulate capacity soak failover sale sale-quick
+.PHONY: help deps demo demo-stop test reference bench bench-quick bench-micro bench-store bench-store-quick simulate capacity soak failover sale sale-quick
 
 # A target folder outside the checkout survives a fresh clone: set CARGO_TARGET_DIR.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -22,6 +22,11 @@ demo-stop: ## Stop what `make demo` started
 test: ## Formatting, lints, all tests
 	@tools/deps.sh test
 	tools/test.sh
+
+reference: ## Write docs/configuration.md and config/dhal.schema.json anew from the code
+	cargo build --locked -p dhal
+	$(TARGET)/debug/dhal config reference > docs/configuration.md
+	$(TARGET)/debug/dhal config schema > config/dhal.schema.json
 
 bench: deps ## Side by side with nginx, HAProxy and Varnish; about eight minutes
 	@tools/deps.sh bench

@@ -107,15 +107,15 @@ impl Scalar for CertificateName {
 impl Scalar for ChallengeKind {
     const WANTED: &'static str = "a challenge, \"http-01\" or \"tls-alpn-01\"";
 
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("http-01", Self::Http01), ("tls-alpn-01", Self::TlsAlpn01)];
+
     fn parse(text: &str) -> Result<Self, Complaint> {
         if text == "dns-01" {
             return Err(Complaint::new("dns-01 is not spoken here")
                 .help("\"http-01\" needs port 80 of the host, \"tls-alpn-01\" port 443"));
         }
-        choice(
-            text,
-            &[("http-01", Self::Http01), ("tls-alpn-01", Self::TlsAlpn01)],
-        )
+        choice(text, Self::CHOICES)
     }
 }
 
@@ -166,7 +166,7 @@ pub(super) fn acme(file: &File, cx: &mut Context<'_>) -> Option<Acme> {
 }
 
 fn no_agreement() -> Complaint {
-    Complaint::new("`agree_tos = true` is missing: an authority issues nothing to those who have not agreed to its terms")
+    Complaint::new("`agree_tos` is missing: an authority issues nothing to those who have not agreed to its terms")
         .help("read the terms that the authority's directory names, then write `agree_tos = true`")
 }
 
@@ -321,14 +321,14 @@ mod tests {
             (
                 "[acme]".to_owned(),
                 &[
-                    "`agree_tos = true` is missing",
+                    "`agree_tos` is missing",
                     "`storage` is missing",
                     "`names` is missing",
                 ][..],
             ),
             (
                 whole("").replace("true", "false"),
-                &["2:13: error: `agree_tos = true` is missing"],
+                &["2:13: error: `agree_tos` is missing"],
             ),
             (
                 whole("").replace("[[\"a.example\"]]", "[]"),

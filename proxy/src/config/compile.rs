@@ -54,7 +54,7 @@ pub(super) fn compile(
         .folder
         .join(Path::new(name).file_name().unwrap_or_default());
     let included = include::gather(text, &main, &mut cx);
-    let (root, is_whole) = include::joined(text, &included, &File::shapes(), &mut cx);
+    let (root, is_whole) = include::joined(text, &included, &File::describe().keys, &mut cx);
     let file = File::read(&root, &mut cx);
     // Beside a file that is no TOML the others are told what is wrong within them, and no more: what they refer
     // to may stand where it cannot be read.

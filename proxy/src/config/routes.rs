@@ -127,7 +127,7 @@ fn route(
     // By name: an upstream whose table could not be read is not among those compiled.
     let theirs = route.upstream.value();
     let theirs = upstreams.iter().find(|u| Some(&u.name) == theirs);
-    let timeouts = theirs.map(|u| route_timeouts(route.timeouts.value(), &u.timeouts, cx));
+    let timeouts = theirs.map(|u| route_timeouts(route.timeouts.value(), &u.timeouts));
     if let (Some(class), Some(Upstream { name, .. })) = (
         route.class.given(),
         theirs.filter(|theirs| theirs.concurrency.is_none()),

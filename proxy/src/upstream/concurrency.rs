@@ -8,7 +8,7 @@
 //! handed to one that waits, which wakes that task alone. Places that come back by time, of requests that hang and of
 //! visitors who have left, are handed out by whoever comes next, and by those who wait, ten times a second.
 //!
-//! A request whose content is still to come is one of the [`Uploads`] first.
+//! A request whose content is still to come is one of the `Uploads` first.
 
 mod uploads;
 

@@ -72,6 +72,7 @@ mod outages;
 mod overload;
 mod patience;
 mod purging;
+mod reference;
 mod relaying;
 mod reload;
 mod reload_history;
