@@ -62,8 +62,13 @@ pub(super) fn inspect(file: &File, config: Option<&Config>, now: SystemTime, cx:
         }
     }
     if let Some(config) = config {
+        let unreadable = match config.listeners.iter().any(|listener| listener.tls) {
+            true => pairs(file, cx),
+            false => Vec::new(),
+        };
+        let found = findings(config, whole.is_some(), now).into_iter();
         cx.diagnostics
-            .extend(findings(config, whole.is_some(), now));
+            .extend(found.filter(|d| !unreadable.iter().any(|path| d.message.starts_with(path))));
     }
     for (name, upstream) in file.upstreams.entries() {
         if let Some(upstream) = upstream.value() {
@@ -85,6 +90,23 @@ pub(super) fn inspect(file: &File, config: Option<&Config>, now: SystemTime, cx:
     }
     admin_endpoint(file, cx);
     places(file, cx);
+}
+
+/// Tells of certificates and keys that cannot be opened, each at its own key; how what else is said of them begins.
+fn pairs(file: &File, cx: &mut Context<'_>) -> Vec<String> {
+    let mut unreadable = Vec::new();
+    for section in file.certificates.items() {
+        let section = section.get_ref();
+        for given in [&section.cert, &section.key] {
+            let Some(given) = given.given() else { continue };
+            let path = cx.path(given.get_ref());
+            if let Err(why) = opened(&path) {
+                cx.error(given.span(), why);
+                unreadable.push(wrong(&path, &""));
+            }
+        }
+    }
+    unreadable
 }
 
 /// A certificate and its key; what is wrong is reported at the one that it is wrong with.

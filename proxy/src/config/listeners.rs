@@ -62,7 +62,6 @@ pub(super) fn certificates(file: &File, cx: &mut Context<'_>) -> Vec<Certificate
         certificates.push(CertificateSource {
             files,
             client_auth,
-            key_place: certificate.key.given().map(|key| cx.anchor(key.span())),
             place: cx.anchor(place),
         });
     }

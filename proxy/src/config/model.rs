@@ -245,8 +245,6 @@ pub struct CertificateSource {
     pub client_auth: Option<Arc<ClientAuth>>,
     /// Where it stands.
     pub place: Anchor,
-    /// Where its private key is named, if it is.
-    pub key_place: Option<Anchor>,
 }
 
 /// Where certificates are.

@@ -51,10 +51,7 @@ pub fn findings(config: &Config, whole: bool, now: SystemTime) -> Vec<Diagnostic
             }
         };
         match &source.files {
-            CertificateFiles::Pair(pair) => match absent(source, pair) {
-                none if none.is_empty() => add(pair, &mut found),
-                absent => found.extend(absent),
-            },
+            CertificateFiles::Pair(pair) => add(pair, &mut found),
             CertificateFiles::Folder(path) => {
                 let mut own = Vec::new();
                 match folder::list(path) {
@@ -96,19 +93,6 @@ pub fn findings(config: &Config, whole: bool, now: SystemTime) -> Vec<Diagnostic
 fn complain(place: &Anchor, severity: Severity, message: &str, help: &str) -> Diagnostic {
     let help = (!help.is_empty()).then(|| help.to_owned());
     place.complain(severity, message, help)
-}
-
-/// Files of a pair that are not there, each at the key that names it.
-fn absent(source: &CertificateSource, pair: &model::Certificate) -> Vec<Diagnostic> {
-    let key_place = source.key_place.as_ref().unwrap_or(&source.place);
-    [(&source.place, &pair.cert), (key_place, &pair.key)]
-        .into_iter()
-        .filter(|(_, path)| matches!(path.try_exists(), Ok(false)))
-        .map(|(place, path)| {
-            let message = format!("there is no file {}", path.display());
-            complain(place, Severity::Error, &message, "")
-        })
-        .collect()
 }
 
 /// A folder with thousands of bad ones is told of in a few lines.
