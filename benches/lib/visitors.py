@@ -35,6 +35,8 @@ ECHOES_OF_A_VISIT = 10
 REASONS_KEPT = 20
 # Connections begin one after the other, not all in the same moment.
 BETWEEN_STARTS = 0.005
+# From an answer to the next request, of those in a hurry and of those that rest: reloads and upgrades come in between.
+HURRY, REST = 0.02, 3.0
 
 
 @dataclass
@@ -83,6 +85,8 @@ class Counts:
 
     kept: int = 12
     kept_tls: int = 6
+    resting: int = 20
+    resting_h2: int = 10
     fresh: int = 4
     fresh_tls: int = 3
     h2: int = 6
@@ -193,11 +197,13 @@ class Visitors(threading.Thread):
     async def _all(self) -> None:
         counts, tasks = self.counts, []
         kinds: list[tuple[str, int, Callable[[Tally], Awaitable[None]]]] = [
-            ("HTTP/1.1, kept connections", counts.kept, lambda tally: self._kept(tally, False)),
-            ("HTTP/1.1 over TLS, kept connections", counts.kept_tls, lambda tally: self._kept(tally, True)),
+            ("HTTP/1.1, kept connections", counts.kept, lambda tally: self._kept(tally, False, HURRY)),
+            ("HTTP/1.1 over TLS, kept connections", counts.kept_tls, lambda tally: self._kept(tally, True, HURRY)),
+            ("HTTP/1.1, kept connections that rest", counts.resting, lambda tally: self._kept(tally, False, REST)),
             ("HTTP/1.1, a connection each", counts.fresh, lambda tally: self._fresh(tally, False)),
             ("HTTP/1.1 over TLS, a handshake each", counts.fresh_tls, lambda tally: self._fresh(tally, True)),
-            ("HTTP/2 over TLS", counts.h2, self._h2),
+            ("HTTP/2 over TLS", counts.h2, lambda tally: self._h2(tally, HURRY)),
+            ("HTTP/2 over TLS, connections that rest", counts.resting_h2, lambda tally: self._h2(tally, REST)),
             ("WebSockets of two seconds", counts.brief_sockets, self._brief_socket),
         ]
         for number in range(counts.sockets):
@@ -211,7 +217,7 @@ class Visitors(threading.Thread):
         self.connected.set()
         await asyncio.gather(*tasks)
 
-    async def _kept(self, tally: Tally, is_tls: bool) -> None:
+    async def _kept(self, tally: Tally, is_tls: bool, pause: float) -> None:
         """One request after the other, on the same connection for as long as the server keeps it."""
         streams = None
         number = 0
@@ -235,7 +241,7 @@ class Visitors(threading.Thread):
             if not stays and streams:
                 streams[1].close()
                 streams = None
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause)
         if streams:
             streams[1].close()
 
@@ -258,7 +264,7 @@ class Visitors(threading.Thread):
                 writer.close()
             await asyncio.sleep(0.03)
 
-    async def _h2(self, tally: Tally) -> None:
+    async def _h2(self, tally: Tally, pause: float) -> None:
         """Some streams at once, again and again."""
         connection: H2Connection | None = None
         loop = asyncio.get_running_loop()
@@ -297,7 +303,7 @@ class Visitors(threading.Thread):
             for left in leaving:
                 left.transport.close()
             leaving.clear()
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(pause)
         if connection:
             connection.transport.close()
 
