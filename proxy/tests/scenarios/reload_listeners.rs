@@ -224,6 +224,8 @@ fn a_failing_reload_changes_nothing_at_whatever_stage() {
     let (new, admin) = (free_address(), free_address());
     // Each would change the route, and listen on one address more.
     let other = smallest(&wrong) + &listener(new);
+    // Of the address in the listener after that.
+    let line = other.lines().count() + 2;
     let own = "[admin]\naddress = [\"unix:@dir/admin.sock\"";
     for (stage, config, says) in [
         ("syntax", other.clone() + "[", "dhal.toml:".to_owned()),
@@ -259,7 +261,7 @@ fn a_failing_reload_changes_nothing_at_whatever_stage() {
                 "{other}{}[server]\npid_file = \"@dir/dhal.pid\"\n",
                 listener(taken)
             ),
-            format!("cannot listen on {taken}: "),
+            format!("dhal.toml:{line}:11: error: cannot listen on {taken}: "),
         ),
         (
             "restart",
