@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import sys
 import tempfile
 import time
@@ -77,7 +78,7 @@ def play(kind: type[Edge], binaries: Path, plan: Plan, counts: Counts) -> Outcom
             outcome.busy = busy / max(whole, 1.0)
             outcome.left_over = edge.left_over()
             if change.missed(outcome):
-                print(edge.edge_log(), file=sys.stderr)
+                print(edge.edge_log(), *change.trouble(outcome), sep="\n", file=sys.stderr, flush=True)
             return outcome
         finally:
             edge.stop()
@@ -96,6 +97,9 @@ def main() -> int:
     names = options.edges.split(",")
     if unknown := set(names) - set(EDGES):
         parser.error(f"no such edge: {', '.join(sorted(unknown))}")
+    if "nginx" in names and not shutil.which("nginx"):
+        print("nginx is not installed and left out", file=sys.stderr)
+        names.remove("nginx")
     plan = change.QUICK if options.quick else change.FULL
     outcomes = []
     for name in names:
