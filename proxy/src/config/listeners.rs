@@ -171,6 +171,7 @@ fn listener(
     }
     let address = listener.address.require("address", section.span(), cx)?;
     let (span, address) = (address.span(), *address.get_ref());
+    let place = cx.anchor(span.clone());
     // With port 0 the system gives each its own.
     if address.port() != 0 {
         if let Some(first) = seen.get(&address) {
@@ -191,6 +192,7 @@ fn listener(
         proxy_protocol: listener.proxy_protocol.value().copied().unwrap_or(false),
         tls_profile: listener.tls_profile.value().copied().unwrap_or(profile),
         client_auth,
+        place,
     })
 }
 

@@ -180,6 +180,8 @@ pub struct Listener {
     pub tls_profile: TlsProfile,
     /// Whether visitors are asked for a certificate.
     pub client_auth: Option<Arc<ClientAuth>>,
+    /// Where its address stands.
+    pub place: Anchor,
 }
 
 /// Versions and suites of TLS.

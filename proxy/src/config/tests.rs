@@ -102,6 +102,7 @@ fn minimal_means_the_defaults() {
         proxy_protocol: false,
         tls_profile: TlsProfile::Intermediate,
         client_auth: None,
+        place: Anchor::nowhere(),
     };
     assert_eq!(config.listeners, [listener]);
     assert!(config.certificates.is_empty());

@@ -95,8 +95,9 @@ fn check_tells_every_mistake_of_all_files_at_once() {
     assert_eq!(checked.status.code(), Some(1));
     let said = text(&checked.stderr);
     for part in [
-        "absent.pem: No such file",
-        "absent.key: No such file",
+        "there is no file ",
+        "absent.pem",
+        "absent.key",
         "bad.txt:2: `nonsense` is no address or network",
         "`threads` must lie between 0 and 1024",
         "conf.d/a.toml:3:12: error: there is no upstream `shpo`\n    upstream = \"shpo\"\n               ^^^^^^\nhelp: did you mean `shop`?",
@@ -118,9 +119,8 @@ fn a_start_says_where_a_file_is_named() {
     let mut edge = site.spawn();
     assert_eq!(edge.wait().code(), Some(1));
     let said = edge.stderr();
-    assert!(said.contains(": error: "), "{said}");
-    assert!(said.contains("certs/dev.key: No such file"), "{said}");
-    assert!(said.contains("cert = "), "{said}");
+    assert!(said.contains(": error: there is no file "), "{said}");
+    assert!(said.contains("key = "), "{said}");
 }
 
 #[test]

@@ -330,12 +330,8 @@ impl Certificates {
             entries.collect(),
             before.map(|state| &*state.table),
         ));
-        let mut profiles: Vec<TlsProfile> = Vec::new();
-        for listener in &self.listeners {
-            if !profiles.contains(&listener.tls_profile) {
-                profiles.push(listener.tls_profile);
-            }
-        }
+        // Also those of no listener: who was accepted a moment before a reload comes in under the settings of then.
+        let profiles = [TlsProfile::Intermediate, TlsProfile::Modern];
         let settings = Settings::new(&profiles, &read.trusts, &table, &self.issued, &self.tickets)
             .map_err(|why| why.to_string())?;
         Ok(State {
