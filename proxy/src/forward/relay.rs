@@ -246,7 +246,9 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
                 none => none.insert(Box::pin(turn(self.request, self.progress.started))),
             };
             match turn.as_mut().poll(cx) {
-                Poll::Ready(Ok(permit)) => {
+                Poll::Ready(Ok(mut permit)) => {
+                    // The server works on it also when the visitor leaves.
+                    permit.set_sent(true);
                     self.progress.permit = Some(permit);
                     self.turn = None;
                 }
