@@ -1,7 +1,7 @@
 # The commands a person types. CI runs the same ones.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test bench bench-quick bench-micro bench-store bench-store-quick simulate capacity soak failover sale sale-quick
+.PHONY: help deps demo demo-stop test reference bench bench-quick bench-micro bench-store bench-store-quick simulate capacity soak change change-quick failover sale sale-quick
 
 # A target folder outside the checkout survives a fresh clone: set CARGO_TARGET_DIR.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -22,6 +22,11 @@ demo-stop: ## Stop what `make demo` started
 test: ## Formatting, lints, all tests
 	@tools/deps.sh test
 	tools/test.sh
+
+reference: ## Write docs/configuration.md and config/dhal.schema.json anew from the code
+	cargo build --locked -p dhal
+	$(TARGET)/debug/dhal config reference > docs/configuration.md
+	$(TARGET)/debug/dhal config schema > config/dhal.schema.json
 
 bench: deps ## Side by side with nginx, HAProxy and Varnish; about eight minutes
 	@tools/deps.sh bench
@@ -61,6 +66,17 @@ soak: deps ## A minute of load while shops are killed and the edge is reloaded: 
 	@tools/deps.sh bench
 	cargo build --release --locked
 	python3 benches/soak.py --bin $(TARGET)/release --json benches/results/soak.json
+
+change: deps ## Everything is changed and upgraded under load, beside nginx: nobody may notice; about seven minutes
+	@tools/deps.sh bench
+	cargo build --release --locked -p dhal -p dhakacart-origin
+	python3 benches/change.py --strict --bin $(TARGET)/release \
+		--json benches/results/change.json --markdown benches/results/change.md
+
+change-quick: deps ## The same in a minute and a half, with fewer reloads and upgrades
+	@tools/deps.sh bench
+	cargo build --release --locked -p dhal -p dhakacart-origin
+	python3 benches/change.py --quick --strict --bin $(TARGET)/release
 
 failover: deps ## Whether visitors notice: shops killed, hung, deployed anew, all gone; about five minutes
 	cargo build --release --locked

@@ -24,6 +24,10 @@ if ! command -v chromium chromium-browser google-chrome >/dev/null; then
   echo "SKIPPED: the waiting room in a real browser, because there is no Chromium; install it: apt-get install chromium" >&2
 fi
 
+if ! command -v pebble >/dev/null; then
+  echo "SKIPPED: certificates from an authority, because there is no pebble; install it: apt-get install pebble" >&2
+fi
+
 step "benchmark instrument"
 python3 -m unittest discover -q -s benches/tests
 

@@ -48,11 +48,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (files, tickets) = (Arc::new(Files::default()), Tickets::default());
     let before = resident()?;
     let began = Instant::now();
-    let certificates = Certificates::build(&config, &files, &tickets)?;
+    let certificates = Certificates::build(&config, &files, &tickets, &Arc::default())?;
     println!("{count} pairs: read in {:?}", began.elapsed());
     println!("  {} KiB of memory", resident()?.saturating_sub(before));
     let began = Instant::now();
-    let again = Certificates::build(&config, &files, &tickets)?;
+    let again = Certificates::build(&config, &files, &tickets, &Arc::default())?;
     println!("  for a reload in {:?}", began.elapsed());
     // What is young is read once more; after that it is looked at only.
     std::thread::sleep(std::time::Duration::from_secs(4));

@@ -8,6 +8,7 @@ pub mod handover;
 pub mod server;
 pub mod systemd;
 
+pub mod acme;
 pub mod admin;
 pub mod admit;
 pub mod cache;

@@ -15,6 +15,7 @@ use http::HeaderMap;
 use tokio::sync::watch;
 
 use crate::{
+    acme,
     admit::{
         lists::{AddressList, BadFile},
         rate::{RateLimit, lasting},
@@ -56,6 +57,8 @@ pub struct Shared {
     pub certificate_files: Arc<tls::Files>,
     /// Keys of session tickets.
     pub tickets: tls::Tickets,
+    /// Certificates that are ordered.
+    pub acme: Arc<acme::Issued>,
     pools: Mutex<Vec<Arc<Pool>>>,
     servers: Mutex<HashMap<ServerKey, Arc<ServerState>>>,
     upstreams: Mutex<HashMap<String, Arc<Lasting>>>,
@@ -132,6 +135,7 @@ impl Shared {
             names: Names::default(),
             certificate_files: Arc::default(),
             tickets: tls::Tickets::default(),
+            acme: Arc::default(),
             pools: Mutex::default(),
             servers: Mutex::default(),
             upstreams: Mutex::default(),
@@ -290,6 +294,7 @@ impl Shared {
         lists.clone_from(&snapshot.lists);
         drop(lists);
         self.waiting_rooms.adopt(&snapshot.waiting_rooms);
+        self.acme.adopt(snapshot.config.acme.as_ref());
         let hosts: Vec<_> = snapshot.upstreams.iter().flat_map(|u| u.hosts()).collect();
         self.names.retain(&hosts);
         for upstream in &snapshot.upstreams {

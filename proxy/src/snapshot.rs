@@ -206,8 +206,13 @@ impl Snapshot {
     pub fn build(config: Config, generation: u64, shared: &Shared) -> Result<Self, BuildError> {
         let certificates = if config.listeners.iter().any(|l| l.tls) {
             Some(Arc::new(
-                Certificates::build(&config, &shared.certificate_files, &shared.tickets)
-                    .map_err(BuildError::Certificate)?,
+                Certificates::build(
+                    &config,
+                    &shared.certificate_files,
+                    &shared.tickets,
+                    &shared.acme,
+                )
+                .map_err(BuildError::Certificate)?,
             ))
         } else {
             None
@@ -320,7 +325,7 @@ impl Snapshot {
     /// §7.4, RFC 9113 §9.1.2): both names must lead to the same certificate.
     pub fn authority_fits_certificate(&self, sni: Option<&str>, host: &str) -> bool {
         match (&self.certificates, sni) {
-            (Some(table), Some(sni)) => sni.eq_ignore_ascii_case(host) || table.same(sni, host),
+            (Some(known), Some(sni)) => sni.eq_ignore_ascii_case(host) || known.same(sni, host),
             _ => true,
         }
     }

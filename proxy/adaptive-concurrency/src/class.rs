@@ -18,7 +18,7 @@ impl Class {
     pub const ALL: [Self; 4] = [Self::Checkout, Self::Cart, Self::Browse, Self::Bot];
 
     /// Its word in configurations, logs and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Checkout => "checkout",
             Self::Cart => "cart",

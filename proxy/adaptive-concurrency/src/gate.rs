@@ -161,8 +161,7 @@ impl<W, L: Limit> Gate<W, L> {
         self.queue.len_of(class)
     }
 
-    /// A request is at work from now on, whether there is room or not: the server has it already.
-    pub fn start(&mut self, now: Duration) {
+    fn start(&mut self, now: Duration) {
         self.places.take(now);
         self.limit.started(now, self.places.taken());
     }
@@ -277,6 +276,11 @@ impl<W, L: Limit> Gate<W, L> {
     pub fn abandon(&mut self, now: Duration, since: Duration) {
         self.tidy(now);
         self.places.abandon(now, since);
+    }
+
+    /// Somebody of this class is turned away who did not come as far as the queue.
+    pub fn turn_away(&mut self, now: Duration, class: Class) {
+        self.count_shed(now, class);
     }
 
     fn count_shed(&mut self, now: Duration, class: Class) {

@@ -16,6 +16,7 @@ use anyhow::Context;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
+    task::AbortHandle,
 };
 
 use super::{
@@ -42,7 +43,9 @@ struct Endpoint {
     /// To be handed over.
     kept: OwnedFd,
     /// Dropped, it ends the endpoint when what is asked there is answered.
-    _serving: watch::Sender<bool>,
+    serving: watch::Sender<bool>,
+    /// Aborted, nothing is accepted there any more, and who is connected already is answered.
+    accepts: AbortHandle,
     path: Option<SocketPath>,
 }
 
@@ -59,6 +62,8 @@ struct Bound {
 #[derive(Default)]
 pub struct Endpoints {
     served: Vec<Endpoint>,
+    /// Of those that another process accepts at.
+    left: Vec<watch::Sender<bool>>,
     token: Token,
 }
 
@@ -113,12 +118,13 @@ impl Endpoints {
                 Socket::Tcp(_) => Access::Token(Arc::clone(&self.token)),
                 Socket::Unix(_) => Access::Granted,
             };
-            tokio::spawn(serve(Arc::clone(control), bound.socket, access, over));
+            let accepts = tokio::spawn(serve(Arc::clone(control), bound.socket, access, over));
             let path = bound.path.or_else(|| SocketPath::of(&bound.address));
             self.served.push(Endpoint {
                 address: bound.address,
                 kept: bound.kept,
-                _serving: serving,
+                serving,
+                accepts: accepts.abort_handle(),
                 path,
             });
         }
@@ -136,9 +142,12 @@ impl Endpoints {
         self.served.iter().map(lend).collect()
     }
 
-    /// Ends them all when what is asked there is answered; their names are another process's now.
+    /// Accepts nothing any more, because another process does, whose their names are now. Who is connected is answered:
+    /// of somebody who has just come nothing may have been read.
     pub fn leave(&mut self) {
         for endpoint in self.served.drain(..) {
+            endpoint.accepts.abort();
+            self.left.push(endpoint.serving);
             if let Some(path) = endpoint.path {
                 path.leave();
             }

@@ -1,5 +1,6 @@
 //! The admin endpoint: is it alive, is it ready, what has it counted; reload, purge and warm.
 
+mod acme;
 mod drain;
 mod endpoints;
 pub mod limits;

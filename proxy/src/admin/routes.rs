@@ -15,7 +15,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{drain, purge, reloads, status::Status, upgrade, warm};
+use super::{acme, drain, purge, reloads, status::Status, upgrade, warm};
 use crate::server::Control;
 
 /// Content of a request: ten thousand URLs of a hundred bytes.
@@ -50,6 +50,7 @@ pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
         .route("/upgrade", post(upgrade::upgrade))
         .route("/purge", post(purge::purge))
         .route("/warm", post(warm::warm))
+        .route("/acme/renew", post(acme::renew))
         .route("/drain", post(drain::drain))
         .route("/undrain", post(drain::undrain))
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -167,6 +168,9 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
     }
     metrics.limits.refresh(&snapshot);
     metrics.rooms.refresh(&snapshot.waiting_rooms);
+    metrics
+        .acme
+        .refresh(&control.shared.acme, &metrics.certificates);
     metrics.cache.refresh(&control.shared);
     metrics
         .connections

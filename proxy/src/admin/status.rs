@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{AddressListStatus, LimitStatus};
 use crate::{
+    acme::status::CertificateStatus as AcmeStatus,
     admit::waiting_room::WaitingRoom,
     listen::tls::status::{self as certificates, CertificateProblem, CertificateStatus},
     observe::process_log::timestamp,
@@ -81,6 +82,9 @@ pub struct Status {
     /// Files of certificates of which nothing is served.
     #[serde(default)]
     pub certificate_problems: Vec<CertificateProblem>,
+    /// Certificates that are ordered.
+    #[serde(default)]
+    pub acme: Vec<AcmeStatus>,
 }
 
 /// Certificates that are written out.
@@ -458,6 +462,7 @@ impl Status {
                 .collect(),
             certificates,
             certificate_problems,
+            acme: shared.acme.status(),
         }
     }
 }
@@ -600,6 +605,9 @@ impl fmt::Display for Status {
         }
         for problem in &self.certificate_problems {
             writeln!(f, "tls       NOT SERVED: {}", problem.error)?;
+        }
+        for certificate in &self.acme {
+            writeln!(f, "acme      {certificate}")?;
         }
         Ok(())
     }

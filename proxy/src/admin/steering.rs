@@ -127,6 +127,7 @@ impl Control {
             }
             Decision::Forward(_) => return Ok(warmed(0, "not-storable", 0)),
             Decision::Redirect { .. }
+            | Decision::Challenge(_)
             | Decision::Own(_)
             | Decision::Reject(_)
             | Decision::Delay(_)
@@ -186,6 +187,7 @@ impl Control {
                 };
             }
             Decision::Redirect { .. }
+            | Decision::Challenge(_)
             | Decision::Own(_)
             | Decision::Reject(_)
             | Decision::Delay(_)

@@ -3,7 +3,11 @@
 use std::path::Path;
 
 use crate::{
-    config::{self, model::Cache},
+    acme,
+    config::{
+        self,
+        model::{Cache, Config},
+    },
     shared::Shared,
     snapshot::Snapshot,
 };
@@ -25,6 +29,24 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
         1 => String::new(),
         files => format!(" in {files} files"),
     };
+    for line in plan(config)? {
+        println!("acme: {line}");
+    }
+    for name in config
+        .acme
+        .iter()
+        .flat_map(|acme| acme.certificates.iter().flatten())
+    {
+        if snapshot
+            .certificates
+            .as_ref()
+            .is_some_and(|files| files.table().named(name).is_some())
+        {
+            println!(
+                "acme: {name}: visitors see the certificate of [[certificates]], which goes first"
+            );
+        }
+    }
     println!(
         "{}: valid, {} listeners, {} upstreams, {} routes{files}",
         path.display(),
@@ -33,4 +55,12 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
         config.routes.len()
     );
     Ok(())
+}
+
+/// What would be ordered.
+fn plan(config: &Config) -> anyhow::Result<Vec<String>> {
+    let planned = config.acme.as_ref().map(acme::planned);
+    planned
+        .unwrap_or(Ok(Vec::new()))
+        .map_err(anyhow::Error::msg)
 }

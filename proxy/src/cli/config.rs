@@ -1,13 +1,13 @@
-//! `dhal config`: what a configuration comes to, and how it differs from the one that runs.
+//! `dhal config`: what a configuration comes to, how it differs from the one that runs, and what can be written there.
 
-use std::{io::Write, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use hyper::{Method, StatusCode};
 
 use super::admin_client;
-use crate::config;
+use crate::config::{self, reference, schema};
 
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
@@ -16,6 +16,10 @@ pub(super) enum Action {
     Print(Print),
     /// Show what differs between the running edge and the file; exit 0 nothing, 1 something, 2 trouble.
     Diff,
+    /// Print the JSON Schema of the file, for editors.
+    Schema,
+    /// Print the page of all keys, in Markdown.
+    Reference,
 }
 
 /// How to print it.
@@ -36,6 +40,11 @@ pub(super) fn config(file: &Path, action: &Action) -> ExitCode {
     let (result, failure) = match action {
         Action::Print(how) => (print(file, how).map(|()| false), ExitCode::FAILURE),
         Action::Diff => (diff(file), ExitCode::from(TROUBLE)),
+        Action::Schema => (
+            show(&format!("{:#}\n", schema::schema())).map(|()| false),
+            ExitCode::FAILURE,
+        ),
+        Action::Reference => (show(&reference::page()).map(|()| false), ExitCode::FAILURE),
     };
     match result {
         Ok(false) => ExitCode::SUCCESS,
@@ -80,10 +89,6 @@ fn diff(file: &Path) -> anyhow::Result<bool> {
     Ok(!lines.is_empty())
 }
 
-/// Whoever reads may have had enough.
 fn show(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
+    super::print(text.as_bytes())
 }

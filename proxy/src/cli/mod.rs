@@ -1,7 +1,9 @@
 //! The command line: a file per verb. Exit 0 done, 1 refused or failed, 2 wrong usage.
 
+mod acme;
 mod admin_client;
 mod check;
+mod completions;
 mod config;
 mod demo;
 mod dev_cert;
@@ -9,6 +11,7 @@ mod drain;
 mod history;
 mod import;
 mod limits;
+mod man;
 mod purge;
 mod reload;
 mod run;
@@ -17,14 +20,15 @@ mod upgrade;
 mod warm;
 
 use std::{
+    io::{self, ErrorKind, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config::{Loaded, load as load_config, model::Admin, render};
+use crate::config::{self as configuration, model::Admin};
 
 /// Where the configuration is when nobody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/dhal/dhal.toml";
@@ -49,7 +53,7 @@ enum Verb {
     Run,
     /// Check a configuration and everything it refers to.
     Check,
-    /// Show what the configuration comes to, or how it differs from the one that runs.
+    /// Show what the configuration comes to, how it differs from the one that runs, or what can be written there.
     #[command(subcommand)]
     Config(config::Action),
     /// Start two shops and the edge in front of them on this machine.
@@ -72,10 +76,17 @@ enum Verb {
     Undrain(drain::Which),
     /// Propose rate limits by what the access log shows.
     Limits(limits::Options),
+    /// Show the certificates that are ordered from an authority, or order one at once.
+    #[command(subcommand)]
+    Acme(acme::Verb),
     /// Translate a configuration of nginx, or compare both at work.
     Import(Box<import::Options>),
     /// Make a certificate for development.
     DevCert(dev_cert::Options),
+    /// Print a script by which a shell completes the command line.
+    Completions(completions::Options),
+    /// Write manual pages into a folder.
+    Man(man::Options),
     /// Print the version.
     Version,
 }
@@ -99,8 +110,11 @@ pub fn main() -> ExitCode {
         Some(Verb::Drain(options)) => drain::drain(file, &options),
         Some(Verb::Undrain(which)) => drain::undrain(file, &which),
         Some(Verb::Limits(options)) => limits::limits(file, &options),
+        Some(Verb::Acme(verb)) => acme::acme(file, &verb),
         Some(Verb::Import(options)) => import::import(&options),
         Some(Verb::DevCert(options)) => dev_cert::dev_cert(&options),
+        Some(Verb::Completions(options)) => completions::completions(Cli::command(), &options),
+        Some(Verb::Man(options)) => man::man(Cli::command(), &options),
         Some(Verb::Version) => {
             println!("dhal {}", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -128,9 +142,18 @@ pub fn main() -> ExitCode {
 #[error("{0}")]
 struct WrongUsage(&'static str);
 
+/// Writes a text of many lines; whoever closes the pipe has read enough.
+fn print(text: &[u8]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
 /// Reads a configuration with this process's environment.
-fn load(path: &Path) -> anyhow::Result<Loaded> {
-    Ok(load_config(path, &|name| std::env::var(name).ok())?)
+fn load(path: &Path) -> anyhow::Result<configuration::Loaded> {
+    Ok(configuration::load(path, &|name| std::env::var(name).ok())?)
 }
 
 /// Where the running edge of a configuration is to be asked.
@@ -140,8 +163,8 @@ fn admin(path: &Path) -> anyhow::Result<Admin> {
 }
 
 /// Shows what is legal, but probably not what was meant.
-fn warn(loaded: &Loaded) {
+fn warn(loaded: &configuration::Loaded) {
     if !loaded.warnings.is_empty() {
-        eprintln!("{}\n", render(&loaded.warnings));
+        eprintln!("{}\n", configuration::render(&loaded.warnings));
     }
 }

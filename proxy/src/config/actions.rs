@@ -7,11 +7,12 @@ use toml::{Spanned, de::DeValue};
 
 use super::{
     context::{Context, Value},
+    describe::Shape,
     diagnostic::{Complaint, shown},
     file,
     model::{Action, PathPattern, Respond, Segment, Upstream},
     pattern::HeaderHost,
-    read::{Field, Read, Scalar, Shape},
+    read::{Field, Read, Scalar},
     scalar::{FilePath, RequestPath},
     units::Size,
 };
@@ -48,6 +49,10 @@ pub(super) struct MethodName(pub(super) Method);
 
 impl Scalar for MethodName {
     const WANTED: &'static str = "a method such as \"GET\"";
+
+    fn pattern() -> Option<String> {
+        Some("^[!#$%&'*+.^_`|~0-9A-Z-]+$".to_owned())
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         let upper = text.to_ascii_uppercase();
@@ -97,6 +102,10 @@ pub(super) enum RewriteEntry {
 impl Read for RewriteEntry {
     fn wanted() -> String {
         "a target such as \"/internal{path}\", or a table with `pattern` and `to`".to_owned()
+    }
+
+    fn shape() -> Shape {
+        Shape::Either(vec![String::shape(), file::Rewrite::shape()])
     }
 
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {

@@ -1,10 +1,6 @@
 //! `[cache]`: the store in memory and on disk, and its policies.
 
-use std::{
-    ops::{Range, RangeInclusive},
-    path::Path,
-    time::Duration,
-};
+use std::{ops::Range, path::Path};
 
 use toml::Spanned;
 
@@ -15,14 +11,8 @@ use super::{
     model::{Cache, CachePolicy, Disk, SetCookie},
     read::{Field, List},
     scalar::{ClientControl, CookieName},
-    units::{Shown, Size, mib, secs},
+    units::{Shown, Size},
 };
-
-/// Freshness in whole seconds at least, as in `Cache-Control`, and a year at most.
-const TTL: RangeInclusive<Duration> = secs(1)..=secs(365 * 86_400);
-
-/// Room on disk: less is no store, more is on no machine of one shop.
-const DISK: RangeInclusive<Size> = mib(1)..=Size(64 << 40);
 
 /// Objects that the disk must be able to hold at once: with fewer, one download would push out what
 /// everybody else reads.
@@ -61,7 +51,7 @@ fn disk(section: &Spanned<file::Disk>, cx: &mut Context<'_>) -> Option<Disk> {
         scratch(&path, written.span(), cx);
         path
     });
-    let size = size.filter(|size| within("size", size, &DISK, cx))?;
+    let size = size?;
     let room = Size(size.get_ref().0 / DISK_OBJECTS_LEAST);
     let object = disk.max_object.value;
     if let (true, Some(span)) = (object > room, &disk.max_object.span) {
@@ -92,24 +82,6 @@ fn scratch(path: &Path, span: Range<usize>, cx: &mut Context<'_>) {
     }
 }
 
-/// Whether an optional or required value lies within its bounds; reports one that does not.
-fn within<T: PartialOrd + Shown>(
-    key: &str,
-    given: &Spanned<T>,
-    bounds: &RangeInclusive<T>,
-    cx: &mut Context<'_>,
-) -> bool {
-    let inside = bounds.contains(given.get_ref());
-    if !inside {
-        let (least, most) = (bounds.start().shown(), bounds.end().shown());
-        cx.error(
-            given.span(),
-            format!("`{key}` must lie between {least} and {most}"),
-        );
-    }
-    inside
-}
-
 /// The name of the policy that every configuration has.
 pub(super) const BUILT_IN_POLICY: &str = "default";
 
@@ -134,9 +106,6 @@ pub(super) fn policies(file: &File, cx: &mut Context<'_>) -> Vec<CachePolicy> {
 }
 
 fn policy(name: &str, policy: &file::Policy, cx: &mut Context<'_>) -> CachePolicy {
-    if let Some(ttl) = policy.ttl.given() {
-        within("ttl", ttl, &TTL, cx);
-    }
     for name in policy.ignore_query.items() {
         if name.get_ref().0 == "*" {
             cx.warning(

@@ -10,7 +10,7 @@ use std::{
 use toml::Spanned;
 
 use super::{
-    Surroundings, cache,
+    Surroundings, acme, cache,
     context::Context,
     dangers,
     diagnostic::{Complaint, Diagnostic, Severity, Source, shown, suggest},
@@ -54,7 +54,7 @@ pub(super) fn compile(
         .folder
         .join(Path::new(name).file_name().unwrap_or_default());
     let included = include::gather(text, &main, &mut cx);
-    let (root, is_whole) = include::joined(text, &included, &File::shapes(), &mut cx);
+    let (root, is_whole) = include::joined(text, &included, &File::describe().keys, &mut cx);
     let file = File::read(&root, &mut cx);
     // Beside a file that is no TOML the others are told what is wrong within them, and no more: what they refer
     // to may stand where it cannot be read.
@@ -94,6 +94,7 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
         listeners,
         hosts: listeners::hosts(file, cx),
         certificates,
+        acme: acme::acme(file, cx),
         cache: cache::cache(file.cache.value(), cx),
         policies: cache::policies(file, cx),
         address_lists: limits::address_lists(&file.address_lists, cx),

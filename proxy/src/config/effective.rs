@@ -16,10 +16,10 @@ use toml::{
 use super::{
     Surroundings, compile,
     context::{Context, Value},
+    describe::{Key, Section, Shape, Short},
     env,
     model::Config,
     secret,
-    shape::{Key, Shape, Short},
 };
 
 /// How often what is to be printed is compiled: what is wrong with a key may hide what is wrong with another.
@@ -27,6 +27,9 @@ const ROUNDS_MAX: usize = 8;
 
 /// What stands in the place of a secret.
 const HIDDEN: &str = "(hidden)";
+
+/// How something is written that no shape tells of: as it is.
+const ANY: &Shape = &Shape::Moment;
 
 /// Every key of a configuration with its value and its origin.
 #[derive(Clone, Default)]
@@ -98,7 +101,7 @@ impl Effective {
             DeValue::Table(table) => Some(table),
             _ => None,
         };
-        let mut root = maker.table(super::file::File::shapes, given);
+        let mut root = maker.table(super::file::File::describe, given);
         // What was included stands here itself.
         root.retain(|entry| entry.name != "include");
         computed::put(&mut root, config);
@@ -192,25 +195,21 @@ struct Maker<'a, 'b> {
 type Known = Vec<(Key, Option<Toml>)>;
 
 impl Maker<'_, '_> {
-    fn known(&self, keys: fn() -> Vec<Key>) -> Rc<Known> {
+    fn known(&self, section: fn() -> Section) -> Rc<Known> {
         let mut known = self.known.borrow_mut();
-        let prepared = known.entry(keys as usize).or_insert_with(|| {
-            let default = |key: &Key| {
-                let text = format!("x = {}", key.default.as_ref()?);
-                text.parse::<toml::Table>().ok()?.remove("x")
-            };
-            let keys = keys().into_iter().map(|key| {
-                let default = default(&key);
-                (key, default)
+        let prepared = known.entry(section as usize).or_insert_with(|| {
+            let keys = section().keys.into_iter().map(|key| {
+                let absent = key.absent();
+                (key, absent)
             });
             Rc::new(keys.collect())
         });
         Rc::clone(prepared)
     }
 
-    fn table(&self, keys: fn() -> Vec<Key>, given: Option<&DeTable<'_>>) -> Vec<Entry> {
+    fn table(&self, section: fn() -> Section, given: Option<&DeTable<'_>>) -> Vec<Entry> {
         let mut entries = Vec::new();
-        for (key, default) in self.known(keys).iter() {
+        for (key, default) in self.known(section).iter() {
             if let Some(value) = given.and_then(|table| table.get(key.name)) {
                 entries.push(self.entry(key.name, &key.shape, value));
             } else if let Some(value) = default {
@@ -227,7 +226,7 @@ impl Maker<'_, '_> {
     /// What a default stands for.
     fn default(&self, shape: &Shape, value: &Toml) -> Node {
         match (shape, value) {
-            (Shape::Table(keys), Toml::Table(_)) => Node::Table(self.table(*keys, None)),
+            (Shape::Section(section), Toml::Table(_)) => Node::Table(self.table(*section, None)),
             _ => Node::Leaf(Leaf {
                 value: value.clone(),
                 shown: None,
@@ -239,7 +238,7 @@ impl Maker<'_, '_> {
         let mut names = Vec::new();
         let mut node = self.node(shape, value, &mut names);
         if let (Node::Leaf(leaf), true) = (&mut node, secret::is_key(name))
-            && (leaf.value.is_str() || matches!(shape, Shape::Any) && leaf.value.is_array())
+            && (leaf.value.is_str() || leaf.value.is_array())
             && leaf.shown.is_none()
         {
             leaf.shown = Some(Toml::String(HIDDEN.to_owned()));
@@ -257,8 +256,10 @@ impl Maker<'_, '_> {
 
     fn node(&self, shape: &Shape, value: &Value<'_>, names: &mut Vec<String>) -> Node {
         match (shape, value.get_ref()) {
-            (Shape::Table(keys) | Shape::Short(_, keys), DeValue::Table(table)) => {
-                Node::Table(self.table(*keys, Some(table)))
+            (Shape::Section(_) | Shape::Short(..) | Shape::Either(_), DeValue::Table(table))
+                if let Some(section) = shape.section_maker() =>
+            {
+                Node::Table(self.table(section, Some(table)))
             }
             (Shape::Named(shape), DeValue::Table(table)) => {
                 let mut named: Vec<_> = table.iter().collect();
@@ -270,16 +271,18 @@ impl Maker<'_, '_> {
                         .collect(),
                 )
             }
-            (Shape::Short(short, keys), _) => self.short(*short, *keys, value, names),
-            (Shape::List(item), DeValue::Array(items))
-                if matches!(**item, Shape::Table(_) | Shape::Short(..)) && !items.is_empty() =>
+            (Shape::Short(short, _), _) => self.short(*short, shape, value, names),
+            (Shape::List(item) | Shape::OneOrMany(item), DeValue::Array(items))
+                if matches!(**item, Shape::Section(_) | Shape::Short(..)) && !items.is_empty() =>
             {
                 Node::Tables(items.iter().map(|value| self.item(item, value)).collect())
             }
-            (Shape::List(item), DeValue::Table(_)) if matches!(**item, Shape::Table(_)) => {
+            (Shape::OneOrMany(item), DeValue::Table(_)) if matches!(**item, Shape::Section(_)) => {
                 Node::Tables(vec![self.item(item, value)])
             }
-            (Shape::List(item), other) if !matches!(other, DeValue::Array(_)) => {
+            (Shape::List(item) | Shape::OneOrMany(item), other)
+                if !matches!(other, DeValue::Array(_)) =>
+            {
                 let Leaf { value, shown } = self.leaf(item, value, names);
                 Node::Leaf(Leaf {
                     value: Toml::Array(vec![value]),
@@ -303,21 +306,24 @@ impl Maker<'_, '_> {
     fn short(
         &self,
         short: Short,
-        keys: fn() -> Vec<Key>,
+        shape: &Shape,
         value: &Value<'_>,
         names: &mut Vec<String>,
     ) -> Node {
+        let Some(section) = shape.section_maker() else {
+            return Node::Leaf(self.leaf(shape, value, names));
+        };
         match short {
             Short::Switch => {
-                let leaf = self.leaf(&Shape::Boolean, value, names);
+                let leaf = self.leaf(&Shape::Bool, value, names);
                 match leaf.value {
-                    Toml::Boolean(true) => Node::Table(self.table(keys, None)),
+                    Toml::Boolean(true) => Node::Table(self.table(section, None)),
                     _ => Node::Leaf(leaf),
                 }
             }
             Short::Key(name) => {
-                let mut table = self.table(keys, None);
-                let known = self.known(keys);
+                let mut table = self.table(section, None);
+                let known = self.known(section);
                 if let Some((key, _)) = known.iter().find(|(key, _)| key.name == name) {
                     table.insert(0, self.entry(name, &key.shape, value));
                 }
@@ -341,9 +347,9 @@ impl Maker<'_, '_> {
             });
         }
         let value = match shape {
-            Shape::Number => expanded.parse().ok().map(Toml::Integer),
-            Shape::Boolean => expanded.parse().ok().map(Toml::Boolean),
-            Shape::Text(resolved) => {
+            Shape::Whole => expanded.parse().ok().map(Toml::Integer),
+            Shape::Bool => expanded.parse().ok().map(Toml::Boolean),
+            Shape::Text { resolved, .. } => {
                 let folder = self.cx.source.folder(value.span().start);
                 Some(Toml::String(resolved(&expanded, folder)))
             }
@@ -371,8 +377,8 @@ impl Maker<'_, '_> {
         let (shown, value) = match value.get_ref() {
             DeValue::Array(items) => {
                 let item = match shape {
-                    Shape::List(item) => item,
-                    _ => &Shape::Any,
+                    Shape::List(item) | Shape::OneOrMany(item) => item,
+                    _ => ANY,
                 };
                 let (shown, plain) = items.iter().map(|value| inner(item, value)).unzip();
                 (Toml::Array(shown), Toml::Array(plain))
@@ -381,7 +387,7 @@ impl Maker<'_, '_> {
                 let (mut shown, mut plain) = (toml::Table::new(), toml::Table::new());
                 for (key, value) in table {
                     let key = key.get_ref().to_string();
-                    let (mut seen, value) = inner(&Shape::Any, value);
+                    let (mut seen, value) = inner(ANY, value);
                     if secret::is_key(&key) && value.is_str() && seen == value {
                         seen = Toml::String(HIDDEN.to_owned());
                     }

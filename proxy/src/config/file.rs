@@ -1,7 +1,8 @@
 //! The configuration file, as people write it: every key once, with its purpose and its limits.
 //!
 //! A line `key: Type = default, least..=most;` says all there is about a number, duration or size;
-//! a key without a default is optional or required, as its comment says. Relative paths start at
+//! a key without a default is optional, or marked `required` (see [`read::section`] for the marks).
+//! `dhal config schema` and `docs/configuration.md` are made of these lines. Relative paths start at
 //! the folder of the configuration file. `${NAME}` and `${NAME:-default}` read the environment in
 //! every string; a number or boolean may be such a string too (`threads = "${THREADS:-0}"`).
 //! References between sections and contradictions are checked by [`super::compile`].
@@ -13,23 +14,24 @@ use toml::de::{DeTable, DeValue};
 use adaptive_concurrency::Class;
 
 use super::{
+    acme::{CertificateName, Contact, DirectoryUrl, LETS_ENCRYPT},
     actions::{ErrorPages, MethodName, RewriteEntry, UpstreamHost},
     context::{Context, Value},
+    describe::{Key, Section, Shape, Short},
     headers::{FieldName, FieldTable, On},
     include::Pattern,
     key_header::KeyHeader,
     model::{
-        Balance, CheckKind, ClientAuthMode, Covers, ForwardedField, HashKey, HostPattern,
-        LimitCount, LimitKey, LogFormat, PathPattern, SetCookie, StatusRange, TlsProfile,
-        UpstreamProtocol,
+        Balance, ChallengeKind, CheckKind, ClientAuthMode, Covers, ForwardedField, HashKey,
+        HostPattern, LimitCount, LimitKey, LogFormat, PathPattern, SetCookie, StatusRange,
+        TlsProfile, UpstreamProtocol,
     },
     pattern::HeaderHost,
-    read::{self, Field, List, Named, OneOrMany, Read, Scalar, Setting, Shape, section},
+    read::{self, Field, List, Named, OneOrMany, Read, Scalar, Setting, section},
     scalar::{
         ActionName, AdminEndpoint, ClientControl, CookieName, FilePath, FolderPath, LogPath,
         Network, QueryName, RequestPath, ServerAddress,
     },
-    shape::Short,
     units::{ByteRate, Rate, Size, kib, mib, millis, secs},
     waiting_rooms::Moment,
 };
@@ -43,6 +45,7 @@ const RATE_MOST: ByteRate = ByteRate(1 << 30);
 
 /// No client is made to wait, and no window of staleness means anything, beyond these.
 const HOUR: Duration = secs(3_600);
+const DAY: Duration = secs(86_400);
 const WEEK: Duration = secs(7 * 86_400);
 const YEAR: Duration = secs(365 * 86_400);
 
@@ -51,37 +54,39 @@ section! {
     File is "the file" {
         /// Further files, such as `["conf.d/*.toml"]`: `*` and `?` stand for any letters of a name,
         /// relative to this file's folder; the names end in `.toml`. Their sections are added to those
-        /// of this file, in the order of their names. They cannot include others. None where absent.
-        include: List<Pattern>;
-        /// Process-wide settings.
-        server: Server;
+        /// of this file, in the order of their names. They cannot include others. `docs/configuration-files.md` tells more.
+        include: List<Pattern>, empty;
+        /// Process-wide settings. `docs/connections.md` tells of those that keep slow and greedy visitors away.
+        server: Server, empty;
         /// The admin endpoint. Without this section there is none, and signals remain.
         admin: Admin;
-        /// Addresses that accept visitors. Required, one or more.
-        listeners: List<Listener>;
-        /// Certificates, chosen by SNI; the first is the default. Required where a listener has `tls`.
+        /// Addresses that accept visitors, one or more.
+        listeners: List<Listener>, required;
+        /// Certificates, chosen by SNI; the first is the default. At least one where a listener has `tls`.
         certificates: List<Certificate>;
         /// TLS towards visitors.
-        tls: Tls;
+        tls: Tls, empty;
+        /// Certificates that are ordered from an authority. `docs/acme.md` tells more.
+        acme: Acme;
         /// Groups of servers by name.
         upstreams: Named<Upstream>;
         /// The store, and the policies that say what goes into it.
-        cache: Cache;
-        /// Lists of addresses by name.
+        cache: Cache, empty;
+        /// Lists of addresses by name; see `docs/limits.md`.
         address_lists: Named<AddressList>;
-        /// Rate limits by name.
+        /// Rate limits by name; see `docs/limits.md`.
         limits: Named<Limit>;
-        /// Programs among the visitors.
+        /// Programs among the visitors; see `docs/overload.md`.
         bots: Bots;
-        /// Which requests go where. Required, unless every listener redirects. Their order does
+        /// Which requests go where. At least one, unless every listener redirects. Their order does
         /// not matter: the most specific host, then the most specific path wins.
         routes: List<Route>;
-        /// Waiting rooms by name.
+        /// Waiting rooms by name; see `docs/waiting-room.md`.
         waiting_rooms: Named<WaitingRoom>;
         /// The access log. Without this section none is written.
         access_log: AccessLog;
         /// How a configuration that comes into force has to prove itself.
-        reload: Reload;
+        reload: Reload, empty;
     }
 }
 
@@ -102,7 +107,7 @@ section! {
         /// Stored responses that the old process hands to the new one, those first that are asked for most. None
         /// with `"0B"`.
         upgrade_handover: Size = mib(256), Size(0)..=mib(1 << 20);
-        /// Where the process id is written. Optional.
+        /// Where the process id is written. Nowhere where absent.
         pid_file: FilePath;
         /// Total time for a request head to arrive; `408` beyond it. 10s: a phone on a bad line
         /// sends a head in one or two packets, a slowloris does not.
@@ -122,13 +127,13 @@ section! {
         /// Size of a request head, the target included; `431` beyond it.
         max_header_bytes: Size = kib(32), kib(1)..=mib(1);
         /// Networks (`10.0.0.0/8`) or addresses whose `X-Forwarded-*` and `X-Request-ID` fields
-        /// are believed. None where absent.
-        trusted_proxies: List<Network>;
+        /// are believed.
+        trusted_proxies: List<Network>, empty;
         /// Connections that one client may have open at once, counted by `client_network`; further ones are
         /// closed. 0: no bound.
         max_connections_per_client: u64 = 0, 0..=CONNECTIONS_MOST;
-        /// What "one client" is for that bound: prefix lengths. 32 and 64 where absent.
-        client_network: ClientNetwork;
+        /// What "one client" is for that bound: prefix lengths.
+        client_network: ClientNetwork, empty;
         /// Request content slower than that after `rate_grace`: `408`, and the connection is closed. Only time
         /// in which we wait for the visitor counts. `"0B/s"`: no bound.
         min_receive_rate: ByteRate = ByteRate(240), ByteRate(0)..=RATE_MOST;
@@ -136,17 +141,16 @@ section! {
         min_send_rate: ByteRate = ByteRate(240), ByteRate(0)..=RATE_MOST;
         /// How long a visitor may be slower than that.
         rate_grace: Duration = secs(5), millis(100)..=HOUR;
-        /// Which field of `trusted_proxies` names the client: `"x-forwarded-for"` (the default) or
-        /// `"forwarded"` (RFC 7239).
-        forwarded_field: ForwardedField;
+        /// Which field of `trusted_proxies` names the client: `"x-forwarded-for"`, or `"forwarded"`
+        /// (RFC 7239).
+        forwarded_field: ForwardedField, or("x-forwarded-for");
         /// DNS servers that are asked for the names of servers, with their ports. The system's, and
         /// `/etc/hosts`, where absent.
         resolvers: List<SocketAddr>;
-        /// Names of address lists. Whoever is on one of them gets `403`, on every route. None where
-        /// absent.
-        deny: List<String>;
-        /// Reload when the files of the configuration change. False where absent.
-        watch_config: bool;
+        /// Names of address lists. Whoever is on one of them gets `403`, on every route.
+        deny: List<String>, empty;
+        /// Reload when the files of the configuration change.
+        watch_config: bool, or(false);
         /// `Strict-Transport-Security` of every answer over TLS: for how long, such as `"365d"`, a table, or
         /// `false`. It takes the place of the shop's. None is added where absent.
         hsts: HstsEntry;
@@ -188,10 +192,10 @@ section! {
 section! {
     /// `[admin]`
     Admin is "[admin]" {
-        /// `host:port` with an IP address, or `unix:/path/of.sock`; one or a list. Required. Over
-        /// TCP only reading is allowed unless the request carries the token.
-        address: OneOrMany<AdminEndpoint>;
-        /// File with the bearer token that allows changes over TCP. Optional.
+        /// `host:port` with an IP address, or `unix:/path/of.sock`; one or a list. Over TCP only
+        /// reading is allowed unless the request carries the token.
+        address: OneOrMany<AdminEndpoint>, required;
+        /// File with the bearer token that allows changes over TCP. None are allowed where absent.
         token_file: FilePath;
     }
 }
@@ -199,17 +203,16 @@ section! {
 section! {
     /// `[[listeners]]`
     Listener is "[[listeners]]" {
-        /// IP address and port; port 0 lets the system choose. Required.
-        address: SocketAddr;
-        /// Terminate TLS, with ALPN `h2` and `http/1.1`. False where absent.
-        tls: bool;
-        /// Answer everything with a redirect to `https`. False where absent.
-        redirect_to_https: bool;
+        /// IP address and port; port 0 lets the system choose.
+        address: SocketAddr, required;
+        /// Terminate TLS, with ALPN `h2` and `http/1.1`.
+        tls: bool, or(false);
+        /// Answer everything with a redirect to `https`.
+        redirect_to_https: bool, or(false);
         /// Port in that redirect; 443 is left out of the URL.
         https_port: u64 = 443, 1..=65_535;
         /// Connections begin with a PROXY header, v1 or v2, from `server.trusted_proxies`; others are closed.
-        /// False where absent.
-        proxy_protocol: bool;
+        proxy_protocol: bool, or(false);
         /// What is spoken here, in the place of `profile` of `[tls]`.
         tls_profile: TlsProfile;
         /// Ask visitors for a certificate of their own. Absent: they are not asked.
@@ -220,19 +223,18 @@ section! {
 section! {
     /// `[tls]`
     Tls is "[tls]" {
-        /// `"intermediate"` (the default): TLS 1.2 and 1.3; or `"modern"`: TLS 1.3 alone.
-        profile: TlsProfile;
+        /// `"intermediate"`: TLS 1.2 and 1.3; or `"modern"`: TLS 1.3 alone. `docs/tls.md` tells more.
+        profile: TlsProfile, or("intermediate");
     }
 }
 
 section! {
     /// `client_auth` of a listener or a certificate
     ClientAuth is "`client_auth`" {
-        /// PEM file with the authorities whose certificates are believed. Required. It is read anew when
-        /// it changes.
-        ca: FilePath;
-        /// `"require"` (the default): who shows none is refused; or `"optional"`: who shows a wrong one is.
-        mode: ClientAuthMode;
+        /// PEM file with the authorities whose certificates are believed. It is read anew when it changes.
+        ca: FilePath, required;
+        /// `"require"`: who shows none is refused; or `"optional"`: who shows a wrong one is.
+        mode: ClientAuthMode, or("require");
         /// PEM file with the revocation lists of these authorities: one for each that signs
         /// certificates, none of them out of date. It is read anew when it changes. Absent: nothing is
         /// revoked.
@@ -246,20 +248,20 @@ section! {
         /// How long browsers ask over TLS only. 365d: what lists of preloaded names ask for. `"0s"`
         /// makes them forget.
         max_age: Duration = YEAR, secs(0)..=secs(10 * 365 * 86_400);
-        /// The same for all names below this one. False where absent.
-        include_subdomains: bool;
-        /// Consent to the lists that browsers come with. False where absent.
-        preload: bool;
+        /// The same for all names below this one.
+        include_subdomains: bool, or(false);
+        /// Consent to the lists that browsers come with.
+        preload: bool, or(false);
     }
 }
 
 section! {
     /// `[[certificates]]`
     Certificate is "[[certificates]]" {
-        /// PEM file with the chain, the leaf first. Required, unless there is a `folder`. It is read anew
+        /// PEM file with the chain, the leaf first. Needed unless there is a `folder`. It is read anew
         /// when it changes, as is the key.
         cert: FilePath;
-        /// PEM file with the private key. Required, unless there is a `folder`.
+        /// PEM file with the private key. Needed unless there is a `folder`.
         key: FilePath;
         /// Folder with any number of pairs: `NAME.pem` (or `.crt`) with `NAME.key`, or
         /// `NAME/fullchain.pem` with `NAME/privkey.pem`. In the place of `cert` and `key`.
@@ -270,57 +272,97 @@ section! {
 }
 
 section! {
+    /// `[acme]`
+    Acme is "[acme]" {
+        /// The authority's directory; Let's Encrypt's unless another is named.
+        directory: DirectoryUrl, or(LETS_ENCRYPT);
+        /// Whom the authority writes to: `"mailto:ops@shop.example"`, one or a list.
+        contact: OneOrMany<Contact>, empty;
+        /// That the authority's terms are agreed to: `true`.
+        agree_tos: bool, required;
+        /// Folder for the account's key and the certificates; made, for its owner alone, where it is not there.
+        storage: FolderPath, required;
+        /// The names of each certificate, a list of lists, one or more; none twice.
+        names: List<List<CertificateName>>, required;
+        /// How the authority is shown that the names lead here: `"http-01"`, at port 80, or `"tls-alpn-01"`, at
+        /// port 443.
+        challenge: ChallengeKind, or("http-01");
+        /// PEM file with the authorities that are believed when the directory is asked, instead of the
+        /// system's.
+        ca_file: FilePath;
+        /// One of the authority's profiles, such as `"shortlived"`; the authority chooses otherwise.
+        profile: String;
+        /// The account at the authority that orders count for, where it asks for one.
+        eab: ExternalAccount;
+        /// A certificate is renewed so long before its end, yet not in the first third of its life. Without
+        /// it, when the authority suggests (RFC 9773), or after two thirds of its life.
+        renew_before: Duration;
+        /// Pause after an order that failed; it doubles with each further failure, up to six hours.
+        retry: Duration = secs(60), secs(1)..=HOUR;
+    }
+}
+
+section! {
+    /// `eab` of `[acme]`
+    ExternalAccount is "`eab`" {
+        /// The key's identifier, from the authority.
+        key_id: String, required;
+        /// File with the key, in base64url as authorities hand it out.
+        hmac_file: FilePath, required;
+    }
+}
+
+section! {
     /// `[upstreams.NAME]`
     Upstream is "[upstreams.NAME]" {
-        /// Servers, as `"host:port"` or as a table. A name stands for all of its addresses, and is
-        /// resolved anew when its time to live is over. Required, one or more.
-        servers: List<BackendEntry>;
-        /// `"least-requests"` (the default), `"round-robin"` or `"consistent-hash"`.
-        balance: Balance;
-        /// What `"consistent-hash"` goes by: `"target"` (the default), `"client-ip"`,
-        /// `"header:NAME"` or `"cookie:NAME"`. A request without that field or cookie goes by its
-        /// target.
-        hash_key: HashKey;
+        /// Servers, one or more, as `"host:port"` or as a table. A name stands for all of its
+        /// addresses, and is resolved anew when its time to live is over.
+        servers: List<BackendEntry>, required;
+        /// How a server is chosen: the one with the fewest requests for its weight, one after the
+        /// other, or by `hash_key`, so that what is alike goes to the same server.
+        balance: Balance, or("least-requests");
+        /// What `"consistent-hash"` goes by: `"target"`, `"client-ip"`, `"header:NAME"` or
+        /// `"cookie:NAME"`. A request without that field or cookie goes by its target.
+        hash_key: HashKey, or("target");
         /// A server that comes back gets its share bit by bit over this time: caches are cold, and
         /// pools are empty. 0s: at once.
         slow_start: Duration = secs(0), secs(0)..=HOUR;
-        /// `"http1"` (the default) or `"h2"`: agreed on by ALPN where there is `tls`, known
-        /// beforehand where not.
-        protocol: UpstreamProtocol;
-        /// Speak TLS to the servers: `true`, or a table. The certificate is verified. False where
-        /// absent.
-        tls: TlsEntry;
+        /// What the servers speak: agreed on by ALPN where there is `tls`, known beforehand where
+        /// not.
+        protocol: UpstreamProtocol, or("http1");
+        /// Speak TLS to the servers: `true`, or a table. The certificate is verified.
+        tls: TlsEntry, or(false);
         /// Bounds on the connections to each server.
-        connections: Connections;
+        connections: Connections, empty;
         /// Active checks. Without them a server is taken to be up.
         health_check: HealthCheck;
         /// Passive ejection of servers that fail requests. None where absent.
         eject: Eject;
         /// A limit on the requests at work that learns how many bring answers: `true`, or a table.
-        /// What is over waits, and what matters least is shed first. False where absent.
-        concurrency: ConcurrencyEntry;
+        /// What is over waits, and what matters least is shed first; see `docs/overload.md`.
+        concurrency: ConcurrencyEntry, or(false);
         /// How often a safe request is tried again.
-        retry: Retry;
+        retry: Retry, empty;
         /// Time limits towards the servers.
-        timeouts: Timeouts;
+        timeouts: Timeouts, empty;
         /// While no server can answer, stored responses answer for so long after their freshness
         /// ended, and everything else gets a friendly 503 at once. Absent: `stale_if_error` of the
         /// policies alone counts.
-        shop_window: Duration;
+        shop_window: Duration, within(millis(1)..=YEAR);
     }
 }
 
 section! {
     /// One of `servers`, written as a table.
     Backend is "a server of an upstream" {
-        /// `host:port`. Required.
-        address: ServerAddress;
+        /// `host:port`: an IP address or a name.
+        address: ServerAddress, required;
         /// Share of the requests relative to the other servers.
         weight: u64 = 1, 1..=1_000;
-        /// Used only while no other server is up. False where absent.
-        backup: bool;
-        /// Finish what runs, and take nothing new. False where absent.
-        drain: bool;
+        /// Used only while no other server is up.
+        backup: bool, or(false);
+        /// Finish what runs, and take nothing new.
+        drain: bool, or(false);
     }
 }
 
@@ -331,12 +373,12 @@ section! {
         ca: FilePath;
         /// PEM file with the chain that we show. Absent: none.
         cert: FilePath;
-        /// PEM file with its key.
+        /// PEM file with its key. Goes with `cert`.
         key: FilePath;
         /// The name that is asked for (SNI) and verified. The server's name or address where absent.
         name: HeaderHost;
-        /// Whether the certificate must be right. True where absent.
-        verify: bool;
+        /// Whether the certificate must be right.
+        verify: bool, or(true);
     }
 }
 
@@ -375,13 +417,14 @@ section! {
 section! {
     /// `health_check`
     HealthCheck is "`health_check`" {
-        /// `"http"`, `"https"` or `"tcp"`; that of the upstream's own connections where absent.
-        protocol: CheckKind;
-        /// Requested with GET. Required, but for `"tcp"`.
+        /// Whether a check asks, or only connects (`"tcp"`). Where absent it asks over what the
+        /// upstream's own connections speak.
+        protocol: CheckKind, computed("http");
+        /// Requested with GET. Must be given, but for `"tcp"`.
         path: RequestPath;
         /// `Host` of the check. The server's address where absent.
         host: HeaderHost;
-        /// Port of the check. The server's where absent.
+        /// Port of the check; 0: the server's.
         port: u64 = 0, 0..=65_535;
         /// Pause between two checks of a server.
         interval: Duration = secs(2), millis(100)..=HOUR;
@@ -391,8 +434,8 @@ section! {
         healthy: u64 = 2, 1..=100;
         /// Failures in a row that take it out. 3: one lost packet is no outage, six seconds are.
         unhealthy: u64 = 3, 1..=100;
-        /// Statuses that are healthy: `"200"` or `"200-299"`. `["200-399"]` where absent.
-        status: List<StatusRange>;
+        /// Statuses that are healthy: `"200"` or `"200-299"`.
+        status: List<StatusRange>, or(vec!["200-399"]);
         /// Text that the answer's first 64 KiB must have in them. Any where absent.
         body: String;
     }
@@ -445,7 +488,7 @@ section! {
         /// waits for.
         response: Duration = secs(15), millis(1)..=HOUR;
         /// Longest pause within the response body. `response` where absent.
-        read: Duration;
+        read: Duration, within(millis(1)..=HOUR), computed("15s");
         /// The whole exchange, further attempts included.
         total: Duration = secs(86_400), millis(1)..=secs(86_400);
         /// How long a WebSocket may be silent.
@@ -460,15 +503,16 @@ section! {
     /// `timeouts` of a route: what it says counts in the place of the upstream's.
     RouteTimeouts is "`timeouts` of a route" {
         /// TCP connect and TLS handshake.
-        connect: Duration;
+        connect: Duration, within(millis(1)..=HOUR);
         /// From the request until the response head.
-        response: Duration;
-        /// Longest pause within the response body.
-        read: Duration;
+        response: Duration, within(millis(1)..=HOUR);
+        /// Longest pause within the response body. Follows `response` where neither the route nor
+        /// the upstream gives one.
+        read: Duration, within(millis(1)..=HOUR);
         /// The whole exchange.
-        total: Duration;
+        total: Duration, within(millis(1)..=DAY);
         /// How long a WebSocket may be silent.
-        tunnel: Duration;
+        tunnel: Duration, within(millis(1)..=DAY);
     }
 }
 
@@ -493,10 +537,11 @@ section! {
 section! {
     /// `disk`
     Disk is "`disk`" {
-        /// A folder that belongs to the store alone. Required.
-        path: FolderPath;
-        /// Room for stored responses, heads and keys included; 1 MiB to 64 TiB. Required.
-        size: Size;
+        /// A folder that belongs to the store alone.
+        path: FolderPath, required;
+        /// Room for stored responses, heads and keys included. Less is no store, more is on no
+        /// machine of one shop.
+        size: Size, required, within(mib(1)..=Size(64 << 40));
         /// Larger responses are passed through without being stored. At most a quarter of `size`,
         /// so that one download cannot push out what everybody else reads; the default is less
         /// where that is.
@@ -508,7 +553,7 @@ section! {
     /// `[cache.policies.NAME]`
     Policy is "[cache.policies.NAME]" {
         /// Freshness where the origin gives none. Absent: such responses are not stored.
-        ttl: Duration;
+        ttl: Duration, within(secs(1)..=YEAR);
         /// Serve stale for so long while one request refreshes. Where the origin says so too, the
         /// larger counts; `must-revalidate`, `proxy-revalidate`, `no-cache` and `s-maxage` forbid it.
         stale_while_revalidate: Duration = secs(0), secs(0)..=YEAR;
@@ -516,36 +561,34 @@ section! {
         /// counts; the same directives forbid it.
         stale_if_error: Duration = secs(0), secs(0)..=YEAR;
         /// Query parameters left out of the cache key and of the request that fills it: names or
-        /// `prefix*`. None where absent.
-        ignore_query: List<QueryName>;
-        /// A request with one of these cookies is not answered from the store. None where absent.
-        bypass_cookies: List<CookieName>;
+        /// `prefix*`.
+        ignore_query: List<QueryName>, empty;
+        /// A request with one of these cookies is not answered from the store.
+        bypass_cookies: List<CookieName>, empty;
         /// Request fields that tell variants of a page apart, such as `accept-language`; up to 16.
         /// Their values become part of the key. Not `host`, `cookie`, `authorization`,
         /// `accept-encoding`, conditions, ranges, and fields about the connection or of proxies.
-        /// None where absent.
-        key_headers: List<KeyHeader>;
+        key_headers: List<KeyHeader>, empty;
         /// Cookies that tell variants of a page apart, such as `currency`; up to 16, and none of
-        /// `bypass_cookies`. Their values become part of the key. None where absent.
-        key_cookies: List<CookieName>;
+        /// `bypass_cookies`. Their values become part of the key.
+        key_cookies: List<CookieName>, empty;
         /// Put the parameters of the query in order before the key is made, so that `?a=1&b=2` and
-        /// `?b=2&a=1` share one response. False where absent: to some shops the order matters.
-        sort_query: bool;
-        /// What becomes of a response that sets a cookie: `"refuse"` (the default) does not store
-        /// it, `"strip"` stores it without its cookies, `"store"` gives its cookies to everyone.
-        set_cookie: SetCookie;
-        /// Whether a visitor's `Cache-Control` counts: `"ignore"` (the default), so that nobody can
-        /// make the edge ask the shop, or `"honour"`.
-        client_cache_control: ClientControl;
-        /// Whether `X-Accel-Expires`, which shops behind nginx send, sets the freshness. False
-        /// where absent.
-        accept_x_accel_expires: bool;
+        /// `?b=2&a=1` share one response. Not by itself: to some shops the order matters.
+        sort_query: bool, or(false);
+        /// What becomes of a response that sets a cookie: `"refuse"` does not store it, `"strip"`
+        /// stores it without its cookies, `"store"` gives its cookies to everyone.
+        set_cookie: SetCookie, or("refuse");
+        /// Whether a visitor's `Cache-Control` counts: `"ignore"`, so that nobody can make the edge
+        /// ask the shop, or `"honour"`.
+        client_cache_control: ClientControl, or("ignore");
+        /// Whether `X-Accel-Expires`, which shops behind nginx send, sets the freshness.
+        accept_x_accel_expires: bool, or(false);
         /// Whether `Surrogate-Control`, which is for caches of the shop's own and not for browsers,
-        /// goes before `Cache-Control`. False where absent.
-        accept_surrogate_control: bool;
+        /// goes before `Cache-Control`.
+        accept_surrogate_control: bool, or(false);
         /// Compress stored text once, as gzip, brotli and zstd, and answer each browser with what
-        /// it can read. True where absent.
-        compress: bool;
+        /// it can read.
+        compress: bool, or(true);
     }
 }
 
@@ -583,28 +626,29 @@ section! {
 section! {
     /// `[limits.NAME]`
     Limit is "[limits.NAME]" {
-        /// What is counted by, one or several together: `"client-ip"` (the default),
-        /// `"header:NAME"`, `"cookie:NAME"`, `"param:NAME"` (of the route's path) or `"host"`. The
-        /// client's address counts in the place of a part that a request does not have.
-        key: OneOrMany<LimitKey>;
-        /// How much of an address is one client. `{ ipv4 = 32, ipv6 = 64 }` where absent.
-        prefix: Prefix;
-        /// Requests per second, minute or hour: `"50/s"`, `"600/m"`, `"10/h"`. Required.
-        rate: Rate;
-        /// Requests that may come at once. The rate's number where absent; 1 to 1,000,000.
-        burst: u64;
-        /// `"all"` requests (the default), or `"origin"`: those that the store does not answer.
-        count: LimitCount;
-        /// What becomes of requests beyond the rate: `"reject"` (the default), `"delay"`: they are
-        /// held back until their turn comes, or `"log"`: they go on, and are noted.
-        action: ActionName;
-        /// With `"delay"`: who would have to wait longer is refused; 1ms to 60s. 1s where absent:
-        /// visitors hardly notice it, and a script that asks one by one is slowed down to the rate.
-        max_delay: Duration;
-        /// Status of a refusal, 429 or 503.
-        status: u64 = 429, 400..=599;
-        /// Names of address lists; whoever is on one of them is not counted. None where absent.
-        exempt: List<String>;
+        /// What is counted by, one or several together: `"client-ip"`, `"header:NAME"`,
+        /// `"cookie:NAME"`, `"param:NAME"` (of the route's path) or `"host"`. The client's address
+        /// counts in the place of a part that a request does not have.
+        key: OneOrMany<LimitKey>, or(vec!["client-ip"]);
+        /// How much of an address is one client.
+        prefix: Prefix, empty;
+        /// Requests per second, minute or hour: `"50/s"`, `"600/m"`, `"10/h"`.
+        rate: Rate, required;
+        /// Requests that may come at once. The rate's number where absent.
+        burst: u64, within(1..=1_000_000), computed(1);
+        /// `"all"` requests, or `"origin"`: those that the store does not answer.
+        count: LimitCount, or("all");
+        /// What becomes of requests beyond the rate: `"reject"`: they are refused, `"delay"`: they
+        /// are held back until their turn comes, or `"log"`: they go on, and are noted.
+        action: ActionName, or("reject");
+        /// With `"delay"`: who would have to wait longer is refused. 1s: visitors hardly notice it,
+        /// and a script that asks one by one is slowed down to the rate.
+        max_delay: Duration, within(millis(1)..=secs(60)), or("1s");
+        /// Status of a refusal: 429 tells a client that it asks too often, 503 that the shop has no
+        /// room for it.
+        status: u64 = 429, 400..=599, only([429, 503]);
+        /// Names of address lists; whoever is on one of them is not counted.
+        exempt: List<String>, empty;
         /// Clients tracked at once; further ones take the place of the least recent. 100,000: every
         /// visitor of a sale, in some 4 MB.
         max_keys: u64 = 100_000, 1..=10_000_000;
@@ -621,19 +665,19 @@ section! {
         host: OneOrMany<HostPattern>;
         /// `/cart` is this path only. `/products/*` is every path that starts with `/products/`,
         /// so `/products/` too, but not `/products`. `/products/:id/reviews` takes any one
-        /// non-empty segment for `:id`. Any path where absent.
-        path: PathPattern;
+        /// non-empty segment for `:id`.
+        path: PathPattern, or("/*");
         /// In the place of `path`: a regular expression that matches the path, somewhere in it unless
         /// `^` and `$` say otherwise. The path is normalised: what is percent-encoded in it stays so.
         /// Tried in the order of the file, after patterns of whole paths and before those that end in
         /// `*`.
         path_regex: PathRegex;
-        /// With a `path` that ends in `*`: it goes before every `path_regex`. False where absent.
-        before_regex: bool;
+        /// With a `path` that ends in `*`: it goes before every `path_regex`.
+        before_regex: bool, or(false);
         /// Methods that it takes, GET with HEAD; others get `405`, unless another route has the same
         /// host and path for them. Any where absent.
         methods: List<MethodName>;
-        /// Name of an upstream. Required, unless there is `redirect` or `respond`.
+        /// Name of an upstream. One is needed unless there is `redirect` or `respond`.
         upstream: String;
         /// Send visitors elsewhere.
         redirect: Redirect;
@@ -645,26 +689,26 @@ section! {
         rewrite: RewriteEntry;
         /// Leave this out at the beginning of the path that the upstream is asked for: `"/api"`.
         strip_prefix: RequestPath;
-        /// `Host` that the upstream gets: `"visitor"` (the default), `"upstream"`: what its servers
-        /// are called, or a name.
-        upstream_host: UpstreamHost;
+        /// `Host` that the upstream gets: `"visitor"`: what the visitor asked for, `"upstream"`: what its
+        /// servers are called, or a name.
+        upstream_host: UpstreamHost, or("visitor");
         /// Changes of the fields that the upstream gets.
         request_headers: RequestHeaders;
         /// Changes of the fields that visitors get, after those of `[server]`. One table, or a list.
         response_headers: OneOrMany<ResponseHeaders>;
         /// Name of a cache policy. Absent: nothing is stored or served from the store.
         cache: String;
-        /// Names of limits; a request must pass all of them. None where absent.
-        limits: List<String>;
+        /// Names of limits; a request must pass all of them.
+        limits: List<String>, empty;
         /// Names of address lists; whoever is on none of them gets `403`. Everyone may come where
         /// absent.
         allow: List<String>;
         /// Names of address lists; whoever is on one of them gets `403`, also if `allow` names it.
-        deny: List<String>;
+        deny: List<String>, empty;
         /// What its requests matter where an upstream's `concurrency` cannot take all: `"checkout"`,
-        /// `"cart"`, `"browse"` (the default) or `"bot"`, the last of which is shed first. Programs
-        /// are `"bot"` on routes that are `"browse"`.
-        class: Class;
+        /// `"cart"`, `"browse"` or `"bot"`, the last of which is shed first. Programs are `"bot"` on
+        /// routes that are `"browse"`.
+        class: Class, or("browse");
         /// Largest request body; `413` beyond it. 1 MiB: a form, not an upload.
         max_body: Size = mib(1), Size(0)..=Size(1 << 40);
         /// Time limits that differ from the upstream's.
@@ -680,10 +724,10 @@ section! {
     /// `redirect` of a route
     Redirect is "`redirect`" {
         /// A path such as `"/new{rest}"`, or a URL such as `"https://www.shop.example{path}{?query}"`.
-        /// Required.
-        to: String;
-        /// 301, 302, 303, 307 or 308. 302: browsers keep a 301 for good, also a wrong one.
-        status: u64 = 302, 300..=399;
+        to: String, required;
+        /// 302: browsers keep a 301 for good, also a wrong one. 303 makes them ask with GET; 307 and
+        /// 308 keep the method.
+        status: u64 = 302, 300..=399, only([301, 302, 303, 307, 308]);
     }
 }
 
@@ -704,11 +748,10 @@ section! {
 section! {
     /// `rewrite` of a route, written as a table
     Rewrite is "`rewrite`" {
-        /// Regular expression; a path that it does not match stays as it is. Required.
-        pattern: PathRegex;
+        /// Regular expression; a path that it does not match stays as it is.
+        pattern: PathRegex, required;
         /// The target, which may name the groups of `pattern`: `{1}`, or `{name}` for `(?<name>…)`.
-        /// Required.
-        to: String;
+        to: String, required;
     }
 }
 
@@ -734,29 +777,30 @@ section! {
         add: FieldTable;
         /// Fields that do not go along.
         remove: List<FieldName>;
-        /// `"always"` (the default), or `"success"`: answers with status 200, 201, 204, 206, 301, 302,
-        /// 303, 304, 307 or 308.
-        on: On;
+        /// `"always"`, or `"success"`: answers with status 200, 201, 204, 206, 301, 302, 303, 304, 307
+        /// or 308.
+        on: On, or("always");
     }
 }
 
 section! {
     /// `[waiting_rooms.NAME]`
     WaitingRoom is "[waiting_rooms.NAME]" {
-        /// Visitors inside at once; further ones wait. 1 to 1,000,000. Required.
-        capacity: u64;
+        /// Visitors inside at once; further ones wait. More than a million are in no shop at once,
+        /// and each takes some 50 bytes.
+        capacity: u64, required, within(1..=1_000_000);
         /// Most admissions per second, minute or hour: `"50/s"`. Absent: as places become free.
         rate: Rate;
         /// Who is quiet for so long has left. 5m: longer than people read a page.
         stay: Duration = secs(300), secs(5)..=secs(86_400);
         /// An answer of the shop that sets one of these cookies gives its visitor a cart: a pass that
-        /// lasts for `cart_stay` and is never refused a place. None where absent.
-        cart_cookies: List<CookieName>;
+        /// lasts for `cart_stay` and is never refused a place.
+        cart_cookies: List<CookieName>, empty;
         /// Who has a cart and is quiet for so long has left. At least `stay`.
         cart_stay: Duration = secs(1_800), secs(5)..=secs(86_400);
-        /// `"all"` (the default), or `"origin"`: what the store answers is shown to everybody, and
+        /// Who waits: `"all"`, or `"origin"`: what the store answers is shown to everybody, and
         /// only who needs the shop itself waits.
-        covers: Covers;
+        covers: Covers, or("all");
         /// When the sale begins: a date and time with its offset. Absent: the room is always open.
         opens: Moment;
         /// The pre-queue begins so long before `opens`. Who comes in it gets a place by lot, before all
@@ -775,20 +819,21 @@ section! {
 section! {
     /// One of `keys` of a waiting room
     RoomKey is "a key of a waiting room" {
-        /// A name that stays with the key. Required.
-        id: String;
-        /// File with the secret: 32 to 4,096 bytes, such as `openssl rand -hex 32` writes. Required.
-        file: FilePath;
+        /// A name that stays with the key.
+        id: String, required;
+        /// File with the secret: 32 to 4,096 bytes, such as `openssl rand -hex 32` writes.
+        file: FilePath, required;
     }
 }
 
 section! {
     /// `[access_log]`
     AccessLog is "[access_log]" {
-        /// `"stdout"` (the default), or a file, opened for appending and reopened at SIGUSR1.
-        path: LogPath;
-        /// `"json"` (the default) or `"combined"`.
-        format: LogFormat;
+        /// `"stdout"`, or a file, opened for appending and reopened at SIGUSR1.
+        path: LogPath, or("stdout");
+        /// An object with all that is known of the request to a line, or the format that nginx and
+        /// Apache call combined.
+        format: LogFormat, or("json");
     }
 }
 
@@ -797,12 +842,15 @@ section! {
 pub(super) struct BackendEntry(pub(super) Backend);
 
 impl Read for BackendEntry {
-    fn shape() -> Shape {
-        Shape::Short(Short::Key("address"), Backend::shapes)
-    }
-
     fn wanted() -> String {
         format!("{}, or a table with it", ServerAddress::WANTED)
+    }
+
+    fn shape() -> Shape {
+        Shape::Short(
+            Short::Key("address"),
+            vec![ServerAddress::shape(), Backend::shape()],
+        )
     }
 
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
@@ -826,12 +874,12 @@ pub(super) enum TlsEntry {
 }
 
 impl Read for TlsEntry {
-    fn shape() -> Shape {
-        Shape::Short(Short::Switch, UpstreamTls::shapes)
-    }
-
     fn wanted() -> String {
         "`true`, `false`, or a table".to_owned()
+    }
+
+    fn shape() -> Shape {
+        Shape::Short(Short::Switch, vec![bool::shape(), UpstreamTls::shape()])
     }
 
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
@@ -855,6 +903,10 @@ pub(super) enum HstsEntry {
 impl Read for HstsEntry {
     fn wanted() -> String {
         "a duration such as \"365d\", `false`, or a table".to_owned()
+    }
+
+    fn shape() -> Shape {
+        Shape::Either(vec![Duration::shape(), bool::shape(), Hsts::shape()])
     }
 
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
@@ -890,12 +942,12 @@ pub(super) enum ConcurrencyEntry {
 }
 
 impl Read for ConcurrencyEntry {
-    fn shape() -> Shape {
-        Shape::Short(Short::Switch, Concurrency::shapes)
-    }
-
     fn wanted() -> String {
         "`true`, `false`, or a table".to_owned()
+    }
+
+    fn shape() -> Shape {
+        Shape::Short(Short::Switch, vec![bool::shape(), Concurrency::shape()])
     }
 
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {

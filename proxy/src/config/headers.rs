@@ -5,10 +5,12 @@ use toml::{Spanned, de::DeValue};
 
 use super::{
     context::{Context, Value},
+    describe::Shape,
     diagnostic::{Complaint, shown},
     file,
     model::PathPattern,
-    read::{Field, List, OneOrMany, Read, Scalar, Shape, choice},
+    read::{Field, List, OneOrMany, Read, Scalar, choice},
+    scalar::TOKEN,
 };
 use crate::{
     respond::dress::{Change, ChangeKind},
@@ -47,6 +49,10 @@ pub(super) struct FieldName(pub(super) HeaderName);
 impl Scalar for FieldName {
     const WANTED: &'static str = "the name of a field, such as \"x-frame-options\"";
 
+    fn pattern() -> Option<String> {
+        Some(format!("^{TOKEN}+$"))
+    }
+
     fn parse(text: &str) -> Result<Self, Complaint> {
         HeaderName::from_bytes(text.as_bytes())
             .map(Self)
@@ -70,7 +76,10 @@ pub(super) struct FieldTable(pub(super) Vec<Line>);
 
 impl Read for FieldTable {
     fn shape() -> Shape {
-        Shape::Named(Box::new(Shape::Any))
+        Shape::Named(Box::new(Shape::Either(vec![
+            String::shape(),
+            List::<String>::shape(),
+        ])))
     }
 
     fn wanted() -> String {
@@ -125,11 +134,11 @@ pub(super) enum On {
 impl Scalar for On {
     const WANTED: &'static str = "which answers, \"always\" or \"success\"";
 
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("always", Self::Always), ("success", Self::Success)];
+
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(
-            text,
-            &[("always", Self::Always), ("success", Self::Success)],
-        )
+        choice(text, Self::CHOICES)
     }
 }
 

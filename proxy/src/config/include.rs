@@ -20,8 +20,9 @@ use toml::{
 
 use super::{
     context::{Context, Value},
+    describe::{Key, Shape},
     diagnostic::{Complaint, shown},
-    read::{Field, Key, List, Scalar, Shape},
+    read::{Field, List, Scalar},
 };
 
 /// Files of one configuration: a shop has a dozen of them, and who has thousands names a folder that was not meant.
@@ -37,6 +38,10 @@ pub(super) struct Pattern(String);
 
 impl Scalar for Pattern {
     const WANTED: &'static str = "the path of a file to include, such as \"conf.d/*.toml\"";
+
+    fn pattern() -> Option<String> {
+        Some(r"\.toml$".to_owned())
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         let wild = |text: &str| text.contains(['*', '?']);
@@ -407,7 +412,11 @@ fn join<'t>(
             .map(|known| &known.shape);
         let span = first.span();
         let first = match (first.into_inner(), value.into_inner(), shape) {
-            (DeValue::Array(mut items), DeValue::Array(others), Some(Shape::List(_))) => {
+            (
+                DeValue::Array(mut items),
+                DeValue::Array(others),
+                Some(Shape::List(_) | Shape::OneOrMany(_)),
+            ) => {
                 for item in others {
                     items.push(item);
                 }
@@ -417,10 +426,11 @@ fn join<'t>(
                 join(&mut names, others, &[], &path, cx);
                 DeValue::Table(names)
             }
-            (DeValue::Table(mut table), DeValue::Table(other), Some(Shape::Table(keys)))
-                if has_names_only(&table, &keys()) || has_names_only(&other, &keys()) =>
+            (DeValue::Table(mut table), DeValue::Table(other), Some(Shape::Section(section)))
+                if has_names_only(&table, &section().keys)
+                    || has_names_only(&other, &section().keys) =>
             {
-                join(&mut table, other, &keys(), &path, cx);
+                join(&mut table, other, &section().keys, &path, cx);
                 DeValue::Table(table)
             }
             (first, second, shape) => {
@@ -447,8 +457,8 @@ fn has_names_only(table: &DeTable<'_>, keys: &[Key]) -> bool {
 
 fn fits_shape(shape: &Shape, value: &DeValue<'_>) -> bool {
     match shape {
-        Shape::List(_) => matches!(value, DeValue::Array(_)),
-        Shape::Named(_) | Shape::Table(_) => matches!(value, DeValue::Table(_)),
+        Shape::List(_) | Shape::OneOrMany(_) => matches!(value, DeValue::Array(_)),
+        Shape::Named(_) | Shape::Section(_) => matches!(value, DeValue::Table(_)),
         _ => true,
     }
 }
@@ -462,7 +472,7 @@ fn misplaced(
     cx: &mut Context<'_>,
 ) {
     let (what, written) = match shape {
-        Shape::List(_) => ("a list", format!("`[[{path}]]`, once for each")),
+        Shape::List(_) | Shape::OneOrMany(_) => ("a list", format!("`[[{path}]]`, once for each")),
         Shape::Named(_) => ("a group of tables by name", format!("`[{path}.NAME]`")),
         _ => ("a table", format!("`[{path}]`")),
     };

@@ -86,6 +86,9 @@ pub(super) fn inspect(file: &File, config: Option<&Config>, now: SystemTime, cx:
             waiting_room(room, cx);
         }
     }
+    if let Some(acme) = file.acme.value() {
+        ordered(acme, cx);
+    }
     contents(file, cx);
     admin_endpoint(file, cx);
     places(file, cx);
@@ -353,6 +356,32 @@ fn for_its_owner(about: &Metadata, what: &str, given: &Spanned<FilePath>, cx: &m
 }
 
 /// Where files and sockets are to be made. Whoever checks is not always who runs it: what this user may not do is no
+/// Files and the folder of certificates that are ordered.
+fn ordered(acme: &file::Acme, cx: &mut Context<'_>) {
+    if let Some(given) = acme.ca_file.given()
+        && let Err(why) = authorities(&cx.path(given.get_ref()))
+    {
+        cx.error(given.span(), why);
+    }
+    if let Some(given) = acme.eab.value().and_then(|eab| eab.hmac_file.given()) {
+        match opened(&cx.path(given.get_ref())) {
+            Ok(about) => for_its_owner(&about, "key", given, cx),
+            Err(why) => cx.error(given.span(), why),
+        }
+    }
+    if let Some(given) = acme.storage.given() {
+        let path = cx.path(&given.get_ref().0);
+        if let Err(why) = writable(&path) {
+            let path = path.display();
+            let why = why.desc();
+            cx.warning(
+                given.span(),
+                format!("the folder {path} cannot be written by this user: {why}"),
+            );
+        }
+    }
+}
+
 /// error.
 fn places(file: &File, cx: &mut Context<'_>) {
     if let Some(server) = file.server.value()

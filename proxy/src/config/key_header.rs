@@ -5,6 +5,7 @@ use http::HeaderName;
 use super::{
     diagnostic::{Complaint, shown},
     read::Scalar,
+    scalar::TOKEN,
 };
 use crate::respond::fields::NEVER_FORWARDED;
 
@@ -43,6 +44,10 @@ impl KeyHeader {
 
 impl Scalar for KeyHeader {
     const WANTED: &'static str = "the name of a request field";
+
+    fn pattern() -> Option<String> {
+        Some(format!("^{TOKEN}+$"))
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {

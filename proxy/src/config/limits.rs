@@ -1,6 +1,6 @@
 //! `[limits.NAME]` and `[address_lists.NAME]`, and who refers to them.
 
-use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
 use toml::Spanned;
 
@@ -12,14 +12,12 @@ use super::{
     model::{AddressList, HostPattern, Limit, LimitAction, LimitKey},
     read::{Field, List, Named},
     scalar::ActionName,
-    units::{Rate, Shown, millis, secs},
+    units::{Rate, secs},
 };
 use crate::admit::key::{Params, Prefix};
 
 /// Most requests a limit lets through at once: beyond it there is hardly a limit.
 const BURST_MOST: u64 = 1_000_000;
-/// No visitor waits for longer, and no connection is to be held for longer.
-const DELAYS: RangeInclusive<Duration> = millis(1)..=secs(60);
 const DELAY: Duration = secs(1);
 /// Statuses that say "come again".
 const STATUSES: [u64; 2] = [429, 503];
@@ -138,19 +136,12 @@ pub(super) fn limits(file: &File, cx: &mut Context<'_>) -> Vec<Limit> {
                 format!("`rate` must lie between 1 and {BURST_MOST}"),
             );
         }
-        let burst = limit.burst.given().and_then(|burst| {
-            let valid = u32::try_from(*burst.get_ref())
-                .ok()
-                .and_then(NonZeroU32::new);
-            let valid = valid.filter(|count| u64::from(count.get()) <= BURST_MOST);
-            if valid.is_none() {
-                cx.error(
-                    burst.span(),
-                    format!("`burst` must lie between 1 and {BURST_MOST}"),
-                );
-            }
-            valid
-        });
+        // Its bounds are far within these.
+        let burst = limit
+            .burst
+            .value()
+            .and_then(|burst| u32::try_from(*burst).ok());
+        let burst = burst.and_then(NonZeroU32::new);
         let rate = rate.get_ref();
         limits.push(Limit {
             name: name.get_ref().clone(),
@@ -242,13 +233,8 @@ fn action(limit: &file::Limit, rate: &Rate, cx: &mut Context<'_>) -> LimitAction
     let max = limit.max_delay.value().copied().unwrap_or(DELAY);
     let pause = rate.period / rate.count.get();
     let place = span(&limit.max_delay);
-    if let (false, Some(given)) = (DELAYS.contains(&max), &place) {
-        let (least, most) = (DELAYS.start().shown(), DELAYS.end().shown());
-        cx.error(
-            given.clone(),
-            format!("`max_delay` must lie between {least} and {most}"),
-        );
-    } else if max < pause
+    if max < pause
+        && !matches!(limit.max_delay, Field::Wrong)
         && let Some(place) = place.or_else(|| limit.action.given().map(Spanned::span))
     {
         let complaint = Complaint::new(format!(

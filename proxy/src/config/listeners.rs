@@ -172,6 +172,7 @@ fn listener(
     }
     let address = listener.address.require("address", section.span(), cx)?;
     let (span, address) = (address.span(), *address.get_ref());
+    let place = cx.anchor(span.clone());
     // With port 0 the system gives each its own.
     if address.port() != 0 {
         if let Some(first) = seen.get(&address) {
@@ -192,6 +193,7 @@ fn listener(
         proxy_protocol: listener.proxy_protocol.value().copied().unwrap_or(false),
         tls_profile: listener.tls_profile.value().copied().unwrap_or(profile),
         client_auth,
+        place,
     })
 }
 
@@ -214,11 +216,13 @@ fn tls(file: &File, sections: &[Spanned<file::Listener>], cx: &mut Context<'_>) 
         Field::Wrong => false,
         Field::Given(list) => list.get_ref().written == 0,
     };
-    if let (true, Some(first)) = (none, wanting.first()) {
+    let ordered = !matches!(file.acme, Field::Absent);
+    if let (true, false, Some(first)) = (none, ordered, wanting.first()) {
         cx.error(
             first.clone(),
-            Complaint::new("a listener with `tls` needs a certificate")
-                .help("add `[[certificates]]` with `cert` and `key`, or with `folder`"),
+            Complaint::new("a listener with `tls` needs a certificate").help(
+                "add `[[certificates]]` with `cert` and `key`, or with `folder`, or `[acme]` to have one ordered",
+            ),
         );
     }
     if let (true, Some(first)) = (wanting.is_empty(), file.certificates.items().first()) {

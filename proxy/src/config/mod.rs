@@ -6,12 +6,14 @@
 //! named by `inspect.rs`. Of a file that is no TOML only that is reported: what stands around the mistake cannot
 //! be told for sure.
 
+mod acme;
 mod actions;
 mod cache;
 mod compile;
 mod concurrency;
 mod context;
 mod dangers;
+mod describe;
 mod diagnostic;
 mod difference;
 mod effective;
@@ -27,10 +29,11 @@ mod listeners;
 pub mod model;
 mod pattern;
 mod read;
+pub(crate) mod reference;
 mod routes;
 mod scalar;
+pub mod schema;
 mod secret;
-mod shape;
 mod units;
 mod upstreams;
 mod visitors;

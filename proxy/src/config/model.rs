@@ -37,6 +37,8 @@ pub struct Config {
     pub certificates: Vec<CertificateSource>,
     /// Hosts that routes name, and where: what certificates should cover.
     pub hosts: Vec<(HostPattern, Anchor)>,
+    /// Certificates that are ordered.
+    pub acme: Option<Acme>,
     /// Groups of servers; routes refer to them by index.
     pub upstreams: Vec<Upstream>,
     /// The store.
@@ -191,6 +193,8 @@ pub struct Listener {
     pub tls_profile: TlsProfile,
     /// Whether visitors are asked for a certificate.
     pub client_auth: Option<Arc<ClientAuth>>,
+    /// Where its address stands.
+    pub place: Anchor,
 }
 
 /// Versions and suites of TLS.
@@ -274,6 +278,49 @@ pub struct Certificate {
     pub cert: PathBuf,
     /// PEM private key.
     pub key: PathBuf,
+}
+
+/// `[acme]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// URL of the authority's directory.
+    pub directory: String,
+    /// `mailto:` URLs.
+    pub contact: Vec<String>,
+    /// Folder for the account and the certificates.
+    pub storage: PathBuf,
+    /// Names of each certificate, lower case, A-labels; each name once.
+    pub certificates: Vec<Vec<String>>,
+    /// How names are shown to lead here.
+    pub challenge: ChallengeKind,
+    /// Authorities that are believed when the directory is asked; the system's where absent.
+    pub ca_file: Option<PathBuf>,
+    /// One of the authority's profiles.
+    pub profile: Option<String>,
+    /// The account that orders count for.
+    pub binding: Option<AccountBinding>,
+    /// How long before its end a certificate is renewed.
+    pub renew_before: Option<Duration>,
+    /// Pause after the first failure.
+    pub retry: Duration,
+}
+
+/// A challenge of RFC 8555.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChallengeKind {
+    /// A file at a well-known path (RFC 8555 §8.3).
+    Http01,
+    /// A certificate in a handshake of its own (RFC 8737).
+    TlsAlpn01,
+}
+
+/// External account binding (RFC 8555 §7.3.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountBinding {
+    /// Identifies the key.
+    pub key_id: String,
+    /// Holds the key, in base64url.
+    pub hmac_file: PathBuf,
 }
 
 /// `[upstreams.NAME]`.

@@ -11,8 +11,17 @@ use super::{
 /// Longest host name (RFC 1035, section 2.3.4).
 const HOST_MAX: usize = 253;
 
+/// A host, as patterns have it.
+const HOST: &str = r"([0-9a-z_-]+(\.[0-9a-z_-]+)*|\[[0-9A-Fa-f:.]+\])";
+/// A character of a path, `*` left out.
+const PATH: &str = r"[!$-)+-;=@-\[\]_a-z~]";
+
 impl Scalar for HostPattern {
     const WANTED: &'static str = "a host such as \"shop.example\" or \"*.shop.example\"";
+
+    fn pattern() -> Option<String> {
+        Some(format!(r"^(\*\.)?{HOST}$"))
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         if text == "*" {
@@ -31,6 +40,10 @@ pub(super) struct HeaderHost(pub(super) String);
 
 impl Scalar for HeaderHost {
     const WANTED: &'static str = "a host such as \"shop.example\"";
+
+    fn pattern() -> Option<String> {
+        Some(format!("^{HOST}(:[0-9]+)?$"))
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         let name = match text.rsplit_once(':') {
@@ -97,6 +110,10 @@ fn host(text: &str) -> Result<String, Complaint> {
 
 impl Scalar for PathPattern {
     const WANTED: &'static str = "a path such as \"/products/*\"";
+
+    fn pattern() -> Option<String> {
+        Some(format!("^/({PATH}*/)?\\*?$|^/{PATH}*$"))
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         let wrong =

@@ -16,6 +16,7 @@ use toml::{
 
 use super::{
     context::{Context, Value},
+    describe::Shape,
     diagnostic::{Complaint, shown, suggest},
     secret,
     units::{self, ByteRate, Rate, Shown, Size},
@@ -26,19 +27,25 @@ pub(super) trait Read: Sized {
     /// What is expected, for the message when something else stands there.
     fn wanted() -> String;
 
+    /// What may stand there, for the schema and the reference page.
+    fn shape() -> Shape;
+
     /// The value, or `None` once the reason is reported.
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self>;
-
-    /// How it is written, for whoever joins files or prints them.
-    fn shape() -> Shape {
-        Shape::Any
-    }
 }
 
 /// Something written as a string.
-pub(super) trait Scalar: Sized {
+pub(super) trait Scalar: Sized + 'static {
     /// What is expected, with its article.
     const WANTED: &'static str;
+
+    /// The words it may be, where there are only these.
+    const CHOICES: &'static [(&'static str, Self)] = &[];
+
+    /// An expression that every valid text matches, and few others, in what JSON Schema and Rust have in common.
+    fn pattern() -> Option<String> {
+        None
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint>;
 
@@ -56,6 +63,10 @@ pub(super) trait Scalar: Sized {
 impl<T: Scalar> Read for T {
     fn wanted() -> String {
         Self::WANTED.to_owned()
+    }
+
+    fn shape() -> Shape {
+        Shape::scalar::<T>()
     }
 
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
@@ -76,10 +87,6 @@ impl<T: Scalar> Read for T {
             }
         }
     }
-
-    fn shape() -> Shape {
-        Shape::Text(T::resolved)
-    }
 }
 
 impl Scalar for String {
@@ -96,6 +103,10 @@ impl Scalar for String {
 impl Scalar for Duration {
     const WANTED: &'static str = "a duration with its unit, such as \"10s\"";
 
+    fn pattern() -> Option<String> {
+        Some(units::duration_pattern())
+    }
+
     fn parse(text: &str) -> Result<Self, Complaint> {
         units::duration(text)
     }
@@ -103,6 +114,10 @@ impl Scalar for Duration {
 
 impl Scalar for Size {
     const WANTED: &'static str = "a size with its unit, such as \"512MiB\"";
+
+    fn pattern() -> Option<String> {
+        Some(units::size_pattern())
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         units::size(text)
@@ -112,6 +127,10 @@ impl Scalar for Size {
 impl Scalar for ByteRate {
     const WANTED: &'static str = "a rate of bytes, such as \"240B/s\"";
 
+    fn pattern() -> Option<String> {
+        Some(units::byte_rate_pattern())
+    }
+
     fn parse(text: &str) -> Result<Self, Complaint> {
         units::byte_rate(text)
     }
@@ -119,6 +138,10 @@ impl Scalar for ByteRate {
 
 impl Scalar for Rate {
     const WANTED: &'static str = "a rate with its period, such as \"50/s\"";
+
+    fn pattern() -> Option<String> {
+        Some(units::rate_pattern())
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         units::rate(text)
@@ -135,12 +158,12 @@ pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Co
 }
 
 impl Read for u64 {
-    fn shape() -> Shape {
-        Shape::Number
-    }
-
     fn wanted() -> String {
         "a whole number".to_owned()
+    }
+
+    fn shape() -> Shape {
+        Shape::Whole
     }
 
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
@@ -168,12 +191,12 @@ impl Read for u64 {
 }
 
 impl Read for bool {
-    fn shape() -> Shape {
-        Shape::Boolean
-    }
-
     fn wanted() -> String {
         "`true` or `false`".to_owned()
+    }
+
+    fn shape() -> Shape {
+        Shape::Bool
     }
 
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
@@ -210,12 +233,12 @@ impl<T: Read> List<T> {
 }
 
 impl<T: Read> Read for List<T> {
-    fn shape() -> Shape {
-        Shape::List(Box::new(T::shape()))
-    }
-
     fn wanted() -> String {
         format!("a list, each item {}", T::wanted())
+    }
+
+    fn shape() -> Shape {
+        Shape::List(Box::new(T::shape()))
     }
 
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
@@ -243,12 +266,12 @@ impl<T: Read> Read for List<T> {
 pub(super) struct OneOrMany<T>(pub(super) List<T>);
 
 impl<T: Read> Read for OneOrMany<T> {
-    fn shape() -> Shape {
-        List::<T>::shape()
-    }
-
     fn wanted() -> String {
         format!("{}, or a list of them", T::wanted())
+    }
+
+    fn shape() -> Shape {
+        Shape::OneOrMany(Box::new(T::shape()))
     }
 
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
@@ -260,19 +283,19 @@ impl<T: Read> Read for OneOrMany<T> {
 }
 
 /// Longest name of an upstream, policy or limit: it becomes a label of every metric.
-const NAME_MAX: usize = 64;
+pub(super) const NAME_MAX: usize = 64;
 
 /// `[upstreams.NAME]`: tables by name, in the order of the file.
 #[derive(Debug)]
 pub(super) struct Named<T>(pub(super) Vec<(Spanned<String>, Field<T>)>);
 
 impl<T: Read> Read for Named<T> {
-    fn shape() -> Shape {
-        Shape::Named(Box::new(T::shape()))
-    }
-
     fn wanted() -> String {
         format!("a table of names, each with {}", T::wanted())
+    }
+
+    fn shape() -> Shape {
+        Shape::Named(Box::new(T::shape()))
     }
 
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
@@ -362,6 +385,28 @@ impl<T: Read> Field<T> {
     }
 }
 
+impl<T: Shown + PartialOrd> Field<T> {
+    /// Reports a value that lies beyond its bounds.
+    pub(super) fn within(
+        self,
+        key: &str,
+        bounds: &RangeInclusive<T>,
+        cx: &mut Context<'_>,
+    ) -> Self {
+        match self {
+            Self::Given(given) if !bounds.contains(given.get_ref()) => {
+                let (least, most) = (bounds.start().shown(), bounds.end().shown());
+                cx.error(
+                    given.span(),
+                    format!("`{key}` must lie between {least} and {most}"),
+                );
+                Self::Wrong
+            }
+            field => field,
+        }
+    }
+}
+
 impl<T> Field<List<T>> {
     /// The items; none where the list is absent or unusable.
     pub(super) fn items(&self) -> &[Spanned<T>] {
@@ -441,11 +486,22 @@ pub(super) fn table<'v, 'i>(
 /// Declares a section of the file: its keys once, with purpose, type, default and bounds.
 ///
 /// `key: Type;` becomes a [`Field`]; `key: Type = default, least..=most;` becomes a [`Setting`].
+/// Marks may follow, `key: Type, required, within(least..=most);`:
+///
+/// - `required`: who compiles the section asks for the key with [`Field::require`];
+/// - `within(least..=most)`: a value beyond that is an error;
+/// - `or(value)`: what an absent key means, for the reference and whoever prints the configuration;
+/// - `empty`: that is the same as an empty list or table;
+/// - `computed(value)`: it depends on other keys, `effective/computed.rs` puts it in the place of this value;
+/// - `only([a, b])`: the whole numbers that are meant, for the reference.
 macro_rules! section {
     (
         $(#[doc = $about:literal])*
         $name:ident is $section:literal {
-            $($(#[doc = $doc:literal])* $key:ident: $kind:ty $(= $default:expr, $bounds:expr)?;)*
+            $(
+                $(#[doc = $doc:literal])*
+                $key:ident: $kind:ty $(= $default:expr, $bounds:expr)? $(, $mark:ident $(($($of:tt)*))?)*;
+            )*
         }
     ) => {
         $(#[doc = $about])*
@@ -459,26 +515,23 @@ macro_rules! section {
                 "a table".to_owned()
             }
 
+            fn shape() -> Shape {
+                Shape::Section(Self::describe)
+            }
+
             fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
                 let table = read::table(value, $section, &[$(stringify!($key)),*], cx)?;
                 Some(Self::keys(table, cx))
-            }
-
-            fn shape() -> read::Shape {
-                read::Shape::Table(Self::shapes)
             }
         }
 
         impl $name {
             fn keys(table: &DeTable<'_>, cx: &mut Context<'_>) -> Self {
                 Self {
-                    $($key: section!(@read table, cx, $key $(, $default, $bounds)?),)*
+                    $($key: section!(
+                        @read table, cx, $key [$($default, $bounds)?] [$(($mark $($($of)*)?))*]
+                    ),)*
                 }
-            }
-
-            /// Its keys, for whoever joins files or prints them.
-            pub(super) fn shapes() -> Vec<read::Key> {
-                vec![$(section!(@shape $section, $key, $kind $(, $default)?)),*]
             }
 
             /// The section as if it were written without a key.
@@ -486,23 +539,34 @@ macro_rules! section {
             pub(super) fn empty(cx: &mut Context<'_>) -> Self {
                 Self::keys(&DeTable::new(), cx)
             }
+
+            /// The section for those who want to know what can be written there.
+            pub(super) fn describe() -> Section {
+                Section {
+                    keys: vec![$(
+                        Key::new(stringify!($key), &[$($doc),*], <$kind>::shape())
+                            $(.setting($default, $bounds))?
+                            $(.$mark($($($of)*)?))*
+                    ),*],
+                }
+            }
         }
-    };
-    (@shape $section:literal, $key:ident, $kind:ty) => {
-        read::Key::optional::<$kind>($section, stringify!($key))
-    };
-    (@shape $section:literal, $key:ident, $kind:ty, $default:expr) => {
-        read::Key::setting::<$kind>($section, stringify!($key), &$default)
     };
     (@type $kind:ty) => { Field<$kind> };
     (@type $kind:ty, $default:expr) => { Setting<$kind> };
-    (@read $table:ident, $cx:ident, $key:ident) => {
+    (@read $table:ident, $cx:ident, $key:ident [] []) => {
         Field::read($table.get(stringify!($key)), $cx)
     };
-    (@read $table:ident, $cx:ident, $key:ident, $default:expr, $bounds:expr) => {
+    (@read $table:ident, $cx:ident, $key:ident [] [(within $bounds:expr) $($marks:tt)*]) => {
+        section!(@read $table, $cx, $key [] [$($marks)*])
+            .within(stringify!($key), &$bounds, $cx)
+    };
+    (@read $table:ident, $cx:ident, $key:ident [] [($($mark:tt)*) $($marks:tt)*]) => {
+        section!(@read $table, $cx, $key [] [$($marks)*])
+    };
+    (@read $table:ident, $cx:ident, $key:ident [$default:expr, $bounds:expr] [$($marks:tt)*]) => {
         Setting::read(stringify!($key), $table.get(stringify!($key)), $default, $bounds, $cx)
     };
 }
 
-pub(super) use super::shape::{Key, Shape};
 pub(super) use section;

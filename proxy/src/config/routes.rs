@@ -136,7 +136,7 @@ fn route(
     let theirs = route.upstream.value();
     let theirs = upstreams.iter().find(|u| Some(&u.name) == theirs);
     let timeouts = match (&route.upstream, theirs) {
-        (_, Some(u)) => Some(route_timeouts(route.timeouts.value(), &u.timeouts, cx)),
+        (_, Some(u)) => Some(route_timeouts(route.timeouts.value(), &u.timeouts)),
         (Field::Absent, None) => Some(timeouts(None, cx)),
         _ => None,
     };

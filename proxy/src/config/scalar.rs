@@ -19,18 +19,26 @@ use super::{
 /// Longest path of a Unix socket: `sun_path` without its closing zero.
 pub(super) const SOCKET_PATH_MAX: usize = 107;
 
+/// A character of a field's name (RFC 9110 §5.6.2), as patterns have it.
+pub(super) const TOKEN: &str = "[!#$%&'*+.^_`|~0-9A-Za-z-]";
+/// One of a cookie's name.
+const COOKIE: &str = "[!#$%&'+.^_`~0-9A-Za-z-]";
+/// An IP address with its port.
+const SOCKET: &str = r"([0-9.]+|\[[0-9A-Fa-f:.]+(%[0-9]+)?\]):[0-9]+";
+/// A path in the file system: `~/` is not expanded.
+const PATH: &str = "^([^~]|~$|~[^/])";
+
 impl Scalar for Balance {
     const WANTED: &'static str = "a way to balance, such as \"least-requests\"";
 
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("least-requests", Self::LeastRequests),
+        ("round-robin", Self::RoundRobin),
+        ("consistent-hash", Self::ConsistentHash),
+    ];
+
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(
-            text,
-            &[
-                ("least-requests", Self::LeastRequests),
-                ("round-robin", Self::RoundRobin),
-                ("consistent-hash", Self::ConsistentHash),
-            ],
-        )
+        choice(text, Self::CHOICES)
     }
 }
 
@@ -59,6 +67,12 @@ fn part_of_request(text: &str) -> Option<Result<Part, Complaint>> {
 impl Scalar for HashKey {
     const WANTED: &'static str = "what to hash, such as \"target\"";
 
+    fn pattern() -> Option<String> {
+        Some(format!(
+            "^(target|client-ip|header:{TOKEN}+|cookie:{COOKIE}+)$"
+        ))
+    }
+
     fn parse(text: &str) -> Result<Self, Complaint> {
         if let Some(part) = part_of_request(text) {
             return part.map(|part| match part {
@@ -80,53 +94,57 @@ impl Scalar for HashKey {
 impl Scalar for UpstreamProtocol {
     const WANTED: &'static str = "a protocol, \"http1\" or \"h2\"";
 
+    const CHOICES: &'static [(&'static str, Self)] = &[("http1", Self::Http1), ("h2", Self::Http2)];
+
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(text, &[("http1", Self::Http1), ("h2", Self::Http2)])
+        choice(text, Self::CHOICES)
     }
 }
 
 impl Scalar for TlsProfile {
     const WANTED: &'static str = "a profile, \"intermediate\" or \"modern\"";
 
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("intermediate", Self::Intermediate),
+        ("modern", Self::Modern),
+    ];
+
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(
-            text,
-            &[
-                ("intermediate", Self::Intermediate),
-                ("modern", Self::Modern),
-            ],
-        )
+        choice(text, Self::CHOICES)
     }
 }
 
 impl Scalar for ClientAuthMode {
     const WANTED: &'static str = "a mode, \"require\" or \"optional\"";
 
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("require", Self::Require), ("optional", Self::Optional)];
+
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(
-            text,
-            &[("require", Self::Require), ("optional", Self::Optional)],
-        )
+        choice(text, Self::CHOICES)
     }
 }
 
 impl Scalar for CheckKind {
     const WANTED: &'static str = "a kind of check, such as \"http\"";
 
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("http", Self::Http),
+        ("https", Self::Https),
+        ("tcp", Self::Tcp),
+    ];
+
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(
-            text,
-            &[
-                ("http", Self::Http),
-                ("https", Self::Https),
-                ("tcp", Self::Tcp),
-            ],
-        )
+        choice(text, Self::CHOICES)
     }
 }
 
 impl Scalar for StatusRange {
     const WANTED: &'static str = "a status such as \"200\" or \"200-299\"";
+
+    fn pattern() -> Option<String> {
+        Some(r"^[1-5][0-9]{2}(-[1-5][0-9]{2})?$".to_owned())
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         let status = |text: &str| {
@@ -148,6 +166,12 @@ impl Scalar for StatusRange {
 
 impl Scalar for LimitKey {
     const WANTED: &'static str = "what to count by, such as \"client-ip\"";
+
+    fn pattern() -> Option<String> {
+        Some(format!(
+            "^(client-ip|host|param:.+|header:{TOKEN}+|cookie:{COOKIE}+)$"
+        ))
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         if let Some(part) = part_of_request(text) {
@@ -176,8 +200,11 @@ impl Scalar for LimitKey {
 impl Scalar for LimitCount {
     const WANTED: &'static str = "which requests to count, \"all\" or \"origin\"";
 
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("all", Self::All), ("origin", Self::Origin)];
+
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(text, &[("all", Self::All), ("origin", Self::Origin)])
+        choice(text, Self::CHOICES)
     }
 }
 
@@ -192,52 +219,52 @@ pub(super) enum ActionName {
 impl Scalar for ActionName {
     const WANTED: &'static str = "what to do, \"reject\", \"delay\" or \"log\"";
 
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("reject", Self::Reject),
+        ("delay", Self::Delay),
+        ("log", Self::Log),
+    ];
+
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(
-            text,
-            &[
-                ("reject", Self::Reject),
-                ("delay", Self::Delay),
-                ("log", Self::Log),
-            ],
-        )
+        choice(text, Self::CHOICES)
     }
 }
 
 impl Scalar for ForwardedField {
     const WANTED: &'static str = "a field, \"x-forwarded-for\" or \"forwarded\"";
 
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("x-forwarded-for", Self::XForwardedFor),
+        ("forwarded", Self::Forwarded),
+    ];
+
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(
-            text,
-            &[
-                ("x-forwarded-for", Self::XForwardedFor),
-                ("forwarded", Self::Forwarded),
-            ],
-        )
+        choice(text, Self::CHOICES)
     }
 }
 
 impl Scalar for Covers {
     const WANTED: &'static str = "what a waiting room covers, \"all\" or \"origin\"";
 
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("all", Self::All), ("origin", Self::Origin)];
+
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(text, &[("all", Self::All), ("origin", Self::Origin)])
+        choice(text, Self::CHOICES)
     }
 }
 
 impl Scalar for SetCookie {
     const WANTED: &'static str = "what to do with `Set-Cookie`, such as \"refuse\"";
 
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("refuse", Self::Refuse),
+        ("strip", Self::Strip),
+        ("store", Self::Store),
+    ];
+
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(
-            text,
-            &[
-                ("refuse", Self::Refuse),
-                ("strip", Self::Strip),
-                ("store", Self::Store),
-            ],
-        )
+        choice(text, Self::CHOICES)
     }
 }
 
@@ -252,21 +279,31 @@ impl Scalar for ClientControl {
     const WANTED: &'static str =
         "what a visitor's `Cache-Control` counts for, \"ignore\" or \"honour\"";
 
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("ignore", Self::Ignore), ("honour", Self::Honour)];
+
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(text, &[("ignore", Self::Ignore), ("honour", Self::Honour)])
+        choice(text, Self::CHOICES)
     }
 }
 
 impl Scalar for LogFormat {
     const WANTED: &'static str = "a format, \"json\" or \"combined\"";
 
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("json", Self::Json), ("combined", Self::Combined)];
+
     fn parse(text: &str) -> Result<Self, Complaint> {
-        choice(text, &[("json", Self::Json), ("combined", Self::Combined)])
+        choice(text, Self::CHOICES)
     }
 }
 
 impl Scalar for SocketAddr {
     const WANTED: &'static str = "an address with its port, such as \"127.0.0.1:8080\"";
+
+    fn pattern() -> Option<String> {
+        Some(format!("^{SOCKET}$"))
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         text.parse().map_err(|_| {
@@ -295,6 +332,10 @@ fn resolved(written: &str, folder: &Path) -> String {
 impl Scalar for FilePath {
     const WANTED: &'static str = "the path of a file";
 
+    fn pattern() -> Option<String> {
+        Some(PATH.to_owned())
+    }
+
     fn parse(text: &str) -> Result<Self, Complaint> {
         path(text, Self::WANTED).map(|path| Self(path, PathBuf::new()))
     }
@@ -314,6 +355,10 @@ pub(super) struct FolderPath(pub(super) FilePath);
 
 impl Scalar for FolderPath {
     const WANTED: &'static str = "the path of a folder";
+
+    fn pattern() -> Option<String> {
+        Some(PATH.to_owned())
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         path(text, Self::WANTED).map(|path| Self(FilePath(path, PathBuf::new())))
@@ -348,6 +393,10 @@ pub(super) enum AdminEndpoint {
 impl Scalar for AdminEndpoint {
     const WANTED: &'static str =
         "an address such as \"127.0.0.1:9900\" or \"unix:/run/dhal/admin.sock\"";
+
+    fn pattern() -> Option<String> {
+        Some(format!("^(unix:.+|{SOCKET})$"))
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         if let Some(path) = text.strip_prefix("unix:") {
@@ -388,6 +437,10 @@ pub(super) enum LogPath {
 impl Scalar for LogPath {
     const WANTED: &'static str = "\"stdout\" or the path of a file";
 
+    fn pattern() -> Option<String> {
+        Some(PATH.to_owned())
+    }
+
     fn parse(text: &str) -> Result<Self, Complaint> {
         match text {
             "stdout" => Ok(Self::Stdout),
@@ -422,6 +475,10 @@ pub(super) struct Network(pub(super) IpNet);
 impl Scalar for Network {
     const WANTED: &'static str = "a network such as \"10.0.0.0/8\"";
 
+    fn pattern() -> Option<String> {
+        Some(r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$".to_owned())
+    }
+
     fn parse(text: &str) -> Result<Self, Complaint> {
         let parsed = text
             .parse()
@@ -439,6 +496,10 @@ pub(super) struct ServerAddress(pub(super) String);
 
 impl Scalar for ServerAddress {
     const WANTED: &'static str = "an address with its port, such as \"127.0.0.1:3000\"";
+
+    fn pattern() -> Option<String> {
+        Some(format!("^([0-9A-Za-z_.-]+:[0-9]+|{SOCKET})$"))
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         if text.contains("://") {
@@ -479,6 +540,10 @@ pub(super) struct RequestPath(pub(super) String);
 impl Scalar for RequestPath {
     const WANTED: &'static str = "a path such as \"/healthz\"";
 
+    fn pattern() -> Option<String> {
+        Some("^/[!-\"$-~]*$".to_owned())
+    }
+
     fn parse(text: &str) -> Result<Self, Complaint> {
         let sendable = text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
         match text.starts_with('/') && sendable {
@@ -499,6 +564,10 @@ pub(super) struct QueryName(pub(super) String);
 impl Scalar for QueryName {
     const WANTED: &'static str = "the name of a query parameter";
 
+    fn pattern() -> Option<String> {
+        Some(r#"^([!"$%'-)+-<>@-~]+\*?|\*)$"#.to_owned())
+    }
+
     fn parse(text: &str) -> Result<Self, Complaint> {
         let name = text.strip_suffix('*').unwrap_or(text);
         let plain = name
@@ -518,6 +587,10 @@ pub(super) struct CookieName(pub(super) String);
 
 impl Scalar for CookieName {
     const WANTED: &'static str = "the name of a cookie";
+
+    fn pattern() -> Option<String> {
+        Some(format!("^{COOKIE}+$"))
+    }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         // A token of RFC 9110, section 5.6.2; `*` and `|` are legal there, but mean a pattern to most readers.

@@ -113,6 +113,32 @@ pub(super) fn byte_rate(text: &str) -> Result<ByteRate, Complaint> {
     })
 }
 
+/// What `duration` takes, but for numbers beyond all bounds.
+pub(super) fn duration_pattern() -> String {
+    amount_pattern(&DURATIONS, "")
+}
+
+/// What `size` takes.
+pub(super) fn size_pattern() -> String {
+    amount_pattern(&SIZES, "")
+}
+
+/// What `byte_rate` takes.
+pub(super) fn byte_rate_pattern() -> String {
+    amount_pattern(&SIZES, "/s")
+}
+
+/// What `rate` takes.
+pub(super) fn rate_pattern() -> String {
+    let units = PERIODS.map(|(unit, _)| unit).join("|");
+    format!("^0*[1-9][0-9]*/({units})$")
+}
+
+fn amount_pattern(units: &[(&str, u64)], end: &str) -> String {
+    let units: Vec<_> = units.iter().map(|(unit, _)| *unit).collect();
+    format!("^[0-9]+({}){end}$", units.join("|"))
+}
+
 /// A whole number followed by one of the units.
 fn amount(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;

@@ -15,11 +15,7 @@ use super::{
     },
     read::{Field, Named},
     scalar::ServerAddress,
-    units::Shown,
 };
-
-/// Beyond it nothing stored is of any use to a visitor.
-const WINDOW_MOST: Duration = Duration::from_secs(365 * 86_400);
 
 pub(super) fn upstreams(
     given: &Field<Named<file::Upstream>>,
@@ -79,28 +75,9 @@ fn upstream(name: &str, section: &Spanned<file::Upstream>, cx: &mut Context<'_>)
         concurrency: concurrency::concurrency(&upstream.concurrency, cx),
         retry: retry(upstream.retry.value(), cx),
         timeouts: timeouts(upstream.timeouts.value(), cx),
-        shop_window: duration("shop_window", &upstream.shop_window, WINDOW_MOST, cx),
+        shop_window: upstream.shop_window.value().copied(),
         tls,
     }
-}
-
-/// A duration that has no default.
-fn duration(
-    key: &str,
-    given: &Field<Duration>,
-    most: Duration,
-    cx: &mut Context<'_>,
-) -> Option<Duration> {
-    const LEAST: Duration = Duration::from_millis(1);
-    let given = given.given()?;
-    if !(LEAST..=most).contains(given.get_ref()) {
-        let (least, most) = (LEAST.shown(), most.shown());
-        cx.error(
-            given.span(),
-            format!("`{key}` must lie between {least} and {most}"),
-        );
-    }
-    Some(*given.get_ref())
 }
 
 fn tls(given: &Field<TlsEntry>, cx: &mut Context<'_>) -> Option<UpstreamTls> {
@@ -375,17 +352,17 @@ fn retry(given: Option<&file::Retry>, cx: &mut Context<'_>) -> Retry {
     }
 }
 
-/// As long as anything may take.
-const TOTAL_MOST: Duration = Duration::from_secs(86_400);
-const HOUR: Duration = Duration::from_secs(3_600);
-
 pub(super) fn timeouts(given: Option<&file::Timeouts>, cx: &mut Context<'_>) -> Timeouts {
     let empty = file::Timeouts::empty(cx);
     let timeouts = given.unwrap_or(&empty);
     Timeouts {
         connect: timeouts.connect.value,
         response: timeouts.response.value,
-        read: duration("read", &timeouts.read, HOUR, cx).unwrap_or(timeouts.response.value),
+        read: timeouts
+            .read
+            .value()
+            .copied()
+            .unwrap_or(timeouts.response.value),
         total: timeouts.total.value,
         tunnel: timeouts.tunnel.value,
         idle: timeouts.idle.value,
@@ -393,24 +370,20 @@ pub(super) fn timeouts(given: Option<&file::Timeouts>, cx: &mut Context<'_>) -> 
 }
 
 /// The time limits of a route on an upstream.
-pub(super) fn route_timeouts(
-    given: Option<&file::RouteTimeouts>,
-    upstream: &Timeouts,
-    cx: &mut Context<'_>,
-) -> Timeouts {
+pub(super) fn route_timeouts(given: Option<&file::RouteTimeouts>, upstream: &Timeouts) -> Timeouts {
     let Some(own) = given else {
         return upstream.clone();
     };
-    let response = duration("response", &own.response, HOUR, cx);
-    let read = duration("read", &own.read, HOUR, cx);
+    let given = |field: &Field<Duration>| field.value().copied();
+    let (response, read) = (given(&own.response), given(&own.read));
     // Where the upstream gives no `read`, it follows `response` on the route as well.
     let follows = response.filter(|_| upstream.read == upstream.response);
     Timeouts {
-        connect: duration("connect", &own.connect, HOUR, cx).unwrap_or(upstream.connect),
+        connect: given(&own.connect).unwrap_or(upstream.connect),
         response: response.unwrap_or(upstream.response),
         read: read.or(follows).unwrap_or(upstream.read),
-        total: duration("total", &own.total, TOTAL_MOST, cx).unwrap_or(upstream.total),
-        tunnel: duration("tunnel", &own.tunnel, TOTAL_MOST, cx).unwrap_or(upstream.tunnel),
+        total: given(&own.total).unwrap_or(upstream.total),
+        tunnel: given(&own.tunnel).unwrap_or(upstream.tunnel),
         idle: upstream.idle,
     }
 }

@@ -10,6 +10,7 @@ use toml::{
 
 use super::{
     context::{Context, Value},
+    describe::Shape,
     diagnostic::{Complaint, shown},
     file,
     model::WaitingRoom,
@@ -18,8 +19,6 @@ use super::{
 
 /// Each has a queue of two megabytes.
 const ROOMS_MAX: usize = 64;
-/// More visitors than that are in no shop at once, and each takes some 50 bytes.
-const CAPACITY_MOST: u64 = 1_000_000;
 /// Admissions per period: beyond it there is hardly a bound.
 const RATE_MOST: u32 = 1_000_000;
 /// Keys: one that signs, and those of the last changes.
@@ -32,6 +31,10 @@ pub(super) struct Moment(pub(super) SystemTime);
 impl Read for Moment {
     fn wanted() -> String {
         "a date and time with its offset, such as 2026-11-27T12:00:00+06:00".to_owned()
+    }
+
+    fn shape() -> Shape {
+        Shape::Moment
     }
 
     fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
@@ -109,12 +112,6 @@ fn waiting_room(
     let room = section.get_ref();
     let keys = keys(room, cx);
     let capacity = room.capacity.require("capacity", section.span(), cx)?;
-    if !(1..=CAPACITY_MOST).contains(capacity.get_ref()) {
-        cx.error(
-            capacity.span(),
-            format!("`capacity` must lie between 1 and {CAPACITY_MOST}"),
-        );
-    }
     if let Some(rate) = room
         .rate
         .given()

@@ -53,6 +53,10 @@ pub fn decide_after(
     now: Now,
     passed: Passed,
 ) -> Decision {
+    // An authority counts failures, so that nothing may stand in its way: no list, no limit and no redirect.
+    if let Some(answer) = shared.acme.answer(request) {
+        return Decision::Challenge(answer);
+    }
     if let Some(refused) = limits::denied(snapshot, shared, request, &passed) {
         return refused;
     }

@@ -27,6 +27,8 @@ pub enum Decision {
         /// Absolute URL.
         location: String,
     },
+    /// With the text that proves to an authority that a name leads here (RFC 8555 §8.3).
+    Challenge(Arc<str>),
     /// By its route, which needs nobody for it.
     Own(Own),
     /// Not at all.

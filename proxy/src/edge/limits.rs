@@ -97,6 +97,7 @@ pub(super) fn check_origin(
         Decision::Forward(forward) => forward,
         Decision::Respond(_)
         | Decision::Redirect { .. }
+        | Decision::Challenge(_)
         | Decision::Own(_)
         | Decision::Reject(_)
         | Decision::Delay(_)

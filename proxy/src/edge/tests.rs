@@ -282,6 +282,7 @@ fn describe(decision: &Decision) -> String {
     match decision {
         Decision::Respond(hit) => format!("{:?} age {}", hit.answer, hit.age),
         Decision::Redirect { status, location } => format!("{status} {location}"),
+        Decision::Challenge(text) => format!("challenge {text}"),
         Decision::Own(own) => match &own.answer {
             OwnAnswer::Redirect { status, location } => format!("own {status} {location}"),
             OwnAnswer::Fixed(fixed) => format!("own {}", fixed.status),

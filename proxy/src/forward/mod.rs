@@ -40,7 +40,7 @@ use crate::{
     observe::{Protocol, Record},
     respond::{
         Reply,
-        failure::Side,
+        failure::{Failure, Side},
         fault::Fault,
         reply::{Asked, wants_json},
     },
@@ -124,7 +124,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     let target = request.forward.target.as_bytes();
     let key = (request.forward.upstream).hash_key(request.fields, target, request.client);
     let until = hall.started + request.began.tick + route.timeouts.total;
-    let mut progress = Progress::new(Instant::from_std(until));
+    let mut progress = Progress::new(hall.started, Instant::from_std(until));
     let mut content = Content::new(route.max_body, request.forward.upstream.config.retry.body);
     let mut buffers = hall.pool.buffers();
     let mut failed = None;
@@ -196,6 +196,8 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
                         at.release(&progress, reusable.then_some(connection));
                         break None;
                     }
+                    // It has the beginning of the content, and never gets the end: nobody is to blame.
+                    Err(fault) if fault.failure.is_shed() => break Some(fault),
                     Err(fault) if progress.heard => (fault, Stage::Heard),
                     Err(fault) => {
                         if fault == Fault::SILENT {
@@ -423,16 +425,16 @@ async fn admitted(
     visitor: &mut impl Visitor,
 ) -> Result<Permit, Fault> {
     let route = &request.forward.route;
-    let class = class(route, &request.fields, request.client);
-    let upstream = &request.forward.upstream;
     let turn = async {
-        if !is_whole(request) {
-            return upstream.admit_upload(class, hall.started).await;
+        if is_whole(request) {
+            return turn(request, hall.started).await;
         }
-        match upstream.admit(class, hall.started)? {
-            Admission::Admitted(permit) => Ok(permit),
-            Admission::Waits(mut waiting) => waiting.turn().await,
-        }
+        let class = class(route, &request.fields, request.client);
+        request
+            .forward
+            .upstream
+            .admit_upload(class, hall.started)
+            .await
     };
     let mut turn = pin!(timeout_at(until, turn));
     poll_fn(|cx| match turn.as_mut().poll(cx) {
@@ -441,6 +443,16 @@ async fn admitted(
         Poll::Pending => visitor.poll_gone(cx).map(|()| Err(Fault::GONE)),
     })
     .await
+}
+
+/// Its turn among the requests at work.
+async fn turn(request: &Request<'_>, started: std::time::Instant) -> Result<Permit, Failure> {
+    let route = &request.forward.route;
+    let class = class(route, &request.fields, request.client);
+    match request.forward.upstream.admit(class, started)? {
+        Admission::Admitted(permit) => Ok(permit),
+        Admission::Waits(mut waiting) => waiting.turn().await,
+    }
 }
 
 /// The next server. A visitor who leaves does not wait for it, nor one whose time is over.

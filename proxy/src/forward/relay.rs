@@ -1,7 +1,8 @@
 //! One exchange over one connection: the request goes up, the answer comes down, both at once.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use super::{
     Request,
     answer::AnswerHead,
+    turn,
     upload::{Content, Manner, Upload, Waits},
     visitor::{Taken, Visitor},
 };
@@ -23,7 +25,7 @@ use crate::{
     config::model::UpstreamProtocol,
     door::pace::Pace,
     observe::Protocol,
-    respond::fault::Fault,
+    respond::{failure::Failure, fault::Fault},
     upstream::{
         concurrency::Permit,
         connect::buffer::{Buffer, Buffers},
@@ -38,6 +40,8 @@ const CONTINUE: Duration = Duration::from_secs(1);
 
 /// What has come of an exchange so far; outlives the relay.
 pub(super) struct Progress {
+    /// When the process began.
+    pub(super) started: std::time::Instant,
     /// When all of it is to be over, further attempts included.
     pub(super) until: Instant,
     /// A byte of an answer has arrived.
@@ -56,8 +60,9 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(until: Instant) -> Self {
+    pub(super) fn new(started: std::time::Instant, until: Instant) -> Self {
         Self {
+            started,
             until,
             heard: false,
             status: 0,
@@ -92,16 +97,21 @@ pub(super) async fn relay(
         Body::Unknown if !connection.is_stream() => Manner::Chunked,
         Body::None | Body::Length(_) | Body::Unknown => Manner::Plain,
     };
+    let length = match request.content {
+        Body::Length(length) => Some(length),
+        Body::None | Body::Unknown => None,
+    };
     let began = Instant::now();
     let mut relay = Relay {
         request,
         connection,
         buffer: &mut buffers.answer,
         head: &mut buffers.head,
-        upload: Upload::new(&mut buffers.request, manner),
+        upload: Upload::new(&mut buffers.request, manner, length),
         content,
         visitor,
         progress,
+        turn: None,
         answered,
         stage: Stage::Head(HeadScanner::default()),
         run: Run::default(),
@@ -119,8 +129,8 @@ pub(super) async fn relay(
     };
     (relay.seen, relay.came) = (relay.visitor.progress(), relay.content.taken());
     poll_fn(|cx| relay.poll(cx)).await?;
-    let tunnel = relay.tunnel;
-    let complete = relay.upload.is_complete();
+    let (tunnel, complete) = (relay.tunnel, relay.upload.is_complete());
+    drop(relay);
     let beyond = !buffers.answer.is_empty();
     Ok(complete && !tunnel && !beyond && !buffers.head.close && !connection.is_stream())
 }
@@ -154,6 +164,9 @@ pub(super) fn expects_continue(request: &Request<'_>) -> bool {
     expects
 }
 
+/// A wait for a place.
+type Turn<'a> = Pin<Box<dyn Future<Output = Result<Permit, Failure>> + Send + 'a>>;
+
 /// When each direction last moved.
 struct Times {
     up: Instant,
@@ -176,6 +189,8 @@ struct Relay<'a, V, F> {
     content: &'a mut Content,
     visitor: &'a mut V,
     progress: &'a mut Progress,
+    /// Its turn among the requests at work, where its content was still to come.
+    turn: Option<Turn<'a>>,
     answered: F,
     stage: Stage,
     /// Content in the buffer that the visitor has not taken yet.
@@ -215,14 +230,35 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
     }
 
     fn poll_upload(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Result<Waits, Fault> {
-        let waits = self
-            .upload
-            .poll(cx, self.connection, self.content, self.visitor, moved)?;
-        if waits == Waits::Done
-            && let Some(permit) = &mut self.progress.permit
-        {
-            permit.is_whole();
-        }
+        let waits = loop {
+            let is_upload = |permit: &Permit| permit.is_upload();
+            self.upload
+                .hold(self.progress.permit.as_ref().is_some_and(is_upload));
+            let waits = self
+                .upload
+                .poll(cx, self.connection, self.content, self.visitor, moved)?;
+            if waits != Waits::Place {
+                break waits;
+            }
+            // All of it is here. With its end the server's work begins, which takes a place.
+            let turn = match &mut self.turn {
+                Some(turn) => turn,
+                none => none.insert(Box::pin(turn(self.request, self.progress.started))),
+            };
+            match turn.as_mut().poll(cx) {
+                Poll::Ready(Ok(mut permit)) => {
+                    // The server works on it also when the visitor leaves.
+                    permit.set_sent(true);
+                    self.progress.permit = Some(permit);
+                    self.turn = None;
+                }
+                Poll::Ready(Err(failure)) => {
+                    self.turn = None;
+                    return Err(Fault::shed(failure));
+                }
+                Poll::Pending => break waits,
+            }
+        };
         if self.tunnel && waits == Waits::Done && !self.half_closed {
             // The visitor has said all; the server may not have. An error shows when it is read from.
             self.half_closed = self.connection.poll_end(cx).is_ready();
@@ -448,6 +484,8 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
                 (slow_at.min(self.times.up + body), Fault::SLOW_UPLOAD)
             }
             Waits::Server => (last + response, Fault::DEAF),
+            // Its turn has a time of its own.
+            Waits::Place => (self.progress.until, Fault::TOO_LONG),
             Waits::Done => (last + response, Fault::SILENT),
         };
         let (at, fault) = match at < self.progress.until {

@@ -15,6 +15,8 @@ pub(super) struct Content {
     /// All of it so far, while that is little.
     kept: Vec<u8>,
     is_kept: bool,
+    /// A piece that has come and waits to be sent, where it is not among those.
+    back: Option<Bytes>,
     /// What of it the server at hand was given.
     replayed: usize,
     taken: u64,
@@ -29,6 +31,7 @@ impl Content {
         Self {
             kept: Vec::new(),
             is_kept: true,
+            back: None,
             replayed: 0,
             taken: 0,
             max,
@@ -65,6 +68,20 @@ impl Content {
         }
     }
 
+    /// Whether all of it has come from the visitor. Of a length that was told the last octet is enough.
+    fn is_there(&self, length: Option<u64>) -> bool {
+        self.ended || length.is_some_and(|length| self.taken >= length)
+    }
+
+    /// Takes back what [`Content::poll_next`] has just given.
+    fn put_back(&mut self, piece: Bytes) {
+        match self.is_kept {
+            // It is among what is kept.
+            true => self.replayed -= piece.len(),
+            false => self.back = Some(piece),
+        }
+    }
+
     /// More comes behind its end: bytes of another protocol, as many as may be.
     pub(super) fn reopen(&mut self) {
         self.forget();
@@ -91,6 +108,9 @@ impl Content {
         cx: &mut Context<'_>,
         visitor: &mut impl Visitor,
     ) -> Poll<Result<Option<Bytes>, Fault>> {
+        if let Some(piece) = self.back.take() {
+            return Poll::Ready(Ok(Some(piece)));
+        }
         if self.replayed < self.kept.len() {
             let again = Bytes::copy_from_slice(&self.kept[self.replayed..]);
             self.replayed = self.kept.len();
@@ -149,6 +169,8 @@ pub(super) enum Waits {
     Visitor,
     /// The server takes nothing.
     Server,
+    /// A place among the requests at work, with the end of the content in hand.
+    Place,
     /// Nothing: all is sent, or there is nobody to send it to.
     Done,
 }
@@ -166,11 +188,15 @@ pub(super) struct Upload<'a> {
     ended: bool,
     /// The server takes no more of it. It may have answered.
     refused: bool,
+    /// The end is not sent yet: with it the server's work begins.
+    holds: bool,
+    /// How long the content is, where that was told.
+    length: Option<u64>,
 }
 
 impl<'a> Upload<'a> {
     /// Begins with a head.
-    pub(super) fn new(head: &'a mut Vec<u8>, manner: Manner) -> Self {
+    pub(super) fn new(head: &'a mut Vec<u8>, manner: Manner, length: Option<u64>) -> Self {
         Self {
             out: head,
             sent: 0,
@@ -179,7 +205,14 @@ impl<'a> Upload<'a> {
             manner,
             ended: false,
             refused: false,
+            holds: false,
+            length,
         }
+    }
+
+    /// Keeps the end of the content back, or lets it go.
+    pub(super) fn hold(&mut self, holds: bool) {
+        self.holds = holds;
     }
 
     /// Whether the server has the whole request.
@@ -217,10 +250,29 @@ impl<'a> Upload<'a> {
         loop {
             let mut waits = false;
             if self.piece.is_empty() && self.tail.is_empty() && !self.ended {
-                match content.poll_next(cx, visitor)? {
-                    Poll::Ready(Some(piece)) => self.frame(piece),
-                    Poll::Ready(None) => self.end(),
-                    Poll::Pending => waits = true,
+                if self.holds && content.is_there(self.length) {
+                    // What was sent before goes out meanwhile.
+                    if self.is_sent() {
+                        return Ok(match connection.poll_flush(cx, false) {
+                            Poll::Ready(Err(_)) => {
+                                self.refused = true;
+                                Waits::Done
+                            }
+                            _ => Waits::Place,
+                        });
+                    }
+                } else {
+                    match content.poll_next(cx, visitor)? {
+                        Poll::Ready(Some(piece)) if self.holds && content.is_there(self.length) => {
+                            // The last one, which is not for the server yet.
+                            content.put_back(piece);
+                            continue;
+                        }
+                        Poll::Ready(Some(piece)) => self.frame(piece),
+                        Poll::Ready(None) if self.holds => continue,
+                        Poll::Ready(None) => self.end(),
+                        Poll::Pending => waits = true,
+                    }
                 }
             }
             if self.is_sent() {

@@ -22,6 +22,7 @@ use super::{
     stream::Stream,
 };
 use crate::{
+    acme::challenge::ALPN,
     admit::client::is_trusted,
     door::{Hall, h1, h2},
     edge::{Connection, Scheme},
@@ -225,6 +226,11 @@ async fn connection(
         None => return,
     };
     drop(tls);
+    if stream.session().alpn_protocol() == Some(ALPN) {
+        // The handshake is all that is asked for (RFC 8737 §3).
+        let mut stream = Stream::Tls(stream);
+        return std::future::poll_fn(|cx| stream.poll_goodbye(cx)).await;
+    }
     connection.proof = proof.map(Box::new);
     connection.sni = stream.session().server_name().map(Into::into);
     let stream = Stream::Tls(stream);

@@ -58,6 +58,11 @@ impl CertificateMetrics {
         metrics
     }
 
+    /// The end of each certificate's validity; those that were ordered are told of beside those of files.
+    pub(super) fn expiry(&self) -> &GaugeVec {
+        &self.expiry
+    }
+
     /// Counts a refusal of a visitor.
     pub fn refused(&self, reason: &str) {
         self.refused.with_label_values(&[reason]).inc();

@@ -10,9 +10,10 @@ use prometheus::{
 
 pub use super::request_metrics::{RouteMetrics, Totals};
 use super::{
-    cache_metrics::CacheMetrics, certificate_metrics::CertificateMetrics, families::Labelled,
-    limit_metrics::LimitMetrics, per_thread::Counts, request_metrics::Requests,
-    room_metrics::RoomMetrics, upstream_metrics::UpstreamMetrics, visitor_metrics::VisitorMetrics,
+    acme_metrics::AcmeMetrics, cache_metrics::CacheMetrics,
+    certificate_metrics::CertificateMetrics, families::Labelled, limit_metrics::LimitMetrics,
+    per_thread::Counts, request_metrics::Requests, room_metrics::RoomMetrics,
+    upstream_metrics::UpstreamMetrics, visitor_metrics::VisitorMetrics,
 };
 use crate::cache::status::Outcome;
 
@@ -67,6 +68,8 @@ pub struct Metrics {
     pub limits: LimitMetrics,
     /// Waiting rooms.
     pub rooms: RoomMetrics,
+    /// Certificates that are ordered.
+    pub acme: AcmeMetrics,
     /// Clients that limits remember.
     pub tracked_clients: IntGaugeVec,
     /// Lines the access log could not take.
@@ -203,6 +206,7 @@ impl Metrics {
             cache: CacheMetrics::new(&registry),
             limits: LimitMetrics::new(&registry),
             rooms: RoomMetrics::new(&registry),
+            acme: AcmeMetrics::new(&registry),
             tracked_clients: gauges(
                 &registry,
                 "ratelimit_tracked_clients",

@@ -1,6 +1,7 @@
 //! What is told of the work: counters, the access log, and the process's own log.
 
 pub mod access_log;
+mod acme_metrics;
 pub mod cache_metrics;
 pub mod certificate_metrics;
 mod concurrency_metrics;

@@ -197,6 +197,19 @@ impl Reply {
         reply
     }
 
+    /// What an authority wants to read (RFC 8555 §8.3).
+    pub fn challenge(text: &str, asked: &Asked<'_>) -> Self {
+        let mut reply = Self {
+            status: 200,
+            fields: Vec::with_capacity(6),
+            body: Bytes::copy_from_slice(text.as_bytes()),
+        };
+        reply.add(CONTENT_TYPE, "application/octet-stream");
+        reply.add(CACHE_CONTROL, "no-store");
+        reply.common(asked);
+        reply
+    }
+
     pub(super) fn common(&mut self, asked: &Asked<'_>) {
         self.add(DATE, &httpdate::fmt_http_date(std::time::SystemTime::now()));
         self.add(VIA, VIA_SELF);

@@ -30,7 +30,7 @@ pub use history::{Entry, History, Trigger};
 pub use probation::Probation;
 
 use crate::{
-    admin,
+    acme, admin,
     admit::watch as lists,
     config::{self, model::Config},
     fill::Filler,
@@ -284,6 +284,7 @@ impl Control {
             }
         });
         tasks.spawn(lists::watch(Arc::clone(&control.current)));
+        tasks.spawn(acme::keep(Arc::clone(&control.shared)));
         tasks.spawn(certificates::watch(
             Arc::clone(&control.current),
             Arc::clone(&control.shared),

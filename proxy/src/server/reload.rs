@@ -27,7 +27,7 @@ use super::{
 use crate::{
     admin::Endpoints,
     config::{
-        self,
+        self, Severity,
         model::{Action, Config, Respond},
     },
     handover::Role,
@@ -166,11 +166,18 @@ pub(super) fn write_pid(path: &Path) -> Result<PidFile, String> {
     written.map_err(|why| format!("cannot write the pid file {}: {why}", path.display()))
 }
 
-/// Binds what a configuration listens on; the error is a sentence.
+/// Binds what a configuration listens on; the error has the place of the address.
 pub(super) fn listeners(sockets: &Sockets, config: &Config) -> Result<Change, String> {
-    let change = sockets
-        .prepare(&config.listeners)
-        .map_err(|why| why.to_string())?;
+    let change = sockets.prepare(&config.listeners).map_err(|why| {
+        let mut listeners = config.listeners.iter();
+        match listeners.find(|listener| listener.address == why.address) {
+            Some(listener) => {
+                let complaint = (listener.place).complain(Severity::Error, why.to_string(), None);
+                complaint.to_string()
+            }
+            None => why.to_string(),
+        }
+    })?;
     for address in &change.added {
         tracing::info!(%address, "listening");
     }

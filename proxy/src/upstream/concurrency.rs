@@ -101,18 +101,9 @@ impl Permit {
         }
     }
 
-    /// All of its content has been sent: from now on it is at work. The server has it, so that it does not wait.
-    pub fn is_whole(&mut self) {
-        if !std::mem::take(&mut self.is_upload) {
-            return;
-        }
-        if let Some(of) = &self.of {
-            of.uploads.end();
-            self.since = self.started.elapsed();
-            if let Some(gate) = &mut *of.gate() {
-                gate.start(self.since);
-            }
-        }
+    /// Whether its content is on its way, and it still needs a place to be at work.
+    pub fn is_upload(&self) -> bool {
+        self.is_upload && self.of.is_some()
     }
 
     /// The request has come to its end, as far as the shop's work goes. Only the first word counts.
@@ -264,10 +255,9 @@ impl Concurrency {
     /// The configuration in force: bounds, or none. What was learned stays.
     pub fn set_bounds(self: &Arc<Self>, bounds: Option<Bounds>) {
         let mut waiters = Vec::new();
-        // While it is off there are none.
-        if let Some(bounds) = bounds {
-            self.uploads.set_bounds(bounds.max, bounds.queue);
-        }
+        // While it is off nobody waits.
+        let (most, waiting) = bounds.map_or((usize::MAX, usize::MAX), |b| (b.max, b.queue));
+        self.uploads.set_bounds(most, waiting);
         let mut gate = self.gate();
         match (bounds, &mut *gate) {
             (Some(bounds), Some(gate)) => gate.set_bounds(bounds),
@@ -338,8 +328,12 @@ impl Concurrency {
         }
         let patience = self.gate().as_ref().map(|gate| gate.bounds().patience);
         if !self.uploads.begin(patience.unwrap_or_default()).await {
+            let now = started.elapsed();
             self.count(class, Why::Uploads);
-            return Err(self.shed(started.elapsed()));
+            if let Some(gate) = &mut *self.gate() {
+                gate.turn_away(now, class);
+            }
+            return Err(self.shed(now));
         }
         let mut permit = self.permit(Duration::ZERO, started);
         permit.is_upload = true;

@@ -23,10 +23,11 @@ fn refuses(site: Site) -> String {
     let mut edge = site.spawn();
     assert_eq!(edge.wait().code(), Some(1), "{}", edge.stderr());
     let said = edge.stderr();
+    // The line of the file may follow.
     let last = said
         .trim_end()
         .lines()
-        .last()
+        .rfind(|line| !line.starts_with(' '))
         .unwrap_or_default()
         .to_owned();
     assert!(!said.contains("panicked"), "{said}");

@@ -352,21 +352,36 @@ fn sigquit_upgrades_and_the_pid_file_follows() {
 
 #[test]
 fn connections_that_wait_to_be_accepted_are_served() {
-    let shop = shop();
+    let gate = Gate::default();
+    let held = gate.clone();
+    let shop = Origin::start(move |r| match r.target.as_str() {
+        "/held" => page("held").when(&held),
+        _ => page("hot"),
+    });
     // One that works holds the only place, so that others wait with the system.
     let config = smallest(&shop) + "[server]\nmax_connections = 1\nkeepalive_timeout = \"1s\"\n";
     let mut service = Service::of(Edge::start(&config));
     let http = service.edge.site.http;
+    let mut first = service.edge.connect();
+    first.request("GET", "/held", &[("Connection", "close")]);
+    eventually("the shop is asked", || shop.count("/held") == 1);
+    let sent = Arc::new(AtomicUsize::new(0));
     let visitors: Vec<_> = (0..20)
         .map(|_| {
+            let sent = Arc::clone(&sent);
             thread::spawn(move || {
                 let mut conn = Conn::open(http);
                 conn.request("GET", "/hot", &[("Connection", "close")]);
+                sent.fetch_add(1, SeqCst);
                 conn.try_response("GET").map(|answer| answer.status)
             })
         })
         .collect();
+    // In a full house who has not asked yet makes room for others.
+    eventually("all have asked", || sent.load(SeqCst) == 20);
     service.upgrade();
+    gate.open();
+    assert_eq!(first.response("GET").status, 200);
     for visitor in visitors {
         assert_eq!(visitor.join().expect("no panic"), Ok(200));
     }

@@ -19,6 +19,7 @@ mod parts;
 mod secure;
 mod tools;
 
+mod acme;
 mod address_lists;
 mod admin;
 mod bad_answers;
@@ -72,6 +73,7 @@ mod outages;
 mod overload;
 mod patience;
 mod purging;
+mod reference;
 mod relaying;
 mod reload;
 mod reload_history;

@@ -407,6 +407,57 @@ fn an_upload_is_at_work_when_it_is_whole() {
     assert_eq!(edge.metric(&of("at_work")), Some(0.0));
 }
 
+/// Whatever the way in which content is told of, the shop works on no more at once than it should.
+#[test]
+fn uploads_wait_for_a_place_with_their_end_in_hand() {
+    let at_once = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+    let counts = Arc::clone(&at_once);
+    let shop = Origin::start(move |r| {
+        let now = counts.0.fetch_add(1, Ordering::SeqCst) + 1;
+        counts.1.fetch_max(now, Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(50));
+        counts.0.fetch_sub(1, Ordering::SeqCst);
+        page("done").field("X-Body", r.body.len())
+    });
+    let bounds = "{ min = 2, max = 2, queue = 64, queue_timeout = \"20s\" }";
+    let edge = Edge::start(&config(&shop, bounds));
+    let chunked = |content: &str| {
+        let head = "POST /checkout/ HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let chunk = format!("{:x}\r\n{content}\r\n0\r\n\r\n", content.len());
+        // This shop counts the framing, too.
+        (head.to_owned() + &chunk, chunk.len())
+    };
+    let told = |length: usize| {
+        let head =
+            format!("POST /checkout/ HTTP/1.1\r\nHost: shop\r\nContent-Length: {length}\r\n\r\n");
+        (head + &"u".repeat(length), length)
+    };
+    thread::scope(|scope| {
+        for n in 0..24 {
+            let (request, length) = match n % 4 {
+                0 => chunked("a"),
+                1 => chunked(&"b".repeat(LARGE)),
+                2 => told(LARGE),
+                _ => told(300),
+            };
+            let edge = &edge;
+            scope.spawn(move || {
+                let mut conn = edge.connect();
+                conn.send(request);
+                let answer = conn.response("POST");
+                let length = length.to_string();
+                assert_eq!(
+                    (answer.status, answer.field("x-body")),
+                    (200, Some(&*length))
+                );
+            });
+        }
+    });
+    assert!(at_once.1.load(Ordering::SeqCst) <= 2);
+    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+    assert_eq!(edge.metric(&of("uploads")), Some(0.0));
+}
+
 /// More than is taken in beforehand.
 const LARGE: usize = 40_000;
 

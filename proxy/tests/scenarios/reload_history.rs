@@ -185,8 +185,8 @@ fn the_history_tells_what_was_and_why() {
         Some(1)
     );
     for _ in 0..12 {
-        edge.signal(Signal::SIGHUP);
         let before = edge.metric(SUCCESSES).unwrap_or(0.0);
+        edge.signal(Signal::SIGHUP);
         eventually("it is reloaded", || {
             edge.metric(SUCCESSES) > Some(before) || before > 12.0
         });

@@ -190,6 +190,42 @@ fn one_address_changes_its_settings() {
     assert_eq!(https(site.https, "shop.example").get("/").status, 200);
 }
 
+/// Whoever is accepted a moment before a reload makes his handshake after it, under the settings of before.
+#[test]
+fn handshakes_outlive_a_change_of_profile() {
+    let shop = Origin::start(|_| page("ok"));
+    let edge = Edge::start(&smallest(&shop));
+    let made = edge.site.dhal(&["dev-cert", "--name", "shop.example"]);
+    assert!(made.status.success());
+    let with = |profile: &str| {
+        format!(
+            "{}{}tls = true\ntls_profile = \"{profile}\"\n{CERTIFICATE}",
+            smallest(&shop),
+            listener("@https")
+        )
+    };
+    reloads(&edge, &with("modern"));
+    let (is_over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    // Should a reload fail.
+    let until = Instant::now() + 6 * PATIENCE;
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) && Instant::now() < until {
+                    let answer = https(edge.site.https, "shop.example").get("/");
+                    assert_eq!(answer.status, 200);
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for profile in ["intermediate", "modern"].repeat(40) {
+            reloads(&edge, &with(profile));
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert!(served.load(Ordering::Relaxed) > 80);
+}
+
 #[test]
 fn tls_comes_with_a_reload_and_goes() {
     let shop = Origin::start(|_| page("ok"));
@@ -224,6 +260,8 @@ fn a_failing_reload_changes_nothing_at_whatever_stage() {
     let (new, admin) = (free_address(), free_address());
     // Each would change the route, and listen on one address more.
     let other = smallest(&wrong) + &listener(new);
+    // Of the address in the listener after that.
+    let line = other.lines().count() + 2;
     let own = "[admin]\naddress = [\"unix:@dir/admin.sock\"";
     for (stage, config, says) in [
         ("syntax", other.clone() + "[", "dhal.toml:".to_owned()),
@@ -259,7 +297,7 @@ fn a_failing_reload_changes_nothing_at_whatever_stage() {
                 "{other}{}[server]\npid_file = \"@dir/dhal.pid\"\n",
                 listener(taken)
             ),
-            format!("cannot listen on {taken}: "),
+            format!("dhal.toml:{line}:11: error: cannot listen on {taken}: "),
         ),
         (
             "restart",

@@ -208,6 +208,11 @@ impl Session<'_> {
                 let next = self.reply(&bytes, &reply, &noted, (&own).into()).await;
                 next.ok()
             }
+            Decision::Challenge(text) => {
+                let reply = Reply::challenge(&text, &self.asked(&snapshot, &bytes, &noted));
+                let next = self.reply(&bytes, &reply, &noted, Told::default()).await;
+                next.ok()
+            }
             Decision::Reject(rejection) => {
                 let dress = snapshot.dress(rejection.route.as_deref());
                 let asked = self.asked(&snapshot, &bytes, &noted);

@@ -48,6 +48,10 @@ impl Request {
                     let reply = Reply::own(&own, &self.asked.asked());
                     return self.answer(&reply, (&own).into()).await;
                 }
+                Decision::Challenge(text) => {
+                    let reply = Reply::challenge(&text, &self.asked.asked());
+                    return self.answer(&reply, Told::default()).await;
+                }
                 Decision::Reject(rejection) => {
                     let dress = snapshot.dress(rejection.route.as_deref());
                     let reply = Reply::rejection(&rejection, dress, &self.asked.asked());

@@ -67,6 +67,10 @@ impl Session<'_> {
                 let reply = Reply::own(&own, &asked.asked());
                 self.reply(state, desk, stream, asked, &reply, (&own).into());
             }
+            Decision::Challenge(text) => {
+                let reply = Reply::challenge(&text, &asked.asked());
+                self.reply(state, desk, stream, asked, &reply, Told::default());
+            }
             Decision::Reject(rejection) => {
                 let dress = snapshot.dress(rejection.route.as_deref());
                 let reply = Reply::rejection(&rejection, dress, &asked.asked());

@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::*;
-use crate::config::model::TlsProfile;
+use crate::config::model::{Anchor, TlsProfile};
 
 fn listener(address: &str) -> Listener {
     Listener {
@@ -15,6 +15,7 @@ fn listener(address: &str) -> Listener {
         proxy_protocol: false,
         tls_profile: TlsProfile::default(),
         client_auth: None,
+        place: Anchor::nowhere(),
     }
 }
 

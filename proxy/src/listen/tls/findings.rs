@@ -31,6 +31,12 @@ pub fn findings(config: &Config, whole: bool, now: SystemTime) -> Vec<Diagnostic
         let mut add = |pair: &model::Certificate, found: &mut Vec<Diagnostic>| {
             let (read, problem, _) = files.pair(pair);
             if let Some(problem) = problem {
+                if !problem.why.contains(&*pair.key.to_string_lossy())
+                    && let Err(why) = std::fs::metadata(&pair.key)
+                {
+                    let message = format!("{}: {why}", pair.key.display());
+                    found.push(complain(&source.place, Severity::Error, &message, ""));
+                }
                 let help = "the pair that is served goes on until this one can be used";
                 found.push(complain(&source.place, Severity::Error, &problem.why, help));
             }
@@ -219,7 +225,10 @@ fn uncovered(config: &Config, table: &Table) -> Vec<Diagnostic> {
             Some("browsers that come over TLS are shown the first one, and turn away".to_owned()),
         )
     };
-    let hosts = config.hosts.iter();
+    let ordered = config.acme.iter().flat_map(|acme| &acme.certificates);
+    let ordered: Vec<&String> = ordered.flatten().collect();
+    let is_ordered = |host: &HostPattern| ordered.iter().any(|name| covers(name, host));
+    let hosts = config.hosts.iter().filter(|(host, _)| !is_ordered(host));
     let missing = hosts.filter_map(|(host, place)| match host {
         HostPattern::Exact(name) => {
             let is_address = name.starts_with('[') || name.parse::<std::net::IpAddr>().is_ok();

@@ -26,6 +26,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 
+use crate::acme::Issued;
+
 use self::{
     client::Trust,
     pair::Pair,
@@ -145,6 +147,7 @@ pub struct Certificates {
     asks_clients: bool,
     files: Arc<Files>,
     tickets: Tickets,
+    issued: Arc<Issued>,
     /// What has been in folders, and when it was last seen there.
     listed: Mutex<HashMap<model::Certificate, (usize, Instant)>>,
     state: ArcSwap<State>,
@@ -152,7 +155,12 @@ pub struct Certificates {
 
 impl Certificates {
     /// Reads and checks every file; an error is a sentence for each that cannot be used.
-    pub fn build(config: &Config, files: &Arc<Files>, tickets: &Tickets) -> Result<Self, String> {
+    pub fn build(
+        config: &Config,
+        files: &Arc<Files>,
+        tickets: &Tickets,
+        issued: &Arc<Issued>,
+    ) -> Result<Self, String> {
         let listeners = config.listeners.iter().filter(|listener| listener.tls);
         let certificates = Self {
             sources: config.certificates.clone(),
@@ -161,6 +169,7 @@ impl Certificates {
                 || config.certificates.iter().any(|c| c.client_auth.is_some()),
             files: Arc::clone(files),
             tickets: tickets.clone(),
+            issued: Arc::clone(issued),
             listed: Mutex::default(),
             state: ArcSwap::from_pointee(State::empty()),
         };
@@ -169,7 +178,7 @@ impl Certificates {
             let sentences: Vec<&str> = read.errors.iter().map(|error| &*error.why).collect();
             return Err(sentences.join("\n"));
         }
-        if read.pairs.is_empty() {
+        if read.pairs.is_empty() && config.acme.is_none() {
             let why = "a TLS listener needs a certificate, and none was found";
             let why = read.problems.first().map_or(why, |problem| &problem.why);
             return Err(why.to_owned());
@@ -321,13 +330,9 @@ impl Certificates {
             entries.collect(),
             before.map(|state| &*state.table),
         ));
-        let mut profiles: Vec<TlsProfile> = Vec::new();
-        for listener in &self.listeners {
-            if !profiles.contains(&listener.tls_profile) {
-                profiles.push(listener.tls_profile);
-            }
-        }
-        let settings = Settings::new(&profiles, &read.trusts, &table, &self.tickets)
+        // Also those of no listener: who was accepted a moment before a reload comes in under the settings of then.
+        let profiles = [TlsProfile::Intermediate, TlsProfile::Modern];
+        let settings = Settings::new(&profiles, &read.trusts, &table, &self.issued, &self.tickets)
             .map_err(|why| why.to_string())?;
         Ok(State {
             table,
@@ -355,7 +360,7 @@ impl Certificates {
 
     /// Whether two names lead to the same certificate.
     pub fn same(&self, one: &str, other: &str) -> bool {
-        self.state.load().table.same(one, other)
+        self.state.load().table.same(one, other, &self.issued)
     }
 
     /// Whether a connection has been asked for what the visitors of `host` are asked for: a certificate that was

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::pair::Pair;
+use crate::acme::Issued;
 use crate::config::model::ClientAuth;
 
 /// A certificate in its place.
@@ -137,8 +138,15 @@ impl Table {
     }
 
     /// Whether two names lead to the same certificate.
-    pub fn same(&self, one: &str, other: &str) -> bool {
-        self.find(&normal(one)).unwrap_or(0) == self.find(&normal(other)).unwrap_or(0)
+    pub fn same(&self, one: &str, other: &str, issued: &Issued) -> bool {
+        // Those of files go first, and whom nobody knows gets the first of them.
+        match (self.find(&normal(one)), self.find(&normal(other))) {
+            (None, None) => issued.number(one) == issued.number(other),
+            (Some(one), Some(other)) => one == other,
+            (Some(0), None) => issued.number(other).is_none(),
+            (None, Some(0)) => issued.number(one).is_none(),
+            _ => false,
+        }
     }
 
     fn find(&self, name: &str) -> Option<usize> {

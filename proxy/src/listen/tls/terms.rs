@@ -13,7 +13,10 @@ use rustls::{
 };
 
 use super::{State, client::Trust, table::Table};
-use crate::config::model::{ClientAuth, Listener, TlsProfile};
+use crate::{
+    acme::{Issued, challenge::ALPN},
+    config::model::{ClientAuth, Listener, TlsProfile},
+};
 
 /// Keys of session tickets, the same for all threads and configurations, so that a session resumes wherever and
 /// whenever its next connection comes. They rotate by themselves.
@@ -30,9 +33,10 @@ impl Tickets {
     }
 }
 
-/// Answers handshakes from a table.
+/// Answers handshakes from a table, and from what was issued for names that have nothing there.
 struct Resolver {
     table: Arc<Table>,
+    issued: Arc<Issued>,
 }
 
 impl std::fmt::Debug for Resolver {
@@ -43,9 +47,20 @@ impl std::fmt::Debug for Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let named = hello.server_name().and_then(|name| self.table.named(name));
-        let entry = named.or_else(|| self.table.fallback())?;
-        Some(Arc::clone(&entry.pair.key))
+        if let Some(challenge) = self.issued.challenge(&hello) {
+            return challenge;
+        }
+        let name = hello.server_name();
+        if let Some(entry) = name.and_then(|name| self.table.named(name)) {
+            return Some(Arc::clone(&entry.pair.key));
+        }
+        if let Some(issued) = name.and_then(|name| self.issued.find(name)) {
+            return Some(issued);
+        }
+        match self.table.fallback() {
+            Some(entry) => Some(Arc::clone(&entry.pair.key)),
+            None => self.issued.first().filter(|_| name.is_none()),
+        }
     }
 }
 
@@ -58,14 +73,15 @@ impl Settings {
         profiles: &[TlsProfile],
         trusts: &[(Arc<ClientAuth>, Arc<Trust>)],
         table: &Arc<Table>,
+        issued: &Arc<Issued>,
         tickets: &Tickets,
     ) -> Result<Self, rustls::Error> {
         let mut settings = Vec::with_capacity(profiles.len() * (trusts.len() + 1));
         for profile in profiles {
-            let plain = server_config(*profile, None, table, tickets)?;
+            let plain = server_config(*profile, None, table, issued, tickets)?;
             settings.push((*profile, None, plain));
             for (auth, trust) in trusts {
-                let asking = server_config(*profile, Some(trust), table, tickets)?;
+                let asking = server_config(*profile, Some(trust), table, issued, tickets)?;
                 settings.push((*profile, Some(Arc::clone(auth)), asking));
             }
         }
@@ -89,6 +105,7 @@ fn server_config(
     profile: TlsProfile,
     trust: Option<&Arc<Trust>>,
     table: &Arc<Table>,
+    issued: &Arc<Issued>,
     tickets: &Tickets,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
     let versions: &[&SupportedProtocolVersion] = match profile {
@@ -105,8 +122,9 @@ fn server_config(
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(Resolver {
             table: Arc::clone(table),
+            issued: Arc::clone(issued),
         }));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ALPN.to_vec()];
     // Tickets carry the session; nothing needs to be kept here.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     // One ticket is enough for a browser, and each costs bytes and a signature's worth of time. Where visitors

@@ -1,10 +1,11 @@
 //! Requests whose content is still on its way to the shop.
 //!
 //! They come at their visitors' pace, which says nothing of the shop, and a few that drip would hold all places: so they
-//! are counted beside those at work, and a request takes its place when all of it is there. Their number is bounded
-//! all the same, since each has a connection to the shop.
+//! are counted beside those at work, and a request waits for its place with the end of its content in hand. Their number
+//! is bounded all the same, since each has a connection to the shop.
 
 use std::{
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -52,7 +53,7 @@ impl Uploads {
     /// Begins one; `false` where too many are under way, after as long as it may wait. To be ended by
     /// [`Uploads::end`].
     pub(super) async fn begin(&self, patience: Duration) -> bool {
-        if self.try_begin() {
+        if self.try_begin(true) {
             return true;
         }
         let waits = {
@@ -65,8 +66,10 @@ impl Uploads {
         };
         let turn = async {
             loop {
-                let ended = self.ended.notified();
-                if self.try_begin() {
+                let mut ended = pin!(self.ended.notified());
+                // From here on no end is missed.
+                ended.as_mut().enable();
+                if self.try_begin(false) {
                     return;
                 }
                 ended.await;
@@ -77,9 +80,10 @@ impl Uploads {
         has_begun
     }
 
-    fn try_begin(&self) -> bool {
+    /// Who has just come does not overtake those who wait.
+    fn try_begin(&self, is_new: bool) -> bool {
         let mut counts = self.counts();
-        let is_free = counts.under_way < counts.most;
+        let is_free = counts.under_way < counts.most && !(is_new && counts.waiting > 0);
         counts.under_way += usize::from(is_free);
         is_free
     }
