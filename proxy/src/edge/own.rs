@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use http::Method;
+
 use super::{Decision, Own, OwnAnswer, Rejection, RequestView};
 use crate::{
     admit::state::LimitState,
+    files,
     route::{action::Action, template::Values},
     snapshot::Route,
     upstream::Upstream,
@@ -19,7 +22,19 @@ pub(super) fn upstream<'a>(
     limit: &Option<LimitState>,
 ) -> Result<&'a Arc<Upstream>, Box<Decision>> {
     let answer = match &route.action {
-        Action::Upstream(upstream) => return Ok(upstream),
+        Action::Upstream(upstream) => {
+            let reads = matches!(*request.method, Method::GET | Method::HEAD);
+            if upstream.files.is_some() && !reads && route.otherwise.is_none() {
+                let rejection = Rejection {
+                    route: Some(Arc::clone(route)),
+                    limit: limit.clone(),
+                    allow: Some(files::METHODS.into()),
+                    ..Rejection::new(405, "files are read, and nothing else")
+                };
+                return Err(Decision::Reject(rejection).into());
+            }
+            return Ok(upstream);
+        }
         Action::Redirect(redirect) => {
             let scheme = request.connection.scheme.as_str();
             let values = Values::new(scheme, authority, target);

@@ -8,13 +8,13 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{
-    HeaderMap, HeaderValue, Method,
+    HeaderMap, HeaderValue, Method, StatusCode,
     header::{
         ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
         CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, LOCATION, VARY,
     },
 };
-use http_caching::{Coding, Fields, Precondition, RangeOutcome};
+use http_caching::{Coding, Fields, Precondition, RangeOutcome, targeted::DHAL_CACHE_CONTROL};
 
 use super::pieces::Part;
 use crate::{cache::head::put_field, random};
@@ -41,7 +41,8 @@ fn entity_tag(meta: &Metadata) -> String {
 impl Facts<'_> {
     fn fields(&self) -> HeaderMap {
         let mut fields = HeaderMap::with_capacity(12);
-        let text = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+        let text =
+            |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
         fields.insert(DATE, text(httpdate::fmt_http_date(self.now)));
         fields.insert(CONTENT_TYPE, self.content_type.clone());
         fields.insert(ETAG, text(entity_tag(self.meta)));
@@ -52,16 +53,7 @@ impl Facts<'_> {
             let modified = modified.min(self.now);
             fields.insert(LAST_MODIFIED, text(httpdate::fmt_http_date(modified)));
         }
-        if let Some(expires) = self.expires {
-            let value = match expires.as_secs() {
-                0 => "no-cache".to_owned(),
-                seconds => format!("max-age={seconds}"),
-            };
-            fields.insert(CACHE_CONTROL, text(value));
-        }
-        // For our own store; it goes no further.
-        let own = format!("max-age={}", self.recheck.as_secs());
-        fields.insert(http_caching::DHAL_CACHE_CONTROL, text(own));
+        put_lifetimes(&mut fields, self.expires, self.recheck);
         if self.varies {
             fields.insert(VARY, HeaderValue::from_static("accept-encoding"));
         }
@@ -86,7 +78,13 @@ impl Facts<'_> {
         }
         fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         let (status, content) = match http_caching::range(method, request, &fields, length) {
-            RangeOutcome::Whole => (200, vec![Part::File { at: 0, left: length }]),
+            RangeOutcome::Whole => (
+                200,
+                vec![Part::File {
+                    at: 0,
+                    left: length,
+                }],
+            ),
             RangeOutcome::Part { first, last } => {
                 put(&mut fields, CONTENT_RANGE, &range(first, last, length));
                 (206, vec![part(first, last)])
@@ -125,7 +123,12 @@ impl Part {
 }
 
 /// The way to a folder is the one with a slash at its end.
-pub(super) fn to_folder(path: &str, query: Option<&str>, recheck: Duration) -> Part {
+pub(super) fn to_folder(
+    path: &str,
+    query: Option<&str>,
+    expires: Option<Duration>,
+    recheck: Duration,
+) -> Part {
     // `//name` would be another host.
     let mut location = format!("/{}/", path.trim_start_matches('/'));
     if let Some(query) = query {
@@ -134,9 +137,19 @@ pub(super) fn to_folder(path: &str, query: Option<&str>, recheck: Duration) -> P
     }
     let mut fields = HeaderMap::new();
     put(&mut fields, LOCATION, &location);
-    let own = format!("max-age={}", recheck.as_secs());
-    put(&mut fields, http_caching::DHAL_CACHE_CONTROL, &own);
+    put_lifetimes(&mut fields, expires, recheck);
     empty(301, &fields)
+}
+
+/// How long browsers keep an answer, and how long our store does; the latter goes no further.
+fn put_lifetimes(fields: &mut HeaderMap, expires: Option<Duration>, recheck: Duration) {
+    match expires.map(|expires| expires.as_secs()) {
+        None => {}
+        Some(0) => put(fields, CACHE_CONTROL, "no-cache"),
+        Some(seconds) => put(fields, CACHE_CONTROL, &format!("max-age={seconds}")),
+    }
+    let own = format!("max-age={}", recheck.as_secs());
+    put(fields, DHAL_CACHE_CONTROL, &own);
 }
 
 /// Files are read, and nothing else.
@@ -164,7 +177,11 @@ fn empty(status: u16, fields: &HeaderMap) -> Part {
 fn head(status: u16, fields: &HeaderMap) -> Part {
     let mut out = BytesMut::with_capacity(512);
     // The relay reads it like that of a server, whose connection is for one answer.
-    out.put_slice(format!("HTTP/1.1 {status} \r\nconnection: close\r\n").as_bytes());
+    let reason = StatusCode::from_u16(status).ok();
+    let reason = reason.and_then(|status| status.canonical_reason());
+    let line = format!("HTTP/1.1 {status} {}\r\n", reason.unwrap_or_default());
+    out.put_slice(line.as_bytes());
+    put_field(&mut out, "connection", b"close");
     for (name, value) in fields {
         put_field(&mut out, name.as_str(), value.as_bytes());
     }

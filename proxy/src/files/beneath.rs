@@ -126,8 +126,7 @@ impl Folder {
                 let flags = flags | OFlags::NOFOLLOW;
                 return Ok(openat(at, step, flags, Mode::empty())?.into());
             }
-            let through =
-                OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             folder = Some(openat(at, step, through, Mode::empty())?);
         }
         Ok(openat(root, ".", flags, Mode::empty())?.into())

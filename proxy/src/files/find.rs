@@ -117,9 +117,9 @@ impl Search<'_> {
             Err(why) => why,
         };
         match Errno::from_io_error(&why) {
-            Some(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::NXIO | Errno::ILSEQ) => {
-                Ok(Err(Found::Nothing))
-            }
+            Some(
+                Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::NXIO | Errno::ILSEQ,
+            ) => Ok(Err(Found::Nothing)),
             Some(Errno::ACCESS | Errno::PERM | Errno::XDEV | Errno::LOOP) => Ok(Err(Found::Closed)),
             _ => Err(why),
         }

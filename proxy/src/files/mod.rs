@@ -13,6 +13,8 @@ pub mod types;
 
 use std::{
     io,
+    net::SocketAddr,
+    num::NonZeroU32,
     path::PathBuf,
     sync::{Arc, LazyLock},
     time::{Duration, SystemTime},
@@ -34,8 +36,16 @@ use self::{
     pieces::{Opened, Part, Stream},
     types::Types,
 };
-use crate::respond::fault::Fault;
+use crate::{
+    config::model::{
+        self, Backend, BackendAddress, Balance, Connections, HashKey, Retry, Timeouts,
+        UpstreamProtocol,
+    },
+    respond::fault::Fault,
+};
 
+/// What logs and metrics call files in the place of a server. No upstream can be called so.
+pub const NAME: &str = "(files)";
 /// What may be asked of a file.
 pub const METHODS: &str = "GET, HEAD";
 /// So long does the store keep a file before it looks whether it is still the same, unless told otherwise.
@@ -92,7 +102,7 @@ pub enum Fallback {
 
 /// A folder that answers.
 pub struct Files {
-    rules: Rules,
+    rules: Arc<Rules>,
     folder: Arc<Folder>,
 }
 
@@ -111,7 +121,7 @@ impl Files {
         let folder = Folder::new(&rules.folder, rules.symlinks);
         folder.look()?;
         Ok(Self {
-            rules: rules.clone(),
+            rules: Arc::new(rules.clone()),
             folder: Arc::new(folder),
         })
     }
@@ -162,7 +172,7 @@ impl Files {
             Found::Closed => Err(Fault::CLOSED_FILE),
             Found::Folder | Found::File(_) if !reads => Ok(told(answer::read_only())),
             Found::Folder => {
-                let to = answer::to_folder(uri.path(), uri.query(), self.rules.recheck);
+                let to = self.to_folder(uri);
                 Ok(told(to))
             }
             Found::File(content) => {
@@ -185,6 +195,13 @@ impl Files {
                 Ok(Stream::new(parts, opened))
             }
         }
+    }
+
+    fn to_folder(&self, uri: &http::Uri) -> Part {
+        let Rules {
+            expires, recheck, ..
+        } = *self.rules;
+        answer::to_folder(uri.path(), uri.query(), expires, recheck)
     }
 
     fn name(&self, path: &str) -> Option<Name> {
@@ -211,9 +228,13 @@ impl Files {
         let is_folder = name.is_folder;
         match self.search(&name, &wanted, Patience::None) {
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
-            found => return found.map(|found| (found, is_folder)).map_err(|why| trouble(&why)),
+            found => {
+                return found
+                    .map(|found| (found, is_folder))
+                    .map_err(|why| trouble(&why));
+            }
         }
-        let (rules, folder) = (self.rules.clone(), Arc::clone(&self.folder));
+        let (rules, folder) = (Arc::clone(&self.rules), Arc::clone(&self.folder));
         let looked = tokio::task::spawn_blocking(move || {
             Self { rules, folder }.search(&name, &wanted, Patience::Disk)
         });
@@ -237,6 +258,58 @@ impl Files {
             patience,
         };
         search.find(name, &AcceptEncoding(wanted))
+    }
+}
+
+/// How long files may take. Visitors who are slow are kept to their pace elsewhere, and a disk that is slow is not
+/// mended by giving up.
+pub fn timeouts() -> Timeouts {
+    const MINUTE: Duration = Duration::from_secs(60);
+    Timeouts {
+        connect: MINUTE,
+        response: MINUTE,
+        read: MINUTE,
+        total: 24 * 60 * MINUTE,
+        tunnel: MINUTE,
+        idle: MINUTE,
+    }
+}
+
+/// An upstream for files: one server that is always well, and to which nobody connects.
+pub fn as_upstream() -> model::Upstream {
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    model::Upstream {
+        name: NAME.to_owned(),
+        servers: vec![Backend {
+            name: NAME.to_owned(),
+            address: BackendAddress::Address(nowhere),
+            weight: NonZeroU32::MIN,
+            backup: false,
+            drain: false,
+        }],
+        balance: Balance::RoundRobin,
+        hash_key: HashKey::Target,
+        slow_start: Duration::ZERO,
+        // Its requests are handed over as such, and not as bytes.
+        protocol: UpstreamProtocol::Http2,
+        tls: None,
+        connections: Connections {
+            max: None,
+            queue: 0,
+            queue_timeout: PATIENCE,
+            lifetime: PATIENCE,
+        },
+        health_check: None,
+        eject: None,
+        concurrency: None,
+        retry: Retry {
+            attempts: 0,
+            budget_percent: 0,
+            body: 0,
+            wait: Duration::ZERO,
+        },
+        timeouts: timeouts(),
+        shop_window: None,
     }
 }
 

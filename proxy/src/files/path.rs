@@ -23,7 +23,11 @@ impl Name {
         let mut out: Vec<u8> = Vec::with_capacity(path.len());
         for segment in path.split('/').filter(|segment| !segment.is_empty()) {
             let segment = decoded(segment.as_bytes())?;
-            if segment.contains(&b'/') || segment.contains(&0) || segment == b"." || segment == b".." {
+            if segment.contains(&b'/')
+                || segment.contains(&0)
+                || segment == b"."
+                || segment == b".."
+            {
                 return None;
             }
             // RFC 8615: made to be seen.

@@ -247,7 +247,10 @@ mod tests {
     }
 
     fn whole(length: u64) -> Part {
-        Part::File { at: 0, left: length }
+        Part::File {
+            at: 0,
+            left: length,
+        }
     }
 
     #[tokio::test]
@@ -305,7 +308,10 @@ mod tests {
             let mut rest = Vec::new();
             let ended = stream.read_to_end(&mut rest).await;
             let why = ended.expect_err(what);
-            assert!(why.get_ref().is_some_and(|why| why.is::<Changed>()), "{what}: {why}");
+            assert!(
+                why.get_ref().is_some_and(|why| why.is::<Changed>()),
+                "{what}: {why}"
+            );
             assert!(rest.len() < 200_000, "{what}");
         }
     }

@@ -7,7 +7,7 @@ use http::HeaderValue;
 /// Ends of names with their types, sorted.
 const KNOWN: &str = include_str!("media-types.txt");
 /// Longest end of a name that is looked at.
-const LONGEST: usize = 16;
+pub const LONGEST: usize = 16;
 
 /// Types that a configuration names, over those that are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,9 @@ impl Types {
         let own = self.own.get(&end).map(String::as_str);
         let kind = own.or_else(|| known(&end)).unwrap_or(&self.default);
         let value = match &self.charset {
-            Some(charset) if is_text(kind) => HeaderValue::try_from(format!("{kind}; charset={charset}")),
+            Some(charset) if is_text(kind) => {
+                HeaderValue::try_from(format!("{kind}; charset={charset}"))
+            }
             _ => HeaderValue::try_from(kind),
         };
         // A configuration has checked its own.
@@ -55,7 +57,8 @@ fn known(end: &str) -> Option<&'static str> {
 /// Whether browsers would guess the charset.
 fn is_text(kind: &str) -> bool {
     !kind.contains(';')
-        && (kind.starts_with("text/") || matches!(kind, "application/javascript" | "application/xml"))
+        && (kind.starts_with("text/")
+            || matches!(kind, "application/javascript" | "application/xml"))
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ use crate::{
         store::Variation,
         stored::{Judged, millis},
     },
-    respond::failure::Failure,
+    respond::failure::{Failure, Side},
     respond::fault::Fault,
     upstream::Upstream,
 };
@@ -69,12 +69,18 @@ impl Drop for Landing {
 
 impl Task {
     /// Fetches, and tells everyone.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         let shared = Arc::clone(&self.filler.shared);
         let landing = Landing(Arc::clone(&self.flight), Arc::clone(&self.filler));
         if self.part.is_none() && self.load().await {
             self.land(Stage::Again);
             return;
+        }
+        // Where there is no file, the route's upstream is asked.
+        match self.order.fetch.own.otherwise().await {
+            Ok(None) => {}
+            Ok(Some(own)) => self.order = Arc::new(self.order.with(own)),
+            Err(fault) => return self.fail(None, fault.failure),
         }
         let stored = shared.store.get(&self.flight.key);
         if self.part.is_none() && stored.as_ref().is_some_and(|s| self.came_meanwhile(s)) {
@@ -198,10 +204,17 @@ impl Task {
     }
 
     fn fail(&self, stored: Option<&Stored>, failure: Failure) {
-        if let Some(stored) = stored {
-            stored.rest(SystemTime::now(), REST);
+        let is_gone = failure.side == Side::Downstream;
+        match stored {
+            // There is no such file any more, or nobody may have it.
+            Some(stored) if is_gone => {
+                self.shared().store.remove(stored);
+                self.shared().forget_on_disk(&self.flight.key);
+            }
+            Some(stored) => stored.rest(SystemTime::now(), REST),
+            None => {}
         }
-        if !failure.is_shed() {
+        if !failure.is_shed() && !is_gone {
             tracing::warn!(
                 request_id = self.order.request_id,
                 status = failure.status,

@@ -36,7 +36,7 @@ use tokio::{
 use crate::{
     cache::{Found, Stored, purge::Standing, status::Outcome, store::Variation},
     edge::{Answer, decide::answer},
-    respond::failure::Failure,
+    respond::failure::{Failure, Side},
     shared::Shared,
     upstream::Pool,
 };
@@ -289,7 +289,8 @@ impl Filler {
     /// What is stored may answer when the shop cannot (RFC 5861 §4).
     fn failed(&self, order: &Order, failure: Failure, asked: Asked) -> Answered {
         let now = SystemTime::now();
-        if let Found::Fit(stored) = self.shared.store.find(&order.fetch.key, &order.fields)
+        if failure.side != Side::Downstream
+            && let Found::Fit(stored) = self.shared.store.find(&order.fetch.key, &order.fields)
             && !matches!(self.reuse(order, &stored, now), Reuse::Validate)
         {
             return Answered {
