@@ -40,10 +40,9 @@ fn entity_tag(meta: &Metadata) -> String {
 
 impl Facts<'_> {
     fn fields(&self) -> HeaderMap {
-        let mut fields = HeaderMap::with_capacity(12);
+        let mut fields = dated(self.now);
         let text =
             |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
-        fields.insert(DATE, text(httpdate::fmt_http_date(self.now)));
         fields.insert(CONTENT_TYPE, self.content_type.clone());
         fields.insert(ETAG, text(entity_tag(self.meta)));
         // A date in the future would be none (RFC 9110 §8.8.2.1), and before 1970 there is no other.
@@ -98,7 +97,7 @@ impl Facts<'_> {
                 (206, content)
             }
             RangeOutcome::Unsatisfiable => {
-                let mut fields = HeaderMap::new();
+                let mut fields = dated(self.now);
                 put(&mut fields, CONTENT_RANGE, &format!("bytes */{length}"));
                 return vec![empty(416, &fields)];
             }
@@ -135,7 +134,7 @@ pub(super) fn to_folder(
         location.push('?');
         location.push_str(query);
     }
-    let mut fields = HeaderMap::new();
+    let mut fields = dated(SystemTime::now());
     put(&mut fields, LOCATION, &location);
     put_lifetimes(&mut fields, expires, recheck);
     empty(301, &fields)
@@ -154,9 +153,15 @@ fn put_lifetimes(fields: &mut HeaderMap, expires: Option<Duration>, recheck: Dur
 
 /// Files are read, and nothing else.
 pub(super) fn read_only() -> Part {
-    let mut fields = HeaderMap::new();
+    let mut fields = dated(SystemTime::now());
     put(&mut fields, ALLOW, super::METHODS);
     empty(405, &fields)
+}
+
+fn dated(now: SystemTime) -> HeaderMap {
+    let mut fields = HeaderMap::with_capacity(12);
+    put(&mut fields, DATE, &httpdate::fmt_http_date(now));
+    fields
 }
 
 fn put(fields: &mut HeaderMap, name: http::HeaderName, value: &str) {

@@ -49,6 +49,7 @@ mod faults_large;
 mod faults_outages;
 mod faults_uploads;
 mod files;
+
 mod flights;
 mod forwarding;
 mod framing;

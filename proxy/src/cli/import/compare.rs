@@ -50,7 +50,7 @@ pub(super) struct Options {
     /// Where Dhal is asked.
     #[arg(long, value_name = "URL", requires = "compare")]
     dhal: Option<String>,
-    /// File with `[METHOD] URL` lines.
+    /// File with `[METHOD] URL` lines; below each may stand fields, as `  Name: value`.
     #[arg(
         long,
         value_name = "FILE",
