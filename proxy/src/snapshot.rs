@@ -135,6 +135,16 @@ pub struct Route {
     pub otherwise: Option<Arc<Self>>,
 }
 
+impl Route {
+    /// The upstream that may be out, where there is one: that behind the files, which never are.
+    pub fn shop<'a>(&'a self, upstream: &'a Arc<Upstream>) -> &'a Arc<Upstream> {
+        match self.otherwise.as_ref().map(|route| &route.action) {
+            Some(Action::Upstream(behind)) => behind,
+            _ => upstream,
+        }
+    }
+}
+
 /// A caching policy in the form the decision uses.
 pub struct Policy {
     /// For logs.

@@ -222,6 +222,11 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// The upstream that may be out, where there is one: that behind the files of a route.
+    pub fn shop(&self) -> &Arc<Upstream> {
+        self.route.shop(&self.upstream)
+    }
+
     /// The same for the upstream that answers where the route has no such file; `None` where it stays as it is.
     pub async fn otherwise(&self) -> Result<Option<Self>, Fault> {
         let (Some(route), Some(files)) = (&self.route.otherwise, &self.upstream.files) else {

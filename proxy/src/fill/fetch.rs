@@ -76,11 +76,8 @@ impl Task {
             self.land(Stage::Again);
             return;
         }
-        // Where there is no file, the route's upstream is asked.
-        match self.order.fetch.own.otherwise().await {
-            Ok(None) => {}
-            Ok(Some(own)) => self.order = Arc::new(self.order.with(own)),
-            Err(fault) => return self.fail(None, fault.failure),
+        if let Err(failure) = self.pass().await {
+            return self.fail(None, failure);
         }
         let stored = shared.store.get(&self.flight.key);
         if self.part.is_none() && stored.as_ref().is_some_and(|s| self.came_meanwhile(s)) {
@@ -114,6 +111,15 @@ impl Task {
         drop(landing);
     }
 
+    /// Where there is no file, the route's upstream is asked.
+    async fn pass(&mut self) -> Result<(), Failure> {
+        let passed = self.order.fetch.own.otherwise().await;
+        if let Some(own) = passed.map_err(|fault| fault.failure)? {
+            self.order = Arc::new(self.order.with(own));
+        }
+        Ok(())
+    }
+
     /// Says what has come of it. Nobody joins any more: whoever comes from now on looks anew.
     pub(super) fn land(&self, stage: Stage) {
         self.shared().flights.retire(&self.flight);
@@ -140,7 +146,10 @@ impl Task {
     }
 
     /// Fetches for one who wants all of it, and nothing stored.
-    pub(super) async fn once(&self, most: usize) -> Result<(u16, Vec<u8>), String> {
+    pub(super) async fn once(mut self, most: usize) -> Result<(u16, Vec<u8>), String> {
+        self.pass()
+            .await
+            .map_err(|failure| failure.reason.to_owned())?;
         let text = |why: Box<Error>| why.to_string();
         let composed = request::compose(&self.order, None, None, &[]).map_err(text)?;
         let answer = self.ask(&composed.header).await;

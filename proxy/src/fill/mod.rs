@@ -274,8 +274,8 @@ impl Filler {
             _ => CacheControl::default(),
         };
         let mut lifetimes = stored.lifetimes();
-        let upstream = &order.fetch.own.upstream;
-        if let Some(window) = upstream.window(self.tick()) {
+        let shop = order.fetch.own.shop();
+        if let Some(window) = shop.window(self.tick()) {
             lifetimes.stale_if_error = lifetimes.stale_if_error.max(window);
         }
         http_caching::reuse(

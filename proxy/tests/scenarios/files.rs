@@ -603,7 +603,7 @@ fn mistakes_are_told() {
             "files = { root = 'a', alias = 'b' }",
             "`root` and `alias` are both given",
         ),
-        ("files = { root = '@dir/none' }", "none"),
+        ("files = { root = '@dir/none' }", "cannot open the folder"),
         (
             "files = { root = '@dir' }\nredirect = { to = '/' }",
             "this route has `files` as well",
