@@ -106,13 +106,15 @@ pub struct Files {
     folder: Arc<Folder>,
 }
 
-/// Places among the open files of the whole process. A request that reads one has no connection to a server, so that
-/// what is kept back for those suffices; the rest is for visitors.
+/// Files that may be open at once in the whole process, where it may have so many descriptors.
+pub fn most(descriptors: u64) -> u64 {
+    (descriptors / 8).clamp(16, 16 * 1024)
+}
+
+/// Places among them.
 static OPEN: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
-    const MOST: u64 = 16 * 1024;
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
-    let places = (limit / 4).clamp(16, MOST);
-    Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(1_024)))
+    Arc::new(Semaphore::new(usize::try_from(most(limit)).unwrap_or(16)))
 });
 
 impl Files {

@@ -241,11 +241,23 @@ fn nothing_leads_out_of_the_folder() {
         [[routes]]
         path = "/all/*"
         files = { alias = "@dir/www", symlinks = "all", hidden = true }
+        [address_lists.everybody]
+        entries = ["0.0.0.0/0", "::/0"]
+        [[routes]]
+        path = "/closed/*"
+        files = { root = "@dir/www" }
+        deny = ["everybody"]
+        [[routes]]
+        path_regex = '^/a[+]b/'
+        files = { root = "@dir/www" }
+        deny = ["everybody"]
         "#,
         |site| {
             put(site, "secret.txt", "secret");
             put(site, "www/a.txt", "a");
             put(site, "www/.env", "secret");
+            put(site, "www/closed/x.txt", "secret");
+            put(site, "www/a+b/x.txt", "secret");
             put(site, "www/.git/config", "secret");
             put(site, "www/.well-known/security.txt", "hello");
             put(site, "www/d/locked.txt", "secret");
@@ -278,6 +290,13 @@ fn nothing_leads_out_of_the_folder() {
         "/%2eenv",
         "/.git/config",
         "/s/.git/config",
+        "/closed/x.txt",
+        "//closed/x.txt",
+        "/closed//x.txt",
+        "/%63losed/x.txt",
+        "/a+b/x.txt",
+        "/a%2Bb/x.txt",
+        "/a%2bb//x.txt",
         "/pipe",
         "/socket",
         "/.",
@@ -378,14 +397,13 @@ fn what_is_no_file_goes_on() {
     assert_eq!(edge.get("/late.txt").text(), "late");
     fs::remove_file(edge.site.path("www/late.txt")).expect("removed");
     assert_eq!(edge.get("/late.txt").text(), "GET /index.php");
-    let app = [("Host", "app.example")];
     for (path, status, content) in [
         ("/a.css", 200, "a { }"),
         ("/any/where", 200, "app"),
         ("/.env", 404, ""),
     ] {
         let mut conn = edge.connect();
-        conn.request("GET", path, &app);
+        conn.send(format!("GET {path} HTTP/1.1\r\nHost: app.example\r\n\r\n"));
         let answer = conn.response("GET");
         assert_eq!(answer.status, status, "{path}");
         if status == 200 {
