@@ -288,7 +288,8 @@ mod tests {
     #[tokio::test]
     async fn what_changes_breaks_off() {
         let content = vec![b'x'; 300_000];
-        let changes: [(&str, fn(&mut File)); 3] = [
+        type Change = (&'static str, fn(&mut File));
+        let changes: [Change; 3] = [
             ("truncated", |file| file.set_len(1_000).expect("cut")),
             ("written over", |file| {
                 file.rewind().expect("rewound");
