@@ -48,6 +48,8 @@ mod faults_heads;
 mod faults_large;
 mod faults_outages;
 mod faults_uploads;
+mod files;
+
 mod flights;
 mod forwarding;
 mod framing;

@@ -69,9 +69,9 @@ impl Request {
             }
             Fetched::Failed(failure) => {
                 let asked_of = &self.asked.asked().on(Some(&order.fetch.own.route));
-                let upstream = &order.fetch.own.upstream;
+                let shop = order.fetch.own.shop();
                 let tick = self.hall.started.elapsed();
-                let window_open = upstream.window_is_open(tick);
+                let window_open = shop.window_is_open(tick);
                 let dress = &order.fetch.own.route.dress;
                 let mut reply = Reply::failure(failure, window_open, true, dress, asked_of);
                 reply.limit(order.fetch.own.limit.as_ref());
