@@ -65,6 +65,7 @@ mod hostile;
 mod hsts;
 mod killed;
 mod large;
+mod leaving;
 mod limits;
 mod limits_more;
 mod names;
