@@ -344,7 +344,11 @@ impl Control {
     async fn drain(&self) {
         let grace = self.current.load().config.server.shutdown_grace;
         tracing::info!(?grace, open = self.shared.open_connections(), "draining");
-        self.life.systemd.stopping();
+        if self.life.is_on_probation() {
+            self.held.lock().await.leave();
+        } else {
+            self.life.systemd.stopping();
+        }
         self.life.handover.end();
         self.sockets.end();
         self.shared.start_draining();
@@ -360,7 +364,19 @@ impl Control {
 }
 
 /// Keeps reloads away.
-pub(crate) struct Lent<'a>(#[expect(dead_code, reason = "it is held")] MutexGuard<'a, Held>);
+pub(crate) struct Lent<'a>(MutexGuard<'a, Held>);
+
+impl Lent<'_> {
+    /// What ends the accepting of orders here, because another process takes them.
+    pub(crate) fn step_aside(&self) -> impl Fn() + Send + 'static {
+        self.0.step_aside()
+    }
+
+    /// Takes orders again, where that was ended: the other process is gone.
+    pub(crate) fn step_back(&mut self, control: &Arc<Control>) {
+        self.0.step_back(control);
+    }
+}
 
 impl Control {
     /// Duplicates of all listening sockets, for another process; none comes or goes while the lock is held.

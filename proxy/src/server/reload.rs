@@ -70,6 +70,16 @@ impl Held {
         self.endpoints.leave();
     }
 
+    /// What ends the accepting of orders for now.
+    pub(super) fn step_aside(&self) -> impl Fn() + Send + 'static {
+        self.endpoints.step_aside()
+    }
+
+    /// Orders are accepted again.
+    pub(super) fn step_back(&mut self, control: &Arc<Control>) {
+        self.endpoints.step_back(control);
+    }
+
     /// Another descriptor of each of the admin endpoint's sockets.
     pub(super) fn lend(&self) -> std::io::Result<Vec<(Role, OwnedFd)>> {
         self.endpoints.lend()

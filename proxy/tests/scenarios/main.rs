@@ -60,6 +60,7 @@ mod h2_streams;
 mod h2_upstream;
 mod handover;
 mod handover_failing;
+mod handover_probation;
 mod health;
 mod hostile;
 mod hsts;
