@@ -102,6 +102,7 @@ mod tls_door;
 mod tls_upstream;
 mod tunnels;
 mod upgrade;
+mod upload_turns;
 mod upstreams;
 mod waiting_room;
 mod waiting_room_browser;
