@@ -14,7 +14,7 @@ use crate::{
     },
     config::model::{CachePolicy, Config, SetCookie, Timeouts, Visitors},
     edge::Connection,
-    listen::tls::Certificates,
+    listen::tls::{Certificates, Proof},
     observe::metrics::RouteMetrics,
     respond::hsts::Hsts,
     route::Router,
@@ -272,6 +272,14 @@ impl Snapshot {
         match (&self.certificates, sni) {
             (Some(known), Some(sni)) => sni.eq_ignore_ascii_case(host) || known.same(sni, host),
             _ => true,
+        }
+    }
+
+    /// What a connection has shown, as far as that still counts.
+    pub fn proof<'c>(&self, connection: &'c Connection) -> Option<&'c Proof> {
+        match &self.certificates {
+            Some(certificates) => certificates.proof(connection),
+            None => connection.proof.as_deref(),
         }
     }
 

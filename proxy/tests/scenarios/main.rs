@@ -32,6 +32,7 @@ mod certificates;
 mod choosing;
 mod cli;
 mod client_certificates;
+mod client_certificates_change;
 mod collapse;
 mod configuration;
 mod connection_limits;
