@@ -26,6 +26,7 @@ mod bad_answers;
 mod bad_requests;
 mod bad_requests_h2;
 mod balancers;
+mod broken_file;
 mod caching;
 mod caching_more;
 mod certificates;
