@@ -76,15 +76,19 @@ pub struct Change {
 
 impl Endpoints {
     /// Does all of a change that can fail: reads the token and binds what is new. A change that is dropped has not
-    /// been. What was inherited is not bound anew.
+    /// been. What was inherited is not bound anew. With an error comes which of the addresses is at fault; none is where
+    /// the token is.
     pub fn prepare(
         &self,
         admin: Option<&Admin>,
         mut inherited: Option<&mut Inherited>,
-    ) -> anyhow::Result<Change> {
+    ) -> Result<Change, (Option<usize>, anyhow::Error)> {
         let wanted = admin.map_or(&[][..], |admin| &admin.addresses);
         let token = admin.and_then(|admin| admin.token_file.as_deref());
-        let token = token.map(read_token).transpose()?;
+        let token = token
+            .map(read_token)
+            .transpose()
+            .map_err(|why| (None, why))?;
         let mut new = Vec::new();
         for (at, address) in wanted.iter().enumerate() {
             let same = |other: &&AdminAddress| *other == address;
@@ -92,7 +96,8 @@ impl Endpoints {
             let wanted_so_far = wanted[..=at].iter().filter(same).count();
             let served = self.served.iter().map(|endpoint| &endpoint.address);
             if served.filter(same).count() < wanted_so_far {
-                new.push(bind(address, inherited.as_deref_mut())?);
+                let bound = bind(address, inherited.as_deref_mut());
+                new.push(bound.map_err(|why| (Some(at), why))?);
             }
         }
         Ok(Change {

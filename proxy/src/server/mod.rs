@@ -123,7 +123,13 @@ pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
     let config = &snapshot.config;
     let listening = reload::listeners(&sockets, config).map_err(|why| anyhow!(why))?;
     let mut endpoints = admin::Endpoints::default();
-    let admin = endpoints.prepare(config.admin.as_ref(), inherited.as_mut())?;
+    let admin = reload::admin(
+        &endpoints,
+        config.admin.as_ref(),
+        inherited.as_mut(),
+        Some(path),
+    )
+    .map_err(|why| anyhow!(why))?;
     shared.adopt(&snapshot);
     note_certificates(&shared, &snapshot);
     shared.metrics.reload_successful.set(1);
@@ -139,7 +145,7 @@ pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
     life.predecessor = ready.as_ref().map(|ready| Arc::clone(&ready.predecessor));
     let pid_file = config.server.pid_file.as_deref();
     let pid_file = pid_file
-        .map(reload::write_pid)
+        .map(|pid_file| reload::write_pid(pid_file, Some(path)))
         .transpose()
         .map_err(|why| anyhow!(why))?;
     let (serves, serving) = channel();
