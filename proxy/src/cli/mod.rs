@@ -9,6 +9,7 @@ mod demo;
 mod dev_cert;
 mod drain;
 mod history;
+mod import;
 mod limits;
 mod man;
 mod process;
@@ -79,6 +80,8 @@ enum Verb {
     /// Show the certificates that are ordered from an authority, or order one at once.
     #[command(subcommand)]
     Acme(acme::Verb),
+    /// Translate a configuration of nginx, or compare both at work.
+    Import(Box<import::Options>),
     /// Make a certificate for development.
     DevCert(dev_cert::Options),
     /// Print a script by which a shell completes the command line.
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Undrain(which)) => drain::undrain(file, &which),
         Some(Verb::Limits(options)) => limits::limits(file, &options),
         Some(Verb::Acme(verb)) => acme::acme(file, &verb),
+        Some(Verb::Import(options)) => import::import(&options),
         Some(Verb::DevCert(options)) => dev_cert::dev_cert(&options),
         Some(Verb::Completions(options)) => completions::completions(Cli::command(), &options),
         Some(Verb::Man(options)) => man::man(Cli::command(), &options),
