@@ -7,6 +7,8 @@ mod completions;
 mod config;
 mod demo;
 mod dev_cert;
+#[cfg(test)]
+mod documented;
 mod drain;
 mod history;
 mod limits;
@@ -154,7 +156,16 @@ fn load(path: &Path) -> anyhow::Result<configuration::Loaded> {
 
 /// Where the running edge of a configuration is to be asked.
 fn admin(path: &Path) -> anyhow::Result<Admin> {
-    let admin = load(path)?.config.admin;
+    let admin = match load(path) {
+        Ok(loaded) => loaded.config.admin,
+        // Who mends a file has to see meanwhile how the edge fares.
+        Err(mistakes) => {
+            let admin = reload::admin_despite_mistakes(path).ok_or(mistakes)?;
+            let path = path.display();
+            eprintln!("{path} has mistakes, which `dhal check` shows; this is what runs:");
+            Some(admin)
+        }
+    };
     admin.with_context(|| format!("{} has no [admin] section to ask at", path.display()))
 }
 
