@@ -15,7 +15,7 @@ Blocks that count, in the order of the page and in one shell:
     ```sh        each line is a command that ends with 0
     ```console   `$ ` begins a command, lines that follow are what it prints, standard error included
 
-`# exit 1` as a remark of a command names another exit status. In what is printed
+`# exit 1` as a remark of a command names another exit status; one that `echo $?` shows next may be any. In what is printed
 
     …                    is anything within a line, and any number of lines where it stands alone
     numbers, hashes      may differ, except statuses (three digits that begin with 1 to 5, without a unit)
@@ -316,11 +316,13 @@ class Page:
                 self.fail(block.line, f"hidden commands: exit {status}\n" + "\n".join(printed))
             # The reader's last command is the one before.
         elif block.language in ("sh", "console"):
-            for line, text, expected in commands(block):
+            all_of_them = commands(block)
+            for index, (line, text, expected) in enumerate(all_of_them):
                 self.at = line
-                self.try_command(shell, line, text, expected)
+                is_asked = index + 1 < len(all_of_them) and all_of_them[index + 1][1].startswith("echo $?")
+                self.try_command(shell, line, text, expected, is_asked)
 
-    def try_command(self, shell, line, text, expected):
+    def try_command(self, shell, line, text, expected, is_asked):
         began = time.monotonic()
         status, printed = shell.run(text)
         if self.options.verbose:
@@ -331,14 +333,15 @@ class Page:
         self.ran += 1
         match = re.search(r"\s# exit (\d+)\b", text)
         wanted = int(match[1]) if match else 0
-        if status != wanted and not (expected is not None and not match and shell_asks(text)):
+        is_asked = is_asked or (expected is not None and not match and finds(text))
+        if status != wanted and not is_asked:
             self.fail(line, f"{text}: exit {status}, expected {wanted}\n" + "\n".join(printed))
         elif expected is not None and (difference := differs(expected, printed)):
             at, why = difference
             self.fail(at or line, f"{text}\n  {why}\n  all of it:\n" + "\n".join(printed))
 
 
-def shell_asks(text):
+def finds(text):
     """A pipe into a filter may find nothing; its printed lines say what counts."""
     return re.search(r"\|\s*(grep|head)\b", text) is not None
 
@@ -412,7 +415,7 @@ def try_pages(options):
         ran += page.ran
     for line in skipped:
         print(f"SKIPPED {line}")
-    print(f"{ran} commands as they are written, {len(failures)} otherwise, {len(skipped)} skipped")
+    print(f"{', '.join(options.pages)}: {ran} commands as they are written, {len(failures)} otherwise, {len(skipped)} skipped")
     return 1 if failures else 0
 
 
@@ -434,11 +437,20 @@ def main():
     if os.getuid() != 0 or subprocess.run([*isolated, "true"], capture_output=True).returncode:
         print("SKIPPED: the commands of the guide: they need root, and namespaces of their own", file=sys.stderr)
         return 0
-    with tempfile.TemporaryDirectory(prefix="dhal-docs-") as scratch:
-        # The service's user has to reach the programs in it.
-        os.chmod(scratch, 0o755)
-        return subprocess.run(
-            [*isolated, sys.executable, __file__, "--inside", scratch, *sys.argv[1:]]).returncode
+    # Each page in a place of its own, all at once: most of the time they wait.
+    started = [isolated_run(isolated, options, page) for page in options.pages]
+    return max([run.wait() for run in started])
+
+
+def isolated_run(isolated, options, page):
+    """Begins to try a page; its folder is removed by whoever waits."""
+    scratch = tempfile.TemporaryDirectory(prefix="dhal-docs-")
+    # The service's user has to reach the programs in it.
+    os.chmod(scratch.name, 0o755)
+    arguments = ["--bin", options.bin, "--inside", scratch.name, *(["--verbose"] if options.verbose else [])]
+    run = subprocess.Popen([*isolated, sys.executable, __file__, *arguments, page])
+    run.scratch = scratch
+    return run
 
 
 if __name__ == "__main__":

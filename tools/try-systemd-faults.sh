@@ -21,13 +21,17 @@ expect() {
   systemctl status dhal --no-pager >&2
   failed=1
 }
-is_another() { [ "$(main_pid)" != "$1" ] && [ "$(main_pid)" != 0 ] && dhal status; }
-serves() { dhal status && systemctl is-active dhal; }
-has_ended() { ! kill -0 "$1"; }
-is_inactive() { [ "$(systemctl is-active dhal)" = inactive ]; }
+# Called by `expect`.
+# shellcheck disable=SC2329
+{
+  is_another() { [ "$(main_pid)" != "$1" ] && [ "$(main_pid)" != 0 ] && dhal status; }
+  serves() { dhal status && systemctl is-active dhal; }
+  has_ended() { ! kill -0 "$1"; }
+  is_inactive() { [ "$(systemctl is-active dhal)" = inactive ]; }
+}
 
 # A visitor who does not go, so that a process that was relieved lives on.
-visitor() { openssl s_client -connect 127.0.0.1:443 -quiet </dev/zero >/dev/null 2>&1 & }
+visitor() { sleep 600 | openssl s_client -connect 127.0.0.1:443 -quiet >/dev/null 2>&1 & }
 
 unit=$(systemctl show -p FragmentPath --value dhal)
 expect "the unit is understood whole" systemd-analyze verify "$unit"
@@ -62,8 +66,9 @@ left=$(main_pid)
 dhal upgrade
 sleep 1
 before=$(main_pid)
+expect "the one before finishes a visitor" kill -0 "$left"
 kill -9 "$before"
-expect "also while the one before still finishes a visitor" is_another "$before"
+expect "one that is killed meanwhile is started again" is_another "$before"
 expect "which makes way" has_ended "$left"
 
 visitor
@@ -72,6 +77,7 @@ left=$(main_pid)
 dhal upgrade
 sleep 1
 before=$(main_pid)
+expect "and again" kill -0 "$left"
 kill "$left"
 expect "the one before ends by SIGTERM" has_ended "$left"
 expect "and the new one serves on" test "$(main_pid)" = "$before"

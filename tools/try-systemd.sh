@@ -21,7 +21,7 @@ if [ ! -e "$base.done" ]; then
   rm -rf "$base"
   mkdir -p "$base"
   debootstrap --variant=minbase \
-    --include=systemd,systemd-sysv,dbus,ca-certificates,curl,iproute2,logrotate,make,man-db,openssl,procps,python3-minimal \
+    --include=systemd,systemd-sysv,dbus,ca-certificates,curl,iproute2,logrotate,make,man-db,openssl,procps,python3 \
     bookworm "$base" "$mirror" >"$base.log" 2>&1 || { tail -n 5 "$base.log" >&2; exit 1; }
   touch "$base.done"
 fi
@@ -53,7 +53,7 @@ nspawn=$!
 leader=
 for _ in $(seq 100); do
   leader=$(pgrep -P "$nspawn" -x systemd || true)
-  [ -n "$leader" ] && [ -S "$work/root/run/systemd/private" -o -S "/proc/$leader/root/run/systemd/private" ] && break
+  [ -n "$leader" ] && [ -S "/proc/$leader/root/run/systemd/private" ] && break
   kill -0 "$nspawn" 2>/dev/null || { cat "$work/console" >&2; die "systemd does not come up"; }
   sleep 0.1
 done
