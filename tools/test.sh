@@ -15,6 +15,9 @@ step "documentation, warnings denied"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
 step "unit tests and scenarios"
+# What tools/deps.sh has put there.
+tools=${DHAL_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/dhal-tools}
+export PYTHONPATH="$tools/crossplane/site${PYTHONPATH:+:$PYTHONPATH}"
 cargo test --workspace --locked
 
 if ! command -v chromium chromium-browser google-chrome >/dev/null; then

@@ -1,8 +1,17 @@
 //! What a request sees of the configuration: immutable, valid by construction, swapped as a whole.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use adaptive_concurrency::Class;
+use bytes::Bytes;
+use http::Method;
 use ipnet::IpNet;
 
 use crate::{
@@ -12,12 +21,21 @@ use crate::{
         rate::RateLimit,
         waiting_room::WaitingRoom,
     },
-    config::model::{CachePolicy, Config, SetCookie, Timeouts, Visitors},
+    config::model::{
+        self, CachePolicy, Config, HostPattern, PathPattern, SetCookie, Timeouts, Visitors,
+    },
     edge::Connection,
     listen::tls::Certificates,
     observe::metrics::RouteMetrics,
-    respond::hsts::Hsts,
-    route::Router,
+    respond::{
+        dress::{Change, Dress, Pages},
+        hsts::{Hsts, STRICT_TRANSPORT_SECURITY},
+    },
+    route::{
+        Router,
+        action::{Action, Fixed, FixedBody, Rewrite},
+        headers::RequestHeaders,
+    },
     shared::Shared,
     upstream::Upstream,
 };
@@ -40,6 +58,8 @@ pub struct Snapshot {
     pub deny: Vec<Arc<AddressList>>,
     /// All waiting rooms, in the order of the configuration.
     pub waiting_rooms: Vec<Arc<WaitingRoom>>,
+    /// What changes of answers that belong to no route.
+    pub dress: Dress,
     /// Certificates by name; `None` without TLS listeners.
     pub certificates: Option<Arc<Certificates>>,
     /// What answers that belong to no route tell browsers of TLS.
@@ -73,10 +93,21 @@ pub struct Bounds {
 pub struct Route {
     /// For logs and metrics.
     pub name: String,
-    /// Who answers.
-    pub upstream: Arc<Upstream>,
+    /// What becomes of its requests.
+    pub action: Action,
+    /// What an upstream is asked for in the place of the visitor's target.
+    pub rewrite: Option<Rewrite>,
+    /// `Host` towards the upstream, where it is not the visitor's.
+    pub upstream_host: Option<String>,
+    /// Changes of what an upstream gets.
+    pub request_headers: RequestHeaders,
+    /// Changes of what visitors get.
+    pub dress: Dress,
     /// Whether and how responses are stored.
     pub policy: Option<Arc<Policy>>,
+    /// The policy by which responses are stored for its paths: its own, or that of the route that takes GET there. A
+    /// request that changes something makes them untrue (RFC 9111 §4.4).
+    pub invalidates: Option<Arc<Policy>>,
     /// Every one of them must admit a request.
     pub limits: Vec<Arc<RateLimit>>,
     /// Where there are any, whoever is on none of them gets `403`.
@@ -166,7 +197,7 @@ pub enum BuildError {
         /// Which one.
         path: PathBuf,
         /// What the system said.
-        why: std::io::Error,
+        why: io::Error,
     },
 }
 
@@ -214,11 +245,28 @@ impl Snapshot {
             .map(|room| shared.waiting_room(room).map(Arc::new))
             .collect::<Result<_, String>>()
             .map_err(BuildError::WaitingRoom)?;
-        let routes = config.routes.iter().map(|route| {
+        let pages = Arc::new(error_pages(&config.server)?);
+        let actions = config.routes.iter();
+        let actions: Vec<Action> = actions
+            .map(|route| action(&route.action, &upstreams))
+            .collect::<Result<_, _>>()?;
+        let every = &config.server.response_headers;
+        let stored = stored(&config.routes);
+        let routes = config.routes.iter().zip(actions).zip(stored);
+        let routes = routes.map(|((route, action), stored)| {
             let built = Route {
                 name: route.name.clone(),
-                upstream: Arc::clone(&upstreams[route.upstream]),
+                action,
+                rewrite: route.rewrite.clone(),
+                upstream_host: route.upstream_host.clone(),
+                request_headers: route.request_headers.clone(),
+                dress: dress(
+                    every.iter().chain(&route.response_headers),
+                    route.hsts.is_some(),
+                    &pages,
+                ),
                 policy: route.cache.map(|i| Arc::clone(&policies[i])),
+                invalidates: route.cache.or(stored).map(|i| Arc::clone(&policies[i])),
                 limits: route
                     .limits
                     .iter()
@@ -235,10 +283,11 @@ impl Snapshot {
                 hsts: route.hsts.as_ref().map(Hsts::new),
                 metrics: shared.metrics.route(&route.name),
             };
-            (&route.host, &route.path, Arc::new(built))
+            (route, Arc::new(built))
         });
         let router = Router::build(routes);
         let server = &config.server;
+        let dress = dress(every.iter(), server.hsts.is_some(), &pages);
         let bounds = Bounds {
             header_timeout: server.header_timeout,
             body_timeout: server.body_timeout,
@@ -259,11 +308,17 @@ impl Snapshot {
             lists,
             deny,
             waiting_rooms,
+            dress,
             certificates,
             hsts,
             bounds,
             config,
         })
+    }
+
+    /// What changes of an answer.
+    pub fn dress<'a>(&'a self, route: Option<&'a Route>) -> &'a Dress {
+        route.map_or(&self.dress, |route| &route.dress)
     }
 
     /// Whether a connection that was opened for `sni` may carry requests for `host` (RFC 9110
@@ -280,4 +335,80 @@ impl Snapshot {
         let certificates = self.certificates.as_ref();
         certificates.is_none_or(|certificates| certificates.is_proven(connection, host))
     }
+}
+
+/// Changes of answers; of what browsers are told of TLS nothing changes where `hsts` says it.
+fn dress<'a>(
+    changes: impl Iterator<Item = &'a Change>,
+    has_hsts: bool,
+    pages: &Arc<Pages>,
+) -> Dress {
+    let stays = |change: &&Change| !(has_hsts && change.name == STRICT_TRANSPORT_SECURITY);
+    Dress::new(changes.filter(stays), pages)
+}
+
+/// For each route the policy by which the answers to GET are stored on its host and path.
+#[allow(
+    clippy::mutable_key_type,
+    reason = "an expression is compared and hashed by its text, which does not change"
+)]
+fn stored(routes: &[model::Route]) -> Vec<Option<usize>> {
+    let mut stored: HashMap<(&HostPattern, &PathPattern), usize> = HashMap::new();
+    for route in routes {
+        let takes_get = route.methods.is_any() || route.methods.names(&Method::GET);
+        let policy = route.cache.filter(|_| takes_get);
+        for host in &route.hosts {
+            if let Some(policy) = policy {
+                stored.insert((host, &route.path), policy);
+            }
+        }
+    }
+    let of = |route: &model::Route| {
+        let mut hosts = route.hosts.iter();
+        hosts.find_map(|host| stored.get(&(host, &route.path)).copied())
+    };
+    routes.iter().map(of).collect()
+}
+
+/// Largest file of a fixed answer.
+pub(crate) const BODY_MAX: u64 = 1024 * 1024;
+/// Largest page of a failure: each may be sent to many at once.
+pub(crate) const PAGE_MAX: u64 = 256 * 1024;
+
+fn action(config: &model::Action, upstreams: &[Arc<Upstream>]) -> Result<Action, BuildError> {
+    Ok(match config {
+        model::Action::Upstream(index) => Action::Upstream(Arc::clone(&upstreams[*index])),
+        model::Action::Redirect(redirect) => Action::Redirect(redirect.clone()),
+        model::Action::Respond(respond) => Action::Respond(Fixed {
+            status: respond.status,
+            body: match &respond.body {
+                FixedBody::Absent => None,
+                FixedBody::Inline(text) => Some(text.clone().into()),
+                FixedBody::File(path) => Some(content(path, BODY_MAX)?),
+            },
+            content_type: respond.content_type.clone(),
+        }),
+    })
+}
+
+fn error_pages(server: &model::Server) -> Result<Pages, BuildError> {
+    let pages = server.error_pages.iter();
+    let read = pages.map(|(status, path)| Ok((*status, content(path, PAGE_MAX)?)));
+    Ok(Pages(read.collect::<Result<_, BuildError>>()?))
+}
+
+/// What stands in a file, up to a size.
+fn content(path: &Path, most: u64) -> Result<Bytes, BuildError> {
+    let read = || {
+        let mut content = Vec::new();
+        let read = File::open(path)?.take(most + 1).read_to_end(&mut content)?;
+        match read as u64 > most {
+            true => Err(io::Error::other(format!("it is larger than {most} bytes"))),
+            false => Ok(content.into()),
+        }
+    };
+    read().map_err(|why| BuildError::File {
+        path: path.to_owned(),
+        why,
+    })
 }

@@ -128,6 +128,7 @@ impl Control {
             Decision::Forward(_) => return Ok(warmed(0, "not-storable", 0)),
             Decision::Redirect { .. }
             | Decision::Challenge(_)
+            | Decision::Own(_)
             | Decision::Reject(_)
             | Decision::Delay(_)
             | Decision::Wait(_) => {
@@ -187,6 +188,7 @@ impl Control {
             }
             Decision::Redirect { .. }
             | Decision::Challenge(_)
+            | Decision::Own(_)
             | Decision::Reject(_)
             | Decision::Delay(_)
             | Decision::Wait(_) => {

@@ -11,6 +11,7 @@ mod dev_cert;
 mod documented;
 mod drain;
 mod history;
+mod import;
 mod limits;
 mod man;
 mod purge;
@@ -80,6 +81,8 @@ enum Verb {
     /// Show the certificates that are ordered from an authority, or order one at once.
     #[command(subcommand)]
     Acme(acme::Verb),
+    /// Translate a configuration of nginx, or compare both at work.
+    Import(Box<import::Options>),
     /// Make a certificate for development.
     DevCert(dev_cert::Options),
     /// Print a script by which a shell completes the command line.
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Undrain(which)) => drain::undrain(file, &which),
         Some(Verb::Limits(options)) => limits::limits(file, &options),
         Some(Verb::Acme(verb)) => acme::acme(file, &verb),
+        Some(Verb::Import(options)) => import::import(&options),
         Some(Verb::DevCert(options)) => dev_cert::dev_cert(&options),
         Some(Verb::Completions(options)) => completions::completions(Cli::command(), &options),
         Some(Verb::Man(options)) => man::man(Cli::command(), &options),

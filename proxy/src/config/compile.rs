@@ -16,7 +16,7 @@ use super::{
     diagnostic::{Complaint, Diagnostic, Severity, Source, shown, suggest},
     effective::Effective,
     file::{self, File},
-    hsts, include, inspect, limits, listeners,
+    headers, hsts, include, inspect, limits, listeners,
     model::{
         AccessLog, Admin, AdminAddress, Config, Listener, LogFormat, LogTarget, Reload, Server,
     },
@@ -186,6 +186,14 @@ fn server(file: &File, cx: &mut Context<'_>) -> Server {
             .collect(),
         deny: limits::lists(&server.deny, file, cx),
         hsts: hsts::of_server(file, cx),
+        response_headers: headers::response_headers(&server.response_headers, cx),
+        error_pages: server
+            .error_pages
+            .value()
+            .map_or(&[][..], |pages| &pages.0)
+            .iter()
+            .map(|(status, file)| (*status, cx.path(file.get_ref())))
+            .collect(),
     }
 }
 

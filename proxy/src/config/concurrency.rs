@@ -63,9 +63,9 @@ pub(super) fn bare_paths(file: &File, routes: &[Route], cx: &mut Context<'_>) {
             continue;
         };
         let bare = prefix.trim_end_matches('/');
-        let chosen = match bare {
-            "" => None,
-            bare => chosen(routes, &route.host, bare),
+        let chosen = match (bare, route.hosts.first()) {
+            ("", _) | (_, None) => None,
+            (bare, Some(host)) => chosen(routes, host, bare),
         };
         if let Some(other) = chosen
             && other.class != route.class
@@ -90,7 +90,9 @@ pub(super) fn bare_paths(file: &File, routes: &[Route], cx: &mut Context<'_>) {
 /// The route of a path that no parameter is looked for in: of the same host, or of any.
 fn chosen<'a>(routes: &'a [Route], host: &HostPattern, path: &str) -> Option<&'a Route> {
     let of = |host: &HostPattern| {
-        let here = routes.iter().filter(move |route| route.host == *host);
+        let here = routes
+            .iter()
+            .filter(move |route| route.hosts.contains(host));
         here.filter_map(|route| Some((rank(&route.path, path)?, route)))
             .max_by_key(|(rank, _)| *rank)
             .map(|(_, route)| route)
@@ -103,6 +105,8 @@ fn rank(pattern: &PathPattern, path: &str) -> Option<usize> {
     match pattern {
         PathPattern::Exact(exact) => (exact == path).then_some(usize::MAX),
         PathPattern::Prefix(prefix) => path.starts_with(prefix.as_str()).then_some(prefix.len()),
+        // Behind whole paths, and before prefixes that are shorter than any path can be.
+        PathPattern::Regex(regex) => regex.matches(path).then_some(usize::MAX - 2),
         PathPattern::Segments(segments) => {
             let mut parts = path.split('/').skip(1);
             let fits = segments.iter().all(|segment| match segment {

@@ -43,7 +43,9 @@ pub(super) fn dangers(file: &File, config: Option<&Config>, cx: &mut Context<'_>
     let all: Paths<'_> = config
         .routes
         .iter()
-        .map(|r| (&r.host, plain(&r.path)))
+        .filter(|r| r.methods.is_any())
+        .filter_map(|r| Some((&r.hosts, plain(&r.path)?)))
+        .flat_map(|(hosts, path)| hosts.iter().map(move |host| (host, path.clone())))
         .collect();
     for (section, route) in sections.zip(&config.routes) {
         unlimited(section, route, cx);
@@ -66,6 +68,10 @@ fn guarded(path: &PathPattern) -> Option<&str> {
             Some(Segment::Literal(text)) => Some(text.as_str()),
             _ => None,
         },
+        PathPattern::Regex(regex) => {
+            let text = regex.text().strip_prefix("^/");
+            text.and_then(|text| text.split(['/', '$']).next())
+        }
     };
     first.filter(|first| GUARDED.contains(&first.to_ascii_lowercase().as_str()))
 }
@@ -73,13 +79,15 @@ fn guarded(path: &PathPattern) -> Option<&str> {
 /// Where a route says what it is for.
 fn place(section: &file::Route) -> Option<std::ops::Range<usize>> {
     let path = section.path.given().map(Spanned::span);
-    path.or_else(|| section.class.given().map(Spanned::span))
+    let regex = || section.path_regex.given().map(Spanned::span);
+    path.or_else(regex)
+        .or_else(|| section.class.given().map(Spanned::span))
 }
 
 /// A route that is worth a robber's while, and that nobody counts.
 fn unlimited(section: &file::Route, route: &Route, cx: &mut Context<'_>) {
-    // Whom `allow` lets in is known, and a room counts who is inside.
-    if !route.limits.is_empty() || !route.allow.is_empty() {
+    // Whom `allow` lets in is known, and what is answered here asks no shop.
+    if !route.limits.is_empty() || !route.allow.is_empty() || route.upstream().is_none() {
         return;
     }
     let what = match (route.class, guarded(&route.path)) {
@@ -124,11 +132,12 @@ fn never_chosen(section: &file::Route, route: &Route, all: &Paths<'_>, cx: &mut 
         PathPattern::Segments(segments) if segments.last() == Some(&Segment::Rest) => {
             segments[..segments.len() - 1].to_vec()
         }
-        PathPattern::Exact(_) | PathPattern::Segments(_) => return,
+        PathPattern::Exact(_) | PathPattern::Segments(_) | PathPattern::Regex(_) => return,
     };
     let has = |tail: &[Segment]| {
         let wanted: Vec<Segment> = base.iter().chain(tail).cloned().collect();
-        all.contains(&(&route.host, wanted))
+        let mut hosts = route.hosts.iter();
+        hosts.all(|host| all.contains(&(host, wanted.clone())))
     };
     let param = || Segment::Param(String::new());
     // The folder itself, what lies in it, and what lies below.
@@ -153,9 +162,10 @@ fn literals(path: &str) -> Vec<Segment> {
         .collect()
 }
 
-/// A path as segments whose parameters have no names.
-fn plain(path: &PathPattern) -> Vec<Segment> {
-    match path {
+/// A path as segments whose parameters have no names; none of an expression.
+fn plain(path: &PathPattern) -> Option<Vec<Segment>> {
+    Some(match path {
+        PathPattern::Regex(_) => return None,
         PathPattern::Exact(path) => literals(path),
         PathPattern::Prefix(prefix) => {
             let mut segments = literals(prefix.trim_end_matches('/'));
@@ -169,7 +179,7 @@ fn plain(path: &PathPattern) -> Vec<Segment> {
                 other => other.clone(),
             })
             .collect(),
-    }
+    })
 }
 
 fn list<'a>(name: &str, file: &'a File) -> Option<&'a file::AddressList> {

@@ -93,9 +93,22 @@ fn telling(table: &Table) -> String {
     if let Some(text) = TELLING.iter().find_map(|key| text(key)) {
         return text.to_owned();
     }
-    match (text("host"), text("path")) {
+    let list = |key: &str| match table.get(key) {
+        Some(Value::Array(items)) => {
+            let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            (!items.is_empty()).then(|| items.join(","))
+        }
+        other => other.and_then(Value::as_str).map(str::to_owned),
+    };
+    let regex = text("path_regex").map(|regex| format!("~{regex}"));
+    let path = regex.or_else(|| text("path").map(str::to_owned));
+    let methods = list("methods").map(|methods| format!("[{methods}]"));
+    match (list("host"), path) {
         (None, None) => String::new(),
-        (host, path) => format!("{}{}", host.unwrap_or_default(), path.unwrap_or("/*")),
+        (host, path) => {
+            let path = path.unwrap_or_else(|| "/*".to_owned());
+            host.unwrap_or_default() + &path + &methods.unwrap_or_default()
+        }
     }
 }
 

@@ -238,7 +238,7 @@ impl Maker<'_, '_> {
         let mut names = Vec::new();
         let mut node = self.node(shape, value, &mut names);
         if let (Node::Leaf(leaf), true) = (&mut node, secret::is_key(name))
-            && leaf.value.is_str()
+            && (leaf.value.is_str() || leaf.value.is_array())
             && leaf.shown.is_none()
         {
             leaf.shown = Some(Toml::String(HIDDEN.to_owned()));
@@ -276,6 +276,9 @@ impl Maker<'_, '_> {
                 if matches!(**item, Shape::Section(_) | Shape::Short(..)) && !items.is_empty() =>
             {
                 Node::Tables(items.iter().map(|value| self.item(item, value)).collect())
+            }
+            (Shape::OneOrMany(item), DeValue::Table(_)) if matches!(**item, Shape::Section(_)) => {
+                Node::Tables(vec![self.item(item, value)])
             }
             (Shape::List(item) | Shape::OneOrMany(item), other)
                 if !matches!(other, DeValue::Array(_)) =>
@@ -459,6 +462,7 @@ impl Printer {
                         (Some(shown), true) => shown,
                         _ => &leaf.value,
                     };
+                    let value = on_one_line(value);
                     self.line(&format!("{} = {value}", quoted(&entry.name)), &entry.origin);
                     if matches!(entry.origin, Origin::Default) {
                         self.defaults.push(start..self.text.len());
@@ -498,6 +502,32 @@ impl Printer {
             self.text += &format!("  # {origin}");
         }
         self.text.push('\n');
+    }
+}
+
+/// A value as it is written, without line breaks.
+fn on_one_line(value: &Toml) -> String {
+    let text = value.to_string();
+    if !text.contains('\n') {
+        return text;
+    }
+    match value {
+        // What JSON escapes TOML escapes alike, but for this one.
+        Toml::String(text) => serde_json::Value::from(text.as_str())
+            .to_string()
+            .replace('\u{7f}', "\\u007F"),
+        Toml::Array(items) => {
+            let items: Vec<String> = items.iter().map(on_one_line).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Toml::Table(table) => {
+            let keys = table.iter();
+            let keys: Vec<String> = keys
+                .map(|(key, value)| format!("{} = {}", quoted(key), on_one_line(value)))
+                .collect();
+            format!("{{ {} }}", keys.join(", "))
+        }
+        _ => text,
     }
 }
 

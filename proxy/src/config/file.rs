@@ -15,8 +15,10 @@ use adaptive_concurrency::Class;
 
 use super::{
     acme::{CertificateName, Contact, DirectoryUrl, LETS_ENCRYPT},
+    actions::{ErrorPages, MethodName, RewriteEntry, UpstreamHost},
     context::{Context, Value},
     describe::{Key, Section, Shape, Short},
+    headers::{FieldName, FieldTable, On},
     include::Pattern,
     key_header::KeyHeader,
     model::{
@@ -33,6 +35,7 @@ use super::{
     units::{ByteRate, Rate, Size, kib, mib, millis, secs},
     waiting_rooms::Moment,
 };
+use crate::route::path_regex::PathRegex;
 
 /// Far beyond one host's memory at any cost per connection that is in reach.
 const CONNECTIONS_MOST: u64 = 1_000_000;
@@ -151,6 +154,12 @@ section! {
         /// `Strict-Transport-Security` of every answer over TLS: for how long, such as `"365d"`, a table, or
         /// `false`. It takes the place of the shop's. None is added where absent.
         hsts: HstsEntry;
+        /// Changes of the fields that visitors get, on every route and where there is none. One table,
+        /// or a list of them. None where absent.
+        response_headers: OneOrMany<ResponseHeaders>;
+        /// HTML files, up to 256 KiB each, in the place of our own pages, by status:
+        /// `{ 404 = "404.html", 503 = "busy.html" }`. What a shop answers stays as it is.
+        error_pages: ErrorPages;
     }
 }
 
@@ -651,15 +660,42 @@ section! {
     Route is "[[routes]]" {
         /// For metrics and logs. `host` and `path` joined where absent.
         name: String;
-        /// `shop.example`, or `*.shop.example` for any name below it; lower case, without port.
-        /// Any host where absent.
-        host: HostPattern;
+        /// `shop.example`, or `*.shop.example` for any name below it; lower case, without port. One,
+        /// or a list. Any host where absent.
+        host: OneOrMany<HostPattern>;
         /// `/cart` is this path only. `/products/*` is every path that starts with `/products/`,
         /// so `/products/` too, but not `/products`. `/products/:id/reviews` takes any one
         /// non-empty segment for `:id`.
         path: PathPattern, or("/*");
-        /// Name of an upstream.
-        upstream: String, required;
+        /// In the place of `path`: a regular expression that matches the path, somewhere in it unless
+        /// `^` and `$` say otherwise. The path is normalised: what is percent-encoded in it stays so.
+        /// Tried in the order of the file, after patterns of whole paths and before those that end in
+        /// `*`.
+        path_regex: PathRegex;
+        /// With a `path` that ends in `*`: it goes before every `path_regex`.
+        before_regex: bool, or(false);
+        /// Methods that it takes, GET with HEAD; others get `405`, unless another route has the same
+        /// host and path for them. Any where absent.
+        methods: List<MethodName>;
+        /// Name of an upstream. One is needed unless there is `redirect` or `respond`.
+        upstream: String;
+        /// Send visitors elsewhere.
+        redirect: Redirect;
+        /// Answer everybody alike.
+        respond: Respond;
+        /// The target that the upstream is asked for in the place of the visitor's, such as
+        /// `"/internal{path}"`, or a table with `pattern` and `to`. The query goes along unless one is
+        /// written. What is stored is found, and purged, by what visitors ask for.
+        rewrite: RewriteEntry;
+        /// Leave this out at the beginning of the path that the upstream is asked for: `"/api"`.
+        strip_prefix: RequestPath;
+        /// `Host` that the upstream gets: `"visitor"`: what the visitor asked for, `"upstream"`: what its
+        /// servers are called, or a name.
+        upstream_host: UpstreamHost, or("visitor");
+        /// Changes of the fields that the upstream gets.
+        request_headers: RequestHeaders;
+        /// Changes of the fields that visitors get, after those of `[server]`. One table, or a list.
+        response_headers: OneOrMany<ResponseHeaders>;
         /// Name of a cache policy. Absent: nothing is stored or served from the store.
         cache: String;
         /// Names of limits; a request must pass all of them.
@@ -681,6 +717,69 @@ section! {
         waiting_room: String;
         /// `Strict-Transport-Security` of its answers over TLS, in the place of the server's.
         hsts: HstsEntry;
+    }
+}
+
+section! {
+    /// `redirect` of a route
+    Redirect is "`redirect`" {
+        /// A path such as `"/new{rest}"`, or a URL such as `"https://www.shop.example{path}{?query}"`.
+        to: String, required;
+        /// 302: browsers keep a 301 for good, also a wrong one. 303 makes them ask with GET; 307 and
+        /// 308 keep the method.
+        status: u64 = 302, 300..=399, only([301, 302, 303, 307, 308]);
+    }
+}
+
+section! {
+    /// `respond` of a route
+    Respond is "`respond`" {
+        /// Status of the answer.
+        status: u64 = 200, 200..=599;
+        /// Content, up to 64 KiB. Absent: none, or the page of a status from 400 on.
+        body: String;
+        /// File with the content, up to 1 MiB; read at start and with every reload.
+        body_file: FilePath;
+        /// Type of the content. Absent: what the name of the file says, or plain text.
+        content_type: String;
+    }
+}
+
+section! {
+    /// `rewrite` of a route, written as a table
+    Rewrite is "`rewrite`" {
+        /// Regular expression; a path that it does not match stays as it is.
+        pattern: PathRegex, required;
+        /// The target, which may name the groups of `pattern`: `{1}`, or `{name}` for `(?<name>…)`.
+        to: String, required;
+    }
+}
+
+section! {
+    /// `request_headers` of a route
+    RequestHeaders is "`request_headers`" {
+        /// Fields and their values, in the place of what a visitor sends. A value may have
+        /// placeholders, such as `{client_ip}`.
+        set: FieldTable;
+        /// The same, beside what a visitor sends.
+        add: FieldTable;
+        /// Fields of visitors that do not go along.
+        remove: List<FieldName>;
+    }
+}
+
+section! {
+    /// `response_headers` of a route or of `[server]`
+    ResponseHeaders is "`response_headers`" {
+        /// Fields and their values, in the place of what the shop says.
+        set: FieldTable;
+        /// The same, beside what the shop says.
+        add: FieldTable;
+        /// Fields that do not go along.
+        remove: List<FieldName>;
+        /// `"always"`, or `"success"`: answers with status 200, 201, 204, 206, 301, 302, 303, 304, 307
+        /// or 308.
+        on: On, or("always");
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use http::header::STRICT_TRANSPORT_SECURITY;
+use toml::Spanned;
+
 use super::{
     context::Context,
     diagnostic::Complaint,
@@ -31,6 +34,7 @@ pub(super) fn of_server(file: &File, cx: &mut Context<'_>) -> Option<Hsts> {
         cx.warning(first.span(), "`hsts` does nothing: no listener has `tls`");
     }
     contradictions(file, cx);
+    headers(file, cx);
     compiled(server?)
 }
 
@@ -68,14 +72,50 @@ fn preload(field: &Field<HstsEntry>, cx: &mut Context<'_>) {
     }
 }
 
+/// Changes of the field that `hsts` writes.
+fn headers(file: &File, cx: &mut Context<'_>) {
+    let server = file.server.value();
+    let server = server.map(|s| (&s.response_headers, compiled(&s.hsts)));
+    let routes = file.routes.items().iter().map(Spanned::get_ref);
+    let routes = routes.map(|r| (&r.response_headers, of_route(&r.hsts, file)));
+    for (headers, hsts) in server.into_iter().chain(routes) {
+        let tables = headers.value().map_or(&[][..], |list| &list.0.items);
+        for table in tables.iter().map(Spanned::get_ref) {
+            let said = [&table.set, &table.add].into_iter();
+            let said = said.filter_map(|table| table.value());
+            let said = said.flat_map(|table| &table.0);
+            let said = said.map(|line| (line.name.get_ref(), line.name.span()));
+            let removed = table.remove.items().iter();
+            let removed = removed.map(|name| (&name.get_ref().0, name.span()));
+            let mut all = said.chain(removed);
+            if let Some((_, place)) = all.find(|(name, _)| *name == STRICT_TRANSPORT_SECURITY)
+                && hsts.is_some()
+            {
+                cx.warning(
+                    place,
+                    Complaint::new("this does nothing: `hsts` says what browsers get here")
+                        .help("remove it, or write `hsts = false`"),
+                );
+            }
+        }
+    }
+}
+
 /// A browser keeps one policy for a host, the one it heard last.
 fn contradictions(file: &File, cx: &mut Context<'_>) {
     let mut seen: HashMap<Option<&HostPattern>, Option<Hsts>> = HashMap::new();
     for section in file.routes.items() {
         let route = section.get_ref();
         let said = of_route(&route.hsts, file);
-        let first = *seen.entry(route.host.value()).or_insert(said);
-        if first != said {
+        let hosts: Vec<_> = match route.host.value() {
+            Some(hosts) => hosts.0.items.iter().map(|h| Some(h.get_ref())).collect(),
+            None => vec![None],
+        };
+        let mut differs = false;
+        for host in hosts {
+            differs |= *seen.entry(host).or_insert(said) != said;
+        }
+        if differs {
             let place = route
                 .hsts
                 .given()

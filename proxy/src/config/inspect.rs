@@ -35,6 +35,7 @@ use crate::{
     admin, admit,
     listen::tls::{findings::findings, read_identity},
     respond::room::Template,
+    snapshot::{BODY_MAX, PAGE_MAX},
     upstream::connect::tls::Transport,
 };
 
@@ -88,8 +89,36 @@ pub(super) fn inspect(file: &File, config: Option<&Config>, now: SystemTime, cx:
     if let Some(acme) = file.acme.value() {
         ordered(acme, cx);
     }
+    contents(file, cx);
     admin_endpoint(file, cx);
     places(file, cx);
+}
+
+/// What is sent as it lies in a file.
+fn contents(file: &File, cx: &mut Context<'_>) {
+    let pages = file.server.value().and_then(|s| s.error_pages.given());
+    if let Some(pages) = pages {
+        for (_, page) in &pages.get_ref().0 {
+            content(page.get_ref(), page.span(), PAGE_MAX, cx);
+        }
+    }
+    let responses = file.routes.items().iter();
+    let responses = responses.filter_map(|route| route.get_ref().respond.value());
+    for body in responses.filter_map(|respond| respond.body_file.given()) {
+        content(body.get_ref(), body.span(), BODY_MAX, cx);
+    }
+}
+
+fn content(path: &FilePath, span: std::ops::Range<usize>, most: u64, cx: &mut Context<'_>) {
+    let path = cx.path(path);
+    match opened(&path) {
+        Ok(about) if about.len() > most => {
+            let why = format!("{} is larger than {most} bytes", path.display());
+            cx.error(span, why);
+        }
+        Ok(_) => {}
+        Err(why) => cx.error(span, why),
+    }
 }
 
 /// Tells of certificates and keys that cannot be opened, each at its own key; how what else is said of them begins.

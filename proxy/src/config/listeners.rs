@@ -80,10 +80,11 @@ pub(super) fn certificates(file: &File, cx: &mut Context<'_>) -> Vec<Certificate
 
 /// Hosts that routes name.
 pub(super) fn hosts(file: &File, cx: &Context<'_>) -> Vec<(HostPattern, Anchor)> {
-    let named = file.routes.items().iter().filter_map(|route| {
-        let host = route.get_ref().host.given()?;
-        Some((host.get_ref().clone(), cx.anchor(host.span())))
+    let named = file.routes.items().iter().flat_map(|route| {
+        let hosts = route.get_ref().host.value();
+        hosts.map_or(&[][..], |hosts| &hosts.0.items)
     });
+    let named = named.map(|host| (host.get_ref().clone(), cx.anchor(host.span())));
     let mut seen = HashSet::new();
     named
         .filter(|(host, _)| seen.insert(host.clone()))

@@ -7,6 +7,7 @@
 //! be told for sure.
 
 mod acme;
+mod actions;
 mod cache;
 mod compile;
 mod concurrency;
@@ -18,6 +19,7 @@ mod difference;
 mod effective;
 mod env;
 mod file;
+mod headers;
 mod hsts;
 mod include;
 mod inspect;

@@ -12,7 +12,16 @@ use std::{
 };
 
 pub use super::diagnostic::Anchor;
-use crate::admit::key::Prefix;
+use crate::{
+    admit::key::Prefix,
+    respond::dress::Change,
+    route::{
+        action::{FixedBody, Redirect, Rewrite},
+        headers::RequestHeaders,
+        methods::Methods,
+        path_regex::PathRegex,
+    },
+};
 use adaptive_concurrency::{Bounds, Class};
 
 /// Everything the edge needs to know to serve; the snapshot is built from it.
@@ -108,6 +117,10 @@ pub struct Server {
     pub watch_config: bool,
     /// What browsers are told of TLS.
     pub hsts: Option<Hsts>,
+    /// Changes of what visitors get, on every route.
+    pub response_headers: Vec<Change>,
+    /// Files of pages in the place of ours, by status.
+    pub error_pages: Vec<(u16, PathBuf)>,
 }
 
 /// What `[server]` asks of visitors and their connections.
@@ -688,12 +701,24 @@ pub enum LimitAction {
 pub struct Route {
     /// For metrics and logs: as written, `host` and `path` joined, or `name`.
     pub name: String,
-    /// Any host where absent.
-    pub host: HostPattern,
+    /// At least one.
+    pub hosts: Vec<HostPattern>,
     /// Path pattern.
     pub path: PathPattern,
-    /// Index into `upstreams`.
-    pub upstream: usize,
+    /// A prefix that goes before expressions.
+    pub before_regex: bool,
+    /// Any, or these only.
+    pub methods: Methods,
+    /// What becomes of its requests.
+    pub action: Action,
+    /// What an upstream is asked for in the place of the visitor's target.
+    pub rewrite: Option<Rewrite>,
+    /// `Host` towards the upstream; absent means the visitor's.
+    pub upstream_host: Option<String>,
+    /// Changes of what an upstream gets.
+    pub request_headers: RequestHeaders,
+    /// Changes of what visitors get, after those of the server.
+    pub response_headers: Vec<Change>,
     /// Index into `policies`; absent means nothing is stored or served from the store.
     pub cache: Option<usize>,
     /// Indices into `limits`.
@@ -712,6 +737,38 @@ pub struct Route {
     pub waiting_room: Option<usize>,
     /// What browsers are told of TLS: the server's, but for a route that has its own.
     pub hsts: Option<Hsts>,
+}
+
+impl Route {
+    /// Index into `upstreams`, where it has one.
+    pub fn upstream(&self) -> Option<usize> {
+        match self.action {
+            Action::Upstream(index) => Some(index),
+            Action::Redirect(_) | Action::Respond(_) => None,
+        }
+    }
+}
+
+/// What becomes of a route's requests.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Index into `upstreams`.
+    Upstream(usize),
+    /// Sent elsewhere.
+    Redirect(Redirect),
+    /// Answered alike.
+    Respond(Respond),
+}
+
+/// `respond`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Respond {
+    /// Status code.
+    pub status: u16,
+    /// Content; files are read when the edge is built.
+    pub body: FixedBody,
+    /// Of the content.
+    pub content_type: http::HeaderValue,
 }
 
 /// `[waiting_rooms.NAME]`.
@@ -773,6 +830,8 @@ pub enum PathPattern {
     Prefix(String),
     /// `/products/:id/reviews`: a parameter matches one non-empty segment.
     Segments(Vec<Segment>),
+    /// `path_regex`: all that an expression matches.
+    Regex(PathRegex),
 }
 
 /// A part of a path between two slashes.

@@ -164,6 +164,14 @@ impl Scalar for PathPattern {
     }
 }
 
+#[cfg(test)]
+impl PathPattern {
+    /// A pattern that is known to be right.
+    pub(crate) fn parse_for_tests(text: &str) -> Self {
+        Self::parse(text).expect("a pattern")
+    }
+}
+
 /// Requests are compared with upper-case digits, so a pattern must have them too.
 fn percent_encoding(text: &str) -> Result<(), &'static str> {
     let digit = |b: &u8| b.is_ascii_digit() || (b'A'..=b'F').contains(b);

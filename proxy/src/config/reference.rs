@@ -250,7 +250,8 @@ fn takes(shape: &Shape, path: &str) -> String {
         Shape::List(of) if matches!(**of, Shape::Section(_)) => table("a list of tables"),
         Shape::List(of) => format!("a list, each item {}", takes(of, path)),
         Shape::OneOrMany(of) => format!("{}, or a list of them", takes(of, path)),
-        Shape::Named(_) => table("tables by name"),
+        Shape::Named(of) if of.section_maker().is_some() => table("tables by name"),
+        Shape::Named(of) => format!("a table, each value {}", takes(of, path)),
         Shape::Section(_) => table("a table"),
         Shape::Either(shapes) | Shape::Short(_, shapes) => {
             let shapes: Vec<_> = shapes.iter().map(|of| takes(of, path)).collect();

@@ -5,19 +5,20 @@ use std::{collections::HashMap, ops::Range};
 use adaptive_concurrency::Class;
 use toml::Spanned;
 
-use crate::admit::key::Params;
+use crate::{admit::key::Params, route::methods::Methods};
 
 use super::{
+    actions,
     cache::BUILT_IN_POLICY,
     compile::index_of,
     concurrency,
     context::Context,
     diagnostic::{Complaint, Severity, shown},
     file::{self, File},
-    hsts, limits,
+    headers, hsts, limits,
     model::{HostPattern, PathPattern, Route, Segment, Upstream},
-    read::{Field, Named},
-    upstreams::route_timeouts,
+    read::{Field, Named, OneOrMany},
+    upstreams::{route_timeouts, timeouts},
 };
 
 /// Longest name of a route: it becomes a label of every metric.
@@ -31,10 +32,13 @@ struct Names<'a> {
     waiting_rooms: Vec<&'a str>,
 }
 
+/// Methods that a route takes, and the place of it.
+type Taken = (Methods, Range<usize>);
+
 /// What must differ from route to route, with the place of the first that has it.
 #[derive(Default)]
 struct Seen {
-    patterns: HashMap<(HostPattern, PathPattern), Range<usize>>,
+    patterns: HashMap<(HostPattern, PathPattern), Vec<Taken>>,
     names: HashMap<String, Range<usize>>,
 }
 
@@ -91,9 +95,7 @@ fn route(
     cx: &mut Context<'_>,
 ) -> Option<Route> {
     let route = section.get_ref();
-    let upstream = route
-        .upstream
-        .require("upstream", section.span(), cx)
+    let upstream = (route.upstream.given())
         .and_then(|name| index_of(name, "upstream", &file.upstreams, &names.upstreams, cx));
     let cache = route.cache.given().and_then(|name| match file.policies() {
         Some(known) => index_of(name, "cache policy", known, &names.policies, cx),
@@ -118,16 +120,26 @@ fn route(
         let (known, names) = (&file.waiting_rooms, &names.waiting_rooms);
         index_of(name, "waiting room", known, names, cx)
     });
-    let host = pattern(&route.host, HostPattern::Any)?;
-    let path = pattern(&route.path, PathPattern::Prefix("/".to_owned()))?;
+    let hosts = hosts(&route.host, cx)?;
+    let path = path(route, cx)?;
     let params = Params::of(&path);
     limits::parameters(&route.limits, file, &params, cx);
-    limits::evadable(&route.limits, file, &host, &params, cx);
-    unique(section, &host, &path, seen, cx);
+    let by_any_host = hosts
+        .iter()
+        .find(|host| !matches!(host, HostPattern::Exact(_)));
+    if let Some(host) = by_any_host.or_else(|| hosts.first()) {
+        limits::evadable(&route.limits, file, host, &params, cx);
+    }
+    let methods = actions::methods(route, cx);
+    unique(section, &hosts, &path, &methods, seen, cx);
     // By name: an upstream whose table could not be read is not among those compiled.
     let theirs = route.upstream.value();
     let theirs = upstreams.iter().find(|u| Some(&u.name) == theirs);
-    let timeouts = theirs.map(|u| route_timeouts(route.timeouts.value(), &u.timeouts));
+    let timeouts = match (&route.upstream, theirs) {
+        (_, Some(u)) => Some(route_timeouts(route.timeouts.value(), &u.timeouts)),
+        (Field::Absent, None) => Some(timeouts(None, cx)),
+        _ => None,
+    };
     if let (Some(class), Some(Upstream { name, .. })) = (
         route.class.given(),
         theirs.filter(|theirs| theirs.concurrency.is_none()),
@@ -141,11 +153,22 @@ fn route(
             .help("give it `concurrency = true`"),
         );
     }
+    let action = actions::action(section, upstream, &path, cx);
+    let rewrite = actions::rewrite(route, &path, cx);
+    let upstream_host = actions::upstream_host(&route.upstream_host, theirs, cx);
+    let request_headers = headers::request_headers(&route.request_headers, &path, cx);
+    let response_headers = headers::response_headers(&route.response_headers, cx);
     Some(Route {
-        name: name(route, &host, &path, seen, cx),
-        host,
+        name: name(route, &hosts, &path, &methods, seen, cx),
+        before_regex: before_regex(route, &path, cx),
+        hosts,
         path,
-        upstream: upstream?,
+        methods,
+        action: action?,
+        rewrite,
+        upstream_host,
+        request_headers,
+        response_headers,
         cache,
         limits: counted,
         allow,
@@ -158,39 +181,114 @@ fn route(
     })
 }
 
-/// The pattern given, or the one that matches everything; nothing where the one given is wrong.
-fn pattern<T: Clone>(field: &Field<T>, everything: T) -> Option<T> {
-    match field {
-        Field::Absent => Some(everything),
-        Field::Wrong => None,
-        Field::Given(pattern) => Some(pattern.get_ref().clone()),
+/// Most hosts of a route.
+const HOSTS_MAX: usize = 1_024;
+
+/// The hosts given, or any; nothing where one of them is wrong.
+fn hosts(field: &Field<OneOrMany<HostPattern>>, cx: &mut Context<'_>) -> Option<Vec<HostPattern>> {
+    let list = match field {
+        Field::Absent => return Some(vec![HostPattern::Any]),
+        Field::Wrong => return None,
+        Field::Given(list) => list,
+    };
+    let OneOrMany(hosts) = list.get_ref();
+    if hosts.written == 0 {
+        let complaint = Complaint::new("this route has no host, so it never matches");
+        cx.error(list.span(), complaint.help("leave out `host` for any host"));
+        return None;
     }
+    if let Some(host) = hosts.items.get(HOSTS_MAX) {
+        cx.error(
+            host.span(),
+            format!("a route has at most {HOSTS_MAX} hosts"),
+        );
+    }
+    let mut all: Vec<HostPattern> = Vec::new();
+    for host in &hosts.items {
+        if all.contains(host.get_ref()) {
+            cx.error(host.span(), "this host is listed twice");
+            return None;
+        }
+        all.push(host.get_ref().clone());
+    }
+    (hosts.written == hosts.items.len()).then_some(all)
+}
+
+/// The pattern given, or the one that matches everything; nothing where the one given is wrong.
+fn path(route: &file::Route, cx: &mut Context<'_>) -> Option<PathPattern> {
+    match (&route.path, &route.path_regex) {
+        (Field::Given(path), Field::Given(_)) => {
+            cx.error(
+                path.span(),
+                Complaint::new("`path` and `path_regex` are both given")
+                    .help("a route has one pattern; write two routes"),
+            );
+            None
+        }
+        (Field::Wrong, _) | (_, Field::Wrong) => None,
+        (Field::Given(path), Field::Absent) => Some(path.get_ref().clone()),
+        (Field::Absent, Field::Given(regex)) => Some(PathPattern::Regex(regex.get_ref().clone())),
+        (Field::Absent, Field::Absent) => Some(PathPattern::Prefix("/".to_owned())),
+    }
+}
+
+/// Whether a prefix goes before expressions.
+fn before_regex(route: &file::Route, path: &PathPattern, cx: &mut Context<'_>) -> bool {
+    let Some(given) = route.before_regex.given() else {
+        return false;
+    };
+    let is_prefix = match path {
+        PathPattern::Prefix(_) => true,
+        PathPattern::Segments(segments) => segments.last() == Some(&Segment::Rest),
+        PathPattern::Exact(_) | PathPattern::Regex(_) => false,
+    };
+    if !is_prefix && *given.get_ref() {
+        cx.error(
+            given.span(),
+            Complaint::new("`before_regex` does nothing here").help(
+                "it is for paths that end in `*`; a whole path goes before every expression anyway",
+            ),
+        );
+    }
+    *given.get_ref()
 }
 
 /// Of two routes for the same requests the second would never be chosen.
 fn unique(
     section: &Spanned<file::Route>,
-    host: &HostPattern,
+    hosts: &[HostPattern],
     path: &PathPattern,
+    methods: &Methods,
     seen: &mut Seen,
     cx: &mut Context<'_>,
 ) {
     let route = section.get_ref();
-    let place = match (&route.path, &route.host) {
-        (Field::Given(path), _) => path.span(),
-        (_, Field::Given(host)) => host.span(),
+    let place = match (&route.path, &route.path_regex, &route.host) {
+        (Field::Given(path), _, _) => path.span(),
+        (_, Field::Given(regex), _) => regex.span(),
+        (_, _, Field::Given(host)) => host.span(),
         _ => section.span(),
     };
-    let key = (host.clone(), unnamed(path));
-    if let Some(first) = seen.patterns.get(&key) {
+    let mut same = None;
+    for host in hosts {
+        let known = seen.patterns.entry((host.clone(), unnamed(path)));
+        let known = known.or_default();
+        match known.iter().find(|(other, _)| methods.overlaps(other)) {
+            Some((_, first)) => same = same.or_else(|| Some(first.clone())),
+            None => known.push((methods.clone(), place.clone())),
+        }
+    }
+    if let Some(first) = same {
+        let what = match methods.is_any() {
+            true => "host and path",
+            false => "host and path, and takes one of its methods",
+        };
         let complaint = Complaint::new(format!(
-            "this route never matches: {} has the same host and path",
-            cx.line(first)
+            "this route never matches: {} has the same {what}",
+            cx.line(&first)
         ))
         .help("remove one of them, or change its host or path");
         cx.error(place, complaint);
-    } else {
-        seen.patterns.insert(key, place);
     }
 }
 
@@ -213,13 +311,24 @@ fn unnamed(path: &PathPattern) -> PathPattern {
 /// The name given, or host and path.
 fn name(
     route: &file::Route,
-    host: &HostPattern,
+    hosts: &[HostPattern],
     path: &PathPattern,
+    methods: &Methods,
     seen: &mut Seen,
     cx: &mut Context<'_>,
 ) -> String {
     let Some(given) = route.name.given() else {
-        return host_text(host) + &path_text(path);
+        let mut name = hosts.first().map(host_text).unwrap_or_default();
+        if hosts.len() > 1 {
+            name += &format!("+{}", hosts.len() - 1);
+        }
+        name += &path_text(path);
+        if !methods.is_any() {
+            let mut all = String::new();
+            methods.put_allow(&mut all);
+            name += &format!("[{}]", all.replace(", ", ","));
+        }
+        return name;
     };
     let name = given.get_ref();
     let plain = name
@@ -258,6 +367,12 @@ fn path_text(path: &PathPattern) -> String {
     match path {
         PathPattern::Exact(path) => path.clone(),
         PathPattern::Prefix(prefix) => format!("{prefix}*"),
+        // A label has neither quotes nor backslashes.
+        PathPattern::Regex(regex) => {
+            let plain = regex.text().chars();
+            let plain = plain.filter(|c| c.is_ascii_graphic() && !matches!(c, '\\' | '"'));
+            format!("~{}", plain.take(NAME_MAX).collect::<String>())
+        }
         PathPattern::Segments(segments) => segments
             .iter()
             .map(|segment| match segment {
@@ -348,14 +463,14 @@ fn rooms_of_hosts(file: &File, routes: &[Route], cx: &mut Context<'_>) {
         };
         let differs = |other: &&Route| {
             other.waiting_room == Some(room)
-                && other.host != HostPattern::Any
-                && other.host != route.host
+                && other.hosts != [HostPattern::Any]
+                && other.hosts != route.hosts
         };
-        let is_several = match &route.host {
+        let is_several = match &route.hosts[..] {
             // As good as always it is one, or its names lead to one.
-            HostPattern::Any => false,
-            HostPattern::Exact(_) => routes[..at].iter().any(|other| differs(&other)),
-            HostPattern::Wildcard(_) => true,
+            [HostPattern::Any] => false,
+            [HostPattern::Exact(_)] => routes[..at].iter().any(|other| differs(&other)),
+            _ => true,
         };
         if is_several && !warned.contains(&room) {
             warned.push(room);
@@ -380,7 +495,7 @@ fn unused(file: &File, routes: &[Route], cx: &mut Context<'_>) {
         );
     };
     for (index, (name, _)) in file.upstreams.entries().iter().enumerate() {
-        if !routes.iter().any(|route| route.upstream == index) {
+        if !routes.iter().any(|route| route.upstream() == Some(index)) {
             warn(name, "upstream");
         }
     }

@@ -150,9 +150,9 @@ fn minimal_means_the_defaults() {
         panic!("{:?}", config.routes)
     };
     assert_eq!(route.name, "/*");
-    assert_eq!(route.host, HostPattern::Any);
+    assert_eq!(route.hosts, [HostPattern::Any]);
     assert_eq!(route.path, PathPattern::Prefix("/".to_owned()));
-    assert_eq!((route.upstream, route.cache), (0, Some(0)));
+    assert_eq!((route.upstream(), route.cache), (Some(0), Some(0)));
     assert!(route.limits.is_empty());
     assert_eq!(route.max_body, 1 << 20);
     assert!(config.limits.is_empty());
@@ -214,9 +214,12 @@ fn sections_have_defaults_of_their_own() {
     let routes: Vec<_> = config
         .routes
         .iter()
-        .map(|r| (r.name.as_str(), r.upstream))
+        .map(|r| (r.name.as_str(), r.upstream()))
         .collect();
-    assert_eq!(routes, [("*.shop.example/a/:b/*", 0), ("/*", 1)]);
+    assert_eq!(
+        routes,
+        [("*.shop.example/a/:b/*", Some(0)), ("/*", Some(1))]
+    );
     let log = AccessLog {
         target: LogTarget::Stdout,
         format: LogFormat::Json,
@@ -419,6 +422,12 @@ fn tls_that_makes_no_sense() {
         (
             format!("[server]\nhsts = {{ max_age = \"1d\", preload = true }}\n{TLS}{PAIR}"),
             "2:8: warning: no list of preloaded names takes this",
+        ),
+        (
+            format!(
+                "[server]\nhsts = \"1y\"\nresponse_headers = {{ remove = [\"Strict-Transport-Security\"] }}\n{TLS}{PAIR}"
+            ),
+            "3:32: warning: this does nothing: `hsts` says what browsers get here",
         ),
         (
             "[server]\nhsts = \"1y\"\n[[listeners]]\naddress = \"127.0.0.1:80\"\n".to_owned(),

@@ -352,7 +352,7 @@ fn retry(given: Option<&file::Retry>, cx: &mut Context<'_>) -> Retry {
     }
 }
 
-fn timeouts(given: Option<&file::Timeouts>, cx: &mut Context<'_>) -> Timeouts {
+pub(super) fn timeouts(given: Option<&file::Timeouts>, cx: &mut Context<'_>) -> Timeouts {
     let empty = file::Timeouts::empty(cx);
     let timeouts = given.unwrap_or(&empty);
     Timeouts {

@@ -66,6 +66,7 @@ pub(super) async fn fetch<'a>(
                 outgoing.length = Some(partial.complete);
                 outgoing.room = order.fetch.own.room.as_deref();
                 outgoing.over(order.scheme, &order.fetch.own.route);
+                outgoing.dress(&order.fetch.own.route.dress);
                 return (Fetched::Answer(Box::new(outgoing)), asked);
             }
             Served::Stream(head, reader) => {
@@ -95,7 +96,7 @@ pub(super) async fn fetch<'a>(
             .then(|| status::readable(&order.fetch.key, order.fetch.uri_length));
         outgoing.room = order.fetch.own.room.as_deref();
         outgoing.over(order.scheme, &order.fetch.own.route);
-        outgoing.narrow();
+        outgoing.narrow(&order.fetch.own.route.dress);
         return (Fetched::Answer(Box::new(outgoing)), asked);
     }
     (Fetched::Own, Asked::default())

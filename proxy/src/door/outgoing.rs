@@ -19,7 +19,10 @@ use crate::{
         flight::{Broken, Head},
     },
     random,
-    respond::hsts::{Hsts, STRICT_TRANSPORT_SECURITY, is_hsts},
+    respond::{
+        dress::{Dress, Lines},
+        hsts::{Hsts, STRICT_TRANSPORT_SECURITY, is_hsts},
+    },
     snapshot::Route,
 };
 
@@ -51,6 +54,10 @@ pub(super) struct Outgoing<'a> {
     hsts: Option<Hsts>,
     /// The stored fields have something to say of it.
     has_own_hsts: bool,
+    /// What its route changes, see [`Outgoing::narrow`].
+    pub(super) lines: Option<&'a Lines>,
+    /// A field of the stored head does not go along.
+    is_stripped: bool,
 }
 
 /// Several parts, as one body.
@@ -80,6 +87,8 @@ impl<'a> Outgoing<'a> {
             counted: None,
             hsts: None,
             has_own_hsts: hit.stored.has_hsts(),
+            lines: None,
+            is_stripped: false,
         }
     }
 
@@ -113,6 +122,8 @@ impl<'a> Outgoing<'a> {
             counted: None,
             hsts: None,
             has_own_hsts: stored.has_hsts(),
+            lines: None,
+            is_stripped: false,
         }
     }
 
@@ -142,6 +153,8 @@ impl<'a> Outgoing<'a> {
             counted: None,
             hsts: None,
             has_own_hsts: head.header.headers.contains_key(STRICT_TRANSPORT_SECURITY),
+            lines: None,
+            is_stripped: false,
         }
     }
 
@@ -155,14 +168,22 @@ impl<'a> Outgoing<'a> {
         self.hsts
     }
 
-    /// Whether all stored fields go along as they lie there.
-    pub(super) fn keeps_head(&self) -> bool {
-        matches!(self.answer, Answer::Whole) && !(self.has_own_hsts && self.hsts.is_some())
+    /// Takes what is asked for out of the content, and settles what is said of it. Several parts are put
+    /// together where all of it lies in memory; else the whole is sent, which is always allowed. What the route changes
+    /// comes last, because the status has a say in it.
+    pub(super) fn narrow(&mut self, dress: &'a Dress) {
+        self.narrow_content();
+        self.dress(dress);
     }
 
-    /// Takes what is asked for out of the content, and settles what is said of it. Several parts are put
-    /// together where all of it lies in memory; else the whole is sent, which is always allowed.
-    pub(super) fn narrow(&mut self) {
+    /// The last of it alone, where the content is no more than what is asked for.
+    pub(super) fn dress(&mut self, dress: &'a Dress) {
+        self.lines = dress.lines(self.status());
+        let head = HeadFields(&self.head);
+        self.is_stripped = self.lines.is_some_and(|lines| lines.removes_any_of(head));
+    }
+
+    fn narrow_content(&mut self) {
         if let Answer::Parts(parts) = &self.answer {
             if let Content::Memory(content) = &self.content {
                 let boundary = format!("dhal{:016x}", random::next());
@@ -180,6 +201,12 @@ impl<'a> Outgoing<'a> {
             Answer::NotModified | Answer::RangeNotSatisfiable => self.content = Content::empty(),
             Answer::Whole | Answer::Parts(_) => {}
         }
+    }
+
+    /// Whether the stored head goes in front as it lies there.
+    pub(super) fn has_stored_head(&self) -> bool {
+        let has_other_hsts = self.has_own_hsts && self.hsts.is_some();
+        matches!(self.answer, Answer::Whole) && !self.is_stripped && !has_other_hsts
     }
 
     /// Finds out how long content of unknown length is, where that is no more than `most`, before any of it
@@ -205,6 +232,9 @@ impl<'a> Outgoing<'a> {
     /// Whether a stored field goes along.
     pub(super) fn keeps(&self, name: &[u8]) -> bool {
         if self.hsts.is_some() && is_hsts(name) {
+            return false;
+        }
+        if self.is_stripped && self.lines.is_some_and(|lines| lines.removes(name)) {
             return false;
         }
         match self.answer {

@@ -16,11 +16,12 @@ use http_caching::{CacheControl, Coding, Fields, Lifetimes, Precondition, RangeO
 
 use super::{
     Answer, Body, Connection, Decision, Fetch, Forward, Hit, Passed, Rejection, RequestView,
-    authority, decision::ForwardReason, keyed::KeyedTarget, limits, path, room,
+    authority, decision::ForwardReason, keyed::KeyedTarget, limits, own, path, room,
 };
 use crate::{
     admit::{client, key::Asked},
     cache::{Found, Stored, status::Outcome},
+    route::Missing,
     shared::Shared,
     snapshot::{Policy, Route, Snapshot},
 };
@@ -120,8 +121,16 @@ fn story(
     }
 
     // Route.
-    let Some(route) = snapshot.router.find(authority.host(), target.path()) else {
-        return Decision::Reject(Rejection::new(404, "no route"));
+    let found = (snapshot.router).route(request.method, authority.host(), target.path());
+    let route = match found {
+        Ok(route) => route,
+        Err(Missing::Path) => return Decision::Reject(Rejection::new(404, "no route")),
+        Err(Missing::Method(allow)) => {
+            return Decision::Reject(Rejection {
+                allow: Some(allow.into()),
+                ..Rejection::new(405, "method has no route")
+            });
+        }
     };
     if matches!(request.body, Body::Length(n) if n > route.max_body) {
         return Decision::Reject(Rejection {
@@ -154,9 +163,16 @@ fn story(
         }
     };
 
+    // What a route answers by itself is neither stored nor asked for.
+    let upstream = match own::upstream(route, request, &target.whole, &authority.whole, &limit) {
+        Ok(upstream) => upstream,
+        Err(decision) => return *decision,
+    };
+
     // Look up.
     let forward = |reason: ForwardReason| Forward {
         route: Arc::clone(route),
+        upstream: Arc::clone(upstream),
         target: target.whole.clone().into_owned(),
         authority: authority.whole.clone().into_owned(),
         reason,
@@ -171,7 +187,7 @@ fn story(
         return Decision::Forward(forward(ForwardReason::Method));
     }
     // While no server can answer, browsing goes on from what is stored, for those with a session as well.
-    let window = route.upstream.window(now.tick);
+    let window = upstream.window(now.tick);
     let is_own = has_bypass_cookie(policy, request);
     if is_for_the_origin(request) {
         return Decision::Forward(forward(ForwardReason::Bypass));
@@ -203,15 +219,15 @@ fn story(
     // What a shop says to one who has shown a certificate is for that one, as with a password.
     let credentials =
         request.fields.contains(&AUTHORIZATION) || has_certificate(request.connection);
-    let own = || {
-        let may_be_instead = route.upstream.config.shop_window.is_some() && !credentials;
+    let in_person = || {
+        let may_be_instead = upstream.config.shop_window.is_some() && !credentials;
         Decision::Forward(Forward {
             instead: may_be_instead.then(|| Box::new(fetch(ForwardReason::Stale, false))),
             ..forward(ForwardReason::Bypass)
         })
     };
     if is_own && window.is_none() {
-        return own();
+        return in_person();
     }
     let (stored, reason) = match shared.store.find(&key.bytes, request.fields) {
         Found::Fit(stored) => (Some(stored), ForwardReason::Stale),
@@ -230,7 +246,7 @@ fn story(
     let Some(stored) = stored.filter(|stored| !is_own || !stored.is_on_disk()) else {
         if is_own {
             // It may lie on the disk.
-            return own();
+            return in_person();
         }
         if control.only_if_cached {
             return Decision::Reject(only_if_cached(route));
@@ -262,7 +278,7 @@ fn story(
         Reuse::IfError | Reuse::Validate if control.only_if_cached => {
             return Decision::Reject(only_if_cached(route));
         }
-        Reuse::IfError | Reuse::Validate if is_own => return own(),
+        Reuse::IfError | Reuse::Validate if is_own => return in_person(),
         Reuse::IfError | Reuse::Validate => {
             return Decision::Fetch(fetch(ForwardReason::Stale, true));
         }

@@ -11,7 +11,9 @@ use crate::{
         waiting_room::{Note, Notice, Pass},
     },
     cache::{Stored, status::Outcome},
+    route::action::Fixed,
     snapshot::Route,
+    upstream::Upstream,
 };
 
 /// The answer to a request.
@@ -27,6 +29,8 @@ pub enum Decision {
     },
     /// With the text that proves to an authority that a name leads here (RFC 8555 §8.3).
     Challenge(Arc<str>),
+    /// By its route, which needs nobody for it.
+    Own(Own),
     /// Not at all.
     Reject(Rejection),
     /// Later: it is held back, and then decided again.
@@ -37,6 +41,30 @@ pub enum Decision {
     Fetch(Fetch),
     /// By an upstream, past the store.
     Forward(Forward),
+}
+
+/// An answer that a route gives by itself.
+pub struct Own {
+    /// Which route.
+    pub route: Arc<Route>,
+    /// What it says.
+    pub answer: OwnAnswer,
+    /// The strictest limit that was met.
+    pub limit: Option<LimitState>,
+}
+
+/// What a route says by itself.
+#[derive(Debug)]
+pub enum OwnAnswer {
+    /// That something is elsewhere.
+    Redirect {
+        /// Status code.
+        status: u16,
+        /// A path or an absolute URL.
+        location: String,
+    },
+    /// The same to everybody.
+    Fixed(Fixed),
 }
 
 /// A request that waits for its turn at a limit. Nothing of the answer is known yet: what is stored may have
@@ -128,6 +156,8 @@ pub struct Rejection {
     pub close: bool,
     /// Seconds for `Retry-After`.
     pub retry_after: Option<u64>,
+    /// The methods of `Allow`, where they are known.
+    pub allow: Option<Box<str>>,
     /// The route, where it was known by then.
     pub route: Option<Arc<Route>>,
     /// The limit that was hit.
@@ -152,6 +182,7 @@ impl Rejection {
             reason,
             close: false,
             retry_after: None,
+            allow: None,
             route: None,
             limit: None,
             room: None,
@@ -172,6 +203,8 @@ impl Rejection {
 pub struct Forward {
     /// The route it takes.
     pub route: Arc<Route>,
+    /// Who answers.
+    pub upstream: Arc<Upstream>,
     /// Normalised `path[?query]`.
     pub target: String,
     /// Normalised `host[:port]`.

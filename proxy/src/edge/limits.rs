@@ -98,6 +98,7 @@ pub(super) fn check_origin(
         Decision::Respond(_)
         | Decision::Redirect { .. }
         | Decision::Challenge(_)
+        | Decision::Own(_)
         | Decision::Reject(_)
         | Decision::Delay(_)
         | Decision::Wait(_) => return decision,

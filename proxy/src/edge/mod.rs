@@ -7,6 +7,7 @@ pub mod decide;
 pub mod decision;
 pub mod keyed;
 mod limits;
+mod own;
 pub mod path;
 pub mod request_view;
 pub(crate) mod room;
@@ -14,6 +15,8 @@ pub(crate) mod room;
 mod tests;
 
 pub use decide::{decide, decide_after};
-pub use decision::{Answer, Decision, Delay, Fetch, Forward, Hit, Passed, Rejection, Wait};
+pub use decision::{
+    Answer, Decision, Delay, Fetch, Forward, Hit, Own, OwnAnswer, Passed, Rejection, Wait,
+};
 pub use http1_wire::Body;
 pub use request_view::{Connection, RequestView, Scheme};

@@ -108,6 +108,33 @@ const CONFIG: &str = r#"
     [[routes]]
     host = "plain.example"
     upstream = "shop"
+    [[routes]]
+    path = "/moved/*"
+    redirect = { to = "https://www.{host}/new{rest}{?query}", status = 301 }
+    limits = ["one"]
+    [[routes]]
+    path = "/mirror/*"
+    redirect = { to = "{rest}" }
+    [[routes]]
+    path = "/loud/*"
+    redirect = { to = "{path}{path}{path}" }
+    [[routes]]
+    path = "/closed"
+    respond = { status = 403 }
+    deny = ["bad"]
+    [[routes]]
+    path_regex = "^/pages/[0-9]+/old$"
+    respond = { status = 410 }
+    [[routes]]
+    path = "/read"
+    methods = ["GET"]
+    upstream = "shop"
+    cache = "pages"
+    rewrite = "/in{path}"
+    [[routes]]
+    path = "/read"
+    methods = ["POST"]
+    upstream = "shop"
 "#;
 
 /// A decision table's world: the configuration above, and what is stored.
@@ -256,6 +283,10 @@ fn describe(decision: &Decision) -> String {
         Decision::Respond(hit) => format!("{:?} age {}", hit.answer, hit.age),
         Decision::Redirect { status, location } => format!("{status} {location}"),
         Decision::Challenge(text) => format!("challenge {text}"),
+        Decision::Own(own) => match &own.answer {
+            OwnAnswer::Redirect { status, location } => format!("own {status} {location}"),
+            OwnAnswer::Fixed(fixed) => format!("own {}", fixed.status),
+        },
         Decision::Reject(rejection) => {
             format!(
                 "{}{}",
@@ -328,6 +359,49 @@ fn who_waits() {
         }
         assert_eq!(world.ask(1, line, &fields), wanted, "{line} {fields:?}");
     }
+}
+
+#[test]
+fn routes_that_answer_by_themselves() {
+    let world = World::new();
+    let long = format!("GET /loud/{}", "a".repeat(6_000));
+    for (line, fields, wanted) in [
+        (
+            "GET /moved/a?b=c",
+            &[("host", "Shop.Example:8080")][..],
+            "own 301 https://www.shop.example/new/a?b=c",
+        ),
+        ("GET /moved/a", &[], "429"),
+        ("POST /mirror//evil.example", &[], "own 302 /evil.example"),
+        ("GET /mirror/%0d%0aa", &[], "400 close"),
+        (&long, &[], "414"),
+        ("GET /closed", &[], "own 403"),
+        ("DELETE /closed", &[("content-length", "10")], "own 403"),
+        ("GET /closed", &[("content-length", "9999999")], "413 close"),
+        ("GET /pages/17/old", &[], "own 410"),
+        ("GET /pages/x/old", &[], "uri-miss /pages/x/old fetch"),
+        // What a shop is asked for in its place is not the decision's.
+        ("GET /read?a", &[], "uri-miss /read?a fetch"),
+        ("HEAD /read", &[], "uri-miss /read fetch"),
+        ("POST /read", &[], "bypass /read"),
+        ("PUT /read", &[], "405"),
+    ] {
+        assert_eq!(world.ask(1, line, fields), wanted, "{line}");
+    }
+    let denied = world.ask_as("203.0.113.1", None, 1, "GET /closed", &[]);
+    assert_eq!(denied, "403");
+    // The page that is read is the page that a POST makes untrue, whichever route takes it.
+    let get = world.snapshot.router.find("shop.example", "/read");
+    let post = world
+        .snapshot
+        .router
+        .route(&Method::POST, "shop.example", "/read");
+    let name = |route: Option<&std::sync::Arc<crate::snapshot::Route>>| {
+        let policy = route.and_then(|route| route.invalidates.as_ref());
+        policy.map(|policy| policy.name.clone())
+    };
+    assert_eq!(name(get).as_deref(), Some("pages"));
+    assert_eq!(name(post.ok()).as_deref(), Some("pages"));
 }
 
 #[test]

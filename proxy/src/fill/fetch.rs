@@ -157,7 +157,7 @@ impl Task {
     }
 
     pub(super) fn upstream(&self) -> &Arc<Upstream> {
-        &self.order.fetch.own.route.upstream
+        &self.order.fetch.own.upstream
     }
 
     /// Looks on the disk. `true`: it is worth looking into the store again.
@@ -337,13 +337,15 @@ impl Task {
             return answer.discard(&self.filler).await;
         }
         let length = content_length(&answer.header);
+        let changes = &self.order.fetch.own.route.request_headers;
         let before = before.as_deref().map(|partial| &partial.stored);
         let judged = self.judge(&answer.header, before, answer.sent_at, now);
         let judged = judged.and_then(|judged| {
             if length.is_some_and(|length| length > self.shared().max_object()) {
                 return Err(TOO_LARGE);
             }
-            let vary = request::significant(&judged.rules.vary).ok_or("vary-forwarding")?;
+            let vary =
+                request::significant(&judged.rules.vary, changes).ok_or("vary-forwarding")?;
             let variation = match vary.is_empty() && self.variation.is_none() {
                 true => None,
                 false => {

@@ -274,7 +274,7 @@ impl Filler {
             _ => CacheControl::default(),
         };
         let mut lifetimes = stored.lifetimes();
-        let upstream = &order.fetch.own.route.upstream;
+        let upstream = &order.fetch.own.upstream;
         if let Some(window) = upstream.window(self.tick()) {
             lifetimes.stale_if_error = lifetimes.stale_if_error.max(window);
         }

@@ -188,8 +188,9 @@ pub(super) async fn take(task: &Task, answer: Answer, wanted: &Wanted, now: Syst
     // What decides whether the whole may be stored decides it for its parts; and the parts have to be
     // told from those of another version.
     let judged = task.judge(&whole, None, answer.sent_at, now);
+    let changes = &task.order.fetch.own.route.request_headers;
     let judged = judged.ok().filter(|judged| {
-        request::significant(&judged.rules.vary).is_some_and(|vary| vary.is_empty())
+        request::significant(&judged.rules.vary, changes).is_some_and(|vary| vary.is_empty())
             && http_caching::combines(&whole.headers, &whole.headers)
     });
     let asked_for =

@@ -5,6 +5,8 @@
 //! what we say of ourselves. Everything else of the visitor's request stays behind; if the answer then
 //! is none to be shared, the visitor's own request goes out whole.
 
+use std::borrow::Cow;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{
@@ -14,7 +16,7 @@ use http::{
     },
 };
 use http_caching::Fields;
-use pingora_error::{ErrorType::InvalidHTTPHeader, OrErr, Result};
+use pingora_error::{Error, ErrorType::InvalidHTTPHeader, OrErr, Result};
 use pingora_http::RequestHeader;
 
 use super::Order;
@@ -30,6 +32,7 @@ use crate::{
         NEVER_FORWARDED, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
         X_REQUEST_ID,
     },
+    route::{action::Refused, headers::RequestHeaders, template::Values},
 };
 
 /// What a shop that wants to know sees of us where no visitor's browser counts.
@@ -98,13 +101,21 @@ pub(super) struct Composed {
 
 /// The fields of `Vary` that tell responses of one key apart; `None` where the shop names some that it
 /// is never asked with, so that nobody can say whom the answer is for.
-pub(super) fn significant(vary: &[HeaderName]) -> Option<Vec<HeaderName>> {
-    let never =
-        |name: &HeaderName| NEVER_FORWARDED.contains(&name.as_str()) || UNTOLD.contains(name);
+pub(super) fn significant(
+    vary: &[HeaderName],
+    changes: &RequestHeaders,
+) -> Option<Vec<HeaderName>> {
+    // What the route says itself is the same for one key, unless it says who asks.
+    let never = |name: &HeaderName| match changes.has(name) {
+        true => changes.is_personal(name),
+        false => NEVER_FORWARDED.contains(&name.as_str()) || UNTOLD.contains(name),
+    };
     if vary.iter().any(never) {
         return None;
     }
     let kept = vary.iter().filter(|name| !SETTLED.contains(name));
+    // Beside what the route adds, what a visitor says goes along.
+    let kept = kept.filter(|name| !changes.replaces(name.as_str().as_bytes()));
     Some(kept.cloned().collect())
 }
 
@@ -137,6 +148,7 @@ pub(super) fn named_by_vary(response: &HeaderMap) -> Vec<HeaderName> {
 /// Whether the visitor's request says no more about the page it wants than the composed one does.
 pub(super) fn is_all_of(order: &Order, sent: &HeaderMap) -> bool {
     let fields = &order.fields;
+    let changes = &order.fetch.own.route.request_headers;
     order.method == Method::GET
         && !fields.contains_key(RANGE)
         && !fields.contains_key(IF_RANGE)
@@ -146,6 +158,7 @@ pub(super) fn is_all_of(order: &Order, sent: &HeaderMap) -> bool {
                 || HARMLESS.contains(name)
                 || name.as_str().starts_with("sec-fetch-")
                 || NEVER_FORWARDED.contains(&name.as_str())
+                || changes.replaces(name.as_str().as_bytes())
                 || sent.get_all(name).iter().any(|there| there == value)
         })
 }
@@ -179,9 +192,24 @@ pub(super) fn compose(
         sent.insert(COOKIE, cookies);
     }
 
-    let mut header = RequestHeader::build_no_case(Method::GET, fetch.target.as_bytes(), Some(24))?;
+    let route = &fetch.own.route;
+    // Everything that takes the place of placeholders follows from the key, but for who asks.
+    let values = Values {
+        client: order.client,
+        request_id: &order.request_id,
+        ..Values::new(order.scheme.as_str(), &fetch.own.authority, &fetch.target)
+    };
+    let target = match &route.rewrite {
+        None => Cow::Borrowed(fetch.target.as_str()),
+        Some(rewrite) => {
+            let applied = rewrite.apply(&values, &fetch.target);
+            applied.map_err(|Refused(why)| Error::explain(InvalidHTTPHeader, why))?
+        }
+    };
+    let mut header = RequestHeader::build_no_case(Method::GET, target.as_bytes(), Some(24))?;
     header.set_version(http::Version::HTTP_11);
-    header.insert_header(HOST, value(&fetch.own.authority))?;
+    let host = route.upstream_host.as_deref();
+    header.insert_header(HOST, value(host.unwrap_or(&fetch.own.authority)))?;
     for (name, value) in &sent {
         header.append_header(name.clone(), value.clone())?;
     }
@@ -204,6 +232,7 @@ pub(super) fn compose(
     let trace = HeaderValue::from_bytes(&trace).or_err(InvalidHTTPHeader, "trace")?;
     header.insert_header(TRACEPARENT, trace)?;
     header.insert_header(VIA, VIA_SELF)?;
+    change(&route.request_headers, &values, &mut header)?;
     if let Some(stored) = stored {
         for (name, value) in http_caching::conditions(&stored) {
             header.insert_header(name, value)?;
@@ -224,11 +253,29 @@ pub(super) fn compose(
     Ok(Composed { header, sent })
 }
 
+/// What the route changes.
+fn change(changes: &RequestHeaders, values: &Values<'_>, header: &mut RequestHeader) -> Result<()> {
+    for name in changes.replaced() {
+        header.remove_header(name);
+    }
+    let mut done = Ok(());
+    changes.each(values, |name, text| {
+        if done.is_ok() {
+            done = header.append_header(name.clone(), value(text)).map(|_| ());
+        }
+    });
+    done
+}
+
 #[cfg(test)]
 mod tests {
     use http::header::ACCEPT_LANGUAGE;
 
     use super::*;
+    use crate::{
+        config::model::PathPattern,
+        route::template::{Known, Template},
+    };
 
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         lines
@@ -247,12 +294,46 @@ mod tests {
         let names = |names: &[&'static str]| -> Vec<HeaderName> {
             names.iter().copied().map(HeaderName::from_static).collect()
         };
+        let plain = RequestHeaders::default();
         assert_eq!(
-            significant(&names(&["accept-encoding", "accept-language", "host"])),
+            significant(
+                &names(&["accept-encoding", "accept-language", "host"]),
+                &plain
+            ),
             Some(vec![ACCEPT_LANGUAGE])
         );
-        assert_eq!(significant(&names(&["x-forwarded-for"])), None);
-        assert_eq!(significant(&names(&["forwarded", "accept"])), None);
+        assert_eq!(significant(&names(&["x-forwarded-for"]), &plain), None);
+        assert_eq!(significant(&names(&["forwarded", "accept"]), &plain), None);
+    }
+
+    #[test]
+    fn vary_counts_as_far_as_the_route_leaves_it_to_visitors() {
+        let template = |text: &str| {
+            let known = Known {
+                path: &PathPattern::Prefix("/".to_owned()),
+                regex: None,
+                visitor: true,
+            };
+            Template::parse(text, &known).expect("a template")
+        };
+        let name = HeaderName::from_static;
+        let changes = RequestHeaders::new(
+            vec![
+                (name("x-real-ip"), template("{client_ip}")),
+                (name("x-edge"), template("{host}")),
+            ],
+            vec![(name("accept-language"), template("bn"))],
+            vec![name("accept")],
+        );
+        for (vary, wanted) in [
+            ("x-edge", Some(vec![])),
+            ("accept", Some(vec![])),
+            ("accept-language", Some(vec![ACCEPT_LANGUAGE])),
+            // Nobody could say whom the answer is for.
+            ("x-real-ip", None),
+        ] {
+            assert_eq!(significant(&[name(vary)], &changes), wanted, "{vary}");
+        }
     }
 
     #[test]

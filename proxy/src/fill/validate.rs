@@ -90,7 +90,9 @@ impl Task {
     /// Whether the answers to such a fetch are told apart by all these fields.
     pub(super) fn tells_apart(&self, vary: &[http::HeaderName]) -> bool {
         let known = self.variation.as_deref().map_or(&[][..], |v| &v.fields);
-        request::significant(vary).is_some_and(|vary| vary.iter().all(|name| known.contains(name)))
+        let changes = &self.order.fetch.own.route.request_headers;
+        request::significant(vary, changes)
+            .is_some_and(|vary| vary.iter().all(|name| known.contains(name)))
     }
 }
 

@@ -70,8 +70,15 @@ impl<'a> AnswerHead<'a> {
     /// Names are in the spelling of the shop.
     pub fn each(&self, mut f: impl FnMut(&[u8], &[u8])) {
         let fields = self.head.fields(self.bytes);
+        // An answer on the way to another is not the route's to change, and a change of protocol has its own fields.
+        let lines = match self.head.is_interim() || self.status() == 101 {
+            true => None,
+            false => self.request.forward.route.dress.lines(self.status()),
+        };
         let passes = |name: &[u8]| {
-            self.goes_on(name) && !(self.head.nominates && is_nominated(&fields, name))
+            self.goes_on(name)
+                && !(self.head.nominates && is_nominated(&fields, name))
+                && !lines.is_some_and(|lines| lines.removes(name))
         };
         for (name, value) in fields.lines() {
             if passes(name) {
@@ -95,6 +102,9 @@ impl<'a> AnswerHead<'a> {
         if let Some(limit) = forward.limit.as_ref().filter(|limit| limit.is_told) {
             f(b"ratelimit-policy", ratelimit_policy(limit).as_bytes());
             f(b"ratelimit", ratelimit(limit).as_bytes());
+        }
+        for (name, value) in lines.iter().flat_map(|lines| lines.added()) {
+            f(name, value);
         }
         let Some(pass) = &forward.room else { return };
         let mut is_cart = false;

@@ -19,7 +19,7 @@ pub(crate) fn invalidate(
     forward: &Forward,
     response: &dyn Fields,
 ) {
-    let Some(policy) = &forward.route.policy else {
+    let Some(policy) = &forward.route.invalidates else {
         return;
     };
     let authority = &forward.authority;

@@ -96,7 +96,7 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// Whether its content is little enough to be kept, as far as its head tells.
     fn is_kept(&self) -> bool {
-        let most = self.forward.route.upstream.config.retry.body as u64;
+        let most = self.forward.upstream.config.retry.body as u64;
         match self.content {
             Body::None => true,
             Body::Length(length) => length <= most,
@@ -120,12 +120,12 @@ pub enum Exchanged {
 /// Answers a request with what a server says.
 pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Visitor) -> Exchanged {
     let route = &request.forward.route;
-    let mut attempts = Attempts::new(&route.upstream, hall.started);
+    let mut attempts = Attempts::new(&request.forward.upstream, hall.started);
     let target = request.forward.target.as_bytes();
-    let key = (route.upstream).hash_key(request.fields, target, request.client);
+    let key = (request.forward.upstream).hash_key(request.fields, target, request.client);
     let until = hall.started + request.began.tick + route.timeouts.total;
     let mut progress = Progress::new(hall.started, Instant::from_std(until));
-    let mut content = Content::new(route.max_body, route.upstream.config.retry.body);
+    let mut content = Content::new(route.max_body, request.forward.upstream.config.retry.body);
     let mut buffers = hall.pool.buffers();
     let mut failed = None;
     // A server may have done what was asked, although nobody has heard of it.
@@ -133,7 +133,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     let fault = loop {
         // A server that failed may have left a part of an answer.
         buffers.clear();
-        let transport = &route.upstream.transport;
+        let transport = &request.forward.upstream.transport;
         let composed = match transport.protocol {
             UpstreamProtocol::Http1 => {
                 request::compose(&mut buffers.request, request).map(|()| None)
@@ -244,7 +244,7 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
     let by_server = fault.is_some_and(|fault| fault.is_by_server());
     if by_server && request.forward.instead.is_some() && progress.status == 0 {
         let tick = hall.started.elapsed();
-        if route.upstream.window_is_open(tick) {
+        if request.forward.upstream.window_is_open(tick) {
             return Exchanged::Unanswered;
         }
     }
@@ -271,7 +271,7 @@ struct At<'a> {
 
 impl At<'_> {
     fn upstream(&self) -> &Upstream {
-        &self.request.forward.route.upstream
+        &self.request.forward.upstream
     }
 
     /// A connection that waits for a request, or a new one; `true` for the first. A visitor who leaves does not
@@ -295,7 +295,7 @@ impl At<'_> {
             stream: head.map(|head| (head, self.request.content == Body::None)),
         };
         let server = &self.at_work.server;
-        let upstream = &self.request.forward.route.upstream;
+        let upstream = &self.request.forward.upstream;
         let pool = &self.hall.pool;
         let mut connect = pin!(upstream::connect(pool, upstream, server, &wanted));
         poll_fn(|cx| match connect.as_mut().poll(cx) {
@@ -356,7 +356,7 @@ const FORM: u64 = 16 * 1024;
 /// How much of its content is taken in before the request asks for anything. Nothing of a stream of unknown length: who
 /// sends it may wait for an answer to its beginning; nor where a word of the shop is waited for.
 fn beforehand(request: &Request<'_>) -> u64 {
-    let kept = request.forward.route.upstream.config.retry.body as u64;
+    let kept = request.forward.upstream.config.retry.body as u64;
     match request.content {
         Body::Length(length) if !relay::expects_continue(request) => length.min(FORM).min(kept),
         _ => 0,
@@ -380,7 +380,7 @@ async fn taken_in(
     until: Instant,
     visitor: &mut impl Visitor,
 ) -> Result<(), Fault> {
-    let is_bounded = request.forward.route.upstream.config.concurrency.is_some();
+    let is_bounded = request.forward.upstream.config.concurrency.is_some();
     let enough = beforehand(request);
     if enough == 0 || !is_bounded {
         return Ok(());
@@ -430,7 +430,11 @@ async fn admitted(
             return turn(request, hall.started).await;
         }
         let class = class(route, &request.fields, request.client);
-        route.upstream.admit_upload(class, hall.started).await
+        request
+            .forward
+            .upstream
+            .admit_upload(class, hall.started)
+            .await
     };
     let mut turn = pin!(timeout_at(until, turn));
     poll_fn(|cx| match turn.as_mut().poll(cx) {
@@ -445,7 +449,7 @@ async fn admitted(
 async fn turn(request: &Request<'_>, started: std::time::Instant) -> Result<Permit, Failure> {
     let route = &request.forward.route;
     let class = class(route, &request.fields, request.client);
-    match route.upstream.admit(class, started)? {
+    match request.forward.upstream.admit(class, started)? {
         Admission::Admitted(permit) => Ok(permit),
         Admission::Waits(mut waiting) => waiting.turn().await,
     }
@@ -475,11 +479,12 @@ fn failure(hall: &Hall, request: &Request<'_>, fault: &Fault, may_be_done: bool)
         hsts: None,
     };
     let asked = asked.on(Some(&request.forward.route));
-    let upstream = &request.forward.route.upstream;
+    let upstream = &request.forward.upstream;
     // The page of the shop window says that nothing was done.
     let window_open = !may_be_done && upstream.window_is_open(hall.started.elapsed());
     let is_safe = request.method.is_safe();
-    let mut reply = Reply::failure(fault.failure, window_open, is_safe, &asked);
+    let dress = &request.forward.route.dress;
+    let mut reply = Reply::failure(fault.failure, window_open, is_safe, dress, &asked);
     reply.pass(request.forward.room.as_deref());
     reply
 }

@@ -139,7 +139,7 @@ pub(super) async fn relay(
 /// that content is gRPC.
 pub(super) fn receiving(request: &Request<'_>) -> Pace {
     let pace = Pace::receiving(&request.visitors, request.scheme, request.body_timeout);
-    let upstream = request.forward.route.upstream.transport.protocol;
+    let upstream = request.forward.upstream.transport.protocol;
     let is_http2 = request.protocol == Protocol::Http2 && upstream == UpstreamProtocol::Http2;
     let mut is_grpc = false;
     request.fields.for_each(&CONTENT_TYPE, &mut |value| {

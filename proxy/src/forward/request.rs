@@ -1,6 +1,6 @@
 //! The request as a shop gets it: our own word on who asks, and nothing a visitor could pose with.
 
-use std::{io::Write, net::IpAddr};
+use std::{borrow::Cow, io::Write, net::IpAddr};
 
 use http::{
     HeaderName, HeaderValue,
@@ -15,7 +15,8 @@ use crate::{
     config::model::ForwardedField,
     observe::Protocol,
     random,
-    respond::fields::{NEVER_FORWARDED, X_FORWARDED_FOR},
+    respond::fields::{NEVER_FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO},
+    route::{action::Refused, template::Values},
     upstream::connect::http2,
 };
 
@@ -48,11 +49,11 @@ enum Nominated {
 pub(super) fn compose(out: &mut Vec<u8>, request: &Request<'_>) -> Result<(), &'static str> {
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(request.forward.target.as_bytes());
+    out.extend_from_slice(target(request)?.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     // One spelling of the authority, the one that stands in the cache key; HTTP/1.0 may have come without
     // any.
-    put_field(out, "host", request.forward.authority.as_bytes());
+    put_field(out, "host", authority(request).as_bytes());
     each_field(request, |name, value| {
         out.extend_from_slice(name);
         out.extend_from_slice(b": ");
@@ -77,8 +78,8 @@ pub(super) fn compose_http2(
     let mut head = http2::request_head(
         request.method,
         over_tls,
-        &request.forward.authority,
-        &request.forward.target,
+        authority(request),
+        &target(request)?,
     )
     .ok_or("the target cannot be told in HTTP/2")?;
     let fields = head.headers_mut();
@@ -96,6 +97,35 @@ pub(super) fn compose_http2(
         fields.insert(TE, HeaderValue::from_static("trailers"));
     }
     odd.map_or(Ok(head), Err)
+}
+
+/// What a shop is asked for: what the visitor asked for, unless the route says otherwise.
+fn target<'a>(request: &Request<'a>) -> Result<Cow<'a, str>, &'static str> {
+    let forward = request.forward;
+    match &forward.route.rewrite {
+        None => Ok(Cow::Borrowed(&forward.target)),
+        Some(rewrite) => {
+            let applied = rewrite.apply(&values(request), &forward.target);
+            applied.map_err(|Refused(why)| why)
+        }
+    }
+}
+
+/// `Host`, or `:authority`.
+fn authority<'a>(request: &Request<'a>) -> &'a str {
+    let forward = request.forward;
+    let own = forward.route.upstream_host.as_deref();
+    own.unwrap_or(&forward.authority)
+}
+
+/// What the request puts in the place of placeholders.
+fn values<'a>(request: &Request<'a>) -> Values<'a> {
+    let (authority, target) = (&request.forward.authority, &request.forward.target);
+    Values {
+        client: request.client,
+        request_id: request.request_id,
+        ..Values::new(request.scheme.as_str(), authority, target)
+    }
 }
 
 /// Whether `TE` says that trailers are welcome (RFC 9110 §10.1.4).
@@ -117,11 +147,17 @@ fn each_field(
     mut put: impl FnMut(&[u8], &[u8]),
 ) -> Result<(), &'static str> {
     let nominated = nominated(request.fields)?;
-    let mut seen = Seen::default();
+    let changes = &request.forward.route.request_headers;
+    let mut seen = Seen {
+        proto: changes.replaces(X_FORWARDED_PROTO.as_str().as_bytes()),
+        host: changes.replaces(X_FORWARDED_HOST.as_str().as_bytes()),
+        trace: false,
+    };
     request.fields.each(&mut |name, value| {
         // What is of this hop stands for nothing of ours.
         if !(nominated == Nominated::Some && is_nominated(request.fields, name))
             && passes(name, request, &mut seen)
+            && !changes.replaces(name)
         {
             put(name, value);
         }
@@ -139,6 +175,11 @@ fn each_field(
         put(b"traceparent", &traceparent(&random::id()));
     }
     put(b"via", VIA_SELF.as_bytes());
+    if !changes.is_empty() {
+        changes.each(&values(request), |name, value| {
+            put(name.as_str().as_bytes(), value.as_bytes());
+        });
+    }
     Ok(())
 }
 

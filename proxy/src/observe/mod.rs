@@ -20,4 +20,4 @@ pub(crate) mod testing;
 pub mod upstream_metrics;
 pub mod visitor_metrics;
 
-pub use record::{Protocol, Record};
+pub use record::{Protocol, Record, Told};

@@ -8,7 +8,7 @@ use http_caching::Fields;
 use crate::{
     admit::{state::LimitState, waiting_room::Note},
     cache::status::Outcome,
-    edge::decide::Now,
+    edge::{Own, Rejection, decide::Now},
     shared::Shared,
     snapshot::Route,
 };
@@ -79,6 +79,43 @@ pub struct Record<'a> {
     pub fields: Option<&'a dyn Fields>,
     /// The subject of the visitor's certificate.
     pub client_cert: Option<&'a str>,
+}
+
+/// What is told of an answer that was composed here.
+#[derive(Clone, Copy, Default)]
+pub struct Told<'a> {
+    /// Where it belongs, if anywhere.
+    pub route: Option<&'a Route>,
+    /// The strictest limit it met.
+    pub limit: Option<&'a LimitState>,
+    /// The waiting room it met.
+    pub room: Option<Note>,
+    /// Why it was refused.
+    pub reason: Option<&'static str>,
+    /// The connection is of no use afterwards.
+    pub close: bool,
+}
+
+impl<'a> From<&'a Rejection> for Told<'a> {
+    fn from(rejection: &'a Rejection) -> Self {
+        Self {
+            route: rejection.route.as_deref(),
+            limit: rejection.limit.as_ref(),
+            room: rejection.room,
+            reason: Some(rejection.reason),
+            close: rejection.close,
+        }
+    }
+}
+
+impl<'a> From<&'a Own> for Told<'a> {
+    fn from(own: &'a Own) -> Self {
+        Self {
+            route: Some(&own.route),
+            limit: own.limit.as_ref(),
+            ..Self::default()
+        }
+    }
 }
 
 impl Shared {

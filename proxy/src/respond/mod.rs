@@ -1,5 +1,6 @@
 //! What Dhal says in its own name: error pages, redirects, and the fields it adds to others' answers.
 
+pub mod dress;
 pub mod failure;
 pub mod fault;
 pub mod fields;

@@ -13,6 +13,7 @@ use http::{
 use http_caching::Fields;
 
 use super::{
+    dress::Dress,
     failure::{Failure, Side},
     fields::{self, X_REQUEST_ID},
     hsts::{Hsts, STRICT_TRANSPORT_SECURITY},
@@ -21,7 +22,8 @@ use super::{
 use crate::{
     admit::state::LimitState,
     cache::head::{VIA_SELF, put_field, value},
-    edge::{Rejection, Scheme},
+    edge::{Own, OwnAnswer, Rejection, Scheme},
+    route::action::Fixed,
     snapshot::{Route, Snapshot},
 };
 
@@ -99,7 +101,24 @@ impl Reply {
 
     /// The page of a failure of an upstream. While its shop window is open (`window_open`) it is a friendly one, which tries
     /// again by itself where the request was a safe one.
-    pub fn failure(failure: Failure, window_open: bool, is_safe: bool, asked: &Asked<'_>) -> Self {
+    pub fn failure(
+        failure: Failure,
+        window_open: bool,
+        is_safe: bool,
+        dress: &Dress,
+        asked: &Asked<'_>,
+    ) -> Self {
+        let mut reply = Self::plain_failure(failure, window_open, is_safe, asked);
+        reply.dress_failure(dress, asked.wants_json);
+        reply
+    }
+
+    fn plain_failure(
+        failure: Failure,
+        window_open: bool,
+        is_safe: bool,
+        asked: &Asked<'_>,
+    ) -> Self {
         if failure.side == Side::Upstream && window_open {
             let mut reply = CLOSED.reply(AGAIN, is_safe, asked);
             reply.common(asked);
@@ -118,17 +137,55 @@ impl Reply {
     }
 
     /// The page of a refusal, with when to come again.
-    pub fn rejection(rejection: &Rejection, asked: &Asked<'_>) -> Self {
+    pub fn rejection(rejection: &Rejection, dress: &Dress, asked: &Asked<'_>) -> Self {
         let asked = &asked.on(rejection.route.as_ref());
         let mut reply = Self::error(rejection.status, asked);
+        if let Some(allow) = &rejection.allow {
+            reply.fields.retain(|(name, _)| *name != ALLOW);
+            reply.add(ALLOW, allow);
+        }
         if let Some(seconds) = rejection.retry_after {
             reply.add(RETRY_AFTER, &seconds.to_string());
         }
         reply.limit(rejection.limit.as_ref());
+        reply.dress_failure(dress, asked.wants_json);
         reply
     }
 
-    /// A redirect to an absolute URL.
+    /// What a route says by itself, with the changes of fields. A failure without content has the page of its status.
+    pub fn own(own: &Own, asked: &Asked<'_>) -> Self {
+        let asked = &asked.on(Some(&own.route));
+        let dress = &own.route.dress;
+        let mut reply = match &own.answer {
+            OwnAnswer::Redirect { status, location } => Self::redirect(*status, location, asked),
+            OwnAnswer::Fixed(Fixed {
+                status, body: None, ..
+            }) if *status >= 400 => {
+                let mut reply = Self::error(*status, asked);
+                reply.limit(own.limit.as_ref());
+                reply.dress_failure(dress, asked.wants_json);
+                return reply;
+            }
+            OwnAnswer::Fixed(fixed) => {
+                let mut reply = Self {
+                    status: fixed.status,
+                    fields: Vec::with_capacity(8),
+                    body: fixed.body.clone().unwrap_or_default(),
+                };
+                if fixed.body.is_some() {
+                    let content_type = fixed.content_type.clone();
+                    reply.fields.push((CONTENT_TYPE, content_type));
+                }
+                reply.common(asked);
+                reply
+            }
+        };
+        reply.limit(own.limit.as_ref());
+        reply.dress(dress);
+        reply
+    }
+
+    /// A redirect to a URL.
     pub fn redirect(status: u16, location: &str, asked: &Asked<'_>) -> Self {
         let mut reply = Self {
             status,
@@ -175,6 +232,11 @@ impl Reply {
         self.fields.push((name, value(text)));
     }
 
+    /// What `Content-Length` says, unless there must be none (RFC 9110 §8.6).
+    pub fn length(&self) -> Option<u64> {
+        (self.status != 204).then_some(self.body.len() as u64)
+    }
+
     /// As bytes of HTTP/1.1.
     pub fn to_http1(&self, head_only: bool, close: bool) -> Bytes {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -187,11 +249,13 @@ impl Reply {
         for (name, value) in &self.fields {
             put_field(&mut out, name.as_str(), value.as_bytes());
         }
-        put_field(
-            &mut out,
-            CONTENT_LENGTH.as_str(),
-            self.body.len().to_string().as_bytes(),
-        );
+        if let Some(length) = self.length() {
+            put_field(
+                &mut out,
+                CONTENT_LENGTH.as_str(),
+                length.to_string().as_bytes(),
+            );
+        }
         if close {
             put_field(&mut out, "connection", b"close");
         }

@@ -8,7 +8,10 @@ use http::{
 };
 use waiting_room::Phase;
 
-use super::reply::{Asked, Reply};
+use super::{
+    dress::Dress,
+    reply::{Asked, Reply},
+};
 use crate::{
     admit::waiting_room::{Notice, Pass},
     edge::Wait,
@@ -25,16 +28,18 @@ pub(crate) const CDN_CACHE_CONTROL: &str = "cdn-cache-control";
 
 impl Reply {
     /// What a room says.
-    pub fn notice(wait: &Wait, asked: &Asked<'_>) -> Self {
+    pub fn notice(wait: &Wait, dress: &Dress, asked: &Asked<'_>) -> Self {
         let asked = &asked.on(wait.rejection.route.as_ref());
-        match wait.rejection.status {
+        let mut reply = match wait.rejection.status {
             200 => Self::of_room(200, &wait.notice, asked),
             _ => {
                 let mut reply = Self::wait(&wait.notice, asked);
                 reply.limit(wait.rejection.limit.as_ref());
                 reply
             }
-        }
+        };
+        reply.dress(dress);
+        reply
     }
 
     /// 503 for one who waits.

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use crate::config::model::{PathPattern, Segment};
+use crate::config::model::Segment;
 
 /// What stands behind each pattern.
 pub(super) struct Paths<T> {
@@ -33,36 +33,33 @@ impl<T> Default for Paths<T> {
 }
 
 impl<T> Paths<T> {
-    /// Adds a pattern, in the place of an equal one.
-    pub(super) fn insert(&mut self, pattern: &PathPattern, value: T) {
-        match pattern {
-            PathPattern::Exact(path) => {
-                self.literally(split(path)).end = Some(value);
-            }
-            PathPattern::Prefix(prefix) => {
-                let folder = prefix.strip_suffix('/').unwrap_or(prefix);
-                let node = if folder.is_empty() {
-                    self
-                } else {
-                    self.literally(split(folder))
-                };
-                node.rest = Some(value);
-            }
-            PathPattern::Segments(segments) => {
-                let mut node = self;
-                for segment in segments {
-                    node = match segment {
-                        Segment::Literal(text) => node.literal(text),
-                        Segment::Param(_) => node.param.get_or_insert_with(Box::default),
-                        Segment::Rest => {
-                            node.rest = Some(value);
-                            return;
-                        }
-                    };
-                }
-                node.end = Some(value);
-            }
+    /// What stands behind a path.
+    pub(super) fn exact(&mut self, path: &str) -> &mut Option<T> {
+        &mut self.literally(split(path)).end
+    }
+
+    /// What stands behind all paths that begin so.
+    pub(super) fn prefix(&mut self, prefix: &str) -> &mut Option<T> {
+        let folder = prefix.strip_suffix('/').unwrap_or(prefix);
+        let node = if folder.is_empty() {
+            self
+        } else {
+            self.literally(split(folder))
+        };
+        &mut node.rest
+    }
+
+    /// What stands behind a path with parameters.
+    pub(super) fn segments(&mut self, segments: &[Segment]) -> &mut Option<T> {
+        let mut node = self;
+        for segment in segments {
+            node = match segment {
+                Segment::Literal(text) => node.literal(text),
+                Segment::Param(_) => node.param.get_or_insert_with(Box::default),
+                Segment::Rest => return &mut node.rest,
+            };
         }
+        &mut node.end
     }
 
     fn literal(&mut self, segment: &str) -> &mut Self {
@@ -74,11 +71,11 @@ impl<T> Paths<T> {
     }
 
     /// What stands behind the most specific pattern that fits a normalised path.
-    pub(super) fn find(&self, path: &str) -> Option<&T> {
+    pub(super) fn find(&self, path: &str) -> Option<Found<'_, T>> {
         self.below(path.strip_prefix('/')?)
     }
 
-    fn below(&self, path: &str) -> Option<&T> {
+    fn below(&self, path: &str) -> Option<Found<'_, T>> {
         let (segment, behind) = match path.split_once('/') {
             Some((segment, behind)) => (segment, Some(behind)),
             None => (path, None),
@@ -90,10 +87,19 @@ impl<T> Paths<T> {
             .flatten()
             .find_map(|node| match behind {
                 Some(behind) => node.below(behind),
-                None => node.end.as_ref(),
+                None => node.end.as_ref().map(Found::Whole),
             })
-            .or(self.rest.as_ref())
+            .or_else(|| self.rest.as_ref().map(Found::Prefix))
     }
+}
+
+/// What fits a path.
+#[derive(Clone, Copy)]
+pub(super) enum Found<'a, T> {
+    /// All of it.
+    Whole(&'a T),
+    /// How it begins.
+    Prefix(&'a T),
 }
 
 fn split(path: &str) -> impl Iterator<Item = &str> {

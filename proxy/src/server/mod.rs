@@ -381,6 +381,8 @@ fn pressure(snapshot: &Snapshot, room: usize, tick: Duration) -> f64 {
     let behind = routes
         .iter()
         .filter(|route| route.waiting_room == Some(room));
-    let pressures = behind.map(|route| snapshot.upstreams[route.upstream].pressure(tick));
+    let pressures = behind
+        .filter_map(|route| snapshot.upstreams.get(route.upstream()?))
+        .map(|upstream| upstream.pressure(tick));
     pressures.fold(0.0, f64::max)
 }

@@ -26,10 +26,14 @@ use super::{
 };
 use crate::{
     admin::Endpoints,
-    config::{self, Severity, model::Config},
+    config::{
+        self, Severity,
+        model::{Action, Config, Respond},
+    },
     handover::Role,
     listen::sockets::{Change, LINGER, Sockets},
     observe::access_log::AccessLog,
+    route::action::FixedBody,
     snapshot::Snapshot,
     upstream::{health, names::Watch},
 };
@@ -126,6 +130,19 @@ fn with_named(config: &Config, mut files: Vec<PathBuf>) -> Vec<PathBuf> {
     if let Some(admin) = &config.admin {
         files.extend(admin.token_file.clone());
     }
+    let pages = config.server.error_pages.iter();
+    files.extend(pages.map(|(_, file)| file.clone()));
+    let bodies = config
+        .routes
+        .iter()
+        .filter_map(|route| match &route.action {
+            Action::Respond(Respond {
+                body: FixedBody::File(file),
+                ..
+            }) => Some(file.clone()),
+            _ => None,
+        });
+    files.extend(bodies);
     files
 }
 

@@ -182,3 +182,77 @@ fn nothing_is_said_without_tls() {
     );
     eventually("it is in the log", || !edge.log().is_empty());
 }
+
+/// Fields are changed beside it on answers of every kind, and where both would say it, `hsts` does.
+#[test]
+fn changes_of_fields_stand_beside_it() {
+    let shop = Origin::start(|r| {
+        page(format!("content of {}", r.target))
+            .fresh(60)
+            .field("ETag", "\"v\"")
+            .field("X-Powered-By", "shop")
+            .field("Strict-Transport-Security", "max-age=1")
+    });
+    let text = config(&shop)
+        + r#"
+        [[routes]]
+        host = "shop.example"
+        path = "/moved/*"
+        redirect = { to = "/pages{rest}", status = 301 }
+        [[routes]]
+        host = "shop.example"
+        path = "/fixed"
+        respond = { body = "fixed" }
+        [[routes]]
+        host = "shop.example"
+        path = "/ended"
+        respond = { status = 410 }
+        [[routes]]
+        host = "silent.example"
+        path = "/fixed"
+        respond = { status = 403 }
+        hsts = false
+        [[server.response_headers]]
+        set = { x-frame-options = "DENY", strict-transport-security = "max-age=2" }
+        remove = ["x-powered-by"]
+        "#;
+    let edge = Edge::start_tls(&text);
+    let ours = Some("max-age=31536000; includeSubDomains");
+    let dressed = |answer: &Response, what: &str| {
+        assert_eq!(answer.field("x-frame-options"), Some("DENY"), "{what}");
+        assert_eq!(answer.count("x-frame-options"), 1, "{what}");
+        assert_eq!(answer.field("x-powered-by"), None, "{what}");
+    };
+    let own: [Case; 4] = [
+        ("GET", "/moved/a", &[], 301),
+        ("GET", "/fixed", &[], 200),
+        ("HEAD", "/fixed", &[], 200),
+        ("GET", "/ended", &[], 410),
+    ];
+    for (method, path, fields, status) in CASES.into_iter().chain(own) {
+        let what = format!("{method} {path} {fields:?}");
+        let mut conn = https(edge.site.https, "shop.example");
+        conn.request(method, path, fields);
+        let answer = conn.response(method);
+        check(&answer, ours, status, &what);
+        dressed(&answer, &what);
+        let mut h2 = H2::connect(edge.site.https);
+        let answer = h2.ask(method, path, fields, None).expect("an answer");
+        check(&answer, ours, status, &format!("h2 {what}"));
+        dressed(&answer, &format!("h2 {what}"));
+        let answer = edge.ask(method, path, fields);
+        let said = answer.field(FIELD);
+        assert!(matches!(said, None | Some("max-age=1")), "{what}: {said:?}");
+        dressed(&answer, &format!("plain {what}"));
+    }
+    // Where `hsts` says nothing, the change does.
+    let mut conn = https(edge.site.https, "shop.example");
+    for (path, status) in [("/pages/b", 200), ("/pages/b", 200), ("/fixed", 403)] {
+        conn.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: silent.example\r\n\r\n"
+        ));
+        let answer = conn.response("GET");
+        check(&answer, Some("max-age=2"), status, path);
+        dressed(&answer, path);
+    }
+}

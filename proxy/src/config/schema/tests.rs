@@ -327,6 +327,28 @@ fn wrong_files_are_refused() {
             "a port",
         ),
         ("[[routes]]\nupstream = \"a\"\nlimits = \"b\"", "no list"),
+        (
+            "[[routes]]\nupstream = \"a\"\nmethods = [\"get\"]",
+            "lower case",
+        ),
+        ("[[routes]]\nredirect = {}", "no destination"),
+        ("[[routes]]\nrespond = { status = 100 }", "below its bound"),
+        (
+            "[[routes]]\nupstream = \"a\"\nrewrite = { pattern = \"^/a\" }",
+            "no target",
+        ),
+        (
+            "[[routes]]\nupstream = \"a\"\nrequest_headers = { set = { a = 1 } }",
+            "a number",
+        ),
+        (
+            "[[routes]]\nupstream = \"a\"\nrequest_headers = { remove = [\"a b\"] }",
+            "no field",
+        ),
+        (
+            "[[routes]]\nupstream = \"a\"\nresponse_headers = { on = \"failure\" }",
+            "no choice",
+        ),
         ("[[routes]]\nupstream = \"a\"\nclass = \"buy\"", "no choice"),
         ("[waiting_rooms.a]\ncapacity = 0", "nobody"),
         (
@@ -427,6 +449,9 @@ const EVERYTHING: &str = r#"
 [server]
 client_network = {}
 [server.hsts]
+[server.error_pages]
+404 = "404.html"
+[server.response_headers]
 [tls]
 [reload]
 [acme]
@@ -476,6 +501,15 @@ action = "delay"
 upstream = "shop"
 timeouts = {}
 hsts = {}
+rewrite = { pattern = "^/a/(.*)", to = "/b/{1}" }
+request_headers = { set = { x-shop = "1" } }
+response_headers = { set = { x-frame-options = "DENY" } }
+[[routes]]
+path = "/old/*"
+redirect = { to = "/new{rest}" }
+[[routes]]
+path = "/robots.txt"
+respond = { body = "User-agent: *" }
 [waiting_rooms.sale]
 capacity = 10
 [[waiting_rooms.sale.keys]]
@@ -629,11 +663,12 @@ fn a_key_written_with_its_default_changes_nothing() {
 /// What the schema requires is what the code requires.
 #[test]
 fn required_keys_are_required() {
-    // Only some kinds of checks need it, and a certificate that is in no folder.
-    const SOMETIMES: [&str; 3] = [
+    // Only some kinds of checks need it, a certificate that is in no folder, and a route that does nothing else.
+    const SOMETIMES: [&str; 4] = [
         "upstreams.NAME.health_check.path",
         "certificates.cert",
         "certificates.key",
+        "routes.upstream",
     ];
     let file: Table = EVERYTHING.parse().unwrap();
     for (path, (section, places)) in all_places(&file) {

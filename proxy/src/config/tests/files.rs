@@ -119,7 +119,7 @@ fn sections_of_included_files_are_added() {
     let config = loaded.config;
     let names: Vec<&str> = config.routes.iter().map(|r| r.name.as_str()).collect();
     assert_eq!(names, ["/*", "/a", "/b"], "in the order of their names");
-    assert_eq!(config.routes[2].upstream, 1);
+    assert_eq!(config.routes[2].upstream(), Some(1));
     assert_eq!(config.cache.memory, 4 << 20);
     assert_eq!(config.policies[1].name, "pages");
     assert_eq!(

@@ -97,6 +97,13 @@ fn every_value_has_its_origin() {
         "read = \"3s\"  # default",
         "protocol = \"https\"  # default",
         "balance = \"least-requests\"  # default",
+        "503 = \"/etc/dhal/busy.html\"  # dhal.toml:117",
+        "body_file = \"/etc/dhal/gone.html\"  # dhal.toml:96",
+        "x-token = \"${STRIPE_TOKEN}\"  # dhal.toml:76, ${STRIPE_TOKEN} of the environment",
+        "upstream_host = \"visitor\"  # default",
+        "on = \"always\"  # default",
+        "status = 301  # dhal.toml:92, ${UNSET} is not set",
+        r#"body = "User-agent: *\n"  # dhal.toml:105"#,
     ] {
         assert!(text.lines().any(|l| l == line), "{line}\n{text}");
     }

@@ -93,7 +93,7 @@ impl Ready {
     ) -> Self {
         let mut outgoing = Outgoing::of_hit(&hit);
         outgoing.over(scheme, &hit.route);
-        outgoing.narrow();
+        outgoing.narrow(&hit.route.dress);
         let manner = write::Manner {
             head_only: asked.head.method == Method::HEAD,
             close,
@@ -106,7 +106,7 @@ impl Ready {
             Content::Memory(content) if !manner.head_only => content,
             _ => Bytes::new(),
         };
-        let stored_head = match outgoing.keeps_head() {
+        let stored_head = match outgoing.has_stored_head() {
             true => std::mem::take(&mut outgoing.head),
             false => Bytes::new(),
         };

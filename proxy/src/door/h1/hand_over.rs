@@ -42,10 +42,12 @@ impl Session<'_> {
                     room: note(forward.room.as_ref()),
                     ..Rejection::closing(refusal.status, refusal.reason)
                 };
-                let mut reply =
-                    Reply::rejection(&rejection, &self.asked(&snapshot, &bytes, &noted));
+                let dress = &forward.route.dress;
+                let asked = self.asked(&snapshot, &bytes, &noted);
+                let mut reply = Reply::rejection(&rejection, dress, &asked);
                 reply.pass(forward.room.as_deref());
-                let next = self.reply(&bytes, &reply, &noted, Some(&rejection)).await;
+                let told = (&rejection).into();
+                let next = self.reply(&bytes, &reply, &noted, told).await;
                 return next.ok();
             }
         };

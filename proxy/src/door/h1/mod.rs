@@ -39,12 +39,12 @@ use super::{
 use crate::{
     cache::status::Outcome,
     deadline::Deadline,
-    edge::{Body, Connection, Decision, Rejection, decide::Now},
+    edge::{Body, Connection, Decision, decide::Now},
     listen::{
         places::{Place, Standing},
         stream::Stream,
     },
-    observe::{Protocol, Record},
+    observe::{Protocol, Record, Told},
     respond::{
         Reply,
         reply::{Asked, hsts, wants_json},
@@ -197,26 +197,36 @@ impl Session<'_> {
                 Box::pin(self.fetch(snapshot, bytes, host, fetch, noted)).await
             }
             Decision::Redirect { status, location } => {
-                let reply =
-                    Reply::redirect(status, &location, &self.asked(&snapshot, &bytes, &noted));
-                let next = self.reply(&bytes, &reply, &noted, None).await;
+                let asked = self.asked(&snapshot, &bytes, &noted);
+                let mut reply = Reply::redirect(status, &location, &asked);
+                reply.dress(&snapshot.dress);
+                let next = self.reply(&bytes, &reply, &noted, Told::default()).await;
+                next.ok()
+            }
+            Decision::Own(own) => {
+                let reply = Reply::own(&own, &self.asked(&snapshot, &bytes, &noted));
+                let next = self.reply(&bytes, &reply, &noted, (&own).into()).await;
                 next.ok()
             }
             Decision::Challenge(text) => {
                 let reply = Reply::challenge(&text, &self.asked(&snapshot, &bytes, &noted));
-                let next = self.reply(&bytes, &reply, &noted, None).await;
+                let next = self.reply(&bytes, &reply, &noted, Told::default()).await;
                 next.ok()
             }
             Decision::Reject(rejection) => {
-                let reply = Reply::rejection(&rejection, &self.asked(&snapshot, &bytes, &noted));
-                let next = self.reply(&bytes, &reply, &noted, Some(&rejection)).await;
+                let dress = snapshot.dress(rejection.route.as_deref());
+                let asked = self.asked(&snapshot, &bytes, &noted);
+                let reply = Reply::rejection(&rejection, dress, &asked);
+                let told = (&rejection).into();
+                let next = self.reply(&bytes, &reply, &noted, told).await;
                 next.ok()
             }
             Decision::Wait(wait) => {
-                let reply = Reply::notice(&wait, &self.asked(&snapshot, &bytes, &noted));
-                let next = self
-                    .reply(&bytes, &reply, &noted, Some(&wait.rejection))
-                    .await;
+                let dress = snapshot.dress(wait.rejection.route.as_deref());
+                let asked = self.asked(&snapshot, &bytes, &noted);
+                let reply = Reply::notice(&wait, dress, &asked);
+                let told = (&wait.rejection).into();
+                let next = self.reply(&bytes, &reply, &noted, told).await;
                 next.ok()
             }
             Decision::Forward(forward) => {
@@ -263,9 +273,9 @@ impl Session<'_> {
         bytes: &[u8],
         reply: &Reply,
         noted: &Noted,
-        rejection: Option<&Rejection>,
+        told: Told<'_>,
     ) -> std::io::Result<Next> {
-        let closing = rejection.is_some_and(|r| r.close);
+        let closing = told.close;
         let body_left = self.head.body != Body::None;
         let close = self.closes() || closing;
         let head_only = self.head.method == http::Method::HEAD;
@@ -285,10 +295,10 @@ impl Session<'_> {
                 } else {
                     reply.body.len() as u64
                 },
-                route: rejection.and_then(|r| r.route.as_deref()),
-                limit: rejection.and_then(|r| r.limit.as_ref()),
-                room: rejection.and_then(|r| r.room),
-                reason: rejection.map(|r| r.reason),
+                route: told.route,
+                limit: told.limit,
+                room: told.room,
+                reason: told.reason,
                 ..self.blank(noted)
             },
         );
@@ -347,7 +357,8 @@ impl Session<'_> {
             scheme: self.connection.scheme,
             hsts: hsts(&self.hall.current.load(), self.connection.scheme),
         };
-        let reply = Reply::error(refusal.status, &asked);
+        let mut reply = Reply::error(refusal.status, &asked);
+        reply.dress_failure(&self.hall.current.load().dress, false);
         let (stream, patience) = (&mut self.stream, &mut self.patience);
         let sending = async {
             write::bytes(stream, patience, &reply.to_http1(false, true)).await?;

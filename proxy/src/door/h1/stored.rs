@@ -56,7 +56,7 @@ impl Session<'_> {
         }
         let mut outgoing = Outgoing::of_hit(hit);
         outgoing.over(self.connection.scheme, &hit.route);
-        outgoing.narrow();
+        outgoing.narrow(&hit.route.dress);
         let (sent, done, next) = self.send(&mut outgoing, noted).await;
         let visitors = &self.hall.shared.metrics.visitors;
         self.tell(
@@ -145,10 +145,11 @@ impl Session<'_> {
             Fetched::Failed(failure) => {
                 let route = &order.fetch.own.route;
                 let asked_of = &self.asked(&snapshot, &bytes, &noted).on(Some(route));
-                let upstream = &order.fetch.own.route.upstream;
+                let upstream = &order.fetch.own.upstream;
                 let tick = self.hall.started.elapsed();
                 let window_open = upstream.window_is_open(tick);
-                let mut reply = Reply::failure(failure, window_open, true, asked_of);
+                let dress = &order.fetch.own.route.dress;
+                let mut reply = Reply::failure(failure, window_open, true, dress, asked_of);
                 reply.limit(order.fetch.own.limit.as_ref());
                 reply.pass(order.fetch.own.room.as_deref());
                 let close = self.closes();

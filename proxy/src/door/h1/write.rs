@@ -53,7 +53,7 @@ pub(super) async fn hit(
     if !manner.head_only && outgoing.announced() != Some(content.len() as u64) {
         return Err(broken());
     }
-    let whole = outgoing.keeps_head();
+    let whole = outgoing.has_stored_head();
     out.clear();
     put_head(out, outgoing, manner, Framing::Known);
     let head: &[u8] = if whole { &outgoing.head } else { b"" };
@@ -80,7 +80,7 @@ pub(super) async fn stream(
     };
     out.clear();
     put_head(out, outgoing, manner, framing);
-    let stored = match outgoing.keeps_head() {
+    let stored = match outgoing.has_stored_head() {
         true => outgoing.head.clone(),
         false => Bytes::new(),
     };
@@ -145,7 +145,7 @@ pub(super) enum Framing {
 /// micro-benchmarks can run without a socket.
 pub fn hit_head(hit: &Hit, request_id: &[u8], out: &mut BytesMut) {
     let mut outgoing = Outgoing::of_hit(hit);
-    outgoing.narrow();
+    outgoing.narrow(&hit.route.dress);
     let manner = Manner {
         head_only: false,
         close: false,
@@ -163,7 +163,7 @@ pub(super) fn put_head(
     manner: &Manner<'_>,
     framing: Framing,
 ) {
-    if !outgoing.keeps_head() {
+    if !outgoing.has_stored_head() {
         put_special_head(out, outgoing);
     }
     if let Some(hsts) = outgoing.hsts() {
@@ -180,6 +180,9 @@ pub(super) fn put_head(
         .put(outgoing.ttl, outgoing.key.as_deref(), out);
     out.put_slice(b"\r\n");
     put_request_fields(out, manner.request_id, outgoing.limit);
+    if let Some(lines) = outgoing.lines {
+        out.put_slice(lines.http1());
+    }
     if let Some(cookie) = outgoing.room.and_then(Pass::cookie) {
         put_field(out, "set-cookie", cookie.as_bytes());
         put_field(out, "cache-control", PRIVATE.as_bytes());

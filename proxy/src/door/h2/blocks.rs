@@ -60,6 +60,9 @@ pub(super) fn put_outgoing(out: &mut BytesMut, outgoing: &Outgoing<'_>, request_
     });
     put_field(out, X_REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
     put_limit(out, outgoing.limit);
+    for (name, value) in outgoing.lines.iter().flat_map(|lines| lines.added()) {
+        put_field(out, name, value);
+    }
     if let Some(cookie) = outgoing.room.and_then(Pass::cookie) {
         put_field(out, SET_COOKIE.as_str().as_bytes(), cookie.as_bytes());
         put_field(out, CACHE_CONTROL.as_str().as_bytes(), PRIVATE.as_bytes());
@@ -85,7 +88,9 @@ pub(super) fn put_reply(out: &mut BytesMut, reply: &Reply) {
     for (name, value) in &reply.fields {
         put_field(out, name.as_str().as_bytes(), value.as_bytes());
     }
-    put_length(out, reply.body.len() as u64);
+    if let Some(length) = reply.length() {
+        put_length(out, length);
+    }
 }
 
 /// Of a shop's answer.

@@ -8,8 +8,8 @@ use super::{Request, line::Gone};
 use crate::{
     admit::rate::Held,
     door::outgoing::Outgoing,
-    edge::{self, Decision, Delay, Hit, Passed, Rejection, RequestView, room::note},
-    observe::Record,
+    edge::{self, Decision, Delay, Hit, Passed, RequestView, room::note},
+    observe::{Record, Told},
     respond::Reply,
     snapshot::Snapshot,
 };
@@ -40,20 +40,27 @@ impl Request {
                 Decision::Forward(forward) => return self.forward(snapshot, forward).await,
                 Decision::Respond(hit) => return self.respond(&snapshot, &hit).await,
                 Decision::Redirect { status, location } => {
-                    let reply = Reply::redirect(status, &location, &self.asked.asked());
-                    return self.answer(&reply, None).await;
+                    let mut reply = Reply::redirect(status, &location, &self.asked.asked());
+                    reply.dress(&snapshot.dress);
+                    return self.answer(&reply, Told::default()).await;
+                }
+                Decision::Own(own) => {
+                    let reply = Reply::own(&own, &self.asked.asked());
+                    return self.answer(&reply, (&own).into()).await;
                 }
                 Decision::Challenge(text) => {
                     let reply = Reply::challenge(&text, &self.asked.asked());
-                    return self.answer(&reply, None).await;
+                    return self.answer(&reply, Told::default()).await;
                 }
                 Decision::Reject(rejection) => {
-                    let reply = Reply::rejection(&rejection, &self.asked.asked());
-                    return self.answer(&reply, Some(&rejection)).await;
+                    let dress = snapshot.dress(rejection.route.as_deref());
+                    let reply = Reply::rejection(&rejection, dress, &self.asked.asked());
+                    return self.answer(&reply, (&rejection).into()).await;
                 }
                 Decision::Wait(wait) => {
-                    let reply = Reply::notice(&wait, &self.asked.asked());
-                    return self.answer(&reply, Some(&wait.rejection)).await;
+                    let dress = snapshot.dress(wait.rejection.route.as_deref());
+                    let reply = Reply::notice(&wait, dress, &self.asked.asked());
+                    return self.answer(&reply, (&wait.rejection).into()).await;
                 }
             }
         }
@@ -83,7 +90,7 @@ impl Request {
         }
         let mut outgoing = Outgoing::of_hit(hit);
         outgoing.over(self.connection.scheme, &hit.route);
-        outgoing.narrow();
+        outgoing.narrow(&hit.route.dress);
         let mut sent = 0;
         let done = self.send(&mut outgoing, &mut sent).await;
         self.tell(&Record {
@@ -100,7 +107,7 @@ impl Request {
     }
 
     /// Answers with a response of our own.
-    async fn answer(mut self, reply: &Reply, rejection: Option<&Rejection>) {
+    async fn answer(mut self, reply: &Reply, told: Told<'_>) {
         let done = self.send_reply(reply).await;
         self.tell(&Record {
             status: reply.status,
@@ -108,11 +115,11 @@ impl Request {
                 true => 0,
                 false => reply.body.len() as u64,
             },
-            route: rejection.and_then(|r| r.route.as_deref()),
-            limit: rejection.and_then(|r| r.limit.as_ref()),
-            room: rejection.and_then(|r| r.room),
+            route: told.route,
+            limit: told.limit,
+            room: told.room,
             reason: match done {
-                Ok(()) => rejection.map(|r| r.reason),
+                Ok(()) => told.reason,
                 Err(why) => Some(self.lost(&why)),
             },
             ..self.asked.blank()

@@ -19,7 +19,7 @@ use crate::{
     door::{RequestId, outgoing::Outgoing, pace::Pace},
     edge::{self, Decision, Hit, Rejection, RequestView, decide::Now, room::note},
     fill::content::Content,
-    observe::Record,
+    observe::{Record, Told},
     respond::{Reply, reply::hsts},
     snapshot::Snapshot,
 };
@@ -59,16 +59,22 @@ impl Session<'_> {
                 self.respond(state, desk, &snapshot, stream, asked, hit);
             }
             Decision::Redirect { status, location } => {
-                let reply = Reply::redirect(status, &location, &asked.asked());
-                self.reply(state, desk, stream, asked, &reply, None);
+                let mut reply = Reply::redirect(status, &location, &asked.asked());
+                reply.dress(&snapshot.dress);
+                self.reply(state, desk, stream, asked, &reply, Told::default());
+            }
+            Decision::Own(own) => {
+                let reply = Reply::own(&own, &asked.asked());
+                self.reply(state, desk, stream, asked, &reply, (&own).into());
             }
             Decision::Challenge(text) => {
                 let reply = Reply::challenge(&text, &asked.asked());
-                self.reply(state, desk, stream, asked, &reply, None);
+                self.reply(state, desk, stream, asked, &reply, Told::default());
             }
             Decision::Reject(rejection) => {
-                let reply = Reply::rejection(&rejection, &asked.asked());
-                self.reply(state, desk, stream, asked, &reply, Some(&rejection));
+                let dress = snapshot.dress(rejection.route.as_deref());
+                let reply = Reply::rejection(&rejection, dress, &asked.asked());
+                self.reply(state, desk, stream, asked, &reply, (&rejection).into());
             }
             Decision::Delay(delay) => {
                 let request = self.with_task(state, stream, asked, end);
@@ -76,8 +82,10 @@ impl Session<'_> {
                 tokio::spawn(async move { request.wait_for_turn(snapshot, delay).await });
             }
             Decision::Wait(wait) => {
-                let reply = Reply::notice(&wait, &asked.asked());
-                self.reply(state, desk, stream, asked, &reply, Some(&wait.rejection));
+                let dress = snapshot.dress(wait.rejection.route.as_deref());
+                let reply = Reply::notice(&wait, dress, &asked.asked());
+                let told = (&wait.rejection).into();
+                self.reply(state, desk, stream, asked, &reply, told);
             }
             Decision::Fetch(fetch) => {
                 let request = self.with_task(state, stream, asked, end);
@@ -103,8 +111,8 @@ impl Session<'_> {
         let snapshot = self.hall.current.load();
         let asked = self.asked(&snapshot, desk, false, now);
         let rejection = Rejection::new(431, "request head too large");
-        let reply = Reply::rejection(&rejection, &asked.asked());
-        self.reply(state, desk, stream, asked, &reply, Some(&rejection));
+        let reply = Reply::rejection(&rejection, &snapshot.dress, &asked.asked());
+        self.reply(state, desk, stream, asked, &reply, (&rejection).into());
     }
 
     fn asked(&self, snapshot: &Snapshot, desk: &mut Desk, end: bool, now: Now) -> Asked {
@@ -173,7 +181,7 @@ impl Session<'_> {
         }
         let mut outgoing = Outgoing::of_hit(&hit);
         outgoing.over(self.connection.scheme, &hit.route);
-        outgoing.narrow();
+        outgoing.narrow(&hit.route.dress);
         desk.block.clear();
         blocks::put_outgoing(&mut desk.block, &outgoing, asked.request_id.as_str());
         let head_only = asked.head.method() == Method::HEAD;
@@ -327,7 +335,7 @@ impl Session<'_> {
         stream: StreamId,
         asked: Asked,
         reply: &Reply,
-        rejection: Option<&Rejection>,
+        told: Told<'_>,
     ) {
         desk.block.clear();
         blocks::put_reply(&mut desk.block, reply);
@@ -347,10 +355,10 @@ impl Session<'_> {
             &Record {
                 status: reply.status,
                 bytes,
-                route: rejection.and_then(|r| r.route.as_deref()),
-                limit: rejection.and_then(|r| r.limit.as_ref()),
-                room: rejection.and_then(|r| r.room),
-                reason: rejection.map(|r| r.reason),
+                route: told.route,
+                limit: told.limit,
+                room: told.room,
+                reason: told.reason,
                 ..asked.blank()
             },
         );

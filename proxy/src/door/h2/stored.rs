@@ -69,10 +69,11 @@ impl Request {
             }
             Fetched::Failed(failure) => {
                 let asked_of = &self.asked.asked().on(Some(&order.fetch.own.route));
-                let upstream = &order.fetch.own.route.upstream;
+                let upstream = &order.fetch.own.upstream;
                 let tick = self.hall.started.elapsed();
                 let window_open = upstream.window_is_open(tick);
-                let mut reply = Reply::failure(failure, window_open, true, asked_of);
+                let dress = &order.fetch.own.route.dress;
+                let mut reply = Reply::failure(failure, window_open, true, dress, asked_of);
                 reply.limit(order.fetch.own.limit.as_ref());
                 reply.pass(order.fetch.own.room.as_deref());
                 let sent = self.send_reply(&reply).await;

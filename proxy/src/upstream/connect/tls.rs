@@ -215,6 +215,17 @@ fn roots(ca: Option<&Path>, upstream: &str) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
+/// Encrypts towards servers whose certificates are not verified.
+pub(crate) fn any_certificate() -> Result<TlsConnector, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
 /// For `verify = false`: takes any certificate, but no signature that the certificate's key has not made.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);

@@ -1,0 +1,260 @@
+//! `limit_req` and `limit_conn`.
+
+use super::{Scope, Translator};
+use crate::{
+    toml::{self, Section},
+    tree::Directive,
+    units,
+    variables::{self, Part},
+};
+
+/// The longest that a request of Dhal is held back, in milliseconds.
+const DELAY_MAX: u64 = 60_000;
+
+/// What a zone counts by.
+struct Key {
+    /// As `key` of a limit takes it.
+    key: String,
+    /// The name of a list of addresses that are not counted.
+    exempt: Option<String>,
+}
+
+impl<'a> Translator<'a> {
+    /// The limits of a location.
+    pub(super) fn limits(&mut self, scope: &Scope<'a>, out: &mut Section) {
+        let mut names = Vec::new();
+        for directive in scope.all("limit_req") {
+            if let Some(name) = self.limit(scope, directive)
+                && !names.contains(&name)
+            {
+                names.push(name);
+            }
+        }
+        if !names.is_empty() {
+            out.set("limits", toml::strings(&names));
+        }
+        for directive in scope.all("limit_conn") {
+            self.connections(directive);
+        }
+        for name in [
+            "limit_conn_status",
+            "limit_conn_log_level",
+            "limit_req_log_level",
+        ] {
+            if let Some(directive) = scope.one(name) {
+                match name {
+                    "limit_conn_status" => {
+                        self.missing(directive, "a connection beyond the bound is closed")
+                    }
+                    _ => self.full(directive),
+                }
+            }
+        }
+    }
+
+    fn limit(&mut self, scope: &Scope<'a>, directive: &'a Directive) -> Option<String> {
+        let parameter = |name: &str| directive.words().find_map(|w| w.strip_prefix(name));
+        let zone = parameter("zone=")?;
+        let definition = self.http.iter().find(|d| {
+            d.name == "limit_req_zone"
+                && d.words().any(|w| {
+                    w.strip_prefix("zone=")
+                        .is_some_and(|z| z.split(':').next() == Some(zone))
+                })
+        });
+        let Some(definition) = definition else {
+            self.missing(directive, format!("there is no `limit_req_zone` {zone}"));
+            return None;
+        };
+        let rate = definition
+            .words()
+            .find_map(|w| w.strip_prefix("rate="))
+            .and_then(units::rate);
+        let Some((number, unit)) = rate else {
+            self.missing(definition, "this is no rate");
+            self.missing(directive, "its zone has no rate");
+            return None;
+        };
+        let key = match self.limit_key(definition.arg(0)) {
+            Ok(key) => key,
+            Err(why) => {
+                self.missing(definition, why);
+                self.missing(directive, "its zone could not be carried over");
+                return None;
+            }
+        };
+        self.full(definition);
+        self.full(directive);
+        let burst: u64 = parameter("burst=")
+            .and_then(|b| b.parse().ok())
+            .unwrap_or(0);
+        let burst = burst.min(999_999);
+        let nodelay = directive.words().any(|w| w == "nodelay");
+        let at_once = match parameter("delay=").and_then(|d| d.parse::<u64>().ok()) {
+            _ if nodelay => burst,
+            Some(delay) => delay.min(burst),
+            None => 0,
+        };
+        let mut section = Section::default();
+        section.set("key", key.key);
+        section.set("rate", toml::string(&format!("{number}/{unit}")));
+        // nginx admits one, and then those that exceed it.
+        section.set("burst", (at_once + 1).to_string());
+        let held = burst - at_once;
+        if held > 0 {
+            let per = if unit == 's' { 1_000 } else { 60_000 };
+            let longest = (held * per).div_ceil(number);
+            section.set("action", toml::string("delay"));
+            section.set(
+                "max_delay",
+                toml::string(&units::duration(longest.clamp(1, DELAY_MAX))),
+            );
+            if longest > DELAY_MAX {
+                self.differs(directive, "nobody is held back for longer than a minute");
+            }
+        }
+        if let Some(dry) = scope.one("limit_req_dry_run") {
+            self.full(dry);
+            if dry.arg(0) == "on" {
+                section.keys.retain(|k| k.name != "max_delay");
+                section.set("action", toml::string("log"));
+            }
+        }
+        match scope.one("limit_req_status") {
+            None => section.set("status", "503"),
+            Some(status) if status.arg(0) == "429" => self.full(status),
+            Some(status) if status.arg(0) == "503" => {
+                section.set("status", "503");
+                self.full(status);
+            }
+            Some(status) => self.differs(status, "429, which is made for this"),
+        }
+        if let Some(exempt) = key.exempt {
+            section.set("exempt", toml::strings(&[exempt]));
+        }
+        let known = self.limits.0.len();
+        let name = self.limits.intern(zone, section);
+        if self.limits.0.len() > known && known > 0 && name != super::plain_name(zone) {
+            self.differs(
+                directive,
+                format!("it counts by itself, as {name}; nginx counts all of a zone together"),
+            );
+        }
+        Some(name)
+    }
+
+    /// What a zone counts by.
+    fn limit_key(&mut self, text: &str) -> Result<Key, String> {
+        let parts = variables::parts(text);
+        if let [Part::Variable(name)] = parts[..]
+            && let Some(key) = self.mapped_key(name)
+        {
+            return Ok(key);
+        }
+        let mut keys: Vec<String> = Vec::new();
+        for part in parts {
+            let Part::Variable(name) = part else {
+                continue;
+            };
+            keys.push(match name {
+                "binary_remote_addr" | "remote_addr" => "client-ip".to_owned(),
+                "host" | "http_host" | "server_name" => "host".to_owned(),
+                _ => match (name.strip_prefix("http_"), name.strip_prefix("cookie_")) {
+                    (Some(field), _) => format!("header:{}", field.replace('_', "-")),
+                    (_, Some(cookie)) => format!("cookie:{cookie}"),
+                    _ => return Err(format!("Dhal counts by \"client-ip\", \"header:NAME\", \"cookie:NAME\", \"param:NAME\" or \"host\", not by ${name}")),
+                },
+            });
+        }
+        keys.dedup();
+        match &keys[..] {
+            [] => Err("Dhal counts by something of the request".to_owned()),
+            [one] => Ok(Key {
+                key: toml::string(one),
+                exempt: None,
+            }),
+            _ => Ok(Key {
+                key: toml::strings(&keys),
+                exempt: None,
+            }),
+        }
+    }
+
+    /// The usual way to leave some addresses uncounted: `geo` says who, and `map` makes the key of it.
+    fn mapped_key(&mut self, name: &str) -> Option<Key> {
+        let http = self.http;
+        let map = http
+            .iter()
+            .find(|d| d.name == "map" && d.arg(1).strip_prefix('$') == Some(name))?;
+        let source = map.arg(0).strip_prefix('$')?;
+        let mut free = Vec::new();
+        let mut key = None;
+        for entry in map.children() {
+            match entry.arg(0) {
+                "" => free.push(entry.name.as_str()),
+                "$binary_remote_addr" | "$remote_addr" => key = Some("client-ip"),
+                _ => return None,
+            }
+        }
+        let geo = http.iter().find(|d| {
+            d.name == "geo" && d.args.len() == 1 && d.arg(0).strip_prefix('$') == Some(source)
+        })?;
+        let mut networks = Vec::new();
+        for entry in geo.children() {
+            let is_free = free.contains(&entry.arg(0));
+            match entry.name.as_str() {
+                "default" if is_free => return None,
+                "default" => {}
+                network if super::global::is_network(network) => {
+                    if is_free {
+                        networks.push(network.to_owned());
+                    }
+                }
+                _ => return None,
+            }
+        }
+        let key = key?;
+        self.full(map);
+        self.full(geo);
+        self.with_block(map);
+        self.with_block(geo);
+        let mut list = Section::default();
+        list.set("entries", toml::strings(&networks));
+        Some(Key {
+            key: toml::string(key),
+            exempt: Some(self.lists.intern(source, list)),
+        })
+    }
+
+    /// `limit_conn`: Dhal bounds the connections of one client, for the whole process.
+    fn connections(&mut self, directive: &'a Directive) {
+        let zone = directive.arg(0);
+        let definition = self.http.iter().find(|d| {
+            d.name == "limit_conn_zone"
+                && d.words().any(|w| {
+                    w.strip_prefix("zone=")
+                        .is_some_and(|z| z.split(':').next() == Some(zone))
+                })
+        });
+        let by_client =
+            definition.is_some_and(|d| matches!(d.arg(0), "$binary_remote_addr" | "$remote_addr"));
+        let number: Option<u64> = directive.arg(1).parse().ok();
+        match (definition, number) {
+            (Some(definition), Some(number @ 1..=20_000)) if by_client => {
+                let name = "max_connections_per_client";
+                let known = self.server.keys.iter().find(|k| k.name == name);
+                let known: Option<u64> = known.and_then(|k| k.value.parse().ok());
+                self.server
+                    .set(name, known.map_or(number, |k| k.max(number)).to_string());
+                self.full(definition);
+                self.differs(directive, "`max_connections_per_client` counts connections over all servers, with any number of requests each, and closes what is beyond");
+            }
+            (definition, _) => {
+                if let Some(definition) = definition {
+                    self.missing(definition, "Dhal counts the connections of a client");
+                }
+                self.missing(directive, "Dhal bounds requests at work by `connections.max` or `concurrency` of an upstream");
+            }
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! Asks nginx and Dhal the same, and shows where their answers differ.
+
+use std::{collections::BTreeSet, fmt::Write, fs::File, io::BufReader, path::PathBuf, sync::Arc};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use super::{
+    super::{WrongUsage, admin_client::wait_for},
+    ask::{Answer, Origin},
+    requests::{self, Asked, Requests},
+};
+
+/// Differences that are shown one by one.
+const SHOWN_MAX: usize = 200;
+
+/// Fields that say who answers, when, and over which connection, and not what.
+pub(super) const IGNORED: [&str; 20] = [
+    "accept-ranges",
+    "age",
+    "alt-svc",
+    "cache-status",
+    "connection",
+    "content-length",
+    "date",
+    "keep-alive",
+    "proxy-status",
+    "ratelimit",
+    "ratelimit-policy",
+    "retry-after",
+    "server",
+    "server-timing",
+    "transfer-encoding",
+    "via",
+    "x-cache",
+    "x-cache-status",
+    "x-proxy-cache",
+    "x-request-id",
+];
+
+/// Whom to ask, and what.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct Options {
+    /// Where nginx is asked, such as http://127.0.0.1:8080.
+    #[arg(long, value_name = "URL", requires = "compare")]
+    nginx: Option<String>,
+    /// Where Dhal is asked.
+    #[arg(long, value_name = "URL", requires = "compare")]
+    dhal: Option<String>,
+    /// File with `[METHOD] URL` lines.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "compare",
+        conflicts_with = "log"
+    )]
+    urls: Option<PathBuf>,
+    /// Access log, nginx's `combined` or Dhal's JSON; its GET and HEAD requests are asked again.
+    #[arg(long, value_name = "FILE", requires = "compare")]
+    log: Option<PathBuf>,
+    /// Host of what names none.
+    #[arg(long, value_name = "NAME", requires = "compare", default_value = "")]
+    host: String,
+    /// Requests at most, each once.
+    #[arg(long, value_name = "N", requires = "compare", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max: u32,
+    /// Requests at once.
+    #[arg(long, value_name = "N", requires = "compare", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    concurrency: u16,
+    /// A field whose differences do not matter; may be repeated.
+    #[arg(long = "ignore-header", value_name = "NAME", requires = "compare")]
+    ignored: Vec<String>,
+}
+
+/// What came of it.
+#[derive(Debug, Default, Serialize)]
+struct Comparison {
+    compared: usize,
+    equal: usize,
+    differ: usize,
+    failed: usize,
+    /// Lines of the log that were passed over.
+    skipped: u64,
+    differences: Vec<Difference>,
+}
+
+/// Two answers that are not alike, or none.
+#[derive(Debug, Serialize)]
+struct Difference {
+    request: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+    what: Vec<Pair>,
+}
+
+/// One thing of two answers.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Pair {
+    name: String,
+    nginx: String,
+    dhal: String,
+}
+
+pub(super) fn compare(options: &Options, json: bool) -> anyhow::Result<()> {
+    let (Some(nginx), Some(dhal)) = (&options.nginx, &options.dhal) else {
+        bail!(WrongUsage(
+            "say where both are asked: --nginx URL --dhal URL"
+        ));
+    };
+    let requests = read(options)?;
+    let origins = Arc::new((Origin::of(nginx)?, Origin::of(dhal)?));
+    let ignored: BTreeSet<String> = IGNORED
+        .iter()
+        .map(|name| (*name).to_owned())
+        .chain(options.ignored.iter().map(|name| name.to_ascii_lowercase()))
+        .collect();
+    let skipped = requests.skipped;
+    let at_once = usize::from(options.concurrency);
+    let mut comparison = wait_for(run(origins, requests, Arc::new(ignored), at_once))?;
+    comparison.skipped = skipped;
+    match json {
+        true => println!("{}", serde_json::to_string_pretty(&comparison)?),
+        false => print!("{}", text(&comparison)),
+    }
+    match comparison.differ + comparison.failed {
+        0 => Ok(()),
+        some => bail!("{some} of {} differ", comparison.compared),
+    }
+}
+
+fn read(options: &Options) -> anyhow::Result<Requests> {
+    let max = options.max as usize;
+    let open = |path: &PathBuf| {
+        let file =
+            File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        anyhow::Ok(BufReader::new(file))
+    };
+    let requests = match (&options.urls, &options.log) {
+        (Some(urls), _) => requests::of_list(&mut open(urls)?, &options.host, max)
+            .with_context(|| urls.display().to_string())?,
+        (None, Some(log)) => requests::of_log(&mut open(log)?, &options.host, max)?,
+        (None, None) => bail!(WrongUsage("say what to ask: --urls FILE or --log FILE")),
+    };
+    if requests.list.is_empty() {
+        bail!("there is nothing to ask");
+    }
+    Ok(requests)
+}
+
+async fn run(
+    origins: Arc<(Origin, Origin)>,
+    requests: Requests,
+    ignored: Arc<BTreeSet<String>>,
+    at_once: usize,
+) -> anyhow::Result<Comparison> {
+    let mut comparison = Comparison::default();
+    let mut waiting = requests.list.into_iter().enumerate();
+    let mut running = JoinSet::new();
+    let mut differences = Vec::new();
+    loop {
+        while running.len() < at_once
+            && let Some((number, asked)) = waiting.next()
+        {
+            let (origins, ignored) = (Arc::clone(&origins), Arc::clone(&ignored));
+            running.spawn(async move {
+                let both = tokio::join!(origins.0.ask(&asked), origins.1.ask(&asked));
+                (number, difference(&asked, both, &origins, &ignored))
+            });
+        }
+        let Some(done) = running.join_next().await else {
+            break;
+        };
+        let (number, difference) = done?;
+        comparison.compared += 1;
+        match difference {
+            None => comparison.equal += 1,
+            Some(difference) => {
+                match difference.failure {
+                    Some(_) => comparison.failed += 1,
+                    None => comparison.differ += 1,
+                }
+                differences.push((number, difference));
+            }
+        }
+    }
+    differences.sort_by_key(|(number, _)| *number);
+    comparison.differences = differences.into_iter().map(|(_, d)| d).collect();
+    Ok(comparison)
+}
+
+type Both = (anyhow::Result<Answer>, anyhow::Result<Answer>);
+
+fn difference(
+    asked: &Asked,
+    both: Both,
+    origins: &(Origin, Origin),
+    ignored: &BTreeSet<String>,
+) -> Option<Difference> {
+    let request = asked.text();
+    let (nginx, dhal) = match both {
+        (Ok(nginx), Ok(dhal)) => (nginx, dhal),
+        (nginx, dhal) => {
+            let failures: Vec<_> = [nginx.err(), dhal.err()]
+                .into_iter()
+                .flatten()
+                .map(|why| format!("{why:#}"))
+                .collect();
+            return Some(Difference {
+                request,
+                failure: Some(failures.join("; ")),
+                what: Vec::new(),
+            });
+        }
+    };
+    let own = |at: &Origin| match asked.host.is_empty() {
+        true => at.authority.clone(),
+        false => asked.host.clone(),
+    };
+    let what = pairs(&nginx, &dhal, (&own(&origins.0), &own(&origins.1)), ignored);
+    (!what.is_empty()).then_some(Difference {
+        request,
+        failure: None,
+        what,
+    })
+}
+
+/// What differs of two answers; `hosts`: what each was asked as, by which it may name itself.
+fn pairs(
+    nginx: &Answer,
+    dhal: &Answer,
+    hosts: (&str, &str),
+    ignored: &BTreeSet<String>,
+) -> Vec<Pair> {
+    let mut out = Vec::new();
+    let mut pair = |name: &str, nginx: String, dhal: String| {
+        if nginx != dhal {
+            out.push(Pair {
+                name: name.to_owned(),
+                nginx,
+                dhal,
+            });
+        }
+    };
+    pair("status", nginx.status.to_string(), dhal.status.to_string());
+    // Pages that nginx has made itself differ from ours in everything but where they lead.
+    let own_page = is_own_page(nginx);
+    let names: BTreeSet<_> = nginx.fields.keys().chain(dhal.fields.keys()).collect();
+    for name in names {
+        if ignored.contains(name) || (own_page && name != "location") {
+            continue;
+        }
+        let value = |answer: &Answer, host: &str| field(name, answer, host);
+        pair(name, value(nginx, hosts.0), value(dhal, hosts.1));
+    }
+    if !own_page && nginx.hash != dhal.hash {
+        let size = |answer: &Answer| format!("{} bytes, {}", answer.bytes, answer.hash);
+        pair("content", size(nginx), size(dhal));
+    }
+    out
+}
+
+/// Whether nginx has made the page itself.
+fn is_own_page(answer: &Answer) -> bool {
+    let text = String::from_utf8_lossy(&answer.head);
+    answer.status >= 300 && text.contains("<hr><center>nginx")
+}
+
+/// The values of a field, as far as their differences matter.
+fn field(name: &str, answer: &Answer, host: &str) -> String {
+    let Some(values) = answer.fields.get(name) else {
+        return String::new();
+    };
+    let mut values: Vec<String> = values.clone();
+    match name {
+        // Compression makes a strong tag weak.
+        "etag" => {
+            for value in &mut values {
+                *value = value.trim_start_matches("W/").to_owned();
+            }
+        }
+        // Lists, whose lines may be joined and whose order means nothing.
+        "vary" | "allow" | "cache-control" => {
+            let joined = values.join(",").to_ascii_lowercase();
+            values = joined
+                .split(',')
+                .map(|v| v.trim().to_owned())
+                .filter(|v| !v.is_empty())
+                .collect();
+            // Who compresses what is each one's own.
+            values.retain(|value| name != "vary" || value != "accept-encoding");
+            values.sort();
+            values.dedup();
+        }
+        "location" => {
+            for value in &mut values {
+                for scheme in ["http://", "https://"] {
+                    let own = format!("{scheme}{host}/");
+                    if let Some(path) = value.strip_prefix(&own) {
+                        *value = format!("/{path}");
+                    }
+                }
+            }
+        }
+        "content-type" => {
+            for value in &mut values {
+                *value = value.to_ascii_lowercase().replace("; ", ";");
+            }
+        }
+        _ => {}
+    }
+    values.join(", ")
+}
+
+fn text(comparison: &Comparison) -> String {
+    let mut out = String::new();
+    for difference in comparison.differences.iter().take(SHOWN_MAX) {
+        let _ = writeln!(out, "{}", difference.request);
+        if let Some(failure) = &difference.failure {
+            let _ = writeln!(out, "    {failure}");
+        }
+        for Pair { name, nginx, dhal } in &difference.what {
+            let said = |text: &str| match text.is_empty() {
+                true => "(none)".to_owned(),
+                false => text.to_owned(),
+            };
+            let _ = writeln!(out, "    {name:<20} nginx: {}", said(nginx));
+            let _ = writeln!(out, "    {:<20} dhal:  {}", "", said(dhal));
+        }
+    }
+    if let Some(more @ 1..) = comparison.differences.len().checked_sub(SHOWN_MAX) {
+        let _ = writeln!(out, "and {more} more");
+    }
+    let _ = write!(
+        out,
+        "{} compared: {} equal, {} differ, {} failed",
+        comparison.compared, comparison.equal, comparison.differ, comparison.failed
+    );
+    if comparison.skipped > 0 {
+        let _ = write!(out, "; {} lines passed over", comparison.skipped);
+    }
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, fields: &[(&str, &str)], content: &str) -> Answer {
+        let mut answer = Answer {
+            status,
+            bytes: content.len() as u64,
+            hash: content.to_owned(),
+            head: content.as_bytes().to_vec(),
+            ..Answer::default()
+        };
+        for (name, value) in fields {
+            let values = answer.fields.entry((*name).to_owned()).or_default();
+            values.push((*value).to_owned());
+        }
+        answer
+    }
+
+    fn names(nginx: &Answer, dhal: &Answer) -> Vec<String> {
+        let ignored = IGNORED.iter().map(|n| (*n).to_owned()).collect();
+        let pairs = pairs(nginx, dhal, ("a:1", "b:2"), &ignored);
+        pairs.into_iter().map(|pair| pair.name).collect()
+    }
+
+    #[test]
+    fn what_differs() {
+        let page = answer(200, &[("etag", "\"x\""), ("server", "nginx")], "hello");
+        for (fields, content, status, expected) in [
+            (
+                &[("etag", "W/\"x\""), ("via", "1.1 dhal")][..],
+                "hello",
+                200,
+                &[][..],
+            ),
+            (&[("etag", "\"y\"")], "hello", 200, &["etag"]),
+            (&[], "hello", 200, &["etag"]),
+            (&[("etag", "\"x\"")], "bye", 404, &["status", "content"]),
+        ] {
+            assert_eq!(names(&page, &answer(status, fields, content)), expected);
+        }
+    }
+
+    #[test]
+    fn what_does_not_matter() {
+        let nginx = answer(
+            301,
+            &[("location", "http://a:1/x"), ("content-type", "text/html")],
+            "<hr><center>nginx</center>",
+        );
+        let dhal = answer(301, &[("location", "http://b:2/x")], "");
+        assert!(names(&nginx, &dhal).is_empty());
+        let nginx = answer(
+            404,
+            &[("content-type", "text/html")],
+            "<hr><center>nginx</center>",
+        );
+        let dhal = answer(404, &[("content-type", "text/plain")], "not found");
+        assert!(names(&nginx, &dhal).is_empty());
+        let nginx = answer(
+            200,
+            &[
+                ("vary", "Accept, Cookie"),
+                ("content-type", "text/html; charset=UTF-8"),
+            ],
+            "",
+        );
+        let dhal = answer(
+            200,
+            &[
+                ("vary", "cookie"),
+                ("vary", "accept"),
+                ("content-type", "text/html;charset=utf-8"),
+            ],
+            "",
+        );
+        assert!(names(&nginx, &dhal).is_empty());
+    }
+
+    #[test]
+    fn it_is_told() {
+        let comparison = Comparison {
+            compared: 2,
+            equal: 1,
+            differ: 1,
+            differences: vec![Difference {
+                request: "GET http://shop.example/x".to_owned(),
+                failure: None,
+                what: vec![Pair {
+                    name: "status".to_owned(),
+                    nginx: "200".to_owned(),
+                    dhal: String::new(),
+                }],
+            }],
+            ..Comparison::default()
+        };
+        let text = text(&comparison);
+        assert!(
+            text.contains("nginx: 200") && text.contains("dhal:  (none)"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("2 compared: 1 equal, 1 differ, 0 failed\n"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! What templates become.
+
+use super::*;
+
+fn values<'a>(target: &'a str) -> Values<'a> {
+    Values {
+        client: IpAddr::from([192, 0, 2, 7]),
+        request_id: "abc",
+        ..Values::new("https", "shop.example:8443", target)
+    }
+}
+
+fn pattern(text: &str) -> PathPattern {
+    match text.strip_prefix('~') {
+        Some(regex) => PathPattern::Regex(PathRegex::new(regex).expect("an expression")),
+        None => PathPattern::parse_for_tests(text),
+    }
+}
+
+fn template(text: &str, path: &PathPattern) -> Result<Template, (String, Option<String>)> {
+    let known = Known {
+        path,
+        regex: None,
+        visitor: true,
+    };
+    Template::parse(text, &known)
+}
+
+#[test]
+fn placeholders_become_parts_of_the_request() {
+    for (path, text, target, wanted) in [
+        (
+            "/*",
+            "https://www.{host}{path}{?query}",
+            "/a?b=c",
+            "https://www.shop.example/a?b=c",
+        ),
+        (
+            "/*",
+            "https://{host}{path}{?query}",
+            "/a",
+            "https://shop.example/a",
+        ),
+        ("/*", "/x{?query}", "/a?", "/x?"),
+        ("/*", "{scheme}://{host}/", "/a", "https://shop.example/"),
+        ("/*", "/all{rest}", "/a/b", "/all/a/b"),
+        ("/old/*", "/new{rest}", "/old/a/b", "/new/a/b"),
+        ("/old/*", "/new{rest}", "/old/", "/new/"),
+        ("/old/*", "/new{rest}", "/old//evil", "/new//evil"),
+        ("/:shop/x/*", "/y/{shop}{rest}", "/a/x/b/c", "/y/a/b/c"),
+        ("/p/:id", "/q?id={id}&{query}", "/p/7?a=b", "/q?id=7&a=b"),
+        ("/p/:id", "/q?id={id}{&query}", "/p/7?a=b", "/q?id=7&a=b"),
+        ("/p/:id", "/q?id={id}{&query}#x", "/p/7", "/q?id=7#x"),
+        // What is a value in a query does not end it.
+        (
+            "/p/:id",
+            "/q?id={id}",
+            "/p/7&x=1;y+z",
+            "/q?id=7%26x=1%3By%2Bz",
+        ),
+        ("~^/p/([0-9]+)(-.*)?$", "/q/{1}/{2}", "/p/17", "/q/17/"),
+        ("~^/p/(?<id>[0-9]+)", "/q/{id}{1}", "/p/17/x", "/q/1717"),
+        ("/*", "{{{client_ip}}} {request_id}", "/", "{192.0.2.7} abc"),
+        ("/*", "plain", "/", "plain"),
+    ] {
+        let path = pattern(path);
+        let template = template(text, &path).expect("a template");
+        let expanded = template.url(&values(target));
+        assert_eq!(expanded.as_deref(), Ok(wanted), "{text} {target}");
+    }
+}
+
+#[test]
+fn what_is_no_template() {
+    for (path, text, wanted) in [
+        ("/*", "{nothing}", "no placeholder `{nothing}`"),
+        ("/*", "{id", "a brace is open"),
+        ("/*", "id}", "a brace is open"),
+        ("/*", "{1}", "there are 0"),
+        ("~^/([a-z])$", "{2}", "there are 1"),
+        ("~^/([a-z])$", "{0}", "no placeholder"),
+        ("/x", "{rest}", "this path has none"),
+        ("/:a", "{b}", "no placeholder"),
+        ("/*", &"{path}".repeat(17), "more than 16"),
+        ("/*", &"x".repeat(9_000), "longer than"),
+    ] {
+        let path = pattern(path);
+        let why = template(text, &path).expect_err(text).0;
+        assert!(why.contains(wanted), "{text}: {why}");
+    }
+}
+
+#[test]
+fn queries_stand_in_their_place() {
+    let path = pattern("/*");
+    for (text, wanted) in [
+        ("/a{?query}", None),
+        ("/a?x={path}&{query}", None),
+        ("/a{?query}#top", None),
+        ("/a?x{&query}&y=z", None),
+        ("/a{&query}", Some("stands in a path")),
+        ("/a{query}", Some("stands in a path")),
+        ("/a?{?query}", Some("behind a `?`")),
+        ("/a{?query}&b=c", Some("may be nothing")),
+        ("/a{?query}{path}", Some("may be nothing")),
+        ("/a b", Some("no URL")),
+        ("/a\r\nb", Some("no URL")),
+        ("/a\\b", Some("no URL")),
+        ("/\u{e4}", Some("no URL")),
+    ] {
+        let template = template(text, &path).expect("a template");
+        let objection = template.objection_to_url().map(|(why, _)| why);
+        match (objection, wanted) {
+            (None, None) => {}
+            (Some(why), Some(part)) => assert!(why.contains(part), "{text}: {why}"),
+            _ => panic!("{text}: {objection:?}"),
+        }
+    }
+}
+
+#[test]
+fn results_are_bounded() {
+    let path = pattern("/*");
+    let template = template("{path}{path}{path}", &path).expect("a template");
+    let long = format!("/{}", "a".repeat(8_000));
+    assert_eq!(template.url(&values(&long)), Err(TooLong));
+    let shorter = &long[..4_000];
+    assert_eq!(
+        template.url(&values(shorter)).map(|url| url.len()),
+        Ok(12_000)
+    );
+}
