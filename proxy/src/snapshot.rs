@@ -26,7 +26,7 @@ use crate::{
     },
     edge::Connection,
     files::{self, Fallback, Files},
-    listen::tls::Certificates,
+    listen::tls::{Certificates, Proof},
     observe::metrics::RouteMetrics,
     respond::{
         dress::{Change, Dress, Pages},
@@ -356,6 +356,14 @@ impl Snapshot {
         match (&self.certificates, sni) {
             (Some(known), Some(sni)) => sni.eq_ignore_ascii_case(host) || known.same(sni, host),
             _ => true,
+        }
+    }
+
+    /// What a connection has shown, as far as that still counts.
+    pub fn proof<'c>(&self, connection: &'c Connection) -> Option<&'c Proof> {
+        match &self.certificates {
+            Some(certificates) => certificates.proof(connection),
+            None => connection.proof.as_deref(),
         }
     }
 

@@ -121,7 +121,7 @@ impl Request {
             peer: self.connection.peer.ip(),
             trusted: asked.trusted,
             scheme: self.connection.scheme,
-            proof: self.connection.proof.as_deref(),
+            proof: snapshot.proof(&self.connection),
             protocol: Protocol::Http2,
             request_id: asked.request_id.as_str(),
             host: asked.head.authority(),
