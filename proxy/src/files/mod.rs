@@ -50,6 +50,8 @@ pub const NAME: &str = "(files)";
 pub const METHODS: &str = "GET, HEAD";
 /// So long does the store keep a file before it looks whether it is still the same, unless told otherwise.
 pub const RECHECK: Duration = Duration::from_secs(1);
+/// So long may a disk take to find a file.
+const DISK: Duration = Duration::from_secs(30);
 /// So long does a request wait for a place among the open files.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -240,13 +242,13 @@ impl Files {
             }
         }
         let (rules, folder) = (Arc::clone(&self.rules), Arc::clone(&self.folder));
-        let looked = tokio::task::spawn_blocking(move || {
+        let looked = pieces::off_the_thread(move || {
             Self { rules, folder }.search(&name, &wanted, Patience::Disk)
         });
-        match looked.await {
+        match timeout(DISK, looked).await {
             Ok(Ok(found)) => Ok((found, is_folder)),
             Ok(Err(why)) => Err(trouble(&why)),
-            Err(why) => Err(trouble(&io::Error::other(why))),
+            Err(_) => Err(trouble(&io::ErrorKind::TimedOut.into())),
         }
     }
 
