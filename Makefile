@@ -1,7 +1,7 @@
 # The commands a person types. CI runs the same ones.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test reference install uninstall try-docs try-systemd bench bench-quick bench-micro bench-store bench-store-quick simulate capacity soak change change-quick failover sale sale-quick
+.PHONY: help deps demo demo-stop test reference install uninstall deb try-docs try-systemd bench bench-quick bench-micro bench-store bench-store-quick simulate capacity soak change change-quick failover sale sale-quick
 
 # A target folder outside the checkout survives a fresh clone: set CARGO_TARGET_DIR.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -58,11 +58,14 @@ endif
 		$(ROOT)/lib/systemd/system/dhal.service $(ROOT)/lib/sysusers.d/dhal.conf $(ROOT)/lib/tmpfiles.d/dhal.conf \
 		$(DESTDIR)$(SYSCONFDIR)/logrotate.d/dhal
 
+deb: ## A Debian package of what cargo build --release has made
+	tools/deb.sh $(BINARY) $(TARGET)
+
 try-docs: ## Every command of the guide and the README, as it is written there; a minute with a debug build
 	cargo build --locked -p dhal -p dhakacart-origin
 	python3 tools/try-docs.py --bin $(TARGET)/debug
 
-try-systemd: ## The guide once more where systemd is process 1, in a container (as root; by debootstrap and systemd-nspawn)
+try-systemd: ## The guide once more where systemd is process 1, in a container (as root; by debootstrap and systemd-nspawn), and faults and the package; four minutes
 	cargo build --release --locked -p dhal -p dhakacart-origin
 	tools/try-systemd.sh $(TARGET)/release
 
