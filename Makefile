@@ -34,19 +34,21 @@ install: ## Program, manual pages, completions, unit, user, folders; PREFIX, DES
 	@# Renamed into place: whoever starts it, or is upgraded to it, finds the old one or the new one.
 	install -m 755 $(BINARY) $(ROOT)/bin/.dhal.new
 	mv $(ROOT)/bin/.dhal.new $(ROOT)/bin/dhal
-	$(ROOT)/bin/dhal man $(ROOT)/share/man/man1
-	for shell in bash zsh fish; do case $$shell in \
+	@# Readable by all, whatever root's umask is.
+	umask 022; $(ROOT)/bin/dhal man $(ROOT)/share/man/man1
+	umask 022; for shell in bash zsh fish; do case $$shell in \
 		bash) file=$(word 1,$(COMPLETIONS));; zsh) file=$(word 2,$(COMPLETIONS));; *) file=$(word 3,$(COMPLETIONS));; esac; \
 		$(ROOT)/bin/dhal completions $$shell > $$file || exit 1; done
-	sed 's|/usr/bin/dhal|$(PREFIX)/bin/dhal|' config/dhal.service > $(ROOT)/lib/systemd/system/dhal.service
+	umask 022; sed 's|/usr/bin/dhal|$(PREFIX)/bin/dhal|' config/dhal.service > $(ROOT)/lib/systemd/system/dhal.service
 	install -m 644 config/dhal.sysusers.conf $(ROOT)/lib/sysusers.d/dhal.conf
 	install -m 644 config/dhal.tmpfiles.conf $(ROOT)/lib/tmpfiles.d/dhal.conf
 	@# What an operator may have edited stays.
 	test -e $(DESTDIR)$(SYSCONFDIR)/logrotate.d/dhal || install -m 644 config/dhal.logrotate $(DESTDIR)$(SYSCONFDIR)/logrotate.d/dhal
 	test -e $(DESTDIR)$(SYSCONFDIR)/dhal/dhal.toml || install -m 644 config/production.toml $(DESTDIR)$(SYSCONFDIR)/dhal/dhal.toml
 ifeq ($(DESTDIR),)
-	systemd-sysusers $(ROOT)/lib/sysusers.d/dhal.conf
-	systemd-tmpfiles --create $(ROOT)/lib/tmpfiles.d/dhal.conf
+	@if command -v systemd-sysusers >/dev/null; then \
+		systemd-sysusers $(ROOT)/lib/sysusers.d/dhal.conf && systemd-tmpfiles --create $(ROOT)/lib/tmpfiles.d/dhal.conf; \
+	else echo "there is no systemd: make the user dhal, and the folders of $(ROOT)/lib/tmpfiles.d/dhal.conf" >&2; fi
 	if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 endif
 

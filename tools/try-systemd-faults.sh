@@ -57,6 +57,19 @@ dhal upgrade --binary /bin/false 2>/dev/null
 expect "an upgrade that fails keeps the process" test "$(main_pid)" = "$before"
 
 before=$(main_pid)
+dhal upgrade >/dev/null 2>&1 &
+for _ in $(seq 100); do
+  new=$(pgrep -P "$before" -x dhal) && break
+  sleep 0.05
+done
+sleep 0.5
+kill -9 "$new"
+wait $!
+expect "a new process that is killed at once leaves the old one" test "$(main_pid)" = "$before"
+expect "which serves" serves
+expect "without a restart" test "$(restarts)" = 0
+
+before=$(main_pid)
 kill -9 "$before"
 expect "one that is killed is started again" is_another "$before"
 
