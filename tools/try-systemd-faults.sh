@@ -27,6 +27,7 @@ expect() {
   is_another() { [ "$(main_pid)" != "$1" ] && [ "$(main_pid)" != 0 ] && dhal status; }
   serves() { dhal status && systemctl is-active dhal; }
   has_ended() { ! kill -0 "$1"; }
+  is_empty() { [ -z "$(pgrep -x dhal)" ]; }
   is_inactive() { [ "$(systemctl is-active dhal)" = inactive ]; }
 }
 
@@ -94,6 +95,22 @@ expect "and again" kill -0 "$left"
 kill "$left"
 expect "the one before ends by SIGTERM" has_ended "$left"
 expect "and the new one serves on" test "$(main_pid)" = "$before"
+
+before=$(main_pid)
+expect "which reloads" systemctl reload dhal
+expect "without another process" test "$(main_pid)" = "$before"
+
+visitor
+sleep 1
+left=$(main_pid)
+dhal upgrade
+expect "two processes live" kill -0 "$left"
+before=$(main_pid)
+systemctl stop dhal
+expect "a stop ends both" has_ended "$left"
+expect "with success" test "$(systemctl show -p Result --value dhal)" = success
+expect "and nothing is left of them" is_empty
+systemctl start dhal
 
 before=$(main_pid)
 kill -STOP "$before"
