@@ -27,7 +27,7 @@ ROOT := $(DESTDIR)$(PREFIX)
 COMPLETIONS := $(ROOT)/share/bash-completion/completions/dhal $(ROOT)/share/zsh/site-functions/_dhal \
 	$(ROOT)/share/fish/vendor_completions.d/dhal.fish
 
-install: ## Program, manual pages, completions, unit, user, folders; PREFIX, DESTDIR (as root, after cargo build --release)
+install: ## Program, manual pages, completions, unit, user and folders; as root, after cargo build --release
 	@test -x $(BINARY) || { echo "$(BINARY) is missing: cargo build --release --locked -p dhal" >&2; exit 1; }
 	install -d $(ROOT)/bin $(ROOT)/lib/systemd/system $(ROOT)/lib/sysusers.d $(ROOT)/lib/tmpfiles.d \
 		$(DESTDIR)$(SYSCONFDIR)/dhal/conf.d $(DESTDIR)$(SYSCONFDIR)/logrotate.d $(dir $(COMPLETIONS))
@@ -63,11 +63,11 @@ endif
 deb: ## A Debian package of what cargo build --release has made
 	tools/deb.sh $(BINARY) $(TARGET)
 
-try-docs: ## Every command of the guide and the README, as it is written there; a minute with a debug build
+try-docs: ## Every command of the guide and the README as it is written there; as root, a minute
 	cargo build --locked -p dhal -p dhakacart-origin
 	python3 tools/try-docs.py --bin $(TARGET)/debug
 
-try-systemd: ## The guide once more where systemd is process 1, in a container (as root; by debootstrap and systemd-nspawn), and faults and the package; four minutes
+try-systemd: ## The guide, faults and the package under a real systemd in a container; as root, four minutes
 	cargo build --release --locked -p dhal -p dhakacart-origin
 	tools/try-systemd.sh $(TARGET)/release
 
