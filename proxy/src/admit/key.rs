@@ -127,11 +127,16 @@ impl Key {
             LimitKey::Host => format!("host {}", asked.host),
             LimitKey::Param(name) => {
                 let value = asked.params.value(name, asked.path).unwrap_or_default();
-                instead(format!("path parameter {name} {value:?}"), !value.is_empty())
+                instead(
+                    format!("path parameter {name} {value:?}"),
+                    !value.is_empty(),
+                )
             }
             LimitKey::Header(name) => {
                 let mut is_there = false;
-                asked.fields.for_each(name, &mut |value| is_there |= !value.trim_ascii().is_empty());
+                asked.fields.for_each(name, &mut |value| {
+                    is_there |= !value.trim_ascii().is_empty()
+                });
                 instead(format!("field {name}"), is_there)
             }
             LimitKey::Cookie(name) => {
@@ -147,7 +152,11 @@ impl Key {
                 instead(format!("cookie {name}"), is_there)
             }
         };
-        self.parts.iter().map(part).collect::<Vec<_>>().join(" and ")
+        self.parts
+            .iter()
+            .map(part)
+            .collect::<Vec<_>>()
+            .join(" and ")
     }
 
     /// Whom a request counts for. `keys` hashes what is more than the network of an address.

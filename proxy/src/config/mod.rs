@@ -47,8 +47,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use diagnostic::suggest;
 pub use diagnostic::{Anchor, Diagnostic, Severity, render};
+pub(crate) use diagnostic::{nearest, suggest};
 pub use difference::difference;
 pub use effective::Effective;
 

@@ -236,7 +236,7 @@ fn story(
         request,
         &authority.whole,
     );
-    observer.tells(Step::Keyed(policy, &key));
+    observer.tells(Step::Keyed(&key));
     // What is not in the key does not reach the shop either, or it could shape what is stored.
     let fetch = |reason: ForwardReason, validate: bool| Fetch {
         own: forward(reason),

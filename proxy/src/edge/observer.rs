@@ -19,7 +19,7 @@ use crate::{
     config::model::LimitCount,
     observe::limit_metrics::Kept,
     shared::Shared,
-    snapshot::{Policy, Route},
+    snapshot::Route,
 };
 
 /// Goes along with one decision. What [`tells`](Self::tells) gets is made of references, and costs nothing where nobody
@@ -73,7 +73,7 @@ pub(crate) enum Step<'a> {
     /// The store has no part in the answer.
     Passed(Why),
     /// Under which key the store is asked.
-    Keyed(&'a Policy, &'a Key),
+    Keyed(&'a Key),
     /// Something is stored that fits, and what may be done with it.
     Judged(&'a Stored, &'a Reuse),
     /// Nothing is stored that fits.

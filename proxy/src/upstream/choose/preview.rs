@@ -123,11 +123,14 @@ impl Chooser {
                 (richest(&tier).map(Arc::clone), why)
             }
             Balance::LeastRequests => {
-                let why = format!("two of {among} are drawn at random by weight, and the one with less to do is asked");
+                let why = format!(
+                    "two of {among} are drawn at random by weight, and the one with less to do is asked"
+                );
                 (None, why)
             }
             Balance::ConsistentHash => {
-                let why = format!("its bid for the key is the highest of {among} (consistent hash)");
+                let why =
+                    format!("its bid for the key is the highest of {among} (consistent hash)");
                 (self.by_key(&tier, choice.key).map(Arc::clone), why)
             }
         }
@@ -173,7 +176,11 @@ mod tests {
                 // Asking does not change the answer.
                 assert!((0..5).all(|_| foreseen(&key) == first));
                 let chosen = upstream.choose(&[], &key, tick);
-                assert_eq!(first, chosen.map(|chosen| chosen.server.address), "{balance:?} {n}");
+                assert_eq!(
+                    first,
+                    chosen.map(|chosen| chosen.server.address),
+                    "{balance:?} {n}"
+                );
             }
         }
     }
@@ -192,6 +199,9 @@ mod tests {
         servers[1].state.set_up(false, tick, "test");
         servers[2].state.set_up(false, tick, "test");
         let preview = upstream.preview(b"/", tick);
-        assert_eq!((preview.chosen, preview.why.as_str()), (None, "every server is down or draining"));
+        assert_eq!(
+            (preview.chosen, preview.why.as_str()),
+            (None, "every server is down or draining")
+        );
     }
 }
