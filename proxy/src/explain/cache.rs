@@ -9,9 +9,6 @@ use crate::{
     snapshot::Policy,
 };
 
-/// Tags that are told; more are counted.
-const TAGS_MAX: usize = 20;
-
 /// The policy, the key, and what of the request stands in it.
 pub(super) fn plan(recorder: &Recorder, policy: Option<&Policy>) -> Option<Step> {
     let why = recorder.passed.map(|why| (why, told(why, policy)));
@@ -30,7 +27,7 @@ pub(super) fn plan(recorder: &Recorder, policy: Option<&Policy>) -> Option<Step>
     let Some(key) = &recorder.key else {
         return Some(step);
     };
-    let key = readable(key, recorder.uri_length);
+    let key = readable(key, recorder.uri_length).trim_end().to_owned();
     step = step.line(format!("key {key}")).with("key", key);
     let ignored = ignored(recorder.target.as_deref().unwrap_or_default(), policy);
     if !ignored.is_empty() {
@@ -79,7 +76,7 @@ fn told(why: Why, policy: Option<&Policy>) -> String {
              Connection that takes fields away"
                 .to_owned()
         }
-        Why::NoStore => "the request says no-store, and honour_client is on".to_owned(),
+        Why::NoStore => "the request says no-store, and client_cache_control is \"honour\"".to_owned(),
         Why::BypassCookie => {
             let names = policy.map_or(&[][..], |policy| &policy.bypass_cookies);
             format!("the request has a cookie of bypass_cookies ({})", names.join(", "))
@@ -216,11 +213,6 @@ fn response(scene: &Scene<'_>, stored: &Stored, reuse: Reuse, place: &str) -> St
         Reuse::Validate if ttl > 0 => "to be validated".to_owned(),
         Reuse::Validate => format!("stale since {}, to be validated", span(left)),
     };
-    let mut tags = Vec::new();
-    // Whoever has too many of them is purged otherwise.
-    let _ = http_caching::tags(&stored.fields(), &mut |tag| {
-        tags.push(String::from_utf8_lossy(tag).into_owned());
-    });
     let mut step = Step::new("store", format!("{} {place}: {fresh}", stored.status()))
         .with("found", true)
         .with("place", place)
@@ -252,18 +244,13 @@ fn response(scene: &Scene<'_>, stored: &Stored, reuse: Reuse, place: &str) -> St
     if stored.rests(now) {
         step = step.line("a refresh has failed just now, so that none is tried");
     }
-    if !tags.is_empty() {
-        let more = tags.len().saturating_sub(TAGS_MAX);
-        tags.truncate(TAGS_MAX);
-        let more = if more > 0 {
-            format!(" and {more} more")
-        } else {
-            String::new()
-        };
-        step = step
-            .line(format!("tags {}{more}", tags.join(", ")))
-            .with("tags", tags);
+    // Their names are for caches like this one, and not kept.
+    match stored.stamp().tags.len() {
+        0 => {}
+        1 => step = step.line("1 tag by which it can be purged"),
+        tags => step = step.line(format!("{tags} tags by which it can be purged")),
     }
+    step = step.with("tags", stored.stamp().tags.len());
     step
 }
 

@@ -235,3 +235,94 @@ pub(super) fn serves(config: &Config, route: &Route) -> String {
         Action::Respond(respond) => format!("answers {} by itself", respond.status),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config, shared::Shared, snapshot::Snapshot};
+
+    #[test]
+    fn the_route_that_wins_is_one_that_fits_and_so_are_the_others() {
+        let mut text = String::from(
+            "[[listeners]]\naddress = \"127.0.0.1:0\"\n[upstreams.u]\nservers = [\"127.0.0.1:1\"]\n",
+        );
+        let hosts = ["", "a.example", "*.example", "*.b.example"];
+        let paths = [
+            "path = '/*'",
+            "path = '/x/*'",
+            "path = '/x/:id'",
+            "path = '/x/y'",
+            "path = '/x/:id/*'",
+            "path_regex = '[.]php$'",
+            "path = '/img/*'\nbefore_regex = true",
+            "path = '/x/y'\nmethods = ['POST']",
+        ];
+        for (h, host) in hosts.iter().enumerate() {
+            for (p, path) in paths
+                .iter()
+                .enumerate()
+                .filter(|(p, _)| h != 1 || p % 2 == 1)
+            {
+                text += &format!("[[routes]]\nname = 'r{h}{p}'\nupstream = 'u'\n{path}\n");
+                if !host.is_empty() {
+                    text += &format!("host = '{host}'\n");
+                }
+            }
+        }
+        let surroundings = config::Surroundings {
+            folder: std::path::Path::new(""),
+            env: &|_| None,
+        };
+        let config = config::parse("test", &text, &surroundings)
+            .expect("valid")
+            .config;
+        let (shared, _) = Shared::new(&config.cache, 1);
+        let snapshot = Snapshot::build(config, 1, &shared).map_err(|why| why.to_string());
+        let snapshot = snapshot.expect("built");
+        let mut seen = 0;
+        for host in [
+            "other",
+            "a.example",
+            "x.example",
+            "x.b.example",
+            "b.example",
+            "example",
+        ] {
+            for path in [
+                "/",
+                "/x",
+                "/x/",
+                "/x/y",
+                "/x/z",
+                "/x/z/",
+                "/x/z/1",
+                "/a.php",
+                "/x/a.php",
+                "/img/a.php",
+            ] {
+                for method in [Method::GET, Method::POST] {
+                    let Ok(route) = snapshot.router.route(&method, host, path) else {
+                        continue;
+                    };
+                    let fits = fitting(&snapshot.config, host, path);
+                    let what = format!("{method} {host} {path}: {}", route.name);
+                    let (_, rank) = fits
+                        .iter()
+                        .find(|(one, _)| one.name == route.name)
+                        .unwrap_or_else(|| panic!("{what}"));
+                    assert_eq!(fits[0].1, *rank, "{what}");
+                    let step = step(&snapshot.config, &route.name, &method, host, path);
+                    assert_eq!(
+                        step.facts["also_fit"].as_array().map(Vec::len),
+                        Some(fits.len() - 1),
+                        "{what}"
+                    );
+                    let told = step.more.iter().filter(|line| line.contains("fits too"));
+                    assert_eq!(told.count(), (fits.len() - 1).min(LISTED_MAX), "{what}");
+                    seen += 1;
+                }
+            }
+        }
+        assert_eq!(seen, 6 * 10 * 2);
+    }
+}

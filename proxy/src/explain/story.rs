@@ -500,8 +500,8 @@ impl<'a> Story<'a> {
                 self.step(step);
                 Outcome {
                     status: refused.as_ref().map(|_| 400),
+                    cache: cache_status(forwarded(forward.reason)).filter(|_| refused.is_none()),
                     reason: refused,
-                    cache: cache_status(forwarded(forward.reason)),
                     limit: word(&forward.limit),
                     server,
                     ..own("forward")
