@@ -15,6 +15,7 @@ pub mod cache;
 pub mod door;
 pub mod edge;
 pub mod explain;
+pub mod files;
 pub mod fill;
 pub mod forward;
 pub mod listen;

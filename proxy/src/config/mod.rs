@@ -14,11 +14,13 @@ mod concurrency;
 mod context;
 mod dangers;
 mod describe;
+mod despite;
 mod diagnostic;
 mod difference;
 mod effective;
 mod env;
 mod file;
+mod files;
 mod headers;
 mod hsts;
 mod include;
@@ -47,6 +49,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use despite::{KeyPath, admin_despite_mistakes, at_key};
 pub use diagnostic::{Anchor, Diagnostic, Severity, render};
 pub(crate) use diagnostic::{nearest, suggest};
 pub use difference::difference;

@@ -7,6 +7,7 @@ use crate::config::{
     model::{Action, Config, HostPattern, PathPattern, Route, Segment},
     nearest,
 };
+use crate::files::Fallback;
 
 /// Routes that fit besides, as many as a screen takes.
 const LISTED_MAX: usize = 12;
@@ -230,6 +231,21 @@ pub(super) fn serves(config: &Config, route: &Route) -> String {
                 .get(*at)
                 .map_or("", |upstream| &upstream.name);
             format!("upstream {name:?}")
+        }
+        Action::Files(rules) => {
+            let folder = rules.folder.display();
+            let otherwise = match &rules.fallback {
+                Fallback::Upstream(at) => {
+                    let name = config
+                        .upstreams
+                        .get(*at)
+                        .map_or("", |upstream| &upstream.name);
+                    format!("upstream {name:?}")
+                }
+                Fallback::File(file) => format!("the file {file}"),
+                Fallback::NotFound => "404".to_owned(),
+            };
+            format!("files of {folder}; where there is none, {otherwise}")
         }
         Action::Redirect(redirect) => format!("redirects with {}", redirect.status),
         Action::Respond(respond) => format!("answers {} by itself", respond.status),

@@ -35,9 +35,10 @@ pub(super) fn tell(scene: &Scene<'_>, question: &Question) -> Result<Explanation
         scene,
         steps: Vec::new(),
         outcome: Outcome::default(),
+        by: "the upstream",
     };
     story.run(question, &request);
-    story.outcome.said = said(&story.outcome, scene.is_running);
+    story.outcome.said = said(&story.outcome, scene.is_running, story.by);
     Ok(Explanation {
         version: VERSION,
         source: if scene.is_running { "running" } else { "file" }.to_owned(),
@@ -53,6 +54,8 @@ struct Story<'a> {
     scene: &'a Scene<'a>,
     steps: Vec<Step>,
     outcome: Outcome,
+    /// Who answers where the store does not.
+    by: &'static str,
 }
 
 impl<'a> Story<'a> {
@@ -467,10 +470,11 @@ impl<'a> Story<'a> {
                 let limit = word(&fetch.own.limit);
                 let mut server = None;
                 if !answers {
-                    let step = sent::fetch(scene, visitor, &fetch, fields);
+                    let is_told = fetch.own.upstream.files.is_none();
+                    let step = is_told.then(|| sent::fetch(scene, visitor, &fetch, fields));
                     server =
                         self.upstream(&fetch.own, fetch.target.as_bytes(), fields, visitor.client);
-                    self.steps.extend(step);
+                    self.steps.extend(step.flatten());
                 }
                 let is_plain = visitor.head.method == http::Method::GET
                     && !fields.contains_key(http::header::RANGE);
@@ -490,14 +494,14 @@ impl<'a> Story<'a> {
                     forward
                         .upstream
                         .hash_key(&raw, forward.target.as_bytes(), visitor.client);
-                let step = sent::own(scene, visitor, &forward);
+                let is_told = forward.upstream.files.is_none();
+                let step = is_told.then(|| sent::own(scene, visitor, &forward));
                 let refused = step
-                    .facts
-                    .get("refused")
-                    .and_then(|why| why.as_str())
+                    .as_ref()
+                    .and_then(|step| step.facts.get("refused")?.as_str())
                     .map(str::to_owned);
                 let server = self.upstream(&forward, &key, fields, visitor.client);
-                self.step(step);
+                self.steps.extend(step);
                 Outcome {
                     status: refused.as_ref().map(|_| 400),
                     cache: cache_status(forwarded(forward.reason)).filter(|_| refused.is_none()),
@@ -522,6 +526,12 @@ impl<'a> Story<'a> {
         client: IpAddr,
     ) -> Option<String> {
         let scene = self.scene;
+        if forward.upstream.files.is_some() {
+            let said = "nobody: the file is looked for when it is asked for";
+            self.step(Step::new("upstream", said).with("upstream", "(files)"));
+            self.by = "the files";
+            return None;
+        }
         let class = class(&forward.route, fields, client);
         self.steps
             .extend(upstream::places(scene, &forward.upstream, class));
@@ -562,7 +572,7 @@ fn rejected(status: u16, reason: &str, route: Option<&str>) -> Outcome {
 }
 
 /// The outcome in a line.
-fn said(outcome: &Outcome, is_running: bool) -> String {
+fn said(outcome: &Outcome, is_running: bool, by: &str) -> String {
     let mut said = match (outcome.decision.as_str(), outcome.status) {
         ("respond", Some(status)) => format!("{status} from the store"),
         ("challenge", _) => "200 with what an authority asks for".to_owned(),
@@ -576,13 +586,13 @@ fn said(outcome: &Outcome, is_running: bool) -> String {
             None => format!("{status} from the store"),
         },
         ("fetch", None) if !is_running => {
-            "from the store, or by the upstream and then stored if it may be".to_owned()
+            format!("from the store, or by {by} and then stored if it may be")
         }
         ("fetch", None) if outcome.server.is_none() && is_hit(outcome) => {
             "from the store".to_owned()
         }
-        ("fetch", None) => "by the upstream, and stored if it may be".to_owned(),
-        _ => "by the upstream, and not stored".to_owned(),
+        ("fetch", None) => format!("by {by}, and stored if it may be"),
+        _ => format!("by {by}, and not stored"),
     };
     if let Some(cache) = &outcome.cache {
         said += &format!("; Cache-Status: {cache}");

@@ -16,6 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    errno::Errno,
+    sys::wait::{Id, WaitPidFlag, WaitStatus, waitid},
+    unistd::Pid,
+};
+use tokio::sync::Notify;
+
 use super::{
     link::Link,
     program::{Program, Started},
@@ -29,6 +36,9 @@ use crate::{
 
 /// How long the new process may take from the permission to serve until it does: threads are started meanwhile.
 const SERVES_WITHIN: Duration = Duration::from_secs(10);
+/// How long the new process is watched, once it serves, before the old one lets go of anything: by then it has done twice
+/// what is done once a second, and for the first time what visitors make it do.
+const PROBATION: Duration = Duration::from_secs(2);
 /// How often a process that has lost its successor makes its store forget, because nobody tells it of purges.
 const FORGETS_EVERY: Duration = Duration::from_secs(1);
 
@@ -112,6 +122,8 @@ pub struct Successor {
     /// Addresses that it does not listen on: what waits there to be accepted is this process's.
     pub unwanted: Vec<SocketAddr>,
     link: Arc<Link>,
+    /// Told where it ends otherwise than with success while this process lives.
+    crashed: Arc<Notify>,
 }
 
 impl fmt::Display for Successor {
@@ -168,16 +180,18 @@ impl Handover {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts another process and hands over to it; returns when it serves. Blocks.
+    /// Starts another process and hands over to it; returns when it has served for a while. Blocks. `serves` is called
+    /// when it begins to.
     ///
     /// # Errors
-    /// It does not serve, and is gone; everything is as it was before.
+    /// It does not serve, and is gone; everything is as it was before, except for what `serves` has done.
     pub fn upgrade(
         &self,
         binary: Option<PathBuf>,
         bounds: Bounds,
         shared: &Arc<Shared>,
         current: &Current,
+        serves: &dyn Fn(),
     ) -> Result<Successor, Failure> {
         /// Whatever happens, the next one may begin.
         struct Over<'a>(&'a Handover);
@@ -194,7 +208,7 @@ impl Handover {
             return Err(Failure::Busy);
         }
         let _over = Over(self);
-        self.attempt(binary, bounds, shared, current)
+        self.attempt(binary, bounds, shared, current, serves)
     }
 
     fn attempt(
@@ -203,6 +217,7 @@ impl Handover {
         bounds: Bounds,
         shared: &Arc<Shared>,
         current: &Current,
+        serves: &dyn Fn(),
     ) -> Result<Successor, Failure> {
         let mut program = self.program.clone();
         if let Some(binary) = binary {
@@ -223,11 +238,11 @@ impl Handover {
         tracing::info!(program = %program.path.display(), "upgrade begins");
         let started = program.start(theirs).map_err(not_started)?;
         let began = Instant::now();
-        match self.hand_over(ours, began, bounds, shared, current) {
+        match self.hand_over(ours, began, bounds, shared, current, serves) {
             Ok(successor) => {
                 // One more would take over from a process that leaves.
                 self.cancelled().is_over = true;
-                reap(started);
+                reap(started, Arc::clone(&successor.crashed));
                 tracing::info!(took = ?began.elapsed(), "{successor}");
                 Ok(successor)
             }
@@ -258,6 +273,7 @@ impl Handover {
         bounds: Bounds,
         shared: &Arc<Shared>,
         current: &Current,
+        serves: &dyn Fn(),
     ) -> std::io::Result<Successor> {
         let until = began + bounds.timeout;
         wire::read_until(&stream, Some(until))?;
@@ -275,7 +291,14 @@ impl Handover {
         let link = Link::start(stream, Some(Box::new(cargo)))?;
         let peer: Arc<dyn Peer> = Arc::clone(&link) as _;
         shared.store.purges.attach(Arc::clone(&peer));
-        let served = self.until_it_serves(&link, until, shared, current);
+        let served = self
+            .until_it_serves(&link, until, shared, current)
+            .and_then(|prepared| {
+                tracing::info!(pid = hello.pid, watched_for = ?PROBATION, "the new process serves");
+                serves();
+                until_it_has_proven_itself(&link, shared)?;
+                Ok(prepared)
+            });
         if served.is_err() {
             shared.store.purges.detach(&peer);
             link.close();
@@ -285,6 +308,7 @@ impl Handover {
             version: hello.version,
             unwanted: prepared.unwanted,
             link,
+            crashed: Arc::default(),
         })
     }
 
@@ -343,13 +367,53 @@ impl Handover {
     }
 }
 
-/// Waits for the end of a process that may outlive this one, so that it leaves nothing behind if it does not.
-fn reap(started: Started) {
+/// Watches a process that serves. Visitors are still accepted here, too, and nothing was given away: should it end, this one
+/// goes on.
+fn until_it_has_proven_itself(link: &Arc<Link>, shared: &Shared) -> std::io::Result<()> {
+    let began = Instant::now();
+    // What it begins to say it also ends.
+    link.read_until(Some(began + PROBATION + SERVES_WITHIN))?;
+    while link.readable_until(began + PROBATION)? {
+        // One at a time: there may always be another purge.
+        if link.take(&shared.store.purges).is_err() {
+            let served = began.elapsed().as_millis();
+            return Err(std::io::Error::other(format!(
+                "it was gone when it had served for {served} ms"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the end of a process that may outlive this one, so that it leaves nothing behind if it does not. One that
+/// crashes is left to whoever inherits it: systemd learns of its end from there, and from nowhere else.
+fn reap(started: Started, crashed: Arc<Notify>) {
     let Started { mut child, .. } = started;
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let wait = move || {
+        let ends = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        let end = loop {
+            match waitid(Id::Pid(pid), ends) {
+                Err(Errno::EINTR) => {}
+                end => break end,
+            }
+        };
+        let end = match end {
+            Ok(WaitStatus::Exited(_, 0)) => {
+                let _ = child.wait();
+                return;
+            }
+            Ok(WaitStatus::Exited(_, code)) => format!("exit status {code}"),
+            Ok(WaitStatus::Signaled(_, signal, _)) => signal.to_string(),
+            _ => "it is gone".to_owned(),
+        };
+        tracing::error!(%pid, end, "the process that took over has crashed: nobody is accepted");
+        crashed.notify_one();
+    };
     // Without a thread it is left to whoever inherits it.
     let _ = thread::Builder::new()
         .name("upgrade-wait".to_owned())
-        .spawn(move || child.wait());
+        .spawn(wait);
 }
 
 impl Successor {
@@ -386,6 +450,11 @@ impl Successor {
         if let Ok(leaving) = serde_json::to_vec(&leaving) {
             self.link.post(Kind::Leaving, leaving);
         }
+    }
+
+    /// Returns when it has crashed.
+    pub async fn crashed(&self) {
+        self.crashed.notified().await;
     }
 
     /// Whether it has all the stored responses that it is to have, or is gone.
