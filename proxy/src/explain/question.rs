@@ -163,14 +163,15 @@ impl Question {
                 let host = named_host(snapshot).unwrap_or("shop.example");
                 let path = if url.is_empty() { "/" } else { url };
                 return wrong(format!(
-                    "{} has no scheme and no host; did you mean \"{scheme}://{host}{path}\"?",
-                    shown(url)
+                    "{} has no scheme and no host; did you mean \"{scheme}://{host}{}\"?",
+                    shown(url),
+                    short(path).escape_debug()
                 ));
             }
             return wrong(format!(
                 "{} has no scheme; did you mean \"{scheme}://{}\"?",
                 shown(url),
-                short(rest)
+                short(rest).escape_debug()
             ));
         };
         let scheme = match scheme {
@@ -194,7 +195,7 @@ impl Question {
             return wrong(format!(
                 "a URL with a user is never sent like that; did you mean \"{}://{}{target}\"?",
                 scheme.as_str(),
-                short(behind)
+                short(behind).escape_debug()
             ));
         }
         // A line of a request could not be told from the next one.

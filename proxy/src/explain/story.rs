@@ -504,7 +504,9 @@ impl<'a> Story<'a> {
                 self.steps.extend(step);
                 Outcome {
                     status: refused.as_ref().map(|_| 400),
-                    cache: cache_status(forwarded(forward.reason)).filter(|_| refused.is_none()),
+                    // Where nothing could be stored nothing is said of a store.
+                    cache: cache_status(forwarded(forward.reason))
+                        .filter(|_| refused.is_none() && forward.route.policy.is_some()),
                     reason: refused,
                     limit: word(&forward.limit),
                     server,

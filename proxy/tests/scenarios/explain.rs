@@ -1,5 +1,7 @@
 //! What `dhal explain` says, against what then happens; and that asking changes nothing.
 
+use std::time::{Duration, SystemTime};
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -7,6 +9,7 @@ use crate::{
     edge::{Edge, Site},
     origin::{Origin, page},
     tools::eventually,
+    waiting_room_order::date,
 };
 
 /// A shop with a page of every kind.
@@ -21,6 +24,7 @@ fn shop() -> Origin {
             "/stale" => {
                 page("stale").field("cache-control", "max-age=0, stale-while-revalidate=600")
             }
+            fill if fill.starts_with("/fill/") => page(vec![b'x'; 32 << 10]).fresh(600),
             "/open" => page("open").field("cache-control", "public, max-age=60"),
             _ => page("page").fresh(60).field("cache-tag", "one, two"),
         }
@@ -29,10 +33,11 @@ fn shop() -> Origin {
 
 /// Routes of many kinds over one shop.
 fn config(shop: &Origin) -> String {
+    let soon = date(SystemTime::now() + Duration::from_secs(1_800));
     format!(
         r#"
         [server]
-        max_target_bytes = 2048
+        max_target_bytes = "2KiB"
         [address_lists.local]
         entries = ["127.0.0.0/8"]
         [address_lists.far]
@@ -65,7 +70,7 @@ fn config(shop: &Origin) -> String {
         client_cache_control = "honour"
         [waiting_rooms.closed]
         capacity = 1
-        opens = 2099-01-01T00:00:00Z
+        opens = {soon}
         early = "1h"
 
         [[routes]]
@@ -241,6 +246,7 @@ fn what_is_explained_is_what_happens() {
         ("GET", "/denied", &[]),
         ("GET", "/staff", &[]),
         ("GET", "/sale/a", &[]),
+        ("GET", "/sale/a", &[("accept", "text/html")]),
         ("GET", "/.dhal/rooms/closed", &[]),
         ("TRACE", "/a", &[]),
         ("GET", "/%zz", &[]),
@@ -329,7 +335,7 @@ fn a_thousand_questions_change_nothing() {
         &format!("\"{}\"", shops[0]),
         &(servers + "]\nbalance = \"round-robin\"\n#"),
     );
-    let site = site + "[cache]\nmemory = \"64KB\"\n";
+    let site = site + "[cache]\nmemory = \"1MiB\"\n";
     let edge = Edge::start(&site);
     // A store that is full, of pages that nobody has asked for twice.
     for n in 0..40 {
