@@ -14,6 +14,7 @@ pub mod admit;
 pub mod cache;
 pub mod door;
 pub mod edge;
+pub mod explain;
 pub mod files;
 pub mod fill;
 pub mod forward;

@@ -3,6 +3,7 @@
 mod acme;
 mod drain;
 mod endpoints;
+mod explain;
 pub mod limits;
 mod purge;
 mod reloads;

@@ -43,6 +43,7 @@ mod disk_trouble;
 mod drain;
 mod draining_servers;
 mod ejecting;
+mod explain;
 mod faults;
 mod faults_connections;
 mod faults_content;
