@@ -71,6 +71,8 @@ fn asked_at(written: Option<Admin>, options: &Options) -> Option<Admin> {
     Some(Admin {
         addresses: vec![address.clone()],
         token_file: written.and_then(|admin| admin.token_file),
+        mode: 0o600,
+        group: None,
     })
 }
 
@@ -152,5 +154,7 @@ pub(super) fn admin_despite_mistakes(path: &Path) -> Option<Admin> {
     Some(Admin {
         addresses,
         token_file: token_file.map(|file| folder.join(file)),
+        mode: 0o600,
+        group: None,
     })
 }

@@ -19,6 +19,7 @@ mod difference;
 mod effective;
 mod env;
 mod file;
+mod hardening;
 mod headers;
 mod hsts;
 mod include;

@@ -34,6 +34,7 @@ use crate::{
     listen::sockets::{Change, LINGER, Sockets},
     observe::access_log::AccessLog,
     route::action::FixedBody,
+    sandbox::{self, Paths},
     snapshot::Snapshot,
     upstream::{health, names::Watch},
 };
@@ -172,7 +173,8 @@ pub(super) fn listeners(sockets: &Sockets, config: &Config) -> Result<Change, St
         let mut listeners = config.listeners.iter();
         match listeners.find(|listener| listener.address == why.address) {
             Some(listener) => {
-                let complaint = (listener.place).complain(Severity::Error, why.to_string(), None);
+                let help = sandbox::low_port(listener.address.port(), &why.why);
+                let complaint = (listener.place).complain(Severity::Error, why.to_string(), help);
                 complaint.to_string()
             }
             None => why.to_string(),
@@ -190,6 +192,18 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("server.threads", thread_count(old) != thread_count(new)),
         ("cache.disk.path", folder(old) != folder(new)),
+        (
+            "server.user",
+            old.server.hardening.user != new.server.hardening.user,
+        ),
+        (
+            "server.group",
+            old.server.hardening.group != new.server.hardening.group,
+        ),
+        (
+            "server.sandbox",
+            sandbox::differs(&old.server.hardening, &new.server.hardening),
+        ),
     ];
     let changed = changed.into_iter().filter(|(_, changed)| *changed);
     changed.map(|(key, _)| key).collect()
@@ -232,6 +246,14 @@ impl Control {
         });
         let (watched, loaded, text) = read.await.map_err(|why| why.to_string())?;
         held.watched = watched;
+        let paths = match &loaded {
+            Ok(loaded) => Paths::of(&loaded.config, &loaded.files, &loaded.folders),
+            Err(_) => Paths::of(
+                &self.current.load().config,
+                &held.watched.files,
+                &held.watched.folders,
+            ),
+        };
         let mut warnings = String::new();
         let outcome = match loaded {
             Ok(loaded) => {
@@ -240,6 +262,10 @@ impl Control {
             }
             Err(why) => Err(why),
         };
+        let outcome = outcome.map_err(|why| {
+            let hints = sandbox::hints(&paths);
+            [vec![why], hints].concat().join("\n")
+        });
         let generation = self.current.load().generation;
         let attempt = Attempt {
             trigger,
@@ -390,7 +416,9 @@ impl Control {
         // Those of the old configuration stay watched until this one is in force.
         let names = watch_names(&new, &self.shared).await;
         // Last what others may see, should anything fail after it: least of all sockets that nobody accepts from.
-        let admin = held.endpoints.prepare(new.config.admin.as_ref(), None);
+        let admin = held
+            .endpoints
+            .prepare(new.config.admin.as_ref(), None, None);
         let admin = admin.map_err(|why| format!("{why:#}"))?;
         let pid_file = match (&new.config.server.pid_file, &held.pid_file) {
             (Some(wanted), Some(known)) if wanted == known.path() => None,
