@@ -5,10 +5,15 @@
 //! takes over is started by one that has given it all up, and can gain none of it: an upgrade never widens what an
 //! edge may do, a restart does (`docs/decisions/0012-an-upgrade-gains-nothing.md`).
 
+mod calls;
+mod files;
 mod identity;
 mod paths;
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
@@ -17,20 +22,37 @@ pub use identity::{Identity, gid_of};
 pub use paths::Paths;
 
 use crate::config::model::{Config, Hardening, LogTarget};
+use calls::Calls;
+use files::Rules;
 
 /// Who the process is to become, before it has.
 pub struct Plan {
     identity: Option<Identity>,
     paths: Paths,
+    hardening: Hardening,
 }
 
 /// What the process has given up.
 #[derive(Debug)]
 pub struct Sandbox {
-    user: Option<String>,
-    /// It was root, and may still listen on low ports, as those that take over may.
-    low_ports: Option<bool>,
+    user: String,
+    was_root: bool,
+    held: Held,
 }
+
+/// What holds for a process, and for those that it starts.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Held {
+    /// What can be reached, where that is bounded, and the version of Landlock that does it.
+    #[serde(default)]
+    files: Option<(u32, Rules)>,
+    /// How many calls are let through, where that is bounded, and the mark of their list.
+    #[serde(default)]
+    calls: Option<(usize, String)>,
+}
+
+/// Names what a process that takes over is held by already.
+pub const VARIABLE: &str = "DHAL_SANDBOX";
 
 /// The same for those who ask.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -38,7 +60,17 @@ pub struct SandboxStatus {
     /// Who runs the process.
     pub user: String,
     /// Whether it was root before.
+    #[serde(default)]
     pub was_root: bool,
+    /// The version of Landlock that keeps it from other files; `None` where nothing does.
+    #[serde(default)]
+    pub landlock_abi: Option<u32>,
+    /// Files and folders that it may reach besides the system's.
+    #[serde(default)]
+    pub landlock_rules: usize,
+    /// Calls of the system that it may make; `None` where that is any.
+    #[serde(default)]
+    pub seccomp_calls: Option<usize>,
 }
 
 impl Plan {
@@ -51,6 +83,7 @@ impl Plan {
         let plan = Self {
             identity: identity.filter(Identity::is_to_come),
             paths: Paths::of(config, files, folders),
+            hardening: config.server.hardening.clone(),
         };
         if let Some(user) = &plan.identity {
             user.take_groups().map_err(|why| {
@@ -94,12 +127,13 @@ impl Plan {
         self.identity.as_ref()
     }
 
-    /// Gives up for good what is to be given up. Only before the first thread.
+    /// Gives up for good what is to be given up. Only before the first thread. `program` is what an upgrade starts;
+    /// `is_heir` says that this process was started by one that gave things up itself.
     ///
     /// # Errors
-    /// It cannot be given up, and the process must not serve.
-    pub fn carry_out(self) -> anyhow::Result<Sandbox> {
-        let mut low_ports = None;
+    /// It cannot be given up, or what is held already is too little, and the process must not serve.
+    pub fn carry_out(self, program: &Path, is_heir: bool) -> anyhow::Result<Sandbox> {
+        let was_root = self.identity.is_some();
         if let Some(user) = &self.identity {
             for what in self.paths.denied(Some(user)) {
                 tracing::warn!(user = %user.name, "{what}, which reloads and upgrades may need");
@@ -110,22 +144,131 @@ impl Plan {
                     "ports below 1024 can be listened on no more: CAP_NET_BIND_SERVICE was not to be had"
                 );
             }
-            low_ports = Some(kept);
             tracing::info!(%user, low_ports = kept, "root is given up");
         }
-        Ok(Sandbox {
-            user: Some(identity::shown(Uid::effective())),
-            low_ports,
-        })
+        let mut held = match is_heir {
+            true => Held::of_before(),
+            false => Held::default(),
+        };
+        // In a container of its own nothing takes over.
+        let starts = std::process::id() != 1;
+        self.bound_files(&mut held, program.parent().filter(|_| starts))?;
+        self.bound_calls(&mut held, starts)?;
+        let sandbox = Sandbox {
+            user: identity::shown(Uid::effective()),
+            was_root,
+            held,
+        };
+        tracing::info!("sandbox: {}", sandbox.status());
+        Ok(sandbox)
+    }
+
+    fn bound_files(&self, held: &mut Held, programs: Option<&Path>) -> anyhow::Result<()> {
+        if let Some((_, rules)) = &held.files {
+            // One more layer would say the same, and the kernel takes sixteen of them.
+            return match beyond(rules, &self.paths) {
+                None => Ok(()),
+                Some(why) => Err(anyhow::anyhow!(why)),
+            };
+        }
+        if !self.hardening.landlock {
+            return Ok(());
+        }
+        let mut paths = self.paths.clone();
+        let authorities = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter();
+        let authorities = authorities.filter_map(std::env::var_os).map(PathBuf::from);
+        paths.folders.extend(authorities);
+        let programs = programs.map(Path::to_owned).into_iter();
+        let programs = programs.chain(self.hardening.execute.clone());
+        let rules = Rules::of(&paths, &programs.collect::<Vec<_>>());
+        match rules.enforce()? {
+            Some(abi) => held.files = Some((abi, rules)),
+            None => tracing::warn!(
+                "this kernel has no Landlock of version 2 or later (Linux 5.19): files are not kept away; \
+                 `sandbox = {{ landlock = false }}` of [server] says that this is known"
+            ),
+        }
+        Ok(())
+    }
+
+    fn bound_calls(&self, held: &mut Held, starts: bool) -> anyhow::Result<()> {
+        if !self.hardening.seccomp {
+            return Ok(());
+        }
+        let calls = Calls::of(starts)?;
+        let wanted = (calls.count(), calls.digest());
+        // Another list goes on top of the one that holds already.
+        if held.calls.as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+        match calls.enforce() {
+            Ok(()) => held.calls = Some(wanted),
+            Err(why) => tracing::warn!(
+                why = format!("{why:#}"),
+                "this system takes no filter: calls are not bounded; `sandbox = {{ seccomp = false }}` of [server] \
+                 says that this is known"
+            ),
+        }
+        Ok(())
     }
 }
 
+impl Held {
+    /// What the process that started this one has left to it.
+    fn of_before() -> Self {
+        let said = std::env::var(VARIABLE).ok();
+        said.and_then(|said| serde_json::from_str(&said).ok())
+            .unwrap_or_default()
+    }
+}
+
+/// Whether a process of this [mark](Sandbox::mark) is kept from files, and from programs.
+pub fn bounds_files(mark: &str) -> bool {
+    serde_json::from_str(mark).is_ok_and(|held: Held| held.files.is_some())
+}
+
+/// Why a configuration cannot be put in force under these rules; nothing where it can.
+fn beyond(rules: &Rules, paths: &Paths) -> Option<String> {
+    let beyond = rules.beyond(paths);
+    if beyond.is_empty() {
+        return None;
+    }
+    let named: Vec<_> = beyond
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    Some(format!(
+        "the sandbox keeps {} away: this process may only reach what the configuration of its start named, and \
+         neither a reload nor an upgrade can widen that; restart, or have `sandbox = {{ read = […], write = […] }}` of \
+         [server] name such folders in advance",
+        named.join(", ")
+    ))
+}
+
 impl Sandbox {
+    /// Why a configuration cannot be put in force by this process; nothing where it can.
+    pub fn refuses(&self, paths: &Paths) -> Option<String> {
+        let (_, rules) = self.held.files.as_ref()?;
+        beyond(rules, paths)
+    }
+
+    /// What a process that takes over has to know.
+    pub fn mark(&self) -> Option<String> {
+        serde_json::to_string(&self.held).ok()
+    }
+
     /// For `dhal status`.
     pub fn status(&self) -> SandboxStatus {
         SandboxStatus {
-            user: self.user.clone().unwrap_or_default(),
-            was_root: self.low_ports.is_some(),
+            user: self.user.clone(),
+            was_root: self.was_root,
+            landlock_abi: self.held.files.as_ref().map(|(abi, _)| *abi),
+            landlock_rules: self
+                .held
+                .files
+                .as_ref()
+                .map_or(0, |(_, rules)| rules.count()),
+            seccomp_calls: self.held.calls.as_ref().map(|(count, _)| *count),
         }
     }
 }
@@ -151,7 +294,15 @@ pub fn hints(paths: &Paths) -> Vec<String> {
 impl fmt::Display for SandboxStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let before = if self.was_root { ", root before" } else { "" };
-        write!(f, "user {}{before}", self.user)
+        write!(f, "user {}{before}; ", self.user)?;
+        match self.landlock_abi {
+            Some(abi) => write!(f, "Landlock ABI {abi} with {} rules; ", self.landlock_rules)?,
+            None => f.write_str("no Landlock; ")?,
+        }
+        match self.seccomp_calls {
+            Some(calls) => write!(f, "seccomp lets {calls} calls through"),
+            None => f.write_str("no seccomp"),
+        }
     }
 }
 

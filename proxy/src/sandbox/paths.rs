@@ -12,10 +12,10 @@ use nix::{
 };
 
 use super::Identity;
-use crate::route::action::FixedBody;
 use crate::config::model::{
     Action, AdminAddress, Certificate, CertificateFiles, Config, LogTarget, Respond,
 };
+use crate::route::action::FixedBody;
 
 /// Files and folders that a configuration names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -136,7 +136,9 @@ fn serve(path: &Path, loaded: config::Loaded, plan: Plan) -> anyhow::Result<()> 
     let mut endpoints = admin::Endpoints::default();
     let owner = plan.identity();
     let admin = endpoints.prepare(config.admin.as_ref(), inherited.as_mut(), owner)?;
-    let sandbox = plan.carry_out()?;
+    let program = life.handover.program();
+    let sandbox = plan.carry_out(program, inherited.is_some())?;
+    life.handover.held_by(sandbox.mark());
     work.begin(&shared).context("cannot start a thread")?;
     read_disk(&shared)?;
     let log = config.access_log.as_ref();

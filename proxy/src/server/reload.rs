@@ -258,7 +258,10 @@ impl Control {
         let outcome = match loaded {
             Ok(loaded) => {
                 warnings = config::render(&loaded.warnings);
-                self.put_in_force(held, loaded.config).await
+                match self.sandbox.refuses(&paths) {
+                    None => self.put_in_force(held, loaded.config).await,
+                    Some(why) => Err(why),
+                }
             }
             Err(why) => Err(why),
         };
