@@ -15,6 +15,7 @@ pub mod admit;
 pub mod cache;
 pub mod door;
 pub mod edge;
+pub mod files;
 pub mod fill;
 pub mod forward;
 pub mod listen;

@@ -25,7 +25,8 @@ use crate::{
         self, CachePolicy, Config, HostPattern, PathPattern, SetCookie, Timeouts, Visitors,
     },
     edge::Connection,
-    listen::tls::Certificates,
+    files::{self, Fallback, Files},
+    listen::tls::{Certificates, Proof},
     observe::metrics::RouteMetrics,
     respond::{
         dress::{Change, Dress, Pages},
@@ -130,6 +131,18 @@ pub struct Route {
     pub hsts: Option<Hsts>,
     /// Counters of this route.
     pub metrics: Arc<RouteMetrics>,
+    /// The same route with the upstream that answers where there is no file.
+    pub otherwise: Option<Arc<Self>>,
+}
+
+impl Route {
+    /// The upstream that may be out, where there is one: that behind the files, which never are.
+    pub fn shop<'a>(&'a self, upstream: &'a Arc<Upstream>) -> &'a Arc<Upstream> {
+        match self.otherwise.as_ref().map(|route| &route.action) {
+            Some(Action::Upstream(behind)) => behind,
+            _ => upstream,
+        }
+    }
 }
 
 /// A caching policy in the form the decision uses.
@@ -248,16 +261,17 @@ impl Snapshot {
         let pages = Arc::new(error_pages(&config.server)?);
         let actions = config.routes.iter();
         let actions: Vec<Action> = actions
-            .map(|route| action(&route.action, &upstreams))
+            .map(|route| action(&route.action, &upstreams, shared))
             .collect::<Result<_, _>>()?;
         let every = &config.server.response_headers;
         let stored = stored(&config.routes);
         let routes = config.routes.iter().zip(actions).zip(stored);
         let routes = routes.map(|((route, action), stored)| {
-            let built = Route {
+            let build = |action, timeouts, otherwise: Option<Arc<Route>>| Route {
                 name: route.name.clone(),
                 action,
-                rewrite: route.rewrite.clone(),
+                // With an upstream it says what that is asked for, and files are found by what visitors ask for.
+                rewrite: route.rewrite.clone().filter(|_| otherwise.is_none()),
                 upstream_host: route.upstream_host.clone(),
                 request_headers: route.request_headers.clone(),
                 dress: dress(
@@ -279,9 +293,24 @@ impl Snapshot {
                 known_bots: of(&config.known_bots),
                 waiting_room: route.waiting_room.map(|i| Arc::clone(&waiting_rooms[i])),
                 max_body: route.max_body,
-                timeouts: route.timeouts.clone(),
+                timeouts,
                 hsts: route.hsts.as_ref().map(Hsts::new),
                 metrics: shared.metrics.route(&route.name),
+                otherwise,
+            };
+            let timeouts = || route.timeouts.clone();
+            let built = match &route.action {
+                model::Action::Files(rules) => {
+                    let otherwise = match rules.fallback {
+                        Fallback::Upstream(index) => {
+                            let upstream = Action::Upstream(Arc::clone(&upstreams[index]));
+                            Some(Arc::new(build(upstream, timeouts(), None)))
+                        }
+                        Fallback::NotFound | Fallback::File(_) => None,
+                    };
+                    build(action, files::timeouts(), otherwise)
+                }
+                _ => build(action, timeouts(), None),
             };
             (route, Arc::new(built))
         });
@@ -330,6 +359,14 @@ impl Snapshot {
         }
     }
 
+    /// What a connection has shown, as far as that still counts.
+    pub fn proof<'c>(&self, connection: &'c Connection) -> Option<&'c Proof> {
+        match &self.certificates {
+            Some(certificates) => certificates.proof(connection),
+            None => connection.proof.as_deref(),
+        }
+    }
+
     /// Whether a connection has been asked for the certificate that visitors of `host` are asked for.
     pub fn is_proven(&self, connection: &Connection, host: &str) -> bool {
         let certificates = self.certificates.as_ref();
@@ -375,9 +412,21 @@ pub(crate) const BODY_MAX: u64 = 1024 * 1024;
 /// Largest page of a failure: each may be sent to many at once.
 pub(crate) const PAGE_MAX: u64 = 256 * 1024;
 
-fn action(config: &model::Action, upstreams: &[Arc<Upstream>]) -> Result<Action, BuildError> {
+fn action(
+    config: &model::Action,
+    upstreams: &[Arc<Upstream>],
+    shared: &Shared,
+) -> Result<Action, BuildError> {
     Ok(match config {
         model::Action::Upstream(index) => Action::Upstream(Arc::clone(&upstreams[*index])),
+        model::Action::Files(rules) => {
+            let files = Files::new(rules).map_err(|why| BuildError::File {
+                path: rules.folder.clone(),
+                why,
+            })?;
+            let upstream = Upstream::of_files(files, shared).map_err(BuildError::Certificate)?;
+            Action::Upstream(Arc::new(upstream))
+        }
         model::Action::Redirect(redirect) => Action::Redirect(redirect.clone()),
         model::Action::Respond(respond) => Action::Respond(Fixed {
             status: respond.status,

@@ -19,6 +19,9 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
+/// How long a word may wait that is said once: systemd reads a few at a time, and has more services.
+const HEARD_WITHIN: Duration = Duration::from_millis(500);
+
 /// The way to systemd.
 pub struct Systemd {
     address: Option<SocketAddr>,
@@ -86,10 +89,15 @@ impl Systemd {
 
     /// It lives.
     pub fn alive(&self) {
-        self.tell("WATCHDOG=1");
+        // Nobody waits for that: it is said again.
+        self.say("WATCHDOG=1", None);
     }
 
     fn tell(&self, what: &str) {
+        self.say(what, Some(HEARD_WITHIN));
+    }
+
+    fn say(&self, what: &str, patience: Option<Duration>) {
         let Some(address) = &self.address else {
             return;
         };
@@ -97,8 +105,10 @@ impl Systemd {
             return;
         }
         let told = UnixDatagram::unbound().and_then(|socket| {
-            // Nobody waits for systemd: a lost word is said again, or was none that matters.
-            socket.set_nonblocking(true)?;
+            match patience {
+                Some(_) => socket.set_write_timeout(patience)?,
+                None => socket.set_nonblocking(true)?,
+            }
             socket.send_to_addr(what.as_bytes(), address)
         });
         if let Err(why) = told {

@@ -53,6 +53,8 @@ pub(super) struct Slot {
     pub(super) failures: Option<Failures>,
     /// It is ordered whatever the clock says.
     pub(super) forced: bool,
+    /// It was asked for by an operator, and that order has failed: it is tried again like one that is due.
+    pub(super) is_owed: bool,
     /// When the authority suggests to renew it.
     pub(super) suggested: Option<SystemTime>,
     /// When the authority is asked for that again.
@@ -91,6 +93,7 @@ impl Slot {
             held,
             failures,
             forced: false,
+            is_owed: false,
             suggested: None,
             ask_again: SystemTime::UNIX_EPOCH,
             unsaved: None,
@@ -126,7 +129,21 @@ impl Slot {
             return true;
         }
         let paused = self.pause_ends().is_some_and(|end| now < end);
-        !paused && self.due(renew_before).is_none_or(|due| due <= now)
+        !paused && self.is_wanted_at(renew_before, now)
+    }
+
+    fn is_wanted_at(&self, renew_before: Option<Duration>, time: SystemTime) -> bool {
+        self.is_owed || self.due(renew_before).is_none_or(|due| due <= time)
+    }
+
+    /// When it is ordered again, where a failure is what holds that up.
+    pub(super) fn next_order(
+        &self,
+        renew_before: Option<Duration>,
+        now: SystemTime,
+    ) -> Option<SystemTime> {
+        let end = self.pause_ends().filter(|end| *end > now)?;
+        self.is_wanted_at(renew_before, end).then_some(end)
     }
 }
 
@@ -344,5 +361,34 @@ mod tests {
         assert!(!slot.wants_order(None, now));
         slot.forced = true;
         assert!(slot.wants_order(None, now));
+    }
+
+    /// Of a certificate that is not due: what is said to come next is what comes.
+    #[test]
+    fn an_order_of_an_operator_that_fails_is_tried_again() {
+        let folder = std::env::temp_dir().join(format!("dhal-owed-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let config = acme(&folder, &[&["x.example"]]);
+        store(&config, &config.certificates[0]);
+        let issued = Issued::default();
+        issued.adopt(Some(&config));
+        let mut slot = issued.state().slots[0].clone();
+        let now = SystemTime::now();
+        let (soon, later) = (now + Duration::from_secs(30), now + Duration::from_secs(61));
+        assert!(slot.held.is_some() && !slot.wants_order(None, later));
+        slot.failures = Some(Failures {
+            count: 1,
+            not_before: seconds(now) + 60,
+            asked: false,
+            why: String::new(),
+        });
+        // A failure of which nobody remembers who has ordered: what comes next is the renewal.
+        assert_eq!(slot.next_order(None, now), None);
+        assert!(!slot.wants_order(None, later));
+        slot.is_owed = true;
+        assert_eq!(slot.next_order(None, now), Some(time(seconds(now) + 60)));
+        assert!(!slot.wants_order(None, soon) && slot.wants_order(None, later));
+        assert!(slot.again(&config.certificates[0]).wants_order(None, now));
+        let _ = std::fs::remove_dir_all(&folder);
     }
 }

@@ -170,7 +170,7 @@ impl Keeper {
 
     /// Looks whether another process has had it issued meanwhile, and takes that.
     async fn found(&self, slot: &Slot) -> bool {
-        if slot.forced {
+        if slot.forced || slot.is_owed {
             return false;
         }
         let (storage, stem, names) = (self.storage.clone(), slot.stem.clone(), slot.names.clone());
@@ -192,7 +192,7 @@ impl Keeper {
         self.shared.acme.change(stem, |slot| {
             slot.held = Some(Arc::new(held));
             slot.failures = None;
-            slot.forced = false;
+            (slot.forced, slot.is_owed) = (false, false);
             slot.suggested = None;
             slot.ask_again = SystemTime::UNIX_EPOCH;
             slot.unsaved = None;
@@ -269,6 +269,7 @@ impl Keeper {
             known.failures = Some(failures.clone());
             // Who has asked for another order meanwhile is still to get it.
             known.forced &= !slot.forced;
+            known.is_owed |= slot.forced;
         });
         let (storage, stem) = (self.storage.clone(), slot.stem.clone());
         let noted = blocking(move || storage.note_failures(&stem, Some(&failures))).await;

@@ -28,7 +28,7 @@ pub struct CertificateStatus {
     pub failures: u32,
     /// Why the last one did.
     pub last_failure: Option<String>,
-    /// Before that nothing is ordered, in seconds since 1970.
+    /// When it is ordered again, where a failure holds that up; in seconds since 1970.
     pub next_order: Option<u64>,
     /// It is in use, and could not be written down.
     pub unsaved: bool,
@@ -54,7 +54,7 @@ impl CertificateStatus {
             renewal: slot.due(config.renew_before).map(seconds),
             failures: failures.map_or(0, |failures| failures.count),
             last_failure: failures.map(|failures| failures.why.clone()),
-            next_order: slot.pause_ends().filter(|end| *end > now).map(seconds),
+            next_order: slot.next_order(config.renew_before, now).map(seconds),
             unsaved: slot.unsaved.is_some(),
         }
     }

@@ -79,16 +79,21 @@ pub struct Change {
 impl Endpoints {
     /// Does all of a change that can fail: reads the token and binds what is new. A change that is dropped has not
     /// been. What was inherited is not bound anew. New Unix sockets belong to `owner`, where that is not who runs this.
+    /// With an error comes which of the addresses is at fault; none is where the token or the group is.
     pub fn prepare(
         &self,
         admin: Option<&Admin>,
         mut inherited: Option<&mut Inherited>,
         owner: Option<&Identity>,
-    ) -> anyhow::Result<Change> {
-        let access = admin.map(|admin| Permissions::of(admin)).transpose()?;
+    ) -> Result<Change, (Option<usize>, anyhow::Error)> {
+        let access = admin.map(Permissions::of).transpose();
+        let access = access.map_err(|why| (None, why))?;
         let wanted = admin.map_or(&[][..], |admin| &admin.addresses);
         let token = admin.and_then(|admin| admin.token_file.as_deref());
-        let token = token.map(read_token).transpose()?;
+        let token = token
+            .map(read_token)
+            .transpose()
+            .map_err(|why| (None, why))?;
         let mut new = Vec::new();
         for (at, address) in wanted.iter().enumerate() {
             let same = |other: &&AdminAddress| *other == address;
@@ -97,7 +102,8 @@ impl Endpoints {
             let served = self.served.iter().map(|endpoint| &endpoint.address);
             if served.filter(same).count() < wanted_so_far {
                 let taken = inherited.as_deref_mut();
-                new.push(bind(address, taken, access.as_ref(), owner)?);
+                let bound = bind(address, taken, access.as_ref(), owner);
+                new.push(bound.map_err(|why| (Some(at), why))?);
             }
         }
         Ok(Change {
@@ -127,18 +133,13 @@ impl Endpoints {
             }
         }
         for bound in change.new {
-            let (serving, over) = watch::channel(true);
-            let access = match &bound.socket {
-                Socket::Tcp(_) => Access::Token(Arc::clone(&self.token)),
-                Socket::Unix(_) => Access::Granted,
-            };
-            let accepts = tokio::spawn(serve(Arc::clone(control), bound.socket, access, over));
+            let (serving, accepts) = begin(control, &self.token, bound.socket);
             let path = bound.path.or_else(|| SocketPath::of(&bound.address));
             self.served.push(Endpoint {
                 address: bound.address,
                 kept: bound.kept,
                 serving,
-                accepts: accepts.abort_handle(),
+                accepts,
                 path,
             });
         }
@@ -154,6 +155,38 @@ impl Endpoints {
             Ok((role, endpoint.kept.try_clone()?))
         };
         self.served.iter().map(lend).collect()
+    }
+
+    /// What ends accepting for as long as another process may be the one that is asked. Who is connected is answered.
+    pub fn step_aside(&self) -> impl Fn() + Send + 'static {
+        let accepts = self.served.iter().map(|endpoint| endpoint.accepts.clone());
+        let accepts: Vec<_> = accepts.collect();
+        move || accepts.iter().for_each(AbortHandle::abort)
+    }
+
+    /// Accepts again where that was ended.
+    pub fn step_back(&mut self, control: &Arc<Control>) {
+        for endpoint in &mut self.served {
+            if !endpoint.accepts.is_finished() {
+                continue;
+            }
+            let socket = endpoint
+                .kept
+                .try_clone()
+                .map(|kept| match endpoint.address {
+                    AdminAddress::Tcp(_) => Socket::Tcp(kept.into()),
+                    AdminAddress::Unix(_) => Socket::Unix(kept.into()),
+                });
+            match socket {
+                Ok(socket) => {
+                    let (serving, accepts) = begin(control, &self.token, socket);
+                    self.left
+                        .push(std::mem::replace(&mut endpoint.serving, serving));
+                    endpoint.accepts = accepts;
+                }
+                Err(why) => tracing::error!(%why, "an admin address is not answered any more"),
+            }
+        }
     }
 
     /// Accepts nothing any more, because another process does, whose their names are now. Who is connected is answered:
@@ -203,6 +236,21 @@ fn bind(
         socket,
         path: (!is_shared).then(|| SocketPath::of(address)).flatten(),
     })
+}
+
+/// Begins to answer at a socket.
+fn begin(
+    control: &Arc<Control>,
+    token: &Token,
+    socket: Socket,
+) -> (watch::Sender<bool>, AbortHandle) {
+    let (serving, over) = watch::channel(true);
+    let access = match &socket {
+        Socket::Tcp(_) => Access::Token(Arc::clone(token)),
+        Socket::Unix(_) => Access::Granted,
+    };
+    let accepts = tokio::spawn(serve(Arc::clone(control), socket, access, over));
+    (serving, accepts.abort_handle())
 }
 
 /// Answers on one address until that is over.

@@ -1,9 +1,10 @@
 //! `dhal demo`: two shops and the edge in front of them, on this machine.
 
 use std::{
+    ffi::OsString,
     fs,
     net::{SocketAddr, TcpStream},
-    os::unix::process::CommandExt,
+    os::unix::{ffi::OsStrExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -22,6 +23,12 @@ use crate::config::model::{Admin, AdminAddress};
 
 /// How long all three may take until they answer; the first start fills the shop's database.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How often it looks whether a process is still there.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The variable by which the edges of a demo are known; its value is the demo's folder.
+const MARK: &str = "DHAL_DEMO";
 
 const SHOPS: [&str; 2] = ["127.0.0.1:3000", "127.0.0.1:3001"];
 const EDGE: [&str; 2] = ["127.0.0.1:8080", "127.0.0.1:8443"];
@@ -86,6 +93,7 @@ pub(super) fn demo(config: Option<&Path>, options: &Options) -> anyhow::Result<(
     }
     let mut command = Command::new(&own);
     command.arg("run").arg("-c").arg(config);
+    command.env(MARK, mark(&options.dir));
     running.start("edge", command)?;
     running.wait_until_up()?;
     announce(&options.dir, options.detach);
@@ -136,8 +144,11 @@ fn answers(address: &str) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok()
 }
 
-/// Ends what the pid files of an earlier run name, if it is still ours.
+/// Ends what an earlier run has left, if it is still ours: the edge, and whatever took over from it, by what they were
+/// started with, and the rest by its pid files.
 fn stop(dir: &Path) {
+    // The edge first, so that nobody sees its shops go.
+    end(&edges(dir));
     for name in ["edge", "shop-1", "shop-2"] {
         let file = dir.join(format!("{name}.pid"));
         let Some(pid) = fs::read_to_string(&file)
@@ -148,21 +159,43 @@ fn stop(dir: &Path) {
         };
         let _ = fs::remove_file(&file);
         // A process id may have gone to somebody else since.
-        let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-        let program = program
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if !program.starts_with("dhal") && !program.starts_with("dhakacart-origin") {
-            continue;
+        if is_ours(pid) {
+            end(&[Pid::from_raw(pid)]);
         }
-        let pid = Pid::from_raw(pid);
-        terminate(pid);
-        let deadline = Instant::now() + Duration::from_secs(15);
-        while kill(pid, None).is_ok() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(50));
-        }
+    }
+}
+
+fn is_ours(pid: i32) -> bool {
+    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let program = program.file_name().unwrap_or_default().to_string_lossy();
+    program.starts_with("dhal") || program.starts_with("dhakacart-origin")
+}
+
+/// What the edge of a demo has in its environment, and hands on to the process that takes over from it.
+fn mark(dir: &Path) -> OsString {
+    dir.canonicalize()
+        .unwrap_or_else(|_| dir.to_owned())
+        .into_os_string()
+}
+
+/// The edges of a demo: the one that was started, or those that took over from it since.
+fn edges(dir: &Path) -> Vec<Pid> {
+    let marked = [MARK.as_bytes(), b"=", mark(dir).as_bytes()].concat();
+    let is_marked = |pid: &i32| {
+        let variables = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        variables.split(|b| *b == 0).any(|it| it == marked) && is_ours(*pid)
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    numbers.filter(is_marked).map(Pid::from_raw).collect()
+}
+
+/// Tells them to end, and waits until they have.
+fn end(pids: &[Pid]) {
+    pids.iter().for_each(|pid| terminate(*pid));
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while pids.iter().any(|pid| kill(*pid, None).is_ok()) && Instant::now() < deadline {
+        thread::sleep(LOOK);
     }
 }
 
@@ -223,6 +256,10 @@ impl Running {
         if let Some((_, edge)) = self.children.last_mut() {
             let _ = edge.wait();
         }
+        // Another process may have taken over.
+        while !edges(&self.dir).is_empty() {
+            thread::sleep(LOOK);
+        }
     }
 }
 
@@ -232,6 +269,7 @@ impl Drop for Running {
             return;
         }
         // The edge first, so that nobody sees its shops go.
+        end(&edges(&self.dir));
         for (name, child) in self.children.iter_mut().rev() {
             terminate(Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)));
             let _ = child.wait();

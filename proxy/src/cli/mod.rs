@@ -12,6 +12,7 @@ mod history;
 mod import;
 mod limits;
 mod man;
+mod process;
 mod purge;
 mod reload;
 mod run;
@@ -156,10 +157,28 @@ fn load(path: &Path) -> anyhow::Result<configuration::Loaded> {
     Ok(configuration::load(path, &|name| std::env::var(name).ok())?)
 }
 
-/// Where the running edge of a configuration is to be asked.
+/// Where the running edge of a configuration is to be asked. A file with mistakes is told of, and is no reason not to
+/// ask: what runs is what was in force before them.
 fn admin(path: &Path) -> anyhow::Result<Admin> {
-    let admin = load(path)?.config.admin;
+    let admin = match load(path) {
+        Ok(loaded) => loaded.config.admin,
+        Err(why) => {
+            let Some(admin) = admin_despite_mistakes(path) else {
+                return Err(why);
+            };
+            eprintln!(
+                "warning: {} is broken, and not what runs; `dhal check` says more:\n{why}\n",
+                path.display()
+            );
+            Some(admin)
+        }
+    };
     admin.with_context(|| format!("{} has no [admin] section to ask at", path.display()))
+}
+
+/// The same of a file that cannot be used, where that much of it can be read.
+fn admin_despite_mistakes(path: &Path) -> Option<Admin> {
+    configuration::admin_despite_mistakes(path, &|name| std::env::var(name).ok())
 }
 
 /// Shows what is legal, but probably not what was meant.

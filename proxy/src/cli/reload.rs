@@ -5,12 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use hyper::{Method, StatusCode};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 
-use super::admin_client;
+use super::{admin_client, admin_despite_mistakes, process};
 use crate::config::model::{Admin, AdminAddress};
 
 /// How.
@@ -107,54 +104,7 @@ fn put_in_force(path: &Path, options: &Options) -> anyhow::Result<()> {
             text.trim_end()
         );
     }
-    let Some(pid_file) = &config.server.pid_file else {
-        bail!(
-            "without [admin] or server.pid_file the running edge cannot be found; send it SIGHUP instead"
-        );
-    };
-    let pid = std::fs::read_to_string(pid_file)
-        .with_context(|| format!("cannot read the pid file {}", pid_file.display()))?;
-    let pid: i32 = pid
-        .trim()
-        .parse()
-        .ok()
-        .filter(|pid| *pid > 1)
-        .with_context(|| format!("{} holds no process id", pid_file.display()))?;
-    kill(Pid::from_raw(pid), Signal::SIGHUP)
-        .with_context(|| format!("cannot signal process {pid}"))?;
+    let pid = process::send(Signal::SIGHUP, &config.server)?;
     println!("process {pid} was told to reload; its log says what came of it");
     Ok(())
-}
-
-/// The `[admin]` section by itself, where the file as a whole is of no use.
-pub(super) fn admin_despite_mistakes(path: &Path) -> Option<Admin> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let section: String = text
-        .lines()
-        .skip_while(|line| line.trim() != "[admin]")
-        .skip(1)
-        .take_while(|line| !line.trim_start().starts_with('['))
-        .flat_map(|line| [line, "\n"])
-        .collect();
-    let section: toml::Table = section.parse().ok()?;
-    let written: Vec<&str> = match section.get("address")? {
-        toml::Value::String(address) => vec![address],
-        toml::Value::Array(list) => list.iter().filter_map(toml::Value::as_str).collect(),
-        _ => return None,
-    };
-    let folder = path.parent().unwrap_or_else(|| Path::new(""));
-    let addresses = written
-        .into_iter()
-        .filter_map(|address| match address.strip_prefix("unix:") {
-            Some(socket) => Some(AdminAddress::Unix(folder.join(socket))),
-            None => address.parse().ok().map(AdminAddress::Tcp),
-        })
-        .collect();
-    let token_file = section.get("token_file").and_then(toml::Value::as_str);
-    Some(Admin {
-        addresses,
-        token_file: token_file.map(|file| folder.join(file)),
-        mode: 0o600,
-        group: None,
-    })
 }

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use hyper::{Method, StatusCode};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 
-use super::admin_client::{Client, Question, wait_for};
+use super::{
+    admin_client::{Client, Question, wait_for},
+    process,
+};
 use crate::admin::UpgradeOrder;
 
 /// What takes over.
@@ -37,21 +37,7 @@ pub(super) fn upgrade(path: &Path, options: &Options) -> anyhow::Result<()> {
     if options.binary.is_some() {
         bail!("--binary needs the [admin] section: a signal cannot name a program");
     }
-    let Some(pid_file) = &server.pid_file else {
-        bail!(
-            "without [admin] or server.pid_file the running edge cannot be found; send it SIGQUIT instead"
-        );
-    };
-    let pid = std::fs::read_to_string(pid_file)
-        .with_context(|| format!("cannot read the pid file {}", pid_file.display()))?;
-    let pid: i32 = pid
-        .trim()
-        .parse()
-        .ok()
-        .filter(|pid| *pid > 1)
-        .with_context(|| format!("{} holds no process id", pid_file.display()))?;
-    kill(Pid::from_raw(pid), Signal::SIGQUIT)
-        .with_context(|| format!("cannot signal process {pid}"))?;
+    let pid = process::send(Signal::SIGQUIT, server)?;
     println!("process {pid} was told to upgrade; its log says what came of it");
     Ok(())
 }
@@ -82,7 +68,7 @@ fn ask_despite_mistakes(
     options: &Options,
     loaded: anyhow::Result<crate::config::Loaded>,
 ) -> anyhow::Result<()> {
-    if let Some(admin) = super::reload::admin_despite_mistakes(path) {
+    if let Some(admin) = super::admin_despite_mistakes(path) {
         let _ = ask(&Client::of(&admin), options, super::admin_client::PATIENCE);
     }
     loaded.map(drop)

@@ -167,8 +167,13 @@ pub(super) fn action(
     cx: &mut Context<'_>,
 ) -> Option<Action> {
     let route = section.get_ref();
+    let named = match route.files {
+        // It may be what answers where there is no file.
+        Field::Given(_) => ("files", span(&route.files)),
+        _ => ("upstream", span(&route.upstream)),
+    };
     let given: Vec<(&str, Range<usize>)> = [
-        ("upstream", span(&route.upstream)),
+        named,
         ("redirect", span(&route.redirect)),
         ("respond", span(&route.respond)),
     ]
@@ -182,6 +187,16 @@ pub(super) fn action(
         cx.error(place.clone(), complaint.help("remove one of them"));
         return None;
     }
+    if let Some(files) = route.files.given() {
+        let rules = super::files::files(files, route, upstream, path, cx);
+        if matches!(route.upstream, Field::Absent) {
+            nobody_else(route, cx);
+        }
+        return rules.map(|rules| Action::Files(Box::new(rules)));
+    }
+    if matches!(route.files, Field::Wrong) {
+        return None;
+    }
     if !matches!(route.upstream, Field::Absent) {
         return upstream.map(Action::Upstream);
     }
@@ -192,7 +207,7 @@ pub(super) fn action(
             cx.error(
                 section.span(),
                 Complaint::new("`upstream` is missing").help(
-                    "name an upstream, or write `redirect = { to = … }` or `respond = { status = … }`",
+                    "name an upstream, or write `files = { root = … }`, `redirect = { to = … }` or `respond = { status = … }`",
                 ),
             );
             return None;
@@ -205,6 +220,23 @@ pub(super) fn action(
 
 fn span<T>(field: &Field<T>) -> Option<Range<usize>> {
     field.given().map(Spanned::span)
+}
+
+/// Keys that are about a server do nothing where files alone answer.
+fn nobody_else(route: &file::Route, cx: &mut Context<'_>) {
+    for (key, place) in [
+        ("class", span(&route.class)),
+        ("timeouts", span(&route.timeouts)),
+        ("upstream_host", span(&route.upstream_host)),
+        ("request_headers", span(&route.request_headers)),
+    ] {
+        if let Some(place) = place {
+            cx.error(
+                place,
+                format!("`{key}` does nothing: only files answer, and no upstream is asked"),
+            );
+        }
+    }
 }
 
 /// Keys that are about an upstream do nothing on a route without one.
@@ -385,7 +417,7 @@ fn respond(given: &Spanned<file::Respond>, cx: &mut Context<'_>) -> Option<Respo
     })
 }
 
-fn content_type(text: &str) -> Option<HeaderValue> {
+pub(super) fn content_type(text: &str) -> Option<HeaderValue> {
     let essence = text.split(';').next().unwrap_or_default().trim();
     let token = |text: &str| {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b);

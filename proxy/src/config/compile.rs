@@ -30,6 +30,8 @@ use super::{
 pub(super) struct Compiled {
     /// Nothing where there is an error.
     pub(super) config: Option<Config>,
+    /// Where the running edge is asked, also where there are errors elsewhere.
+    pub(super) admin: Option<Admin>,
     /// By position.
     pub(super) diagnostics: Vec<Diagnostic>,
     /// The files that were included.
@@ -56,6 +58,9 @@ pub(super) fn compile(
     let included = include::gather(text, &main, &mut cx);
     let (root, is_whole) = include::joined(text, &included, &File::describe().keys, &mut cx);
     let file = File::read(&root, &mut cx);
+    let admin = file
+        .as_ref()
+        .and_then(|file| admin_by_itself(file, &mut cx));
     // Beside a file that is no TOML the others are told what is wrong within them, and no more: what they refer
     // to may stand where it cannot be read.
     let file = file.filter(|_| is_whole);
@@ -75,10 +80,19 @@ pub(super) fn compile(
     diagnostics.sort_by_key(|d| d.span.start);
     Compiled {
         config,
+        admin,
         diagnostics,
         files: included.paths().map(Path::to_owned).collect(),
         folders: included.folders.clone(),
     }
+}
+
+/// The `[admin]` section, whatever else is wrong; its own mistakes are told when all is compiled.
+fn admin_by_itself(file: &File, cx: &mut Context<'_>) -> Option<Admin> {
+    let said = cx.diagnostics.len();
+    let admin = file.admin.given().map(|given| admin(given, &[], cx));
+    cx.diagnostics.truncate(said);
+    admin.filter(|admin| !admin.addresses.is_empty())
 }
 
 fn config(file: &File, cx: &mut Context<'_>) -> Config {

@@ -18,6 +18,7 @@ use super::{
     actions::{ErrorPages, MethodName, RewriteEntry, UpstreamHost},
     context::{Context, Value},
     describe::{Key, Section, Shape, Short},
+    files::{CharsetName, CodingName, FallbackName, FileName, SymlinksName, TypeName, TypeTable},
     headers::{FieldName, FieldTable, On},
     include::Pattern,
     key_header::KeyHeader,
@@ -706,8 +707,10 @@ section! {
         /// Methods that it takes, GET with HEAD; others get `405`, unless another route has the same
         /// host and path for them. Any where absent.
         methods: List<MethodName>;
-        /// Name of an upstream. One is needed unless there is `redirect` or `respond`.
+        /// Name of an upstream. One is needed unless there is `files`, `redirect` or `respond`.
         upstream: String;
+        /// Answer with the files of a folder. `docs/files.md` tells more.
+        files: Files;
         /// Send visitors elsewhere.
         redirect: Redirect;
         /// Answer everybody alike.
@@ -746,6 +749,40 @@ section! {
         waiting_room: String;
         /// `Strict-Transport-Security` of its answers over TLS, in the place of the server's.
         hsts: HstsEntry;
+    }
+}
+
+section! {
+    /// `files` of a route
+    Files is "`files`" {
+        /// Folder to which the whole path is added, as with nginx's `root`: `/static/a.css` is
+        /// `root` + `/static/a.css`. It, or `alias`.
+        root: FolderPath;
+        /// Folder in the place of the route's `path`, as with nginx's `alias`: below `path = "/static/*"`,
+        /// `/static/a.css` is `alias` + `/a.css`. Where the path is a whole one, the file.
+        alias: FolderPath;
+        /// Files that answer for their folder, the first that is there. `[]`: folders are nothing.
+        index: OneOrMany<FileName>, or(vec!["index.html"]);
+        /// What answers where there is no file: `"404"`, `"upstream"`: the `upstream` of this route, or a file
+        /// such as `"/index.html"`, with 200.
+        fallback: FallbackName, or("404");
+        /// How long browsers keep files: `Cache-Control`. With 0s they ask each time. Absent: it is left to them.
+        expires: Duration, within(secs(0)..=secs(10 * 365 * 86_400));
+        /// How long the store, where there is a `cache`, takes a file for unchanged.
+        recheck: Duration = secs(1), secs(1)..=HOUR;
+        /// Forms that may lie beside the files: `"br"` for `a.css.br`, `"zstd"` for `.zst`, `"gzip"` for
+        /// `.gz`. Of those that a visitor likes equally the first is sent.
+        precompressed: List<CodingName>, empty;
+        /// Names that begin with a dot are served as well. `/.well-known/` always is.
+        hidden: bool, or(false);
+        /// Links that are followed: `"none"`, `"within"`: relative ones that stay in the folder, or `"all"`.
+        symlinks: SymlinksName, or("within");
+        /// What texts are written in; `"none"`: nothing is said.
+        charset: CharsetName, or("utf-8");
+        /// Types by the ends of names, over those that are known: `{ foo = "text/x-foo" }`.
+        types: TypeTable, empty;
+        /// Of files whose names say nothing.
+        default_type: TypeName, or("application/octet-stream");
     }
 }
 

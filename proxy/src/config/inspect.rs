@@ -27,12 +27,13 @@ use super::{
     context::Context,
     diagnostic::Complaint,
     file::{self, File, TlsEntry},
-    model::{AddressList, Config},
+    model::{Action, AddressList, Config},
     read::Field,
     scalar::{AdminEndpoint, FilePath, LogPath},
 };
 use crate::{
     admin, admit,
+    files::beneath::Folder,
     listen::tls::{findings::findings, read_identity},
     respond::room::Template,
     snapshot::{BODY_MAX, PAGE_MAX},
@@ -90,6 +91,7 @@ pub(super) fn inspect(file: &File, config: Option<&Config>, now: SystemTime, cx:
         ordered(acme, cx);
     }
     contents(file, cx);
+    served(file, config, cx);
     admin_endpoint(file, cx);
     places(file, cx);
 }
@@ -106,6 +108,24 @@ fn contents(file: &File, cx: &mut Context<'_>) {
     let responses = responses.filter_map(|route| route.get_ref().respond.value());
     for body in responses.filter_map(|respond| respond.body_file.given()) {
         content(body.get_ref(), body.span(), BODY_MAX, cx);
+    }
+}
+
+/// Folders that visitors read from.
+fn served(file: &File, config: Option<&Config>, cx: &mut Context<'_>) {
+    let routes = config.map_or(&[][..], |config| &config.routes);
+    let complete = routes.len() == file.routes.items().len();
+    for (section, route) in file.routes.items().iter().zip(routes).filter(|_| complete) {
+        let files = section.get_ref().files.value();
+        let (Some(files), Action::Files(rules)) = (files, &route.action) else {
+            continue;
+        };
+        let place = files.root.given().or_else(|| files.alias.given());
+        let folder = Folder::new(&rules.folder, rules.symlinks);
+        if let (Some(place), Err(why)) = (place, folder.look()) {
+            let complaint = format!("cannot open the folder {}: {why}", rules.folder.display());
+            cx.error(place.span(), complaint);
+        }
     }
 }
 

@@ -14,11 +14,13 @@ mod concurrency;
 mod context;
 mod dangers;
 mod describe;
+mod despite;
 mod diagnostic;
 mod difference;
 mod effective;
 mod env;
 mod file;
+mod files;
 mod hardening;
 mod headers;
 mod hsts;
@@ -48,6 +50,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use despite::{KeyPath, admin_despite_mistakes, at_key};
 pub(crate) use diagnostic::suggest;
 pub use diagnostic::{Anchor, Diagnostic, Severity, render};
 pub use difference::difference;

@@ -14,6 +14,7 @@ use std::{
 pub use super::diagnostic::Anchor;
 use crate::{
     admit::key::Prefix,
+    files::{Fallback, Rules},
     respond::dress::Change,
     route::{
         action::{FixedBody, Redirect, Rewrite},
@@ -769,6 +770,10 @@ impl Route {
     pub fn upstream(&self) -> Option<usize> {
         match self.action {
             Action::Upstream(index) => Some(index),
+            Action::Files(ref rules) => match rules.fallback {
+                Fallback::Upstream(index) => Some(index),
+                Fallback::NotFound | Fallback::File(_) => None,
+            },
             Action::Redirect(_) | Action::Respond(_) => None,
         }
     }
@@ -779,6 +784,8 @@ impl Route {
 pub enum Action {
     /// Index into `upstreams`.
     Upstream(usize),
+    /// Answered with files.
+    Files(Box<Rules>),
     /// Sent elsewhere.
     Redirect(Redirect),
     /// Answered alike.

@@ -168,6 +168,23 @@ fn story(
         Ok(upstream) => upstream,
         Err(decision) => return *decision,
     };
+    let (route, upstream) = match own::spelt(
+        snapshot,
+        route,
+        upstream,
+        request.method,
+        authority.host(),
+        target.path(),
+    ) {
+        Some(found) => found,
+        None => {
+            return Decision::Reject(Rejection {
+                route: Some(Arc::clone(route)),
+                limit,
+                ..Rejection::new(404, "another route's file, spelt in another way")
+            });
+        }
+    };
 
     // Look up.
     let forward = |reason: ForwardReason| Forward {
@@ -187,7 +204,8 @@ fn story(
         return Decision::Forward(forward(ForwardReason::Method));
     }
     // While no server can answer, browsing goes on from what is stored, for those with a session as well.
-    let window = upstream.window(now.tick);
+    let shop = route.shop(upstream);
+    let window = shop.window(now.tick);
     let is_own = has_bypass_cookie(policy, request);
     if is_for_the_origin(request) {
         return Decision::Forward(forward(ForwardReason::Bypass));
@@ -220,7 +238,7 @@ fn story(
     let credentials =
         request.fields.contains(&AUTHORIZATION) || has_certificate(request.connection);
     let in_person = || {
-        let may_be_instead = upstream.config.shop_window.is_some() && !credentials;
+        let may_be_instead = shop.config.shop_window.is_some() && !credentials;
         Decision::Forward(Forward {
             instead: may_be_instead.then(|| Box::new(fetch(ForwardReason::Stale, false))),
             ..forward(ForwardReason::Bypass)

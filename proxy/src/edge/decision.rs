@@ -11,7 +11,8 @@ use crate::{
         waiting_room::{Note, Notice, Pass},
     },
     cache::{Stored, status::Outcome},
-    route::action::Fixed,
+    respond::fault::Fault,
+    route::action::{Action, Fixed},
     snapshot::Route,
     upstream::Upstream,
 };
@@ -218,6 +219,33 @@ pub struct Forward {
     pub room: Option<Arc<Pass>>,
     /// What everyone gets may answer in its place, should no server be there to answer (`shop_window`).
     pub instead: Option<Box<Fetch>>,
+}
+
+impl Forward {
+    /// The upstream that may be out, where there is one: that behind the files of a route.
+    pub fn shop(&self) -> &Arc<Upstream> {
+        self.route.shop(&self.upstream)
+    }
+
+    /// The same for the upstream that answers where the route has no such file; `None` where it stays as it is.
+    pub async fn otherwise(&self) -> Result<Option<Self>, Fault> {
+        let (Some(route), Some(files)) = (&self.route.otherwise, &self.upstream.files) else {
+            return Ok(None);
+        };
+        let Action::Upstream(upstream) = &route.action else {
+            return Ok(None);
+        };
+        let path = self.target.split('?').next().unwrap_or_default();
+        if !files.passes(path).await? {
+            return Ok(None);
+        }
+        let (route, upstream) = (Arc::clone(route), Arc::clone(upstream));
+        Ok(Some(Self {
+            route,
+            upstream,
+            ..self.clone()
+        }))
+    }
 }
 
 /// What is to be fetched for the store.

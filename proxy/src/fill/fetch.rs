@@ -31,7 +31,7 @@ use crate::{
         store::Variation,
         stored::{Judged, millis},
     },
-    respond::failure::Failure,
+    respond::failure::{Failure, Side},
     respond::fault::Fault,
     upstream::Upstream,
 };
@@ -69,12 +69,15 @@ impl Drop for Landing {
 
 impl Task {
     /// Fetches, and tells everyone.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         let shared = Arc::clone(&self.filler.shared);
         let landing = Landing(Arc::clone(&self.flight), Arc::clone(&self.filler));
         if self.part.is_none() && self.load().await {
             self.land(Stage::Again);
             return;
+        }
+        if let Err(failure) = self.pass().await {
+            return self.fail(None, failure);
         }
         let stored = shared.store.get(&self.flight.key);
         if self.part.is_none() && stored.as_ref().is_some_and(|s| self.came_meanwhile(s)) {
@@ -108,6 +111,15 @@ impl Task {
         drop(landing);
     }
 
+    /// Where there is no file, the route's upstream is asked.
+    async fn pass(&mut self) -> Result<(), Failure> {
+        let passed = self.order.fetch.own.otherwise().await;
+        if let Some(own) = passed.map_err(|fault| fault.failure)? {
+            self.order = Arc::new(self.order.with(own));
+        }
+        Ok(())
+    }
+
     /// Says what has come of it. Nobody joins any more: whoever comes from now on looks anew.
     pub(super) fn land(&self, stage: Stage) {
         self.shared().flights.retire(&self.flight);
@@ -134,7 +146,10 @@ impl Task {
     }
 
     /// Fetches for one who wants all of it, and nothing stored.
-    pub(super) async fn once(&self, most: usize) -> Result<(u16, Vec<u8>), String> {
+    pub(super) async fn once(mut self, most: usize) -> Result<(u16, Vec<u8>), String> {
+        self.pass()
+            .await
+            .map_err(|failure| failure.reason.to_owned())?;
         let text = |why: Box<Error>| why.to_string();
         let composed = request::compose(&self.order, None, None, &[]).map_err(text)?;
         let answer = self.ask(&composed.header).await;
@@ -198,10 +213,17 @@ impl Task {
     }
 
     fn fail(&self, stored: Option<&Stored>, failure: Failure) {
-        if let Some(stored) = stored {
-            stored.rest(SystemTime::now(), REST);
+        let is_gone = failure.side == Side::Downstream;
+        match stored {
+            // There is no such file any more, or nobody may have it.
+            Some(stored) if is_gone => {
+                self.shared().store.remove(stored);
+                self.shared().forget_on_disk(&self.flight.key);
+            }
+            Some(stored) => stored.rest(SystemTime::now(), REST),
+            None => {}
         }
-        if !failure.is_shed() {
+        if !failure.is_shed() && !is_gone {
             tracing::warn!(
                 request_id = self.order.request_id,
                 status = failure.status,

@@ -36,7 +36,7 @@ use tokio::{
 use crate::{
     cache::{Found, Stored, purge::Standing, status::Outcome, store::Variation},
     edge::{Answer, decide::answer},
-    respond::failure::Failure,
+    respond::failure::{Failure, Side},
     shared::Shared,
     upstream::Pool,
 };
@@ -274,8 +274,8 @@ impl Filler {
             _ => CacheControl::default(),
         };
         let mut lifetimes = stored.lifetimes();
-        let upstream = &order.fetch.own.upstream;
-        if let Some(window) = upstream.window(self.tick()) {
+        let shop = order.fetch.own.shop();
+        if let Some(window) = shop.window(self.tick()) {
             lifetimes.stale_if_error = lifetimes.stale_if_error.max(window);
         }
         http_caching::reuse(
@@ -289,7 +289,8 @@ impl Filler {
     /// What is stored may answer when the shop cannot (RFC 5861 §4).
     fn failed(&self, order: &Order, failure: Failure, asked: Asked) -> Answered {
         let now = SystemTime::now();
-        if let Found::Fit(stored) = self.shared.store.find(&order.fetch.key, &order.fields)
+        if failure.side != Side::Downstream
+            && let Found::Fit(stored) = self.shared.store.find(&order.fetch.key, &order.fields)
             && !matches!(self.reuse(order, &stored, now), Reuse::Validate)
         {
             return Answered {

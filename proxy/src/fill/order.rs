@@ -9,7 +9,7 @@ use super::flight::{Asked, Head, Reader};
 use crate::{
     admit::class::class,
     cache::{Stored, parts::Partial, status::Outcome},
-    edge::{Fetch, Scheme, decide::Now},
+    edge::{Fetch, Forward, Scheme, decide::Now},
     respond::failure::Failure,
     snapshot::Snapshot,
 };
@@ -41,6 +41,21 @@ pub struct Order {
 }
 
 impl Order {
+    /// The same for another server.
+    pub(super) fn with(&self, own: Forward) -> Self {
+        Self {
+            fetch: Fetch {
+                own,
+                ..self.fetch.clone()
+            },
+            snapshot: Arc::clone(&self.snapshot),
+            method: self.method.clone(),
+            fields: self.fields.clone(),
+            request_id: self.request_id.clone(),
+            ..*self
+        }
+    }
+
     /// What it matters where not all can be taken.
     pub fn class(&self) -> Class {
         class(&self.fetch.own.route, &self.fields, self.client)

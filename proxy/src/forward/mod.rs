@@ -119,6 +119,16 @@ pub enum Exchanged {
 
 /// Answers a request with what a server says.
 pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Visitor) -> Exchanged {
+    // Where there is no file, the route's upstream is asked.
+    let passed = match request.forward.otherwise().await {
+        Ok(passed) => passed,
+        Err(fault) => return unread(hall, request, &fault, visitor).await,
+    };
+    let elsewhere = passed.as_ref().map(|forward| Request {
+        forward,
+        ..*request
+    });
+    let request = elsewhere.as_ref().unwrap_or(request);
     let route = &request.forward.route;
     let mut attempts = Attempts::new(&request.forward.upstream, hall.started);
     let target = request.forward.target.as_bytes();
@@ -256,6 +266,25 @@ pub async fn exchange(hall: &Hall, request: &Request<'_>, visitor: &mut impl Vis
         None => true,
     };
     record(hall, request, &attempts, &progress, fault.as_ref());
+    match told {
+        true => Exchanged::Complete,
+        false => Exchanged::Incomplete,
+    }
+}
+
+/// Nobody could be asked.
+async fn unread(
+    hall: &Hall,
+    request: &Request<'_>,
+    fault: &Fault,
+    visitor: &mut impl Visitor,
+) -> Exchanged {
+    let attempts = Attempts::new(&request.forward.upstream, hall.started);
+    let until = hall.started + request.began.tick + request.forward.route.timeouts.total;
+    let mut progress = Progress::new(hall.started, Instant::from_std(until));
+    let reply = failure(hall, request, fault, false);
+    let told = tell(request, visitor, fault, &reply, &mut progress).await;
+    record(hall, request, &attempts, &progress, Some(fault));
     match told {
         true => Exchanged::Complete,
         false => Exchanged::Incomplete,

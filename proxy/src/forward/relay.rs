@@ -223,7 +223,9 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
             // What the visitor sends from now on goes up.
             up_waits = self.poll_upload(cx, &mut up)?;
         }
-        if up_waits == Waits::Done && !self.tunnel && self.visitor.poll_gone(cx).is_ready() {
+        // All that the visitor has to say is here.
+        let is_said = matches!(up_waits, Waits::Done | Waits::Place);
+        if is_said && !self.tunnel && self.visitor.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Fault::GONE));
         }
         self.poll_deadline(cx, up_waits, up, down_waits, down)
@@ -232,8 +234,10 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
     fn poll_upload(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Result<Waits, Fault> {
         let waits = loop {
             let is_upload = |permit: &Permit| permit.is_upload();
-            self.upload
-                .hold(self.progress.permit.as_ref().is_some_and(is_upload));
+            // For a server that has answered already the end of the content is no work.
+            let is_work = self.progress.status == 0;
+            let permit = self.progress.permit.as_ref();
+            self.upload.hold(is_work && permit.is_some_and(is_upload));
             let waits = self
                 .upload
                 .poll(cx, self.connection, self.content, self.visitor, moved)?;
@@ -345,6 +349,8 @@ impl<V: Visitor, F: FnMut(&AnswerHead<'_>)> Relay<'_, V, F> {
         }
         (self.answered)(&answer);
         self.progress.status = self.head.status;
+        // Others may have the place that it waited for.
+        self.turn = None;
         self.visitor.start(&answer, answer.announced());
         self.buffer.consume(length);
         let left = match self.head.framing {

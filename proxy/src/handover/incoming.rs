@@ -8,7 +8,10 @@ use std::{
         unix::{fs::FileTypeExt, net::UnixListener, net::UnixStream},
     },
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -25,6 +28,7 @@ use crate::{
     cache::{handed, purge::Peer},
     shared::Shared,
     snapshot::Snapshot,
+    systemd::Systemd,
 };
 
 /// How long stored responses are waited for before visitors are served; what comes later is taken in beside that.
@@ -201,6 +205,7 @@ impl Inherited {
                 pid: offer.pid,
                 version: offer.version,
                 since: offer.since,
+                has_let_go: AtomicBool::new(false),
                 leaving: Mutex::new(None),
             }),
         })
@@ -219,38 +224,51 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// Says that this process serves. The old one leaves from now on, and is listened to until it has.
+    /// Says that this process serves. The old one leaves when it has seen it do so for a while, and is listened to until
+    /// it has. What is the old one's until then, in case this one fails, becomes this one's when it leaves or is gone:
+    /// standard error, admin sockets that are not wanted any more, and systemd's ear.
     ///
     /// # Errors
     /// There is no thread for that.
-    pub fn serves(self, shared: &Arc<Shared>) -> io::Result<()> {
+    pub fn serves(self, shared: &Arc<Shared>, systemd: &Arc<Systemd>) -> io::Result<()> {
         let Self {
             link,
             stderr,
             left,
             predecessor,
         } = self;
-        if let Some(stderr) = stderr {
-            rustix::stdio::dup2_stderr(&stderr)?;
-        }
-        for path in left {
-            let _ = std::fs::remove_file(path);
-        }
         link.post(Kind::Serving, Vec::new());
-        let shared = Arc::clone(shared);
+        let (shared, systemd) = (Arc::clone(shared), Arc::clone(systemd));
+        let letting_go = Arc::clone(&predecessor);
+        let let_go = move || {
+            if letting_go.has_let_go.swap(true, Ordering::AcqRel) {
+                return;
+            }
+            if let Some(Err(why)) = stderr.as_ref().map(rustix::stdio::dup2_stderr) {
+                tracing::error!(%why, "standard error cannot be taken over");
+            }
+            for path in &left {
+                let _ = std::fs::remove_file(path);
+            }
+            systemd.ready("ready");
+        };
         thread::Builder::new()
             .name("handover-in".to_owned())
             .spawn(move || {
                 while let Ok((kind, content)) = link.next(&shared.store.purges) {
                     match kind {
                         Kind::Stored => _ = handed::take_in(&shared, content),
-                        Kind::Leaving => predecessor.hear(&content),
+                        Kind::Leaving => {
+                            let_go();
+                            predecessor.hear(&content);
+                        }
                         _ => {}
                     }
                 }
                 let peer: Arc<dyn Peer> = Arc::clone(&link) as _;
                 shared.store.purges.detach(&peer);
                 link.close();
+                let_go();
                 predecessor.set(None);
                 tracing::info!(pid = predecessor.pid, "the process before is gone");
             })?;
@@ -266,10 +284,17 @@ pub struct Predecessor {
     pub version: String,
     /// When it began, in seconds since 1970.
     pub since: u64,
+    /// It leaves, or is gone. Until then it would go on by itself, should this process end.
+    has_let_go: AtomicBool,
     leaving: Mutex<Option<Leaving>>,
 }
 
 impl Predecessor {
+    /// Whether this process serves alone from now on.
+    pub fn has_let_go(&self) -> bool {
+        self.has_let_go.load(Ordering::Acquire)
+    }
+
     fn hear(&self, content: &[u8]) {
         if let Ok(leaving) = serde_json::from_slice(content) {
             self.set(Some(leaving));

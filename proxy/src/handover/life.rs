@@ -61,9 +61,12 @@ impl Life {
 
     /// Says that the process serves: to the one that it takes over from, and to systemd.
     pub fn serves(&self, ready: Option<Ready>, shared: &Arc<Shared>) {
-        if let Some(Err(why)) = ready.map(|ready| ready.serves(shared)) {
+        match ready.map(|ready| ready.serves(shared, &self.systemd)) {
+            // Who takes over tells it when it is alone.
+            Some(Ok(())) => {}
+            None => self.systemd.ready("ready"),
             // The one before finds out by itself, and goes on.
-            tracing::error!(%why, "the process before cannot be told");
+            Some(Err(why)) => tracing::error!(%why, "the process before cannot be told"),
         }
         if self.predecessor.is_some() {
             shared
@@ -72,7 +75,12 @@ impl Life {
                 .with_label_values(&["success"])
                 .inc();
         }
-        self.systemd.ready("ready");
+    }
+
+    /// Whether the process before would go on by itself: names of sockets are not to be taken away from it.
+    pub fn is_on_probation(&self) -> bool {
+        let before = self.predecessor.as_ref();
+        before.is_some_and(|before| !before.has_let_go())
     }
 
     /// Returns once another process serves.
@@ -117,7 +125,7 @@ impl Control {
     ///
     /// # Errors
     /// Why there is no upgrade.
-    pub async fn upgrade(&self, binary: Option<PathBuf>) -> Result<String, Failure> {
+    pub async fn upgrade(self: &Arc<Self>, binary: Option<PathBuf>) -> Result<String, Failure> {
         let bounds = {
             let server = &self.current.load().config.server;
             Bounds {
@@ -131,11 +139,13 @@ impl Control {
         // Until it is over no reload takes a socket away that another process has, too.
         let lent = self.lend().await;
         match lent {
-            Ok((sockets, lock)) => {
+            Ok((sockets, mut lock)) => {
                 self.life.handover.take(sockets);
-                let outcome = self.hand_over(binary, bounds).await;
+                let step_aside = lock.step_aside();
+                let outcome = self.hand_over(binary, bounds, step_aside).await;
                 if outcome.is_err() {
                     self.life.handover.take(Vec::new());
+                    lock.step_back(self);
                 }
                 drop(lock);
                 outcome
@@ -151,10 +161,15 @@ impl Control {
         why
     }
 
-    async fn hand_over(&self, binary: Option<PathBuf>, bounds: Bounds) -> Result<String, Failure> {
+    async fn hand_over(
+        &self,
+        binary: Option<PathBuf>,
+        bounds: Bounds,
+        step_aside: impl Fn() + Send + 'static,
+    ) -> Result<String, Failure> {
         let (shared, current) = (Arc::clone(&self.shared), Arc::clone(&self.current));
         let handover = Arc::clone(&self.life.handover);
-        let upgrade = move || handover.upgrade(binary, bounds, &shared, &current);
+        let upgrade = move || handover.upgrade(binary, bounds, &shared, &current, &step_aside);
         let outcome = match spawn_blocking(upgrade).await {
             Ok(outcome) => outcome,
             Err(why) => Err(Failure::NotTakenOver {
@@ -192,7 +207,8 @@ impl Control {
         let path = &current.config.server.pid_file;
         let own = format!("{}\n", std::process::id());
         if let Some(path) = path
-            && std::fs::read_to_string(path).is_ok_and(|there| there != own)
+            // One that ends takes its file along.
+            && std::fs::read_to_string(path).ok().as_ref() != Some(&own)
             && let Err(why) = write_pid(path)
         {
             tracing::error!(%why, path = %path.display(), "the pid file cannot be written");

@@ -17,6 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+
 use super::wire::{self, Kind};
 use crate::cache::{
     Purges,
@@ -122,32 +127,54 @@ impl Link {
     /// Reads the next frame that is for the caller. Purges are taken over and confirmed on the way.
     pub(super) fn next(self: &Arc<Self>, purges: &Purges) -> io::Result<(Kind, Vec<u8>)> {
         loop {
-            let (kind, content) = wire::receive(&self.stream)?;
-            match kind {
-                Kind::Purge => {
-                    let (number, line) = content
-                        .split_first_chunk::<8>()
-                        .ok_or_else(|| wire::invalid("a purge without a number"))?;
-                    let from: Arc<dyn Peer> = Arc::clone(self) as _;
-                    purges.learn(line, Some(&from));
-                    if !self.post(Kind::Purged, number.to_vec()) {
-                        return Err(wire::invalid("the other process does not read"));
-                    }
-                }
-                Kind::Purged => {
-                    let number = content.first_chunk::<8>().map(|n| u64::from_be_bytes(*n));
-                    let mut heard = self.heard();
-                    heard.confirmed = heard.confirmed.max(number.unwrap_or_default());
-                    self.changed.notify_all();
-                }
-                kind => return Ok((kind, content)),
+            if let Some(frame) = self.take(purges)? {
+                return Ok(frame);
             }
         }
+    }
+
+    /// Reads a frame; `None` where it is done with.
+    pub(super) fn take(self: &Arc<Self>, purges: &Purges) -> io::Result<Option<(Kind, Vec<u8>)>> {
+        let (kind, content) = wire::receive(&self.stream)?;
+        match kind {
+            Kind::Purge => {
+                let (number, line) = content
+                    .split_first_chunk::<8>()
+                    .ok_or_else(|| wire::invalid("a purge without a number"))?;
+                let from: Arc<dyn Peer> = Arc::clone(self) as _;
+                purges.learn(line, Some(&from));
+                if !self.post(Kind::Purged, number.to_vec()) {
+                    return Err(wire::invalid("the other process does not read"));
+                }
+            }
+            Kind::Purged => {
+                let number = content.first_chunk::<8>().map(|n| u64::from_be_bytes(*n));
+                let mut heard = self.heard();
+                heard.confirmed = heard.confirmed.max(number.unwrap_or_default());
+                self.changed.notify_all();
+            }
+            kind => return Ok(Some((kind, content))),
+        }
+        Ok(None)
     }
 
     /// Reads fail from this moment on.
     pub(super) fn read_until(&self, until: Option<Instant>) -> io::Result<()> {
         wire::read_until(&self.stream, until)
+    }
+
+    /// Waits for something to be read, or the other process's end: `false` where neither came until then.
+    pub(super) fn readable_until(&self, until: Instant) -> io::Result<bool> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).map_err(io::Error::other)?;
+            let mut polled = [PollFd::new(&self.stream, PollFlags::IN)];
+            match poll(&mut polled, Some(&left)) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(Errno::INTR) => {}
+                Err(why) => return Err(why.into()),
+            }
+        }
     }
 
     /// Whether all of the cargo is on its way.

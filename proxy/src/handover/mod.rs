@@ -13,11 +13,13 @@
 //!            <- Prepared                       could serve
 //!  State, Go ->                                starts its threads: both accept
 //!            <- Serving
-//!  leaves: accepts no more                     serves
-//!  Leaving .. ->                               shows it in its status
+//!  watches it, and accepts, too                serves, and takes orders
+//!  leaves: accepts no more
+//!  Leaving .. ->                               shows it in its status, and is the service
 //! ```
 //!
-//! Up to Go the new process serves nobody, and whatever goes wrong, its end leaves the old one as it was.
+//! Up to Go the new process serves nobody, and up to Leaving the old one has given nothing away: whatever goes wrong, its
+//! end leaves the old one as it was.
 
 mod incoming;
 pub mod life;

@@ -30,6 +30,9 @@ use crate::{
 
 /// How long the new process may take from the permission to serve until it does: threads are started meanwhile.
 const SERVES_WITHIN: Duration = Duration::from_secs(10);
+/// How long the new process is watched, once it serves, before the old one lets go of anything: by then it has done twice
+/// what is done once a second, and for the first time what visitors make it do.
+const PROBATION: Duration = Duration::from_secs(2);
 /// How often a process that has lost its successor makes its store forget, because nobody tells it of purges.
 const FORGETS_EVERY: Duration = Duration::from_secs(1);
 
@@ -184,16 +187,18 @@ impl Handover {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts another process and hands over to it; returns when it serves. Blocks.
+    /// Starts another process and hands over to it; returns when it has served for a while. Blocks. `serves` is called
+    /// when it begins to.
     ///
     /// # Errors
-    /// It does not serve, and is gone; everything is as it was before.
+    /// It does not serve, and is gone; everything is as it was before, except for what `serves` has done.
     pub fn upgrade(
         &self,
         binary: Option<PathBuf>,
         bounds: Bounds,
         shared: &Arc<Shared>,
         current: &Current,
+        serves: &dyn Fn(),
     ) -> Result<Successor, Failure> {
         /// Whatever happens, the next one may begin.
         struct Over<'a>(&'a Handover);
@@ -210,7 +215,7 @@ impl Handover {
             return Err(Failure::Busy);
         }
         let _over = Over(self);
-        self.attempt(binary, bounds, shared, current)
+        self.attempt(binary, bounds, shared, current, serves)
     }
 
     /// A program that may not be started because of what this process has taken from itself.
@@ -237,6 +242,7 @@ impl Handover {
         bounds: Bounds,
         shared: &Arc<Shared>,
         current: &Current,
+        serves: &dyn Fn(),
     ) -> Result<Successor, Failure> {
         let mut program = self.program.clone();
         if let Some(binary) = binary {
@@ -259,7 +265,7 @@ impl Handover {
             .start(theirs, self.sandbox.get())
             .map_err(not_started)?;
         let began = Instant::now();
-        match self.hand_over(ours, began, bounds, shared, current) {
+        match self.hand_over(ours, began, bounds, shared, current, serves) {
             Ok(successor) => {
                 // One more would take over from a process that leaves.
                 self.cancelled().is_over = true;
@@ -294,6 +300,7 @@ impl Handover {
         bounds: Bounds,
         shared: &Arc<Shared>,
         current: &Current,
+        serves: &dyn Fn(),
     ) -> std::io::Result<Successor> {
         let until = began + bounds.timeout;
         wire::read_until(&stream, Some(until))?;
@@ -311,7 +318,14 @@ impl Handover {
         let link = Link::start(stream, Some(Box::new(cargo)))?;
         let peer: Arc<dyn Peer> = Arc::clone(&link) as _;
         shared.store.purges.attach(Arc::clone(&peer));
-        let served = self.until_it_serves(&link, until, shared, current);
+        let served = self
+            .until_it_serves(&link, until, shared, current)
+            .and_then(|prepared| {
+                tracing::info!(pid = hello.pid, watched_for = ?PROBATION, "the new process serves");
+                serves();
+                until_it_has_proven_itself(&link, shared)?;
+                Ok(prepared)
+            });
         if served.is_err() {
             shared.store.purges.detach(&peer);
             link.close();
@@ -377,6 +391,24 @@ impl Handover {
             }
         }
     }
+}
+
+/// Watches a process that serves. Visitors are still accepted here, too, and nothing was given away: should it end, this one
+/// goes on.
+fn until_it_has_proven_itself(link: &Arc<Link>, shared: &Shared) -> std::io::Result<()> {
+    let began = Instant::now();
+    // What it begins to say it also ends.
+    link.read_until(Some(began + PROBATION + SERVES_WITHIN))?;
+    while link.readable_until(began + PROBATION)? {
+        // One at a time: there may always be another purge.
+        if link.take(&shared.store.purges).is_err() {
+            let served = began.elapsed().as_millis();
+            return Err(std::io::Error::other(format!(
+                "it was gone when it had served for {served} ms"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Waits for the end of a process that may outlive this one, so that it leaves nothing behind if it does not.

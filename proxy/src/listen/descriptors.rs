@@ -4,7 +4,10 @@ use std::fs;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::config::model::Config;
+use crate::{
+    config::model::{Action, Config},
+    files,
+};
 
 /// Kept for what comes and goes: the admin endpoint, logs that are opened anew, files of the store, configuration
 /// and certificates, questions to DNS, checks.
@@ -52,7 +55,13 @@ impl Descriptors {
             return wanted;
         };
         let listeners = config.listeners.len() as u64;
-        let kept = self.kept + self.threads * (PER_THREAD + 3 * listeners);
+        // Streams of one connection may read several at once.
+        let mut routes = config.routes.iter();
+        let files = match routes.any(|route| matches!(route.action, Action::Files(_))) {
+            true => files::most(limit),
+            false => 0,
+        };
+        let kept = self.kept + files + self.threads * (PER_THREAD + 3 * listeners);
         let bound = suffice_for(limit, kept, wanted);
         if bound < wanted {
             tracing::warn!(

@@ -50,7 +50,7 @@ pub type Shaken = (Box<TlsStream>, Option<Proof>);
 /// Makes a handshake. The caller limits its time.
 pub async fn handshake(tcp: TcpStream, terms: &Terms, turns: &Turns) -> io::Result<Shaken> {
     let nobody = || io::Error::other("no certificate is served here");
-    if !terms.is_by_name() {
+    if !terms.is_by_hello() {
         let (config, asked) = terms.choose(None).ok_or_else(nobody)?;
         let session = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
         let stream = shake(
@@ -65,10 +65,10 @@ pub async fn handshake(tcp: TcpStream, terms: &Terms, turns: &Turns) -> io::Resu
         });
         return Ok((stream, proof));
     }
-    // What is asked of the visitor depends on the name.
     let accepted = hello(&tcp).await?;
-    let name = accepted.client_hello().server_name().map(str::to_owned);
-    let (config, asked) = terms.choose(name.as_deref()).ok_or_else(nobody)?;
+    let (config, asked) = terms
+        .choose_for(&accepted.client_hello())
+        .ok_or_else(nobody)?;
     let turn = turns.0.acquire().await;
     let session = match accepted.into_connection(Arc::clone(config)) {
         Ok(session) => session,

@@ -5,6 +5,7 @@ use std::io;
 use nix::errno::Errno;
 
 use super::failure::{Failure, Side, kind};
+use crate::files::pieces::Changed;
 
 /// Why an exchange broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,30 @@ impl Fault {
             },
             timed_out,
             detail: "",
+        }
+    }
+
+    /// There is no such file.
+    pub const NO_FILE: Self = Self::visitor(404, "no_file", false);
+    /// The file is none that visitors may have.
+    pub const CLOSED_FILE: Self = Self::visitor(403, "file_closed", false);
+    /// As many files are open as may be.
+    pub const FILES_OPEN: Self = Self::ours(503, "no further file can be opened");
+    /// The system does not let us read the file.
+    pub const UNREADABLE: Self = Self::ours(500, "the file cannot be read");
+    /// It is not any more what it was when the answer began.
+    const FILE_CHANGED: Self = Self::ours(500, "the file changed while it was sent");
+
+    const fn ours(status: u16, detail: &'static str) -> Self {
+        Self {
+            failure: Failure {
+                status,
+                reason: kind::EXHAUSTED,
+                side: Side::Internal,
+                retry_after: None,
+            },
+            timed_out: false,
+            detail,
         }
     }
 
@@ -170,6 +195,9 @@ impl Fault {
     pub fn broken(why: &io::Error) -> Self {
         if let Some(why) = inner::<rustls::Error>(why) {
             return Self::in_tls(why);
+        }
+        if inner::<Changed>(why).is_some() {
+            return Self::FILE_CHANGED;
         }
         inner::<h2::Error>(why).map_or(Self::CLOSED, Self::in_http2)
     }

@@ -17,6 +17,9 @@ use crate::config::model::{
 };
 use crate::route::action::FixedBody;
 
+/// Files of folders that are looked at: a folder of pages may have any number.
+const LOOKED_AT: usize = 1_024;
+
 /// Files and folders that a configuration names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Paths {
@@ -71,12 +74,13 @@ impl Paths {
             paths.files.extend(room.template.clone());
         }
         for route in &config.routes {
-            if let Action::Respond(Respond {
-                body: FixedBody::File(file),
-                ..
-            }) = &route.action
-            {
-                paths.files.push(file.clone());
+            match &route.action {
+                Action::Respond(Respond {
+                    body: FixedBody::File(file),
+                    ..
+                }) => paths.files.push(file.clone()),
+                Action::Files(rules) => paths.folders.push(rules.folder.clone()),
+                _ => {}
             }
         }
         if let Some(LogTarget::File(path)) = config.access_log.as_ref().map(|log| &log.target) {
@@ -133,7 +137,8 @@ impl Paths {
                 Ok(entries) => Some(entries.filter_map(|entry| Some(entry.ok()?.path()))),
                 Err(_) => None,
             });
-        let in_folders: Vec<_> = in_folders.flatten().filter(|path| path.is_file()).collect();
+        let in_folders = in_folders.flatten().filter(|path| path.is_file());
+        let in_folders: Vec<_> = in_folders.take(LOOKED_AT).collect();
         for path in self.files.iter().chain(&in_folders) {
             if denies(File::open(path).map(drop)) {
                 said.push(format!("{} cannot be read", path.display()));

@@ -134,8 +134,14 @@ fn serve(path: &Path, loaded: config::Loaded, plan: Plan) -> anyhow::Result<()> 
     let listening = plan.act(|| reload::listeners(&sockets, config));
     let listening = listening.map_err(|why| anyhow!(why))?;
     let mut endpoints = admin::Endpoints::default();
-    let owner = plan.identity();
-    let admin = endpoints.prepare(config.admin.as_ref(), inherited.as_mut(), owner)?;
+    let admin = reload::admin(
+        &endpoints,
+        config.admin.as_ref(),
+        inherited.as_mut(),
+        plan.identity(),
+        Some(path),
+    )
+    .map_err(|why| anyhow!(why))?;
     let program = life.handover.program();
     let sandbox = plan.carry_out(program, inherited.is_some())?;
     life.handover.held_by(sandbox.mark());
@@ -159,7 +165,7 @@ fn serve(path: &Path, loaded: config::Loaded, plan: Plan) -> anyhow::Result<()> 
     life.predecessor = ready.as_ref().map(|ready| Arc::clone(&ready.predecessor));
     let pid_file = config.server.pid_file.as_deref();
     let pid_file = pid_file
-        .map(reload::write_pid)
+        .map(|pid_file| reload::write_pid(pid_file, Some(path)))
         .transpose()
         .map_err(|why| anyhow!(why))?;
     let (serves, serving) = channel();
@@ -365,7 +371,11 @@ impl Control {
     async fn drain(&self) {
         let grace = self.current.load().config.server.shutdown_grace;
         tracing::info!(?grace, open = self.shared.open_connections(), "draining");
-        self.life.systemd.stopping();
+        if self.life.is_on_probation() {
+            self.held.lock().await.leave();
+        } else {
+            self.life.systemd.stopping();
+        }
         self.life.handover.end();
         self.sockets.end();
         self.shared.start_draining();
@@ -381,7 +391,19 @@ impl Control {
 }
 
 /// Keeps reloads away.
-pub(crate) struct Lent<'a>(#[expect(dead_code, reason = "it is held")] MutexGuard<'a, Held>);
+pub(crate) struct Lent<'a>(MutexGuard<'a, Held>);
+
+impl Lent<'_> {
+    /// What ends the accepting of orders here, because another process takes them.
+    pub(crate) fn step_aside(&self) -> impl Fn() + Send + 'static {
+        self.0.step_aside()
+    }
+
+    /// Takes orders again, where that was ended: the other process is gone.
+    pub(crate) fn step_back(&mut self, control: &Arc<Control>) {
+        self.0.step_back(control);
+    }
+}
 
 impl Control {
     /// Duplicates of all listening sockets, for another process; none comes or goes while the lock is held.

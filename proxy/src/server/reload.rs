@@ -25,16 +25,17 @@ use super::{
     watch_names,
 };
 use crate::{
-    admin::Endpoints,
+    admin::{Change as AdminChange, Endpoints},
     config::{
         self, Severity,
-        model::{Action, Config, Respond},
+        model::{Action, Admin, Config, Respond},
     },
+    handover::Inherited,
     handover::Role,
     listen::sockets::{Change, LINGER, Sockets},
     observe::access_log::AccessLog,
     route::action::FixedBody,
-    sandbox::{self, Paths},
+    sandbox::{self, Identity, Paths},
     snapshot::Snapshot,
     upstream::{health, names::Watch},
 };
@@ -73,6 +74,16 @@ impl Held {
     /// Another process serves.
     pub(super) fn leave(&mut self) {
         self.endpoints.leave();
+    }
+
+    /// What ends the accepting of orders for now.
+    pub(super) fn step_aside(&self) -> impl Fn() + Send + 'static {
+        self.endpoints.step_aside()
+    }
+
+    /// Orders are accepted again.
+    pub(super) fn step_back(&mut self, control: &Arc<Control>) {
+        self.endpoints.step_back(control);
     }
 
     /// Another descriptor of each of the admin endpoint's sockets.
@@ -161,10 +172,13 @@ pub(super) fn text(files: &[PathBuf]) -> Option<Arc<str>> {
     (!files.is_empty()).then(|| Arc::from(text))
 }
 
-/// Writes the pid file; the error is a sentence.
-pub(super) fn write_pid(path: &Path) -> Result<PidFile, String> {
+/// Writes the pid file; the error has the place of its key.
+pub(super) fn write_pid(path: &Path, file: Option<&Path>) -> Result<PidFile, String> {
     let written = PidFile::write(path);
-    written.map_err(|why| format!("cannot write the pid file {}: {why}", path.display()))
+    written.map_err(|why| {
+        let why = format!("cannot write the pid file {}: {why}", path.display());
+        at_key(file, (&["server", "pid_file"], None), &why)
+    })
 }
 
 /// Binds what a configuration listens on; the error has the place of the address.
@@ -187,26 +201,48 @@ pub(super) fn listeners(sockets: &Sockets, config: &Config) -> Result<Change, St
 }
 
 /// What only a new process can change, by its keys.
-fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static [&'static str]> {
     let folder = |config: &Config| config.cache.disk.as_ref().map(|disk| disk.path.clone());
-    let changed = [
-        ("server.threads", thread_count(old) != thread_count(new)),
-        ("cache.disk.path", folder(old) != folder(new)),
+    let (was, is) = (&old.server.hardening, &new.server.hardening);
+    let changed: [(&[&str], bool); 5] = [
         (
-            "server.user",
-            old.server.hardening.user != new.server.hardening.user,
+            &["server", "threads"],
+            thread_count(old) != thread_count(new),
         ),
-        (
-            "server.group",
-            old.server.hardening.group != new.server.hardening.group,
-        ),
-        (
-            "server.sandbox",
-            sandbox::differs(&old.server.hardening, &new.server.hardening),
-        ),
+        (&["cache", "disk", "path"], folder(old) != folder(new)),
+        (&["server", "user"], was.user != is.user),
+        (&["server", "group"], was.group != is.group),
+        (&["server", "sandbox"], sandbox::differs(was, is)),
     ];
     let changed = changed.into_iter().filter(|(_, changed)| *changed);
     changed.map(|(key, _)| key).collect()
+}
+
+/// What is wrong with a key, with its place, where the configuration is that of a file. Blocks.
+pub(super) fn at_key(file: Option<&Path>, key: config::KeyPath<'_>, why: &str) -> String {
+    match file {
+        Some(file) => config::at_key(file, &|name| std::env::var(name).ok(), key, why),
+        None => why.to_owned(),
+    }
+}
+
+/// Reads the token and binds what is new of the admin endpoint; the error has the place of the key.
+pub(super) fn admin(
+    endpoints: &Endpoints,
+    admin: Option<&Admin>,
+    inherited: Option<&mut Inherited>,
+    owner: Option<&Identity>,
+    file: Option<&Path>,
+) -> Result<AdminChange, String> {
+    let prepared = endpoints.prepare(admin, inherited, owner);
+    prepared.map_err(|(item, why)| {
+        let key: &[&str] = match item {
+            Some(_) => &["admin", "address"],
+            None if why.to_string().starts_with("admin.group") => &["admin", "group"],
+            None => &["admin", "token_file"],
+        };
+        at_key(file, (key, item), &format!("{why:#}"))
+    })
 }
 
 impl Control {
@@ -259,7 +295,10 @@ impl Control {
             Ok(loaded) => {
                 warnings = config::render(&loaded.warnings);
                 match self.sandbox.refuses(&paths) {
-                    None => self.put_in_force(held, loaded.config).await,
+                    None => {
+                        self.put_in_force(held, loaded.config, Some(&self.path))
+                            .await
+                    }
                     Some(why) => Err(why),
                 }
             }
@@ -331,7 +370,7 @@ impl Control {
         let Some(kept) = self.history.before(trigger == Trigger::Probation) else {
             return Err("there was no other configuration before this one".to_owned());
         };
-        let outcome = self.put_in_force(held, kept.config.clone()).await;
+        let outcome = self.put_in_force(held, kept.config.clone(), None).await;
         let generation = self.current.load().generation;
         let attempt = Attempt {
             trigger,
@@ -381,22 +420,22 @@ impl Control {
         }
     }
 
-    /// Puts a configuration in force, or nothing of it; the error is a sentence.
-    async fn put_in_force(self: &Arc<Self>, held: &mut Held, config: Config) -> Result<(), String> {
+    /// Puts a configuration in force, or nothing of it; the error is a sentence. `file` is where it stands, if it does.
+    async fn put_in_force(
+        self: &Arc<Self>,
+        held: &mut Held,
+        config: Config,
+        file: Option<&Path>,
+    ) -> Result<(), String> {
         let old = self.current.load_full();
-        match needs_restart(&old.config, &config)[..] {
-            [] => {}
-            [key] => {
-                return Err(format!(
-                    "{key} cannot change while running: restart to apply it"
-                ));
-            }
-            ref keys => {
-                let keys = keys.join(", ");
-                return Err(format!(
-                    "{keys} cannot change while running: restart to apply them"
-                ));
-            }
+        let keys = needs_restart(&old.config, &config);
+        if !keys.is_empty() {
+            let each = keys.into_iter().map(|key| {
+                let name = key.join(".");
+                let why = format!("{name} cannot change while running: restart to apply it");
+                at_key(file, (key, None), &why)
+            });
+            return Err(each.collect::<Vec<_>>().join("\n\n"));
         }
         let shared = Arc::clone(&self.shared);
         let generation = old.generation + 1;
@@ -419,13 +458,10 @@ impl Control {
         // Those of the old configuration stay watched until this one is in force.
         let names = watch_names(&new, &self.shared).await;
         // Last what others may see, should anything fail after it: least of all sockets that nobody accepts from.
-        let admin = held
-            .endpoints
-            .prepare(new.config.admin.as_ref(), None, None);
-        let admin = admin.map_err(|why| format!("{why:#}"))?;
+        let admin = admin(&held.endpoints, new.config.admin.as_ref(), None, None, file)?;
         let pid_file = match (&new.config.server.pid_file, &held.pid_file) {
             (Some(wanted), Some(known)) if wanted == known.path() => None,
-            (Some(wanted), _) => Some(Some(write_pid(wanted)?)),
+            (Some(wanted), _) => Some(Some(write_pid(wanted, file)?)),
             (None, _) => Some(None),
         };
         let listening = listeners(&self.sockets, &new.config)?;

@@ -38,6 +38,7 @@ pub use server::{AtWork, Server};
 
 use crate::{
     config::model::{self, Backend, BackendAddress, UpstreamProtocol},
+    files::{self, Files},
     observe::upstream_metrics::ConnectionCounts,
     shared::Shared,
 };
@@ -56,6 +57,8 @@ pub struct Upstream {
     pub lasting: Arc<Lasting>,
     /// How its servers are reached.
     pub transport: Transport,
+    /// Files that answer in the place of servers.
+    pub files: Option<Files>,
     servers: ArcSwap<Vec<Arc<Server>>>,
     chooser: Chooser,
     /// Changes of its servers.
@@ -87,6 +90,7 @@ impl Upstream {
             counts: shared.metrics.upstreams.of(&config.name),
             lasting: shared.lasting(&config.name),
             transport: Transport::new(config)?,
+            files: None,
             servers: ArcSwap::default(),
             config: config.clone(),
         };
@@ -94,6 +98,15 @@ impl Upstream {
         // of a server is also that of the configuration before.
         upstream.servers.store(Arc::new(upstream.placed(shared)));
         Ok(upstream)
+    }
+
+    /// A folder that is asked like a server.
+    pub fn of_files(files: Files, shared: &Shared) -> Result<Self, String> {
+        let upstream = Self::new(&files::as_upstream(), shared)?;
+        Ok(Self {
+            files: Some(files),
+            ..upstream
+        })
     }
 
     /// A name of its servers leads elsewhere, or the configuration is about to be in force.

@@ -543,6 +543,70 @@ fn tls_alpn_01_with_an_external_account() {
     assert_eq!(stream.conn.alpn_protocol(), Some(&b"h2"[..]));
 }
 
+/// Behind one balancer: a host that orders, and another one that the authority comes to.
+#[test]
+fn another_host_passes_challenges_on() {
+    let shop = shop();
+    let (ordering, other) = (Site::new(""), Site::new(""));
+    let Some(ca) = Ca::start(&other, false) else {
+        return;
+    };
+    ca.lead(&["shop.example"], other.http);
+    let section = ca.section(r#"[["shop.example"]]"#, "");
+    ordering.configure(&(plain(&shop) + LISTENERS + &section));
+    let orders_at = ordering.http;
+    let config = |more: &str| {
+        format!(
+            "{}[upstreams.orders]\nservers = [\"{orders_at}\"]\n\
+             [[routes]]\npath = \"/.well-known/acme-challenge/*\"\nupstream = \"orders\"\n{more}",
+            plain(&shop)
+        )
+    };
+    other.configure(&config(""));
+    let other = Edge::start_at(other);
+    let ordering = Edge::start_at(ordering);
+    has(&ordering, "shop.example");
+    // What was issued is a file for the other one, with all that it needs.
+    let issued = stored(&ordering, ".pem").remove(0);
+    std::fs::copy(issued, other.site.path("shop.pem")).expect("copied");
+    let tls = "[[certificates]]\ncert = \"@dir/shop.pem\"\nkey = \"@dir/shop.pem\"\n";
+    let output = other.reload(&config(&(LISTENERS.to_owned() + tls)));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        leaf(&other, "shop.example"),
+        leaf(&ordering, "shop.example")
+    );
+}
+
+/// An authority has no certificate to show to who asks visitors for one.
+#[test]
+fn tls_alpn_01_where_visitors_must_show_certificates() {
+    let shop = shop();
+    let site = Site::new("");
+    let Some(ca) = Ca::start(&site, false) else {
+        return;
+    };
+    Authority::new("clients").write(&site.path("clients.pem"));
+    ca.lead(&["shop.example"], site.https);
+    let listeners = LISTENERS.to_owned() + "client_auth = { ca = \"@dir/clients.pem\" }\n";
+    let section = ca.section(r#"[["shop.example"]]"#, "challenge = \"tls-alpn-01\"");
+    site.configure(&(plain(&shop) + &listeners + &section));
+    let edge = Edge::start_at(site);
+    eventually("it is issued", || orders(&edge, "issued") == 1.0);
+    // Everybody else must show one, also who says to be an authority and offers more.
+    for alpn in [&["http/1.1"][..], &["acme-tls/1", "http/1.1"]] {
+        let stream = tls(edge.site.https, "shop.example", &authoritative(alpn));
+        let answered = stream.and_then(|mut stream| {
+            use std::io::{Read, Write};
+            stream
+                .write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n")?;
+            stream.read_to_end(&mut Vec::new())
+        });
+        assert!(answered.is_err(), "{alpn:?}");
+    }
+    assert!(shop.seen().is_empty());
+}
+
 #[test]
 fn challenges_that_fail_and_then_do_not() {
     let shop = shop();
@@ -552,7 +616,8 @@ fn challenges_that_fail_and_then_do_not() {
     };
     // Nobody listens there.
     ca.lead(&["shop.example"], free_address());
-    site.configure(&(plain(&shop) + LISTENERS + &ca.section(r#"[["shop.example"]]"#, "")));
+    let section = ca.section(r#"[["shop.example"]]"#, "");
+    site.configure(&(plain(&shop) + LISTENERS + &section));
     let edge = Edge::start_at(site);
     eventually("failures are counted", || {
         orders(&edge, "challenge_failed") >= 2.0
@@ -580,13 +645,8 @@ fn challenges_that_fail_and_then_do_not() {
     assert_eq!(leaf(&edge, "shop.example"), Some(first.clone()));
     eventually("it is noted", || stored(&edge, ".failed").len() == 1);
 
+    // It is tried again by itself, although the certificate is not due.
     ca.lead(&["shop.example"], edge.site.http);
-    assert!(
-        edge.site
-            .dhal(&["acme", "renew", "shop.example"])
-            .status
-            .success()
-    );
     eventually("another one", || {
         leaf(&edge, "shop.example").is_some_and(|leaf| leaf != first)
     });

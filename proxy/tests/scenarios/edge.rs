@@ -112,6 +112,19 @@ impl Site {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
+    /// The processes that run on this configuration, whoever has started them: those that took over are nobody's children
+    /// any more.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let own = format!("DHAL_CONFIG={}", self.path("dhal.toml").display());
+        let is_own = |pid: &u32| {
+            let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            variables.split(|b| *b == 0).any(|v| v == own.as_bytes())
+        };
+        let entries = std::fs::read_dir("/proc").expect("processes");
+        let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        numbers.filter(is_own).collect()
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dhal"));
         command
@@ -158,7 +171,7 @@ impl Site {
     }
 }
 
-/// A running edge; killed when dropped.
+/// A running edge; killed when dropped, with all processes that took over from it.
 pub(crate) struct Edge {
     pub(crate) site: Site,
     child: Child,
@@ -168,6 +181,13 @@ impl Drop for Edge {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // A test that fails in the middle of an upgrade does not know who took over.
+        for process in self.site.processes() {
+            let _ = kill(
+                Pid::from_raw(i32::try_from(process).expect("a process id")),
+                Signal::SIGKILL,
+            );
+        }
         if thread::panicking() {
             eprintln!("--- the edge said:\n{}", self.stderr());
         }

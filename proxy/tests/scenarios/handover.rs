@@ -33,18 +33,6 @@ use crate::{
 /// The edge, through all of its processes.
 pub(crate) struct Service {
     pub(crate) edge: Edge,
-    /// Those that took over.
-    processes: Vec<u32>,
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        for process in &self.processes {
-            if is_alive(*process) {
-                signal(*process, Signal::SIGKILL);
-            }
-        }
-    }
 }
 
 /// Whether there is such a process, and it is more than an entry in a table.
@@ -64,10 +52,7 @@ pub(crate) fn signal(process: u32, signal: Signal) {
 
 impl Service {
     pub(crate) fn of(edge: Edge) -> Self {
-        Self {
-            edge,
-            processes: Vec::new(),
-        }
+        Self { edge }
     }
 
     pub(crate) fn status(&self) -> serde_json::Value {
@@ -82,12 +67,10 @@ impl Service {
         u32::try_from(pid).expect("a process id")
     }
 
-    /// Runs `dhal upgrade`, and remembers who serves after it.
+    /// Runs `dhal upgrade`.
     pub(crate) fn try_upgrade(&mut self, arguments: &[&str]) -> Output {
         let arguments = [&["upgrade"], arguments].concat();
-        let output = self.edge.site.dhal(&arguments);
-        self.processes.push(self.pid());
-        output
+        self.edge.site.dhal(&arguments)
     }
 
     /// The same, which is to succeed; returns the process before and the one that serves now.
@@ -337,7 +320,6 @@ fn sigquit_upgrades_and_the_pid_file_follows() {
     service.edge.signal(Signal::SIGQUIT);
     eventually("another process serves", || service.pid() != first);
     let now = service.pid();
-    service.processes.push(now);
     assert!(service.edge.wait().success());
     assert_eq!(service.edge.site.read("dhal.pid"), format!("{now}\n"));
     assert!(service.edge.site.path("admin.sock").exists());
@@ -661,7 +643,6 @@ fn signals_in_a_row_upgrade_once_at_a_time_and_the_pid_file_is_right() {
     }
     assert!(service.edge.wait().success());
     let now = service.pid();
-    service.processes.push(now);
     assert_ne!(now, first);
     assert_eq!(service.edge.site.read("dhal.pid"), format!("{now}\n"));
     assert!(

@@ -26,7 +26,7 @@ const BROWSER: (&str, &str) = (
     "Mozilla/5.0 (X11; Linux x86_64) Firefox/133.0",
 );
 
-fn config(shop: &Origin, concurrency: &str) -> String {
+pub(crate) fn config(shop: &impl std::fmt::Display, concurrency: &str) -> String {
     let route = |path: &str, more: &str| {
         format!("[[routes]]\npath = \"{path}\"\nupstream = \"shop\"\n{more}\n")
     };
@@ -42,11 +42,11 @@ fn config(shop: &Origin, concurrency: &str) -> String {
 }
 
 /// One at work, so that whoever comes next has to wait.
-fn one(queue: usize) -> String {
+pub(crate) fn one(queue: usize) -> String {
     format!("{{ min = 1, max = 1, queue = {queue}, queue_timeout = \"20s\" }}")
 }
 
-fn of(name: &str) -> String {
+pub(crate) fn of(name: &str) -> String {
     format!("dhal_concurrency_{name}{{upstream=\"shop\"}}")
 }
 
@@ -79,7 +79,7 @@ fn status(asked: Asked) -> u16 {
     asked.join().expect("an answer").status
 }
 
-fn waits(edge: &Edge, n: usize) {
+pub(crate) fn waits(edge: &Edge, n: usize) {
     eventually("so many wait", || {
         edge.metric(&of("waiting")) == Some(n as f64)
     });

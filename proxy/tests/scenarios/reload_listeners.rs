@@ -262,6 +262,8 @@ fn a_failing_reload_changes_nothing_at_whatever_stage() {
     let other = smallest(&wrong) + &listener(new);
     // Of the address in the listener after that.
     let line = other.lines().count() + 2;
+    // Of the line below the first that follows.
+    let admin_line = line;
     let own = "[admin]\naddress = [\"unix:@dir/admin.sock\"";
     for (stage, config, says) in [
         ("syntax", other.clone() + "[", "dhal.toml:".to_owned()),
@@ -279,17 +281,20 @@ fn a_failing_reload_changes_nothing_at_whatever_stage() {
         (
             "admin address",
             format!("{other}{own}, \"{admin}\", \"{taken}\"]\n"),
-            format!("cannot listen on the admin address {taken}"),
+            format!(": error: cannot listen on the admin address {taken}"),
         ),
         (
             "admin token",
             format!("{other}{own}]\ntoken_file = \"@dir/none\"\n"),
-            "cannot read the admin token".to_owned(),
+            format!(
+                "dhal.toml:{}:14: error: cannot read the admin token",
+                admin_line + 1
+            ),
         ),
         (
             "pid file",
             format!("{other}[server]\npid_file = \"@dir/none/dhal.pid\"\n"),
-            "cannot write the pid file".to_owned(),
+            format!("dhal.toml:{admin_line}:12: error: cannot write the pid file"),
         ),
         (
             "address",
@@ -304,7 +309,17 @@ fn a_failing_reload_changes_nothing_at_whatever_stage() {
             format!(
                 "{other}[server]\nthreads = 7\n[cache]\ndisk = {{ path = \"@dir/disk\", size = \"64MiB\" }}\n"
             ),
-            "server.threads, cache.disk.path cannot change while running".to_owned(),
+            format!("dhal.toml:{admin_line}:11: error: server.threads cannot change while running"),
+        ),
+        (
+            "restart, and the second of two",
+            format!(
+                "{other}[server]\nthreads = 7\n[cache]\ndisk = {{ path = \"@dir/disk\", size = \"64MiB\" }}\n"
+            ),
+            format!(
+                "dhal.toml:{}:17: error: cache.disk.path cannot change while running",
+                admin_line + 2
+            ),
         ),
     ] {
         let before = edge.metric(FAILURES).unwrap_or(0.0);

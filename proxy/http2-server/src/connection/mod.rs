@@ -84,7 +84,7 @@ pub const INPUT_BUFFER: usize = 9 + 16 * 1024;
 const AHEAD: usize = 64 * 1024;
 /// Octets of control frames that wait to be written: a client that causes more does not read.
 const MAX_CONTROL: usize = 64 * 1024;
-/// After the first GOAWAY, how long requests on their way are still taken, if the client does not tell that
+/// After the first GOAWAY, how long requests on their way are still taken, if the client does not tell twice that
 /// it has seen it (RFC 9113 §6.8: at least a round trip).
 const ANNOUNCED_FOR: Duration = Duration::from_secs(1);
 /// What a PING carries that measures that round trip.
@@ -139,6 +139,8 @@ enum Leaving {
     No,
     /// GOAWAY was sent with the highest id there is, at this time.
     Announced(Duration),
+    /// The client has answered to that, and is asked a second time.
+    Heard(Duration),
     /// And with the last stream that is served.
     Final(u32),
 }
@@ -261,8 +263,11 @@ impl Connection {
     }
 
     /// Leaves in peace (RFC 9113 §6.8): announces it, takes what is on its way, then refuses new streams
-    /// and finishes those that run. What is on its way ends with the client's answer, or with the first call of
-    /// [`next`](Self::next), which needs no input, that is a second later; or with a second call of this.
+    /// and finishes those that run. What is on its way ends when the client has answered twice, or with the first
+    /// call of [`next`](Self::next), which needs no input, that is a second later; or with a second call of this.
+    ///
+    /// Twice, because a client may answer PING ahead of requests that it had in hand when it heard of our leaving:
+    /// those are sent by the time it answers once more.
     pub fn go_away(&mut self, now: Duration) {
         self.now = self.now.max(now);
         if self.fault.is_some() {
@@ -274,7 +279,7 @@ impl Connection {
                 self.put_goaway(MAX_WINDOW, ErrorCode::NO_ERROR);
                 self.output.put_control(kind::PING, 0, 0, &LEAVING);
             }
-            Leaving::Announced(_) => self.leave(),
+            Leaving::Announced(_) | Leaving::Heard(_) => self.leave(),
             Leaving::Final(_) => {}
         }
     }
@@ -354,7 +359,7 @@ impl Connection {
             // What was said once is not taken back (RFC 9113 §6.8).
             let last = match self.leaving {
                 Leaving::Final(last) => last,
-                Leaving::No | Leaving::Announced(_) => self.last_id,
+                Leaving::No | Leaving::Announced(_) | Leaving::Heard(_) => self.last_id,
             };
             self.put_goaway(last, fault.code);
             self.streams = Streams::new();

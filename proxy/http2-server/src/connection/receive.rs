@@ -37,7 +37,7 @@ impl Connection {
         now: Duration,
     ) -> Result<Option<Event>, Fault> {
         self.now = self.now.max(now);
-        if let Leaving::Announced(at) = self.leaving
+        if let Leaving::Announced(at) | Leaving::Heard(at) = self.leaving
             && self.now - at >= super::ANNOUNCED_FOR
         {
             self.leave();
@@ -219,8 +219,15 @@ impl Connection {
         self.charge()?;
         if !frame.has(flag::ACK) {
             self.acknowledge(kind::PING, payload)?;
-        } else if matches!(self.leaving, Leaving::Announced(_)) && payload == LEAVING {
-            self.leave();
+        } else if payload == LEAVING {
+            match self.leaving {
+                Leaving::Announced(at) => {
+                    self.leaving = Leaving::Heard(at);
+                    self.output.put_control(kind::PING, 0, 0, &LEAVING);
+                }
+                Leaving::Heard(_) => self.leave(),
+                Leaving::No | Leaving::Final(_) => {}
+            }
         }
         Ok(Step::Again)
     }

@@ -1,6 +1,6 @@
 //! What is changed of the fields towards visitors: `add_header`, `expires`, `proxy_hide_header`.
 
-use super::{Scope, Translator, proxy::fields_table, server::Site};
+use super::{Scope, Translator, proxy::fields_table, server::Site, statics::expires_of};
 use crate::{
     dialect,
     toml::{self, Section},
@@ -8,6 +8,9 @@ use crate::{
     units,
     variables::{self, Use},
 };
+
+/// What is said of `expires`.
+const NO_EXPIRES: &str = "`Cache-Control` alone, which every browser reads, and no `Expires`";
 
 /// Changes of fields, as names and values that are written already.
 #[derive(Default)]
@@ -69,7 +72,12 @@ impl<'a> Translator<'a> {
             }
         }
         if let Some(expires) = scope.one("expires") {
-            self.expires(expires, &mut success.set);
+            // Of files it is a key of theirs.
+            let of_files = out.has("files") && !out.has("upstream");
+            match of_files && expires_of(expires).is_some() {
+                true => self.differs(expires, NO_EXPIRES),
+                false => self.expires(expires, &mut success.set),
+            }
         }
         for directive in scope.all("add_header") {
             let name = directive.arg(0).to_ascii_lowercase();
@@ -156,10 +164,7 @@ impl<'a> Translator<'a> {
             },
         };
         set.push(("cache-control".to_owned(), toml::string(&value)));
-        self.differs(
-            directive,
-            "`Cache-Control` alone, which every browser reads, and no `Expires`",
-        );
+        self.differs(directive, NO_EXPIRES);
     }
 
     /// `hsts`, where the value is one that it can say.

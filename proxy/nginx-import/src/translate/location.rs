@@ -225,9 +225,10 @@ impl<'a> Translator<'a> {
                 self.content(site, &scope, matcher, &mut out);
             }
             self.leftovers(location.children(), &|name| name != "location");
-            if let (Matcher::Prefix(path), true) =
-                (matcher, matchers.len() == 1 && out.has("upstream"))
-            {
+            if let (Matcher::Prefix(path), true) = (
+                matcher,
+                matchers.len() == 1 && out.has("upstream") && !out.has("files"),
+            ) {
                 self.slashed(site, path);
             }
             self.route(site, matcher, *is_final, out);

@@ -160,6 +160,8 @@ struct Translator<'a> {
     route_names: HashSet<String>,
     access_log: Section,
     closed: Vec<String>,
+    /// That files with a dot before their names are refused is noted once.
+    hidden_told: bool,
 }
 
 /// Translates a configuration.
@@ -186,6 +188,7 @@ pub(crate) fn translate(tree: &Tree) -> Import {
         route_names: HashSet::new(),
         access_log: Section::new("[access_log]"),
         closed: Vec::new(),
+        hidden_told: false,
     };
     if let Some(http) = http {
         translator.full(http);

@@ -1,11 +1,30 @@
-//! Files: `root`, `alias`, `index`, `try_files`.
+//! Files: `root`, `alias`, `index`, `try_files`, `expires`, types.
 
 use super::{Scope, Translator, location::Matcher, server::Site};
 use crate::{
     dialect,
     toml::{self, Section},
     tree::Directive,
+    units,
 };
+
+/// What answers where there is no file.
+enum Fallback<'a> {
+    NotFound,
+    File(String),
+    /// A location that passes requests on, by what is written in `try_files`.
+    Upstream(&'a Directive, &'a str),
+}
+
+/// What `try_files` says.
+struct Tries<'a> {
+    directive: Option<&'a Directive>,
+    /// Files are looked for at all.
+    files: bool,
+    /// Folders are something.
+    folders: bool,
+    fallback: Fallback<'a>,
+}
 
 impl<'a> Translator<'a> {
     /// Files answer where no handler is named, after what `try_files` says.
@@ -16,132 +35,257 @@ impl<'a> Translator<'a> {
         matcher: &Matcher,
         out: &mut Section,
     ) {
-        let tries = scope.own().iter().find(|d| d.name == "try_files");
-        let mut fallback = None;
-        if let Some(tries) = tries {
-            let words: Vec<_> = tries.words().collect();
-            let (last, before) = words.split_last().map_or(("", &[][..]), |(l, b)| (*l, b));
-            let odd: Vec<_> = before
-                .iter()
-                .filter(|w| !matches!(**w, "$uri" | "$uri/"))
-                .copied()
-                .collect();
-            let path = last.split(['?', '$']).next().unwrap_or_default();
-            let target = match last.starts_with('@') {
-                true => site.named(last),
-                false => site.location_of(path),
-            };
-            let passes = target.filter(|t| {
-                t.children()
-                    .iter()
-                    .any(|d| matches!(d.name.as_str(), "proxy_pass" | "grpc_pass"))
-            });
-            if let Some(target) = passes {
-                self.upstream_after_files(site, tries, target, last, matcher, out);
+        let tries = self.tries(site, scope, matcher);
+        let alias = scope.own().iter().find(|d| d.name == "alias");
+        let named = alias.or_else(|| scope.one("root"));
+        if let Fallback::Upstream(target, last) = tries.fallback
+            && let Some(directive) = tries.directive
+        {
+            self.upstream_after_files(site, directive, target, last, matcher, out);
+            if !tries.files || named.is_none() || !out.has("upstream") {
                 return;
             }
-            if last.starts_with('=') || last == "$uri" || last == "$uri/" {
-                match odd.is_empty() && matches!(last, "=404" | "$uri" | "$uri/") {
-                    true => self.full(tries),
-                    false => self.differs(tries, "the file, or 404"),
-                }
-            } else if last.starts_with('/') && !last.contains('$') {
-                fallback = Some(path.to_owned());
-                match odd.is_empty() {
-                    true => self.full(tries),
-                    false => self.differs(tries, format!("without {}", odd.join(" "))),
-                }
-            } else {
-                self.missing(
-                    tries,
-                    "Dhal looks for the file, and then for one `fallback`",
-                );
-            }
         }
-        let alias = scope.own().iter().find(|d| d.name == "alias");
-        let Some(root) = alias.or_else(|| scope.one("root")) else {
+        let Some(root) = named else {
             // nginx would look into a folder of its own, where hardly anybody has files.
             out.set("respond", toml::table(&[("status", "404".to_owned())]));
             return;
         };
         let folder = self.with_set(scope, root.arg(0));
         let folder = self.path(&folder);
-        if folder.contains('$') {
-            self.unanswerable(root, "the folder of `files` is fixed", out);
+        let wrong = match (alias, matcher) {
+            _ if folder.contains('$') => Some("the folder of `files` is fixed"),
+            (Some(_), Matcher::Regex(_)) => Some("Dhal looks for a file by its whole path"),
+            _ => None,
+        };
+        if let Some(why) = wrong {
+            match tries.fallback {
+                Fallback::Upstream(..) => {
+                    self.missing(root, format!("{why}; the upstream is asked for everything"))
+                }
+                _ => self.unanswerable(root, why, out),
+            }
             return;
         }
-        let mut keys = Vec::new();
-        match (alias, matcher) {
-            (Some(alias), Matcher::Regex(_)) => {
-                self.unanswerable(alias, "Dhal looks for a file by its whole path", out);
-                return;
-            }
-            (Some(alias), Matcher::Exact(path)) => match folder.strip_suffix(path.as_str()) {
-                Some(parent) => {
-                    keys.push(("root", toml::string(&or_slash(parent))));
-                    self.full(alias);
-                }
-                None => {
-                    let (parent, name) = folder.rsplit_once('/').unwrap_or((".", &folder));
-                    keys.push(("root", toml::string(&or_slash(parent))));
-                    out.set(
-                        "rewrite",
-                        toml::string(&format!("/{}", dialect::literal(name))),
-                    );
-                    self.full(alias);
-                }
-            },
-            (Some(alias), Matcher::Prefix(path)) => {
-                let folder = format!("{}/", folder.trim_end_matches('/'));
-                match folder.strip_suffix(path.as_str()) {
-                    Some(parent) => keys.push(("root", toml::string(&or_slash(parent)))),
-                    None => {
-                        keys.push((
-                            "root",
-                            toml::string(&or_slash(folder.trim_end_matches('/'))),
-                        ));
-                        out.set("rewrite", toml::string(dialect::REST));
-                    }
-                }
-                self.full(alias);
-            }
-            _ => {
-                keys.push((
-                    "root",
-                    toml::string(&or_slash(folder.trim_end_matches('/'))),
-                ));
-                self.full(root);
+        let folder = match matcher {
+            Matcher::Exact(_) if alias.is_some() => folder,
+            _ => or_slash(folder.trim_end_matches('/')),
+        };
+        let name = match alias {
+            Some(_) => "alias",
+            None => "root",
+        };
+        let mut keys = vec![(name, toml::string(&folder))];
+        match self.hidden_told {
+            true => self.full(root),
+            false => {
+                self.hidden_told = true;
+                self.differs(
+                    root,
+                    "names that begin with a dot are refused; with `hidden = true` they are served",
+                );
             }
         }
-        self.index(scope, &mut keys);
-        if let Some(fallback) = fallback {
-            keys.push(("fallback", toml::string(&fallback)));
+        self.index(scope, tries.folders, &mut keys);
+        match &tries.fallback {
+            Fallback::NotFound => {}
+            Fallback::File(path) => keys.push(("fallback", toml::string(path))),
+            Fallback::Upstream(..) => keys.push(("fallback", toml::string("upstream"))),
         }
+        self.how(scope, out, &mut keys);
         out.set("files", toml::table(&keys));
-        self.location_rewrite(site, scope, out);
+        if !out.has("upstream") {
+            self.location_rewrite(site, scope, out);
+        }
     }
 
-    fn index(&mut self, scope: &Scope<'a>, keys: &mut Vec<(&'static str, String)>) {
-        let Some(index) = scope.one("index") else {
-            // As with nginx, where nothing is said.
-            keys.push(("index", toml::string("index.html")));
+    /// Reads `try_files`.
+    fn tries(&mut self, site: &Site<'a>, scope: &Scope<'a>, matcher: &Matcher) -> Tries<'a> {
+        let mut out = Tries {
+            directive: scope.own().iter().find(|d| d.name == "try_files"),
+            files: true,
+            folders: true,
+            fallback: Fallback::NotFound,
+        };
+        let Some(tries) = out.directive else {
+            return out;
+        };
+        let words: Vec<_> = tries.words().collect();
+        let (last, before) = words.split_last().map_or(("", &[][..]), |(l, b)| (*l, b));
+        let is_own = |w: &&str| matches!(*w, "$uri" | "$uri/");
+        let (own, odd): (Vec<&str>, Vec<&str>) = before.iter().copied().partition(|w| is_own(&w));
+        let ends_in_files = is_own(&last);
+        out.files = !own.is_empty() || ends_in_files;
+        out.folders = own.contains(&"$uri/") || ends_in_files;
+        let path = last.split(['?', '$']).next().unwrap_or_default();
+        let target = match last.starts_with('@') {
+            true => site.named(last),
+            false => site.location_of(path),
+        };
+        let passes = target.filter(|t| {
+            let mut inner = t.children().iter();
+            inner.any(|d| matches!(d.name.as_str(), "proxy_pass" | "grpc_pass"))
+        });
+        let told = match odd.is_empty() {
+            true => None,
+            false => Some(format!("without {}", odd.join(" "))),
+        };
+        let told = if let Some(target) = passes {
+            out.fallback = Fallback::Upstream(target, last);
+            told
+        } else if last == "=404" || ends_in_files {
+            told
+        } else if last.starts_with('=') {
+            Some("the file, or 404".to_owned())
+        } else if last.starts_with('/') && !last.contains('$') {
+            // It is looked for where the other files are.
+            let alias = scope.own().iter().any(|d| d.name == "alias");
+            let below = match (alias, matcher) {
+                (true, Matcher::Prefix(prefix)) => path.strip_prefix(prefix.as_str()),
+                _ => path.strip_prefix('/'),
+            };
+            match below {
+                Some(below) => {
+                    out.fallback = Fallback::File(format!("/{below}"));
+                    told
+                }
+                None => {
+                    self.missing(
+                        tries,
+                        format!("the file, or 404: {path} lies in another folder"),
+                    );
+                    return out;
+                }
+            }
+        } else {
+            self.missing(
+                tries,
+                "Dhal looks for the file, and then for one `fallback`",
+            );
+            return out;
+        };
+        match told {
+            None => self.full(tries),
+            Some(why) => self.differs(tries, why),
+        }
+        out
+    }
+
+    fn index(&mut self, scope: &Scope<'a>, folders: bool, keys: &mut Vec<(&'static str, String)>) {
+        let index = scope.one("index").filter(|_| folders);
+        let Some(index) = index else {
+            // As with nginx, where nothing is said, `index.html` is Dhal's default.
+            if !folders {
+                keys.push(("index", toml::strings::<&str>(&[])));
+            }
             return;
         };
+        let all = index.words().count();
+        // A script is no file that visitors may have.
         let names: Vec<_> = index
             .words()
             .filter(|w| !w.ends_with(".php") && !w.contains(['$', '/']))
             .collect();
-        let Some(first) = names.first() else {
-            return self.missing(index, "the index of a folder is a file");
-        };
-        keys.push(("index", toml::string(first)));
-        match index.args.len() {
-            1 => self.full(index),
-            _ => self.differs(index, format!("{first} alone")),
+        match &names[..] {
+            ["index.html"] => {}
+            names => keys.push(("index", toml::strings(names))),
+        }
+        match names.len() == all {
+            true => self.full(index),
+            false => self.differs(index, "files alone stand for a folder; scripts are asked for by the `fallback`, if there is one"),
         }
     }
 
-    /// What is no file goes to the upstream; in Dhal, everything does.
+    /// What files are said to be, and how they are sent.
+    fn how(&mut self, scope: &Scope<'a>, out: &Section, keys: &mut Vec<(&'static str, String)>) {
+        if !out.has("upstream")
+            && let Some(expires) = scope.one("expires")
+            && let Some(text) = expires_of(expires)
+        {
+            keys.push(("expires", toml::string(&text)));
+        }
+        let codings: Vec<_> = [
+            ("brotli_static", "br"),
+            ("zstd_static", "zstd"),
+            ("gzip_static", "gzip"),
+        ]
+        .into_iter()
+        .filter_map(|(name, coding)| Some((scope.one(name)?, coding)))
+        .filter(|(directive, _)| matches!(directive.arg(0), "on" | "always"))
+        .collect();
+        for (directive, _) in &codings {
+            self.full(directive);
+        }
+        let codings: Vec<_> = codings.into_iter().map(|(_, coding)| coding).collect();
+        if !codings.is_empty() {
+            keys.push(("precompressed", toml::strings(&codings)));
+        }
+        let links = scope.one("disable_symlinks");
+        match links.map(|d| d.arg(0)) {
+            Some("on" | "if_not_owner") => {}
+            _ => keys.push(("symlinks", toml::string("all"))),
+        }
+        match scope.one("charset") {
+            Some(charset) if charset.arg(0) != "off" && !charset.arg(0).contains('$') => {
+                self.full(charset);
+                match charset.arg(0).to_ascii_lowercase().as_str() {
+                    "utf-8" => {}
+                    name => keys.push(("charset", toml::string(name))),
+                }
+            }
+            charset => {
+                if let Some(charset) = charset {
+                    self.full(charset);
+                }
+                keys.push(("charset", toml::string("none")));
+            }
+        }
+        let types: Vec<_> = self.types(scope);
+        if !types.is_empty() {
+            keys.push((
+                "types",
+                toml::table(
+                    &types
+                        .iter()
+                        .map(|(k, v)| (k.as_str(), toml::string(v)))
+                        .collect::<Vec<_>>(),
+                ),
+            ));
+        }
+        let default = scope.one("default_type");
+        if let Some(default) = default {
+            self.full(default);
+        }
+        match default.map_or("text/plain", |d| d.arg(0)) {
+            "application/octet-stream" => {}
+            kind => keys.push(("default_type", toml::string(kind))),
+        }
+    }
+
+    /// Types that Dhal does not give by itself.
+    fn types(&mut self, scope: &Scope<'a>) -> Vec<(String, String)> {
+        let mut out = Vec::new();
+        for block in scope.all("types") {
+            self.full(block);
+            for line in block.children() {
+                self.full(line);
+                for end in line.words() {
+                    let end = end.to_ascii_lowercase();
+                    let plain =
+                        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-+".contains(&b);
+                    let is_end = (1..=16).contains(&end.len()) && end.bytes().all(plain);
+                    if is_end && known_type(&end) != Some(line.name.as_str()) {
+                        out.push((end, line.name.clone()));
+                    }
+                }
+            }
+        }
+        out.sort();
+        out.dedup_by(|a, b| a.0 == b.0);
+        out
+    }
+
+    /// What is no file goes to the upstream.
     fn upstream_after_files(
         &mut self,
         site: &Site<'a>,
@@ -170,9 +314,27 @@ impl<'a> Translator<'a> {
             }
         }
         self.leftovers(target.children(), &|name| name != "location");
-        match tries.args.len() {
-            1 => self.full(tries),
-            _ => self.differs(tries, "the upstream is asked for everything here; give the folders that hold files routes of their own with `files`"),
+    }
+}
+
+/// What Dhal takes an end of a name for.
+fn known_type(end: &str) -> Option<&'static str> {
+    const KNOWN: &str = include_str!("../../../src/files/media-types.txt");
+    let mut lines = KNOWN.lines();
+    lines.find_map(|line| line.strip_prefix(end)?.strip_prefix(' '))
+}
+
+/// `expires` as a duration; `None` where it says nothing, or nothing fixed.
+pub(super) fn expires_of(directive: &Directive) -> Option<String> {
+    const YEARS: u64 = 10 * 365 * 86_400;
+    match directive.arg(0) {
+        "epoch" => Some("0s".to_owned()),
+        "max" => Some(units::duration(YEARS * 1_000)),
+        text if text.starts_with('-') => Some("0s".to_owned()),
+        text => {
+            // Nothing at all is `max-age=0` with nginx, and `no-cache` with Dhal.
+            let ms = units::time_ms(text).filter(|ms| *ms >= 1_000)?;
+            Some(units::duration(ms.min(YEARS * 1_000)))
         }
     }
 }

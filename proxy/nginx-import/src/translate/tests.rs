@@ -231,23 +231,62 @@ fn answers() {
         ),
         (
             "location / { root /srv; try_files $uri /app.html; }",
-            &["files = { root = \"/srv\", index = \"index.html\", fallback = \"/app.html\" }"],
+            &[
+                "files = { root = \"/srv\", index = [], fallback = \"/app.html\", symlinks = \"all\", charset = \"none\", default_type = \"text/plain\" }",
+            ],
         ),
         (
             "root /srv; location / { try_files $uri @shop; } location @shop { proxy_pass http://shop; }",
             &[
                 "upstream = \"shop\"",
-                "asked for everything here",
-                "!files =",
+                "files = { root = \"/srv\", index = [], fallback = \"upstream\"",
             ],
         ),
         (
             "root /srv; location / { try_files $uri /index.php?$args; } location ~ \\.php$ { proxy_pass http://shop; }",
-            &["rewrite = \"/index.php{?query}\""],
+            &[
+                "rewrite = \"/index.php{?query}\"",
+                "fallback = \"upstream\"",
+            ],
         ),
         (
             "location /i/ { alias /srv/i/; }",
-            &["files = { root = \"/srv\", index"],
+            &["files = { alias = \"/srv/i\", symlinks", "!rewrite"],
+        ),
+        (
+            "location = /f { alias /srv/i.ico; }",
+            &["files = { alias = \"/srv/i.ico\", "],
+        ),
+        (
+            "location /i/ { alias /srv/i/; try_files $uri /i/none.png; }",
+            &["alias = \"/srv/i\", index = [], fallback = \"/none.png\""],
+        ),
+        (
+            "location /i/ { alias /srv/i/; try_files $uri /other/none.png; }",
+            &["alias = \"/srv/i\"", "lies in another folder", "!fallback"],
+        ),
+        (
+            "location ~ ^/i/(.*)$ { alias /srv/$1; }",
+            &["respond = { status = 502 }", "!files ="],
+        ),
+        (
+            "location / { root /srv; index index.php index.html; expires 7d; gzip_static on; disable_symlinks on; charset utf-8; default_type application/octet-stream; types { text/css css; text/x-foo foo; } }",
+            &[
+                "files = { root = \"/srv\", expires = \"7d\", precompressed = [\"gzip\"], types = { foo = \"text/x-foo\" } }",
+                "scripts are asked for by the `fallback`",
+            ],
+        ),
+        (
+            "location / { root /srv; expires epoch; }",
+            &["expires = \"0s\""],
+        ),
+        (
+            "location / { root /srv; expires 0; }",
+            &["cache-control = \"max-age=0\"", "!expires ="],
+        ),
+        (
+            "root /srv; location / { try_files $uri $uri/ @shop; } location @shop { proxy_pass http://shop; expires 1h; }",
+            &["fallback = \"upstream\"", "max-age=3600", "!expires ="],
         ),
         (
             "location / { fastcgi_pass 127.0.0.1:9000; }",

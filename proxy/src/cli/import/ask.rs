@@ -91,7 +91,7 @@ async fn exchange(
         true => authority,
         false => &asked.host,
     };
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(&asked.method)
         .uri(&asked.target)
         .header("host", host)
@@ -99,8 +99,11 @@ async fn exchange(
             "user-agent",
             concat!("dhal-import/", env!("CARGO_PKG_VERSION")),
         )
-        .header("accept", "*/*")
-        .body(Empty::<Bytes>::new())?;
+        .header("accept", "*/*");
+    for (name, value) in &asked.fields {
+        request = request.header(name, value);
+    }
+    let request = request.body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     let mut answer = Answer {
         status: response.status().as_u16(),

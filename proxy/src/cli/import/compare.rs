@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt::Write, fs::File, io::BufReader, path::Path
 
 use anyhow::{Context, bail};
 use clap::Args;
+use hyper::Method;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
@@ -50,7 +51,7 @@ pub(super) struct Options {
     /// Where Dhal is asked.
     #[arg(long, value_name = "URL", requires = "compare")]
     dhal: Option<String>,
-    /// File with `[METHOD] URL` lines.
+    /// File with `[METHOD] URL` lines; below each may stand fields, as `  Name: value`.
     #[arg(
         long,
         value_name = "FILE",
@@ -219,7 +220,12 @@ fn difference(
         true => at.authority.clone(),
         false => asked.host.clone(),
     };
-    let what = pairs(&nginx, &dhal, (&own(&origins.0), &own(&origins.1)), ignored);
+    let hosts = (own(&origins.0), own(&origins.1));
+    let hosts = (
+        (&*hosts.0, &*origins.0.authority),
+        (&*hosts.1, &*origins.1.authority),
+    );
+    let what = pairs(&asked.method, &nginx, &dhal, hosts, ignored);
     (!what.is_empty()).then_some(Difference {
         request,
         failure: None,
@@ -227,11 +233,15 @@ fn difference(
     })
 }
 
-/// What differs of two answers; `hosts`: what each was asked as, by which it may name itself.
+/// As what one of the two was asked, and where: by both it may name itself.
+type Host<'a> = (&'a str, &'a str);
+
+/// What differs of two answers.
 fn pairs(
+    method: &Method,
     nginx: &Answer,
     dhal: &Answer,
-    hosts: (&str, &str),
+    hosts: (Host<'_>, Host<'_>),
     ignored: &BTreeSet<String>,
 ) -> Vec<Pair> {
     let mut out = Vec::new();
@@ -246,13 +256,13 @@ fn pairs(
     };
     pair("status", nginx.status.to_string(), dhal.status.to_string());
     // Pages that nginx has made itself differ from ours in everything but where they lead.
-    let own_page = is_own_page(nginx);
+    let own_page = is_own_page(method, nginx);
     let names: BTreeSet<_> = nginx.fields.keys().chain(dhal.fields.keys()).collect();
     for name in names {
         if ignored.contains(name) || (own_page && name != "location") {
             continue;
         }
-        let value = |answer: &Answer, host: &str| field(name, answer, host);
+        let value = |answer: &Answer, host: Host<'_>| field(name, answer, host);
         pair(name, value(nginx, hosts.0), value(dhal, hosts.1));
     }
     if !own_page && nginx.hash != dhal.hash {
@@ -262,14 +272,19 @@ fn pairs(
     out
 }
 
-/// Whether nginx has made the page itself.
-fn is_own_page(answer: &Answer) -> bool {
+/// Whether nginx has made the page itself. The answer to HEAD shows only what it could be.
+fn is_own_page(method: &Method, answer: &Answer) -> bool {
     let text = String::from_utf8_lossy(&answer.head);
-    answer.status >= 300 && text.contains("<hr><center>nginx")
+    let is_html = || {
+        let kinds = answer.fields.get("content-type");
+        kinds.is_some_and(|kinds| *kinds == ["text/html"])
+    };
+    answer.status >= 300
+        && (text.contains("<hr><center>nginx") || (*method == Method::HEAD && is_html()))
 }
 
 /// The values of a field, as far as their differences matter.
-fn field(name: &str, answer: &Answer, host: &str) -> String {
+fn field(name: &str, answer: &Answer, (host, authority): Host<'_>) -> String {
     let Some(values) = answer.fields.get(name) else {
         return String::new();
     };
@@ -295,10 +310,13 @@ fn field(name: &str, answer: &Answer, host: &str) -> String {
             values.dedup();
         }
         "location" => {
+            let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+            let hosts = [host.to_owned(), format!("{host}:{port}")];
             for value in &mut values {
-                for scheme in ["http://", "https://"] {
-                    let own = format!("{scheme}{host}/");
-                    if let Some(path) = value.strip_prefix(&own) {
+                for own in &hosts {
+                    let schemes = ["http://", "https://"].iter();
+                    let mut own = schemes.map(|scheme| format!("{scheme}{own}/"));
+                    if let Some(path) = own.find_map(|own| value.strip_prefix(&own)) {
                         *value = format!("/{path}");
                     }
                 }
@@ -366,7 +384,8 @@ mod tests {
 
     fn names(nginx: &Answer, dhal: &Answer) -> Vec<String> {
         let ignored = IGNORED.iter().map(|n| (*n).to_owned()).collect();
-        let pairs = pairs(nginx, dhal, ("a:1", "b:2"), &ignored);
+        let hosts = (("a:1", "127.0.0.1:1"), ("b", "127.0.0.1:2"));
+        let pairs = pairs(&Method::GET, nginx, dhal, hosts, &ignored);
         pairs.into_iter().map(|pair| pair.name).collect()
     }
 
@@ -422,6 +441,29 @@ mod tests {
             "",
         );
         assert!(names(&nginx, &dhal).is_empty());
+    }
+
+    #[test]
+    fn ports_and_heads() {
+        let nginx = answer(
+            301,
+            &[
+                ("location", "http://shop.example:8080/x/"),
+                ("content-type", "text/html"),
+            ],
+            "",
+        );
+        let dhal = answer(301, &[("location", "/x/")], "");
+        let hosts = (("shop.example", "h:8080"), ("shop.example", "h:8081"));
+        let ignored = BTreeSet::new();
+        let differ = |method| pairs(&method, &nginx, &dhal, hosts, &ignored);
+        assert_eq!(differ(Method::HEAD), []);
+        assert_eq!(differ(Method::GET).len(), 1, "its type");
+        let other = (("shop.example", "h:80"), ("shop.example", "h:8081"));
+        assert_eq!(
+            pairs(&Method::HEAD, &nginx, &dhal, other, &ignored).len(),
+            1
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 /// Longest line; a target has up to 64 KiB.
 const LINE_MAX: u64 = 256 * 1024;
 
-/// A request, without fields of its own but `Host`.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Asked {
     pub(super) method: Method,
@@ -20,15 +20,21 @@ pub(super) struct Asked {
     pub(super) host: String,
     /// Path and query.
     pub(super) target: String,
+    /// Fields besides.
+    pub(super) fields: Vec<(String, String)>,
 }
 
 impl Asked {
     /// As people write it.
     pub(super) fn text(&self) -> String {
-        match self.host.is_empty() {
+        let mut text = match self.host.is_empty() {
             true => format!("{} {}", self.method, self.target),
             false => format!("{} http://{}{}", self.method, self.host, self.target),
+        };
+        for (name, value) in &self.fields {
+            text += &format!(", {name}: {value}");
         }
+        text
     }
 }
 
@@ -39,21 +45,48 @@ pub(super) struct Requests {
     pub(super) skipped: u64,
 }
 
-/// Reads `[METHOD] URL` lines. A URL may be a path, which is asked of `host`. `#` begins a comment.
+/// Reads `[METHOD] URL` lines. A URL may be a path, which is asked of `host`. `#` begins a comment. Lines that begin with
+/// a space are fields of the request above them.
 pub(super) fn of_list(
     reader: &mut dyn BufRead,
     host: &str,
     max: usize,
 ) -> anyhow::Result<Requests> {
-    collect(reader, max, |number, line| {
+    let mut last: Option<Asked> = None;
+    let mut requests = collect(reader, max, |number, line| {
+        let is_field = line.starts_with([' ', '\t']);
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             return Ok(None);
         }
-        url_line(line, host)
-            .map(Some)
-            .with_context(|| format!("line {number}: {line}"))
-    })
+        let place = || format!("line {number}: {line}");
+        if let (true, Some(asked)) = (is_field, &mut last) {
+            asked.fields.push(field_line(line).with_context(place)?);
+            return Ok(None);
+        }
+        let next = url_line(line, host).with_context(place)?;
+        // What is above it is complete.
+        Ok(last.replace(next))
+    })?;
+    if let Some(last) = last
+        && requests.list.len() < max
+        && !requests.list.contains(&last)
+    {
+        requests.list.push(last);
+    }
+    Ok(requests)
+}
+
+fn field_line(line: &str) -> anyhow::Result<(String, String)> {
+    let (name, value) = line.split_once(':').context("a field is `Name: value`")?;
+    let (name, value) = (name.trim(), value.trim());
+    http::HeaderName::from_bytes(name.as_bytes())?;
+    http::HeaderValue::from_str(value)?;
+    ensure!(
+        !name.eq_ignore_ascii_case("host"),
+        "the host stands in the URL"
+    );
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Reads an access log, in nginx's `combined` format or in ours. What is neither GET nor HEAD is passed over.
@@ -139,6 +172,7 @@ fn url_line(line: &str, host: &str) -> anyhow::Result<Asked> {
         method,
         host: host.to_owned(),
         target,
+        fields: Vec::new(),
     })
 }
 
@@ -211,7 +245,17 @@ mod tests {
                 "GET http://shop.example/z",
             ]
         );
+        assert_eq!(
+            list("/a\n  Range: bytes=0-1\n\tIf-Range: \"x\"\n/a\n/a\n"),
+            [
+                "GET http://shop.example/a, Range: bytes=0-1, If-Range: \"x\"",
+                "GET http://shop.example/a",
+            ]
+        );
         for (text, expected) in [
+            ("/a\n Range", "line 2"),
+            ("/a\n Host: b", "line 2"),
+            (" Range: bytes=0-1", "line 1"),
             ("/a\nftp://x/", "line 2"),
             ("x", "line 1"),
             ("/a b c", "line 1"),

@@ -332,6 +332,14 @@ fn wrong_files_are_refused() {
             "lower case",
         ),
         ("[[routes]]\nredirect = {}", "no destination"),
+        (
+            "[[routes]]\nfiles = { root = \"a\", precompressed = [\"lzma\"] }",
+            "no coding",
+        ),
+        (
+            "[[routes]]\nfiles = { root = \"a\", fallback = \"403\" }",
+            "no fallback",
+        ),
         ("[[routes]]\nrespond = { status = 100 }", "below its bound"),
         (
             "[[routes]]\nupstream = \"a\"\nrewrite = { pattern = \"^/a\" }",
@@ -511,6 +519,9 @@ redirect = { to = "/new{rest}" }
 [[routes]]
 path = "/robots.txt"
 respond = { body = "User-agent: *" }
+[[routes]]
+path = "/static/*"
+files = { root = "/srv/www" }
 [waiting_rooms.sale]
 capacity = 10
 [[waiting_rooms.sale.keys]]

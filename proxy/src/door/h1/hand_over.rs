@@ -66,7 +66,7 @@ impl Session<'_> {
             peer: self.connection.peer.ip(),
             trusted: noted.trusted,
             scheme: self.connection.scheme,
-            proof: self.connection.proof.as_deref(),
+            proof: snapshot.proof(self.connection),
             protocol,
             request_id: &noted.request_id,
             host: &host,

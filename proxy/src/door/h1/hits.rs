@@ -36,6 +36,10 @@ use crate::{
 /// Content after which answers go out before more requests are looked at.
 const MAX_CONTENT: usize = 64 * 1024;
 
+/// How long a connection that rests is still listened to when the process ends: visitors in the middle of a page ask again
+/// within that time, and hear with the answer that the connection ends.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
 /// What came of looking at a connection.
 pub(super) enum Turn {
     /// Nothing else is to be done: more requests may come.
@@ -50,6 +54,8 @@ pub(super) enum Turn {
     Close,
     /// The visitor has left, or has nothing more to ask.
     Over,
+    /// The process ends, and nothing was asked for a while.
+    Leave,
 }
 
 /// Why no more requests are looked at for now.
@@ -79,16 +85,17 @@ impl Session<'_> {
         if turn.is_ready() {
             return turn;
         }
-        if self.buf.is_empty() && self.hall.shared.closes_idle() {
-            // A connection without a request at hand goes when the process does.
-            return Poll::Ready(Turn::Over);
-        }
         if self.place.is_shed() {
             // Others need the room.
             return Poll::Ready(Turn::Over);
         }
-        let until = self.head_until.unwrap_or(self.idle_until);
+        let mut until = self.head_until.unwrap_or(self.idle_until);
+        let leaves = self.leaves_idle();
+        until = leaves.map_or(until, |leaves| leaves.min(until));
         ready!(self.deadline.poll(cx, until));
+        if leaves == Some(until) {
+            return Poll::Ready(Turn::Leave);
+        }
         if self.place.standing() == Standing::Opening {
             self.hall.shared.metrics.visitors.shed("slow_head").inc();
         }
@@ -99,6 +106,19 @@ impl Session<'_> {
                 reason: "request head took too long",
             }),
         })
+    }
+
+    /// Until when a connection without a request at hand may stay, where the process ends: a request may be on its way,
+    /// or come as those before it did, and is the last one then.
+    fn leaves_idle(&mut self) -> Option<Instant> {
+        if !self.buf.is_empty() || !self.hall.shared.closes_idle() {
+            return None;
+        }
+        let until = self.leaves_idle.get_or_insert_with(|| {
+            let grace = self.hall.current.load().config.server.shutdown_grace;
+            Instant::now() + LAST_REQUEST.min(grace / 2)
+        });
+        Some(*until)
     }
 
     fn poll_desk(&mut self, desk: &mut Desk, cx: &mut Context<'_>) -> Poll<Turn> {

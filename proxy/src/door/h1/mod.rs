@@ -72,6 +72,8 @@ struct Session<'a> {
     idle_until: Instant,
     /// Until when the head that has begun must be complete.
     head_until: Option<Instant>,
+    /// Until when it may rest although the process ends.
+    leaves_idle: Option<Instant>,
     deadline: Deadline,
     /// How slowly the visitor may read.
     patience: Patience,
@@ -124,6 +126,7 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream, place: 
         head: Head::default(),
         idle_until,
         head_until: None,
+        leaves_idle: None,
         deadline: Deadline::default(),
         patience: Patience::new(pace),
         place,
@@ -142,6 +145,8 @@ pub async fn serve(hall: &Hall, connection: &Connection, stream: Stream, place: 
             Turn::Wait | Turn::Unsent(_) => Next::Another,
             Turn::Over => return poll_fn(|cx| session.stream.poll_goodbye(cx)).await,
             Turn::Close => Next::Close,
+            // Bytes that nobody reads would become a reset, which some visitors do not take for an end in peace.
+            Turn::Leave => Next::Linger,
             Turn::Refuse(refusal) => return Box::pin(session.refuse_unread(refusal)).await,
             Turn::Request(request) => {
                 session.place.stand(Standing::Working);

@@ -145,9 +145,9 @@ impl Session<'_> {
             Fetched::Failed(failure) => {
                 let route = &order.fetch.own.route;
                 let asked_of = &self.asked(&snapshot, &bytes, &noted).on(Some(route));
-                let upstream = &order.fetch.own.upstream;
+                let shop = order.fetch.own.shop();
                 let tick = self.hall.started.elapsed();
-                let window_open = upstream.window_is_open(tick);
+                let window_open = shop.window_is_open(tick);
                 let dress = &order.fetch.own.route.dress;
                 let mut reply = Reply::failure(failure, window_open, true, dress, asked_of);
                 reply.limit(order.fetch.own.limit.as_ref());

@@ -72,6 +72,10 @@ struct Session<'a> {
     /// No more is read: the client broke the protocol, and is told.
     is_faulty: bool,
     leaving: Leaving,
+    /// A request has come.
+    has_asked: bool,
+    /// From then on it is told to leave although it has asked for nothing.
+    leave_from: Option<Instant>,
     /// Since when a head is on its way that has more than one part.
     head_since: Option<Instant>,
     /// A request came since it was last without any.
@@ -142,6 +146,8 @@ pub async fn serve(hall: &Arc<Hall>, connection: &Connection, stream: Stream, pl
         is_unread: false,
         is_faulty: false,
         leaving: Leaving::No,
+        has_asked: false,
+        leave_from: None,
         head_since: None,
         is_busy: false,
         idle_until,
@@ -170,14 +176,10 @@ impl Session<'_> {
         if state.task.is_none() {
             state.task = Some(cx.waker().clone());
         }
-        if self.leaving == Leaving::No
-            && (self.hall.shared.is_draining() || self.place.is_leaving())
-        {
-            self.leave(&mut state);
-        }
         // Something was read or written: streams that wait for either may go on.
         let mut has_moved = false;
         loop {
+            self.leave_if_due(&mut state);
             let is_stuck = match self.poll_write(&mut state, &mut has_moved, cx) {
                 Poll::Ready(Ok(())) => false,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
@@ -297,11 +299,11 @@ impl Session<'_> {
             };
             match event {
                 Event::Request { stream, end } => {
-                    self.is_busy = true;
+                    (self.is_busy, self.has_asked) = (true, true);
                     self.request(state, desk, stream, end, now);
                 }
                 Event::TooLarge { stream, .. } => {
-                    self.is_busy = true;
+                    (self.is_busy, self.has_asked) = (true, true);
                     self.refuse_large(state, desk, stream, now);
                 }
                 Event::Content {
@@ -328,6 +330,26 @@ impl Session<'_> {
     /// Whether what is held is the beginning of HEADERS or CONTINUATION.
     fn has_part_of_head(&self) -> bool {
         matches!(self.buf.get(3), Some(1 | 9))
+    }
+
+    /// Whether the process or the listener wants it to end with what it does now.
+    fn is_to_leave(&self) -> bool {
+        self.leaving == Leaving::No && (self.hall.shared.is_draining() || self.place.is_leaving())
+    }
+
+    /// Says that no more requests are taken, where that is due. Who has made a handshake and is told so before its
+    /// first request has made it in vain, and many clients count that request as lost: it has a moment for it.
+    fn leave_if_due(&mut self, state: &mut State) {
+        if !self.is_to_leave() {
+            return;
+        }
+        if !self.has_asked {
+            let now = Instant::now();
+            if now < *self.leave_from.get_or_insert(now + LEAVING) {
+                return;
+            }
+        }
+        self.leave(state);
     }
 
     /// Says that no more requests are taken.
@@ -360,9 +382,12 @@ impl Session<'_> {
         }
         let stuck_at = is_stuck.then(|| self.pace.wait(Instant::now()));
         let unread_at = self.unread_at();
-        let idle_at = is_idle.then_some(self.idle_until);
+        // Who was told to leave is heard to the end of that, however long it has rested.
+        let is_announced = matches!(self.leaving, Leaving::Announced(_));
+        let idle_at = (is_idle && !is_announced).then_some(self.idle_until);
         let leave_at = match self.leaving {
             Leaving::Announced(until) => Some(until),
+            Leaving::No if self.is_to_leave() => self.leave_from,
             Leaving::No | Leaving::Final => None,
         };
         // While nothing is read it is not the client who is late.
@@ -397,18 +422,18 @@ impl Session<'_> {
         } else if is_at(quiet_at) {
             self.quiet_from = None;
             state.wire.shrink();
+        } else if is_at(leave_at) && self.leaving == Leaving::No {
+            // It has not asked for anything; the next round says so.
         } else if is_at(leave_at) {
             // Whatever comes from now on came too late.
             state.wire.go_away(self.hall.started.elapsed());
             self.leaving = Leaving::Final;
-        } else {
             self.idle_until = Instant::now() + FAREWELL;
-            if self.leaving != Leaving::No {
-                return Poll::Ready(true);
-            }
+        } else if self.leaving == Leaving::No {
+            // A request may be on its way at this very moment.
             self.leave(state);
-            state.wire.go_away(self.hall.started.elapsed());
-            self.leaving = Leaving::Final;
+        } else {
+            return Poll::Ready(true);
         }
         Poll::Ready(false)
     }

@@ -69,9 +69,9 @@ impl Request {
             }
             Fetched::Failed(failure) => {
                 let asked_of = &self.asked.asked().on(Some(&order.fetch.own.route));
-                let upstream = &order.fetch.own.upstream;
+                let shop = order.fetch.own.shop();
                 let tick = self.hall.started.elapsed();
-                let window_open = upstream.window_is_open(tick);
+                let window_open = shop.window_is_open(tick);
                 let dress = &order.fetch.own.route.dress;
                 let mut reply = Reply::failure(failure, window_open, true, dress, asked_of);
                 reply.limit(order.fetch.own.limit.as_ref());
@@ -121,7 +121,7 @@ impl Request {
             peer: self.connection.peer.ip(),
             trusted: asked.trusted,
             scheme: self.connection.scheme,
-            proof: self.connection.proof.as_deref(),
+            proof: snapshot.proof(&self.connection),
             protocol: Protocol::Http2,
             request_id: asked.request_id.as_str(),
             host: asked.head.authority(),

@@ -319,6 +319,22 @@ impl Certificates {
         auths
     }
 
+    /// Whether it is asked of anybody.
+    fn asks_for(&self, auth: &Arc<ClientAuth>) -> bool {
+        let of_listeners = self.listeners.iter().map(|l| &l.client_auth);
+        let of_names = self.sources.iter().map(|s| &s.client_auth);
+        let mut all = of_listeners.chain(of_names).flatten();
+        all.any(|asked| asked == auth)
+    }
+
+    /// What a connection has shown, as far as that counts: where this configuration asks nobody for it any more, it is
+    /// as if nothing had been asked. On a listener that is gone what was asked there goes on to count.
+    pub fn proof<'c>(&self, connection: &'c Connection) -> Option<&'c Proof> {
+        let proof = connection.proof.as_deref()?;
+        let is_gone = self.listener(connection.listener).is_none();
+        (is_gone || self.asks_for(&proof.asked)).then_some(proof)
+    }
+
     fn state_of(&self, read: Read, before: Option<&State>) -> Result<State, String> {
         let entries = read.pairs.iter().map(|(source, paths, pair)| Entry {
             path: paths.cert.display().to_string(),
@@ -343,9 +359,14 @@ impl Certificates {
         })
     }
 
-    /// What a handshake on this listener goes by.
+    /// What a handshake on this listener goes by. Who was accepted a moment before a reload comes in under the listener
+    /// of then: where that asked for certificates, and this configuration knows nothing of those, it is asked for what
+    /// its address asks for now. Of an address that is not listened on any more nobody is let in without.
     pub fn terms(&self, listener: &Listener) -> Terms {
-        Terms::new(self.state.load_full(), listener)
+        let auth = listener.client_auth.as_ref();
+        let is_unknown = auth.is_some_and(|auth| !self.auths().iter().any(|known| known == auth));
+        let now = self.listener(listener.address).filter(|_| is_unknown);
+        Terms::new(self.state.load_full(), now.unwrap_or(listener))
     }
 
     /// What is served now.
@@ -366,7 +387,7 @@ impl Certificates {
     /// Whether a connection has been asked for what the visitors of `host` are asked for: a certificate that was
     /// shown for one name says nothing about another that believes others (RFC 9110 §7.4).
     pub fn is_proven(&self, connection: &Connection, host: &str) -> bool {
-        let proof = connection.proof.as_deref();
+        let proof = self.proof(connection);
         if !self.asks_clients && proof.is_none() {
             return true;
         }

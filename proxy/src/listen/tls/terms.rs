@@ -154,9 +154,25 @@ impl Terms {
         }
     }
 
-    /// Whether the name that is asked for must be known before the settings are.
-    pub fn is_by_name(&self) -> bool {
-        self.state.table.is_guarded()
+    /// Whether the settings depend on what the visitor says first: on its name, or, where visitors show certificates,
+    /// on whether it is a visitor.
+    pub fn is_by_hello(&self) -> bool {
+        self.state.table.is_guarded() || self.listener_auth.is_some()
+    }
+
+    /// The settings for an authority that looks whether a name is ours (RFC 8737 §3): it has no certificate to show, and
+    /// nothing is said on such a connection. Whoever offers that protocol with others is a visitor.
+    pub fn choose_for(
+        &self,
+        hello: &ClientHello<'_>,
+    ) -> Option<(&Arc<ServerConfig>, Option<&Arc<ClientAuth>>)> {
+        let is_challenge = hello
+            .alpn()
+            .is_some_and(|mut offered| offered.next() == Some(ALPN) && offered.next().is_none());
+        match is_challenge {
+            true => Some((self.state.settings.get(self.profile, None)?, None)),
+            false => self.choose(hello.server_name()),
+        }
     }
 
     /// The settings for a name, and what is asked of its visitors.

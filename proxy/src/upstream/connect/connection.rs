@@ -12,13 +12,15 @@ use socket2::SockRef;
 use tokio::io::AsyncWrite;
 
 use crate::deadline::Deadline;
+use crate::files::pieces;
 use crate::upstream::{
     connect::buffer::Buffer, connect::http2, connect::pool::Care, connect::slots::Slot,
     connect::socket::Socket,
 };
 
 /// A connection to a server: one that speaks HTTP/1.1 over TCP or TLS, or a stream of one that speaks HTTP/2,
-/// which reads like an answer of HTTP/1.1 whose content has no framing of its own and ends with the stream.
+/// which reads like an answer of HTTP/1.1 whose content has no framing of its own and ends with the stream. Or a file,
+/// which reads like an answer of HTTP/1.1 as well.
 pub struct Connection {
     carrier: Carrier,
     /// Stays with the connection, so that it need not be set anew for each exchange.
@@ -30,6 +32,7 @@ pub struct Connection {
 enum Carrier {
     Socket(Socket),
     Stream(Box<http2::Stream>),
+    File(Box<pieces::Stream>),
 }
 
 impl From<Socket> for Connection {
@@ -52,6 +55,16 @@ impl From<http2::Stream> for Connection {
     }
 }
 
+impl From<pieces::Stream> for Connection {
+    fn from(stream: pieces::Stream) -> Self {
+        Self {
+            carrier: Carrier::File(Box::new(stream)),
+            deadline: Deadline::default(),
+            slot: None,
+        }
+    }
+}
+
 impl Connection {
     /// Whether it is a stream of HTTP/2, which is there for one exchange.
     pub fn is_stream(&self) -> bool {
@@ -63,7 +76,7 @@ impl Connection {
     pub fn is_quiet(&mut self) -> bool {
         match &mut self.carrier {
             Carrier::Socket(socket) => socket.is_quiet(),
-            Carrier::Stream(_) => false,
+            Carrier::Stream(_) | Carrier::File(_) => false,
         }
     }
 
@@ -87,7 +100,7 @@ impl Connection {
                         let seen = SockRef::from(socket.tcp()).peek(&mut [MaybeUninit::uninit()]);
                         matches!(seen, Err(why) if why.kind() == io::ErrorKind::WouldBlock)
                     }
-                    Carrier::Stream(_) => false,
+                    Carrier::Stream(_) | Carrier::File(_) => false,
                 },
             }
     }
@@ -108,6 +121,7 @@ impl Connection {
         match &mut self.carrier {
             Carrier::Socket(socket) => buffer.poll_fill(socket, cx),
             Carrier::Stream(stream) => buffer.poll_fill(stream, cx),
+            Carrier::File(file) => buffer.poll_fill(file, cx),
         }
     }
 
@@ -120,6 +134,8 @@ impl Connection {
         let written = ready!(match &mut self.carrier {
             Carrier::Socket(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
             Carrier::Stream(stream) => stream.poll_write(cx, pieces),
+            // It was asked when it was opened; what else a visitor sends is nothing to a file.
+            Carrier::File(_) => Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum())),
         })?;
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -137,6 +153,7 @@ impl Connection {
                 }
                 Poll::Ready(Ok(()))
             }
+            Carrier::File(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -148,13 +165,14 @@ impl Connection {
                 stream.end();
                 Poll::Ready(Ok(()))
             }
+            Carrier::File(_) => Poll::Ready(Ok(())),
         }
     }
 
     /// What followed the content of an answer, once its end was read.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
         match &mut self.carrier {
-            Carrier::Socket(_) => None,
+            Carrier::Socket(_) | Carrier::File(_) => None,
             Carrier::Stream(stream) => stream.take_trailers(),
         }
     }

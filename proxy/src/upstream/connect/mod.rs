@@ -48,6 +48,12 @@ pub async fn connect(
     server: &Arc<Server>,
     wanted: &Wanted<'_>,
 ) -> Result<(Connection, bool), Fault> {
+    if let Some(files) = &upstream.files {
+        let Some((request, _)) = wanted.stream else {
+            return Err(Fault::UNREADABLE);
+        };
+        return Ok((Connection::from(files.ask(request).await?), false));
+    }
     let counts = &upstream.counts;
     let mut slot = match admitted(pool, upstream, server, wanted).await? {
         Got::Reused(connection) => {
