@@ -112,11 +112,12 @@ fn bind_unix(
     let _ = std::fs::remove_file(hidden);
     let listener = StdUnix::bind(hidden)?;
     std::fs::set_permissions(hidden, std::fs::Permissions::from_mode(0o600))?;
-    if let Some(owner) = owner {
-        owner.own(hidden, None)?;
-    }
     if let Some(access) = access {
         access.set(hidden)?;
+    }
+    // Last: what belongs to somebody else root may not change in every container.
+    if let Some(owner) = owner {
+        owner.own(hidden, access.and_then(|access| access.group))?;
     }
     std::fs::rename(hidden, path)?;
     listener.set_nonblocking(true)?;

@@ -106,3 +106,101 @@ fn default_mode(has_group: bool) -> u32 {
         false => 0o600,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::{Surroundings, parse, render};
+
+    /// What is said of a `[server]` and an `[admin]`, and what they come to.
+    fn said(server: &str, admin: &str) -> (String, Option<crate::config::model::Config>) {
+        let text = format!(
+            "[server]\n{server}\n[admin]\naddress = \"unix:/run/dhal/admin.sock\"\n{admin}\n\
+             [[listeners]]\naddress = \"127.0.0.1:8080\"\n[upstreams.shop]\nservers = [\"127.0.0.1:3000\"]\n\
+             [[routes]]\nupstream = \"shop\"\n"
+        );
+        let outside = Surroundings {
+            folder: Path::new("/etc/dhal"),
+            env: &|name| (name == "WORD").then(|| "off".to_owned()),
+        };
+        match parse("dhal.toml", &text, &outside) {
+            Ok(loaded) => (render(&loaded.warnings), Some(loaded.config)),
+            Err(why) => (why.to_string(), None),
+        }
+    }
+
+    #[test]
+    fn who_asks_for_a_user_gets_all_of_it() {
+        for (server, landlock, seccomp) in [
+            ("", false, false),
+            ("user = \"dhal\"", true, true),
+            ("user = \"dhal\"\nsandbox = false", false, false),
+            ("user = \"dhal\"\nsandbox = \"off\"", false, false),
+            ("user = \"dhal\"\nsandbox = \"${WORD}\"", false, false),
+            ("sandbox = true", true, true),
+            ("sandbox = \"on\"", true, true),
+            ("sandbox = {}", true, true),
+            ("sandbox = { landlock = false }", false, true),
+            (
+                "user = \"dhal\"\nsandbox = { seccomp = false }",
+                true,
+                false,
+            ),
+        ] {
+            let (text, config) = said(server, "");
+            let hardening = config.expect(&text).server.hardening;
+            assert_eq!(
+                (hardening.landlock, hardening.seccomp),
+                (landlock, seccomp),
+                "{server}"
+            );
+        }
+    }
+
+    #[test]
+    fn sockets_are_for_their_owner_and_a_group() {
+        for (admin, mode) in [
+            ("", 0o600),
+            ("group = \"ops\"", 0o660),
+            ("mode = \"0640\"", 0o640),
+            ("group = \"ops\"\nmode = \"600\"", 0o600),
+        ] {
+            let (text, config) = said("", admin);
+            let admin_section = config.expect(&text).admin.expect("a section");
+            assert_eq!(admin_section.mode, mode, "{admin}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_told() {
+        for (server, admin, why) in [
+            ("user = \"root\"", "", "root is nobody to become"),
+            ("user = \"0\"", "", "root is nobody to become"),
+            ("group = \"dhal\"", "", "`group` is given without `user`"),
+            ("sandbox = \"maybe\"", "", "no choice"),
+            ("sandbox = 1", "", "`true`, `false`, or a table"),
+            (
+                "sandbox = { landlok = true }",
+                "",
+                "did you mean `landlock`",
+            ),
+            (
+                "sandbox = { landlock = false, read = [\"/srv\"] }",
+                "",
+                "does nothing without `landlock`",
+            ),
+            ("", "mode = \"0060\"", "its owner could not open"),
+            ("", "mode = \"rw\"", "no permissions"),
+            ("", "mode = \"1777\"", "no permissions"),
+            (
+                "",
+                "mode = \"0666\"",
+                "every user of this machine may change",
+            ),
+        ] {
+            let (text, _) = said(server, admin);
+            assert!(text.contains(why), "{server} {admin}: {text}");
+        }
+    }
+}

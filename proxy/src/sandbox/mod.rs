@@ -3,7 +3,7 @@
 //!
 //! All of it happens in the first thread before there are others, so that it holds for all of them. A process that
 //! takes over is started by one that has given it all up, and can gain none of it: an upgrade never widens what an
-//! edge may do, a restart does (`docs/decisions/0012-an-upgrade-gains-nothing.md`).
+//! edge may do, a restart does (`docs/decisions/0011-an-upgrade-gains-nothing.md`).
 
 mod calls;
 mod files;
@@ -349,7 +349,7 @@ pub fn check(
     let denied = Paths::of(config, files, folders).denied(Some(&user));
     let said = denied.into_iter().map(|what| {
         format!(
-            "{what} by {name}: a start as root can do without, reloads and upgrades may fail for it"
+            "{what} by the user {name}: a start as root can do without, reloads and upgrades may fail for it"
         )
     });
     Ok(said.collect())

@@ -302,7 +302,7 @@ fn a_check_as_root_names_what_the_user_cannot_read() {
     let text = text(&said);
     let path = |name| site.path(name).display().to_string();
     assert!(
-        text.contains(&format!("{} cannot be read by {USER}", path("list"))),
+        text.contains(&format!("{} cannot be read by the user {USER}", path("list"))),
         "{text}"
     );
     assert!(
