@@ -93,6 +93,18 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Says what lies beyond what the process that started this one has left to it, before anything fails for it.
+    ///
+    /// # Errors
+    /// Something does.
+    pub fn fits_in(&self) -> anyhow::Result<()> {
+        let beyond = match Held::of_before().files {
+            Some((_, rules)) => beyond(&rules, &self.paths),
+            None => None,
+        };
+        beyond.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
+    }
+
     /// Makes what the user could not make by itself, because it lies in folders of root.
     pub fn prepare(&self, config: &Config) {
         let Some(user) = &self.identity else { return };
@@ -164,12 +176,9 @@ impl Plan {
     }
 
     fn bound_files(&self, held: &mut Held, programs: Option<&Path>) -> anyhow::Result<()> {
-        if let Some((_, rules)) = &held.files {
-            // One more layer would say the same, and the kernel takes sixteen of them.
-            return match beyond(rules, &self.paths) {
-                None => Ok(()),
-                Some(why) => Err(anyhow::anyhow!(why)),
-            };
+        // One more layer would say the same, and the kernel takes sixteen of them.
+        if held.files.is_some() {
+            return Ok(());
         }
         if !self.hardening.landlock {
             return Ok(());

@@ -107,6 +107,9 @@ fn serve(path: &Path, loaded: config::Loaded, plan: Plan) -> anyhow::Result<()> 
     let config = loaded.config;
     let threads = thread_count(&config);
     let mut inherited = Inherited::receive()?;
+    if inherited.is_some() {
+        plan.fits_in()?;
+    }
     let mut life = Life::new(threads, inherited.is_some()).context("cannot find this program")?;
     let descriptors = Descriptors::take(threads);
     let max_connections = descriptors.bound(&config);

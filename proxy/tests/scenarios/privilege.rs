@@ -148,7 +148,16 @@ fn root_is_given_up_and_all_goes_on() {
         assert_eq!((about.uid(), about.gid()), (USER, USER), "{name}");
     }
 
-    // What a reload names has to be the user's to read.
+    // What a reload reads has to be the user's to read, and what a process that takes over does, too.
+    let hint = format!("{} cannot be read by uid {USER}", key.display());
+    let said = text(&edge.site.dhal(&["reload"]));
+    assert!(said.contains(&hint), "{said}");
+    let refused = service.try_upgrade(&[]);
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(text(&refused).contains(&hint), "{}", text(&refused));
+    assert_eq!(service.edge.get("/a").text(), "hello");
+    chown(&key, Some(USER), None).expect("given");
+    let edge = &service.edge;
     let reload = |edge: &Edge| text(&edge.site.dhal(&["reload"]));
     fs::write(edge.site.path("list"), "10.0.0.0/8\n").expect("written");
     let list = edge.site.path("list");
@@ -193,12 +202,6 @@ fn root_is_given_up_and_all_goes_on() {
         edge.site.path("access.log").exists()
     });
 
-    // A process that takes over reads everything as the user.
-    let refused = service.try_upgrade(&[]);
-    assert!(!refused.status.success(), "{refused:?}");
-    let hint = format!("{} cannot be read by uid {USER}", key.display());
-    assert!(text(&refused).contains(&hint), "{}", text(&refused));
-    chown(&key, Some(USER), None).expect("given");
     let (_, now) = service.upgrade();
     is_given_up(now);
     let edge = &service.edge;
@@ -302,7 +305,10 @@ fn a_check_as_root_names_what_the_user_cannot_read() {
     let text = text(&said);
     let path = |name| site.path(name).display().to_string();
     assert!(
-        text.contains(&format!("{} cannot be read by the user {USER}", path("list"))),
+        text.contains(&format!(
+            "{} cannot be read by the user {USER}",
+            path("list")
+        )),
         "{text}"
     );
     assert!(
