@@ -1,7 +1,7 @@
 # The commands a person types. CI runs the same ones.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test reference bench bench-quick bench-micro bench-store bench-store-quick simulate capacity soak change change-quick failover sale sale-quick
+.PHONY: help deps demo demo-stop test reference install uninstall try-docs try-systemd bench bench-quick bench-micro bench-store bench-store-quick simulate capacity soak change change-quick failover sale sale-quick
 
 # A target folder outside the checkout survives a fresh clone: set CARGO_TARGET_DIR.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -18,6 +18,53 @@ demo: deps ## Build, start two shops and the edge in front of them, print the UR
 
 demo-stop: ## Stop what `make demo` started
 	$(TARGET)/release/dhal demo --stop
+
+# Where `make install` puts things. DESTDIR goes before all of it, for packages.
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+BINARY ?= $(TARGET)/release/dhal
+ROOT := $(DESTDIR)$(PREFIX)
+COMPLETIONS := $(ROOT)/share/bash-completion/completions/dhal $(ROOT)/share/zsh/site-functions/_dhal \
+	$(ROOT)/share/fish/vendor_completions.d/dhal.fish
+
+install: ## Program, manual pages, completions, unit, user, folders; PREFIX, DESTDIR (as root, after cargo build --release)
+	@test -x $(BINARY) || { echo "$(BINARY) is missing: cargo build --release --locked -p dhal" >&2; exit 1; }
+	install -d $(ROOT)/bin $(ROOT)/lib/systemd/system $(ROOT)/lib/sysusers.d $(ROOT)/lib/tmpfiles.d \
+		$(DESTDIR)$(SYSCONFDIR)/dhal/conf.d $(DESTDIR)$(SYSCONFDIR)/logrotate.d $(dir $(COMPLETIONS))
+	@# Renamed into place: whoever starts it, or is upgraded to it, finds the old one or the new one.
+	install -m 755 $(BINARY) $(ROOT)/bin/.dhal.new
+	mv $(ROOT)/bin/.dhal.new $(ROOT)/bin/dhal
+	$(ROOT)/bin/dhal man $(ROOT)/share/man/man1
+	for shell in bash zsh fish; do case $$shell in \
+		bash) file=$(word 1,$(COMPLETIONS));; zsh) file=$(word 2,$(COMPLETIONS));; *) file=$(word 3,$(COMPLETIONS));; esac; \
+		$(ROOT)/bin/dhal completions $$shell > $$file || exit 1; done
+	sed 's|/usr/bin/dhal|$(PREFIX)/bin/dhal|' config/dhal.service > $(ROOT)/lib/systemd/system/dhal.service
+	install -m 644 config/dhal.sysusers.conf $(ROOT)/lib/sysusers.d/dhal.conf
+	install -m 644 config/dhal.tmpfiles.conf $(ROOT)/lib/tmpfiles.d/dhal.conf
+	@# What an operator may have edited stays.
+	test -e $(DESTDIR)$(SYSCONFDIR)/logrotate.d/dhal || install -m 644 config/dhal.logrotate $(DESTDIR)$(SYSCONFDIR)/logrotate.d/dhal
+	test -e $(DESTDIR)$(SYSCONFDIR)/dhal/dhal.toml || install -m 644 config/production.toml $(DESTDIR)$(SYSCONFDIR)/dhal/dhal.toml
+ifeq ($(DESTDIR),)
+	systemd-sysusers $(ROOT)/lib/sysusers.d/dhal.conf
+	systemd-tmpfiles --create $(ROOT)/lib/tmpfiles.d/dhal.conf
+	if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+endif
+
+uninstall: ## Remove what `make install` put there; /etc/dhal, the user and what it has written stay
+ifeq ($(DESTDIR),)
+	if [ -d /run/systemd/system ]; then systemctl disable --now dhal.service || true; fi
+endif
+	rm -f $(ROOT)/bin/dhal $(ROOT)/share/man/man1/dhal.1 $(ROOT)/share/man/man1/dhal-*.1 $(COMPLETIONS) \
+		$(ROOT)/lib/systemd/system/dhal.service $(ROOT)/lib/sysusers.d/dhal.conf $(ROOT)/lib/tmpfiles.d/dhal.conf \
+		$(DESTDIR)$(SYSCONFDIR)/logrotate.d/dhal
+
+try-docs: ## Every command of the guide and the README, as it is written there; a minute with a debug build
+	cargo build --locked -p dhal -p dhakacart-origin
+	python3 tools/try-docs.py --bin $(TARGET)/debug
+
+try-systemd: ## The guide once more where systemd is process 1, in a container (as root; by debootstrap and systemd-nspawn)
+	cargo build --release --locked -p dhal -p dhakacart-origin
+	tools/try-systemd.sh $(TARGET)/release
 
 test: ## Formatting, lints, all tests
 	@tools/deps.sh test

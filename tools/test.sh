@@ -31,6 +31,11 @@ fi
 step "benchmark instrument"
 python3 -m unittest discover -q -s benches/tests
 
+step "the commands of the guide and the README, as they are written"
+python3 -m unittest discover -q -s tools/tests
+cargo build --locked -p dhal -p dhakacart-origin
+python3 tools/try-docs.py --bin "${CARGO_TARGET_DIR:-target}/debug"
+
 step "scripts, images, workflow, Terraform"
 tools/static.sh
 

@@ -82,6 +82,11 @@ impl Systemd {
         self.is_silent.store(true, Ordering::Release);
     }
 
+    /// Whether there is one to tell.
+    pub fn listens(&self) -> bool {
+        self.address.is_some()
+    }
+
     /// How often it wants to be told that the process lives: twice in the time that it waits.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog

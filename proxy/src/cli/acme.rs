@@ -42,9 +42,8 @@ fn status(client: &Client) -> anyhow::Result<()> {
     if status.acme.is_empty() {
         bail!("the running edge orders no certificates: it has no [acme] section");
     }
-    for certificate in &status.acme {
-        println!("{certificate}");
-    }
+    let lines = status.acme.iter().map(|line| format!("{line}\n"));
+    super::print(lines.collect::<String>().as_bytes())?;
     let bad = status.acme.iter().filter(|c| c.state != "valid").count();
     ensure!(bad == 0, "{bad} of {} are not valid", status.acme.len());
     Ok(())

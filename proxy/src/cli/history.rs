@@ -34,16 +34,11 @@ pub(super) fn history(path: &Path, options: &Options) -> anyhow::Result<()> {
         text.trim_end()
     );
     if options.text.is_some() || options.json {
-        print!("{text}");
-        if options.json {
-            println!();
-        }
-        return Ok(());
+        let end = if options.json { "\n" } else { "" };
+        return super::print(format!("{text}{end}").as_bytes());
     }
     let entries: Vec<Entry> =
         serde_json::from_str(&text).context("the admin endpoint's answer is not understood")?;
-    for entry in entries {
-        println!("{entry}");
-    }
-    Ok(())
+    let lines: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
+    super::print(lines.as_bytes())
 }

@@ -7,6 +7,8 @@ mod completions;
 mod config;
 mod demo;
 mod dev_cert;
+#[cfg(test)]
+mod documented;
 mod drain;
 mod history;
 mod import;

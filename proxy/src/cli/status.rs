@@ -28,9 +28,9 @@ pub(super) fn status(path: &Path, options: &Options) -> anyhow::Result<()> {
     let status: Status =
         serde_json::from_str(&text).context("the admin endpoint's answer is not understood")?;
     if options.json {
-        println!("{text}");
+        super::print(format!("{text}\n").as_bytes())?;
     } else {
-        print!("{status}");
+        super::print(status.to_string().as_bytes())?;
     }
     ensure!(status.ready, "the edge is draining");
     Ok(())

@@ -245,6 +245,7 @@ impl Control {
                 self.say_what_is_cut();
             },
             () = shortened => self.say_what_is_cut(),
+            () = self.deserted(successor) => {}
             () = self.tell(successor, until) => {}
         }
         let began = Instant::now();
@@ -253,6 +254,20 @@ impl Control {
         }
         self.shared.stop();
         tracing::info!("left");
+    }
+
+    /// Returns when the process that serves has crashed and systemd is to start another one, which it does not as long
+    /// as this one keeps it from learning of that. Without systemd nobody starts one, and visitors are finished.
+    async fn deserted(&self, successor: &Successor) {
+        successor.crashed().await;
+        if !self.life.systemd.listens() {
+            std::future::pending::<()>().await;
+        }
+        let open = self.shared.open_connections();
+        tracing::warn!(
+            open,
+            "leaving at once, so that systemd starts another process"
+        );
     }
 
     /// Never returns.

@@ -16,6 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    errno::Errno,
+    sys::wait::{Id, WaitPidFlag, WaitStatus, waitid},
+    unistd::Pid,
+};
+use tokio::sync::Notify;
+
 use super::{
     link::Link,
     program::{Program, Started},
@@ -118,6 +125,8 @@ pub struct Successor {
     /// Addresses that it does not listen on: what waits there to be accepted is this process's.
     pub unwanted: Vec<SocketAddr>,
     link: Arc<Link>,
+    /// Told where it ends otherwise than with success while this process lives.
+    crashed: Arc<Notify>,
 }
 
 impl fmt::Display for Successor {
@@ -269,7 +278,7 @@ impl Handover {
             Ok(successor) => {
                 // One more would take over from a process that leaves.
                 self.cancelled().is_over = true;
-                reap(started);
+                reap(started, Arc::clone(&successor.crashed));
                 tracing::info!(took = ?began.elapsed(), "{successor}");
                 Ok(successor)
             }
@@ -335,6 +344,7 @@ impl Handover {
             version: hello.version,
             unwanted: prepared.unwanted,
             link,
+            crashed: Arc::default(),
         })
     }
 
@@ -411,13 +421,35 @@ fn until_it_has_proven_itself(link: &Arc<Link>, shared: &Shared) -> std::io::Res
     Ok(())
 }
 
-/// Waits for the end of a process that may outlive this one, so that it leaves nothing behind if it does not.
-fn reap(started: Started) {
+/// Waits for the end of a process that may outlive this one, so that it leaves nothing behind if it does not. One that
+/// crashes is left to whoever inherits it: systemd learns of its end from there, and from nowhere else.
+fn reap(started: Started, crashed: Arc<Notify>) {
     let Started { mut child, .. } = started;
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let wait = move || {
+        let ends = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        let end = loop {
+            match waitid(Id::Pid(pid), ends) {
+                Err(Errno::EINTR) => {}
+                end => break end,
+            }
+        };
+        let end = match end {
+            Ok(WaitStatus::Exited(_, 0)) => {
+                let _ = child.wait();
+                return;
+            }
+            Ok(WaitStatus::Exited(_, code)) => format!("exit status {code}"),
+            Ok(WaitStatus::Signaled(_, signal, _)) => signal.to_string(),
+            _ => "it is gone".to_owned(),
+        };
+        tracing::error!(%pid, end, "the process that took over has crashed: nobody is accepted");
+        crashed.notify_one();
+    };
     // Without a thread it is left to whoever inherits it.
     let _ = thread::Builder::new()
         .name("upgrade-wait".to_owned())
-        .spawn(move || child.wait());
+        .spawn(wait);
 }
 
 impl Successor {
@@ -454,6 +486,11 @@ impl Successor {
         if let Ok(leaving) = serde_json::to_vec(&leaving) {
             self.link.post(Kind::Leaving, leaving);
         }
+    }
+
+    /// Returns when it has crashed.
+    pub async fn crashed(&self) {
+        self.crashed.notified().await;
     }
 
     /// Whether it has all the stored responses that it is to have, or is gone.

@@ -93,6 +93,10 @@ const FAMILIES: [i32; 4] = [
 ];
 
 /// What is asked of descriptors: whether one is a terminal, how much can be read, and not to wait.
+#[expect(
+    clippy::unnecessary_cast,
+    reason = "with other C libraries they are of another type"
+)]
 const REQUESTS: [u64; 7] = [
     libc::FIONBIO as u64,
     libc::FIONREAD as u64,

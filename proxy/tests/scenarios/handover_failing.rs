@@ -14,6 +14,7 @@ use crate::{
     origin::{Origin, page},
     serving::{plain, smallest},
     tools::{PATIENCE, eventually},
+    upgrade::{ASK, echoing},
 };
 
 const FAILURES: &str = "dhal_upgrades_total{outcome=\"failure\"}";
@@ -270,4 +271,34 @@ fn systemd_hears_who_serves_and_that_it_lives() {
     signal(now, Signal::SIGTERM);
     systemd.hears(&["STOPPING=1", "STATUS=draining"]);
     eventually("it ends", || !is_alive(now));
+}
+
+/// Systemd starts another process when it learns that the one that serves has crashed, and it inherits that one only
+/// when its parent is gone. Without systemd nobody would start one, and visitors of the old process are finished.
+#[test]
+fn where_the_new_process_crashes_the_old_one_makes_way_for_systemd() {
+    let shop = echoing();
+    for with_systemd in [true, false] {
+        let mut site = Site::new(&smallest(&shop));
+        if with_systemd {
+            site = site.with_variable("NOTIFY_SOCKET", "@dir/notify.sock");
+        }
+        let _systemd = Notified::at(&site);
+        let mut service = Service::of(Edge::start_at(site));
+        let mut tunnel = service.edge.connect();
+        tunnel.send(ASK);
+        assert_eq!(tunnel.head().expect("an answer").0, 101);
+        let (_, now) = service.upgrade();
+        signal(now, Signal::SIGKILL);
+        let crashed = || service.edge.stderr().contains("has crashed");
+        eventually("the old process sees it", crashed);
+        if with_systemd {
+            assert!(service.edge.wait().success());
+            assert!(service.edge.stderr().contains("leaving at once"));
+        } else {
+            tunnel.send("word");
+            assert_eq!(tunnel.take(12).expect("an echo"), b"welcome word");
+            assert!(!service.edge.has_ended());
+        }
+    }
 }

@@ -113,7 +113,7 @@ impl<'a> Translator<'a> {
         let words: Vec<_> = tries.words().collect();
         let (last, before) = words.split_last().map_or(("", &[][..]), |(l, b)| (*l, b));
         let is_own = |w: &&str| matches!(*w, "$uri" | "$uri/");
-        let (own, odd): (Vec<&str>, Vec<&str>) = before.iter().copied().partition(|w| is_own(&w));
+        let (own, odd): (Vec<&str>, Vec<&str>) = before.iter().copied().partition(|w| is_own(w));
         let ends_in_files = is_own(&last);
         out.files = !own.is_empty() || ends_in_files;
         out.folders = own.contains(&"$uri/") || ends_in_files;
