@@ -3,7 +3,7 @@
 use std::{
     ffi::CString,
     fmt, fs, io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown},
     path::Path,
 };
 
@@ -175,10 +175,10 @@ impl Identity {
 
     /// Makes a folder of this user where there is none, and it could not make it itself.
     pub(super) fn make_folder(&self, path: &Path) {
-        if path.exists() || self.act(|| fs::create_dir_all(path)).is_ok() {
+        if path.exists() || self.act(|| make_folder(path)).is_ok() {
             return;
         }
-        let made = fs::create_dir_all(path).and_then(|()| self.own(path, None));
+        let made = make_folder(path).and_then(|()| self.own(path, None));
         if let Err(why) = made {
             tracing::warn!(path = %path.display(), user = %self.name, %why, "the folder cannot be made for the user");
         }
@@ -249,6 +249,14 @@ impl Identity {
         }
         Ok(())
     }
+}
+
+/// Makes a folder for its owner alone, in folders for everybody.
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::DirBuilder::new().mode(0o700).create(path)
 }
 
 /// Whether the four ids in a line of `/proc/PID/status` are this one.

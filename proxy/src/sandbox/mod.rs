@@ -11,7 +11,9 @@ mod identity;
 mod paths;
 
 use std::{
-    fmt, io,
+    fmt,
+    fs::OpenOptions,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -105,19 +107,30 @@ impl Plan {
         beyond.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
     }
 
-    /// Makes what the user could not make by itself, because it lies in folders of root.
+    /// Makes what the user could not make by itself, because it lies in folders of root, and what has to be there.
     pub fn prepare(&self, config: &Config) {
-        let Some(user) = &self.identity else { return };
-        if let Some(LogTarget::File(path)) = config.access_log.as_ref().map(|log| &log.target) {
-            user.make_file(path);
-        }
-        if let Some(path) = &config.server.pid_file {
-            user.make_file(path);
-        }
+        let log = match config.access_log.as_ref().map(|log| &log.target) {
+            Some(LogTarget::File(path)) => Some(path),
+            _ => None,
+        };
+        let files = log.into_iter().chain(&config.server.pid_file);
         let acme = config.acme.iter().map(|acme| &acme.storage);
-        let disk = config.cache.disk.iter().map(|disk| &disk.path);
-        for folder in acme.chain(disk) {
-            user.make_folder(folder);
+        let folders = acme.chain(config.cache.disk.iter().map(|disk| &disk.path));
+        match &self.identity {
+            Some(user) => {
+                files.for_each(|path| user.make_file(path));
+                folders.for_each(|path| user.make_folder(path));
+            }
+            // There is no rule for what is not there. Whoever needs it says why it cannot be made.
+            None if self.hardening.landlock => {
+                for path in files.filter(|path| !path.exists()) {
+                    let _ = OpenOptions::new().create(true).append(true).open(path);
+                }
+                for path in folders.filter(|path| !path.exists()) {
+                    let _ = identity::make_folder(path);
+                }
+            }
+            None => {}
         }
     }
 
