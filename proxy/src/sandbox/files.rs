@@ -58,8 +58,8 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// For what a configuration names, and the folders with the programs that may take over.
-    pub(super) fn of(paths: &Paths, programs: &[PathBuf]) -> Self {
+    /// For what a configuration names, the program that may take over, and the folders with others that may.
+    pub(super) fn of(paths: &Paths, program: Option<&Path>, others: &[PathBuf]) -> Self {
         let mut rules = Self::default();
         for file in &paths.files {
             // Where it is looked for, and where links lead: both of them may be replaced.
@@ -77,9 +77,10 @@ impl Rules {
         for folder in &paths.stores {
             rules.write.extend(real(folder));
         }
+        rules.execute.extend(program.and_then(held));
         rules
             .execute
-            .extend(programs.iter().filter_map(|path| real(path)));
+            .extend(others.iter().filter_map(|path| real(path)));
         rules
     }
 
@@ -229,7 +230,7 @@ mod tests {
             stores: vec![at("store")],
             ..Paths::default()
         };
-        let rules = Rules::of(&paths, &[]);
+        let rules = Rules::of(&paths, None, &[]);
         assert_eq!(rules.beyond(&paths), Vec::<PathBuf>::new());
         assert!(!rules.read.contains(Path::new("/etc")), "{rules:?}");
         // Renewed, the link leads to another file.

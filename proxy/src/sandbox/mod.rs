@@ -177,7 +177,7 @@ impl Plan {
         };
         // In a container of its own nothing takes over.
         let starts = std::process::id() != 1;
-        self.bound_files(&mut held, program.parent().filter(|_| starts))?;
+        self.bound_files(&mut held, starts.then_some(program))?;
         self.bound_calls(&mut held, starts)?;
         let sandbox = Sandbox {
             user: identity::shown(Uid::effective()),
@@ -188,7 +188,7 @@ impl Plan {
         Ok(sandbox)
     }
 
-    fn bound_files(&self, held: &mut Held, programs: Option<&Path>) -> anyhow::Result<()> {
+    fn bound_files(&self, held: &mut Held, program: Option<&Path>) -> anyhow::Result<()> {
         // One more layer would say the same, and the kernel takes sixteen of them.
         if held.files.is_some() {
             return Ok(());
@@ -200,9 +200,7 @@ impl Plan {
         let authorities = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter();
         let authorities = authorities.filter_map(std::env::var_os).map(PathBuf::from);
         paths.folders.extend(authorities);
-        let programs = programs.map(Path::to_owned).into_iter();
-        let programs = programs.chain(self.hardening.execute.clone());
-        let rules = Rules::of(&paths, &programs.collect::<Vec<_>>());
+        let rules = Rules::of(&paths, program, &self.hardening.execute);
         match rules.enforce()? {
             Some(abi) => held.files = Some((abi, rules)),
             None => tracing::warn!(

@@ -566,6 +566,7 @@ fn another_host_passes_challenges_on() {
     let other = Edge::start_at(other);
     let ordering = Edge::start_at(ordering);
     has(&ordering, "shop.example");
+    eventually("it is written down", || !stored(&ordering, ".pem").is_empty());
     // What was issued is a file for the other one, with all that it needs.
     let issued = stored(&ordering, ".pem").remove(0);
     std::fs::copy(issued, other.site.path("shop.pem")).expect("copied");
