@@ -21,6 +21,7 @@ mod effective;
 mod env;
 mod file;
 mod files;
+mod hardening;
 mod headers;
 mod hsts;
 mod include;
