@@ -10,10 +10,13 @@ use crate::{
 };
 use std::{net::IpAddr, sync::Arc};
 
+/// The lists of a route: whom it lets in, and whom it keeps out.
+type OfRoute<'a> = (&'a [Arc<AddressList>], &'a [Arc<AddressList>]);
+
 /// Which lists speak of a client; `None` where there are none.
 pub(super) fn lists(
     server: &[Arc<AddressList>],
-    route: Option<(&[Arc<AddressList>], &[Arc<AddressList>])>,
+    route: Option<OfRoute<'_>>,
     client: IpAddr,
     kept: Option<(&'static str, Kept)>,
 ) -> Option<Step> {

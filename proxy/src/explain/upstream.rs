@@ -105,11 +105,12 @@ pub(super) fn servers(
             notes.health.filter(|_| !server.state.is_up()),
             notes.ejection,
             notes.drain,
-        ] {
-            if let Some(note) = note {
-                let since = scene.now.tick.saturating_sub(note.since);
-                line += &format!(" ({}, {} ago)", note.why, span(since));
-            }
+        ]
+        .into_iter()
+        .flatten()
+        {
+            let since = scene.now.tick.saturating_sub(note.since);
+            line += &format!(" ({}, {} ago)", note.why, span(since));
         }
         step = step.line(line);
     }
