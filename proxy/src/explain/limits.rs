@@ -10,10 +10,12 @@ use crate::{
 };
 use std::{net::IpAddr, sync::Arc};
 
+type Lists<'a> = &'a [Arc<AddressList>];
+
 /// Which lists speak of a client; `None` where there are none.
 pub(super) fn lists(
     server: &[Arc<AddressList>],
-    route: Option<(&[Arc<AddressList>], &[Arc<AddressList>])>,
+    route: Option<(Lists<'_>, Lists<'_>)>,
     client: IpAddr,
     kept: Option<(&'static str, Kept)>,
 ) -> Option<Step> {

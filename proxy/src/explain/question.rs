@@ -114,7 +114,7 @@ impl Question {
                 ));
             }
             if name.eq_ignore_ascii_case("host") {
-                own_host.get_or_insert(value.trim());
+                own_host.get_or_insert_with(|| value.trim());
             }
             fields.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
             if fields.len() > BYTES_MAX {
@@ -143,7 +143,7 @@ impl Question {
             authority: own_host.unwrap_or(authority).to_owned(),
             target,
             method,
-            peer: self.client.unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            peer: self.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             port,
             host: host.to_ascii_lowercase(),
         })

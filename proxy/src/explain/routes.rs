@@ -44,14 +44,14 @@ pub(super) fn step(config: &Config, name: &str, method: &Method, host: &str, pat
     if others.len() > LISTED_MAX {
         step = step.line(format!("{} more fit", others.len() - LISTED_MAX));
     }
-    match *rank == HostRank::Any {
-        true => near(config, host).map_or(step.clone(), |near| {
-            step.line(format!(
-                "no route names the host {host:?}; did you mean {near:?}?"
-            ))
-        }),
-        false => step,
+    if *rank == HostRank::Any
+        && let Some(near) = near(config, host)
+    {
+        step = step.line(format!(
+            "no route names the host {host:?}; did you mean {near:?}?"
+        ));
     }
+    step
 }
 
 /// Why no route takes it.

@@ -516,7 +516,7 @@ impl<'a> Story<'a> {
         };
         let (delay, limit) = waited;
         self.outcome.delay_ms = delay;
-        self.outcome.limit = limit.or(self.outcome.limit.take());
+        self.outcome.limit = limit.or_else(|| self.outcome.limit.take());
     }
 
     /// The place at work and the servers.

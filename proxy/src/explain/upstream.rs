@@ -101,15 +101,14 @@ pub(super) fn servers(
             line += &format!(", starts slowly: {percent} % of its weight counts");
         }
         let notes = server.state.notes();
-        for note in [
+        let told = [
             notes.health.filter(|_| !server.state.is_up()),
             notes.ejection,
             notes.drain,
-        ] {
-            if let Some(note) = note {
-                let since = scene.now.tick.saturating_sub(note.since);
-                line += &format!(" ({}, {} ago)", note.why, span(since));
-            }
+        ];
+        for note in told.into_iter().flatten() {
+            let since = scene.now.tick.saturating_sub(note.since);
+            line += &format!(" ({}, {} ago)", note.why, span(since));
         }
         step = step.line(line);
     }
