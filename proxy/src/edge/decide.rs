@@ -189,22 +189,20 @@ fn story(
         Ok(upstream) => upstream,
         Err(decision) => return *decision,
     };
-    let (route, upstream) = match own::spelt(
+    let spelt = own::spelt(
         snapshot,
         route,
         upstream,
         request.method,
         authority.host(),
         target.path(),
-    ) {
-        Some(found) => found,
-        None => {
-            return Decision::Reject(Rejection {
-                route: Some(Arc::clone(route)),
-                limit,
-                ..Rejection::new(404, "another route's file, spelt in another way")
-            });
-        }
+    );
+    let Some((route, upstream)) = spelt else {
+        return Decision::Reject(Rejection {
+            route: Some(Arc::clone(route)),
+            limit,
+            ..Rejection::new(404, "another route's file, spelt in another way")
+        });
     };
 
     // Look up.

@@ -113,7 +113,7 @@ impl<'a> Translator<'a> {
         let words: Vec<_> = tries.words().collect();
         let (last, before) = words.split_last().map_or(("", &[][..]), |(l, b)| (*l, b));
         let is_own = |w: &&str| matches!(*w, "$uri" | "$uri/");
-        let (own, odd): (Vec<&str>, Vec<&str>) = before.iter().copied().partition(|w| is_own(&w));
+        let (own, odd): (Vec<&str>, Vec<&str>) = before.iter().copied().partition(|w| is_own(w));
         let ends_in_files = is_own(&last);
         out.files = !own.is_empty() || ends_in_files;
         out.folders = own.contains(&"$uri/") || ends_in_files;
@@ -147,7 +147,13 @@ impl<'a> Translator<'a> {
             match below {
                 Some(below) => {
                     out.fallback = Fallback::File(format!("/{below}"));
-                    told
+                    let own = scope.own().as_ptr();
+                    let is_elsewhere = target.is_some_and(|t| t.children().as_ptr() != own);
+                    told.or_else(|| {
+                        is_elsewhere.then(|| {
+                            format!("{path} with what stands here; nginx answers by the location of {path}")
+                        })
+                    })
                 }
                 None => {
                     self.missing(
