@@ -50,6 +50,7 @@ pub(super) fn step(config: &Config, name: &str, method: &Method, host: &str, pat
         )),
         _ => step,
     }
+    step
 }
 
 /// Why no route takes it.

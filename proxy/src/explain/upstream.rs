@@ -101,7 +101,7 @@ pub(super) fn servers(
             line += &format!(", starts slowly: {percent} % of its weight counts");
         }
         let notes = server.state.notes();
-        for note in [
+        let told = [
             notes.health.filter(|_| !server.state.is_up()),
             notes.ejection,
             notes.drain,
