@@ -189,6 +189,7 @@ fn server(file: &File, cx: &mut Context<'_>) -> Server {
         max_connections: server.max_connections.value as usize,
         max_target_bytes: target.value.0 as usize,
         max_header_bytes: header.value.0 as usize,
+        encoded_slashes: server.encoded_slashes.value().copied().unwrap_or_default(),
         trusted_proxies,
         watch_config: server.watch_config.value().copied().unwrap_or(false),
         visitors: visitors::visitors(server, cx),

@@ -91,7 +91,7 @@ fn story(
     passed: Passed,
 ) -> Decision {
     // Normalise: from here on there is one spelling of the target and of the authority.
-    let target = match path::normalise(request.target) {
+    let target = match path::normalise(request.target, snapshot.config.server.encoded_slashes) {
         Ok(target) => target,
         Err(why) => return Decision::Reject(Rejection::closing(400, why.as_str())),
     };
@@ -121,7 +121,7 @@ fn story(
     }
 
     // Route.
-    let found = (snapshot.router).route(request.method, authority.host(), target.path());
+    let found = (snapshot.router).route(request.method, authority.host(), target.matched());
     let route = match found {
         Ok(route) => route,
         Err(Missing::Path) => return Decision::Reject(Rejection::new(404, "no route")),
@@ -152,7 +152,7 @@ fn story(
             let asked = Asked {
                 client: request.client,
                 host: authority.host(),
-                path: target.path(),
+                path: target.matched(),
                 params: &route.params,
                 fields: request.fields,
             };
@@ -174,7 +174,7 @@ fn story(
         upstream,
         request.method,
         authority.host(),
-        target.path(),
+        target.matched(),
     ) {
         Some(found) => found,
         None => {

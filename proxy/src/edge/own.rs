@@ -37,7 +37,7 @@ pub(super) fn upstream<'a>(
         }
         Action::Redirect(redirect) => {
             let scheme = request.connection.scheme.as_str();
-            let values = Values::new(scheme, authority, target);
+            let values = Values::new(scheme, authority, target, route.encoded_slashes);
             let Some(location) = redirect.location(&values) else {
                 let rejection = Rejection {
                     route: Some(Arc::clone(route)),
