@@ -168,23 +168,6 @@ fn story(
         Ok(upstream) => upstream,
         Err(decision) => return *decision,
     };
-    let (route, upstream) = match own::spelt(
-        snapshot,
-        route,
-        upstream,
-        request.method,
-        authority.host(),
-        target.matched(),
-    ) {
-        Some(found) => found,
-        None => {
-            return Decision::Reject(Rejection {
-                route: Some(Arc::clone(route)),
-                limit,
-                ..Rejection::new(404, "another route's file, spelt in another way")
-            });
-        }
-    };
 
     // Look up.
     let forward = |reason: ForwardReason| Forward {

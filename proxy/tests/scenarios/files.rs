@@ -661,4 +661,13 @@ fn mistakes_are_told() {
         assert!(!check.status.success(), "{routes}");
         assert!(said.contains(wanted), "{routes}: {said}");
     }
+    // What visitors should not be able to read is told.
+    let site = Site::new("[[routes]]\nfiles = { root = '@dir' }\n");
+    let check = site.dhal(&["check"]);
+    let said = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert!(check.status.success(), "{said}");
+    assert!(
+        said.contains("visitors could read the configuration"),
+        "{said}"
+    );
 }
