@@ -90,7 +90,7 @@ fn story(
     now: Now,
     passed: Passed,
 ) -> Decision {
-    // Normalise: from here on there is one spelling of the target and of the authority.
+    // Normalise: from here on there is one spelling of the target and of the authority, and one reading of the path.
     let target = match path::normalise(request.target, snapshot.config.server.encoded_slashes) {
         Ok(target) => target,
         Err(why) => return Decision::Reject(Rejection::closing(400, why.as_str())),

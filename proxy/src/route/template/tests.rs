@@ -71,6 +71,35 @@ fn placeholders_become_parts_of_the_request() {
 }
 
 #[test]
+fn parts_are_those_of_the_path_that_was_matched() {
+    use EncodedSlashes::{Decode, Keep};
+    for (path, text, target, decode, keep) in [
+        ("/*", "{path}", "//a%2Fb%2Bc", "//a%2Fb%2Bc", "//a%2Fb%2Bc"),
+        ("/p/*", "{rest}", "//p//a%2Fb", "/a/b", "/a%2Fb"),
+        ("/p/*", "{rest}", "/p/a%5Cb%40c", "/a/b@c", "/a%5Cb@c"),
+        ("/:a/x/*", "{a}{rest}", "//k//x//y", "k/y", "k/y"),
+        ("/p/:id", "{id}", "//p/a%40b", "a@b", "a@b"),
+        ("/p/:id", "{id}", "/p/a%2Fb", "a", "a%2Fb"),
+        (
+            "/p/:id",
+            "/q?id={id}",
+            "/p/a%26b",
+            "/q?id=a%26b",
+            "/q?id=a%26b",
+        ),
+        ("~^/p/(.*)$", "{1}", "/p//a%2Fb%20c", "a/b%20c", "a%2Fb%20c"),
+    ] {
+        let path = pattern(path);
+        let template = template(text, &path).expect("a template");
+        for (slashes, wanted) in [(Decode, decode), (Keep, keep)] {
+            let values = Values::new("https", "shop.example", target, slashes);
+            let expanded = template.url(&values);
+            assert_eq!(expanded.as_deref(), Ok(wanted), "{text} {target}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_template() {
     for (path, text, wanted) in [
         ("/*", "{nothing}", "no placeholder `{nothing}`"),
