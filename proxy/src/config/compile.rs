@@ -20,6 +20,7 @@ use super::{
     model::{
         AccessLog, Admin, AdminAddress, Config, Listener, LogFormat, LogTarget, Reload, Server,
     },
+    paths,
     read::{Field, Read},
     routes,
     scalar::{AdminEndpoint, LogPath, SOCKET_PATH_MAX},
@@ -99,6 +100,7 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
     let certificates = listeners::certificates(file, cx);
     let listeners = listeners::listeners(file, cx);
     let upstreams = upstreams::upstreams(&file.upstreams, cx);
+    paths::never(file, cx);
     Config {
         server: server(file, cx),
         admin: file
