@@ -24,7 +24,7 @@ use crate::{
     config::model::{
         self, CachePolicy, Config, HostPattern, PathPattern, SetCookie, Timeouts, Visitors,
     },
-    edge::Connection,
+    edge::{Connection, path::EncodedSlashes},
     files::{self, Fallback, Files},
     listen::tls::{Certificates, Proof},
     observe::metrics::RouteMetrics,
@@ -117,6 +117,8 @@ pub struct Route {
     pub deny: Vec<Arc<AddressList>>,
     /// Where its path has parameters.
     pub params: Params,
+    /// How its paths are read.
+    pub encoded_slashes: EncodedSlashes,
     /// What its requests matter where not all can be taken.
     pub class: Class,
     /// Programs that are no bots to be shed first.
@@ -267,11 +269,18 @@ impl Snapshot {
         let stored = stored(&config.routes);
         let routes = config.routes.iter().zip(actions).zip(stored);
         let routes = routes.map(|((route, action), stored)| {
-            let build = |action, timeouts, otherwise: Option<Arc<Route>>| Route {
+            let build = |action: Action, timeouts, otherwise: Option<Arc<Route>>| Route {
                 name: route.name.clone(),
-                action,
                 // With an upstream it says what that is asked for, and files are found by what visitors ask for.
-                rewrite: route.rewrite.clone().filter(|_| otherwise.is_none()),
+                rewrite: match &action {
+                    Action::Upstream(upstream) if upstream.files.is_some() => {
+                        let own = route.rewrite.clone().filter(|_| otherwise.is_none());
+                        Some(own.unwrap_or(Rewrite::Matched))
+                    }
+                    _ => route.rewrite.clone(),
+                },
+                action,
+                encoded_slashes: config.server.encoded_slashes,
                 upstream_host: route.upstream_host.clone(),
                 request_headers: route.request_headers.clone(),
                 dress: dress(

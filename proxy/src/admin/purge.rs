@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::routes::Refusal;
 use crate::{
     cache::purge::MANY_PREFIXES,
-    edge::{Scheme, authority, path},
+    edge::{
+        Scheme, authority,
+        path::{self, EncodedSlashes},
+    },
     server::Control,
 };
 
@@ -87,9 +90,10 @@ impl PurgeUrl {
                 &absolute
             }
         };
-        let target = path::normalise(target).map_err(|why| match why {
+        let target = path::normalise(target, EncodedSlashes::Keep).map_err(|why| match why {
             path::BadTarget::AboveRoot => "leads above the root",
             path::BadTarget::BadEscape => "has a malformed percent-encoding",
+            path::BadTarget::EncodedSlash => "has an encoded slash",
             path::BadTarget::ForbiddenByte | path::BadTarget::NotOriginForm => {
                 "holds a character that a URL needs percent-encoded"
             }

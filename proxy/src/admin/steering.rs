@@ -81,12 +81,13 @@ impl Control {
 
     /// The numbers of a URL, as the policies of the routes that it could take have it in their keys.
     fn uris(&self, url: &PurgeUrl) -> Vec<u64> {
-        let Ok(target) = path::normalise(&url.target) else {
+        let snapshot = self.current.load();
+        let Ok(target) = path::normalise(&url.target, snapshot.config.server.encoded_slashes)
+        else {
             return Vec::new();
         };
-        let snapshot = self.current.load();
         let host = host(&url.authority);
-        let route = snapshot.router.find(host, target.path());
+        let route = snapshot.router.find(host, target.matched());
         let number = |policy| {
             let uri = KeyedTarget::new(policy, &target).uri(url.scheme, &url.authority);
             purge::uri_number(&uri)

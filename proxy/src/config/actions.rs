@@ -17,7 +17,7 @@ use super::{
     units::Size,
 };
 use crate::{
-    edge::{Scheme, authority},
+    edge::{Scheme, authority, path},
     route::{
         action::{FixedBody, Redirect, Rewrite},
         methods::Methods,
@@ -553,8 +553,10 @@ fn strip(
         );
         return None;
     }
+    // As the paths of routes are spelt.
+    let plain = path::literal(prefix).unwrap_or_else(|| prefix.to_owned());
     let is_within = |literal: &str| {
-        let rest = literal.strip_prefix(prefix);
+        let rest = literal.strip_prefix(plain.as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let fits = match path {
@@ -580,7 +582,7 @@ fn strip(
         );
         return None;
     }
-    Some(Rewrite::Strip(prefix.len()))
+    Some(Rewrite::Strip(plain.len()))
 }
 
 /// `Host` towards the servers, where it is not the visitor's.

@@ -20,6 +20,7 @@ use super::{
     model::{
         AccessLog, Admin, AdminAddress, Config, Listener, LogFormat, LogTarget, Reload, Server,
     },
+    paths,
     read::{Field, Read},
     routes,
     scalar::{AdminEndpoint, LogPath, SOCKET_PATH_MAX},
@@ -99,6 +100,7 @@ fn config(file: &File, cx: &mut Context<'_>) -> Config {
     let certificates = listeners::certificates(file, cx);
     let listeners = listeners::listeners(file, cx);
     let upstreams = upstreams::upstreams(&file.upstreams, cx);
+    paths::never(file, cx);
     Config {
         server: server(file, cx),
         admin: file
@@ -189,6 +191,7 @@ fn server(file: &File, cx: &mut Context<'_>) -> Server {
         max_connections: server.max_connections.value as usize,
         max_target_bytes: target.value.0 as usize,
         max_header_bytes: header.value.0 as usize,
+        encoded_slashes: server.encoded_slashes.value().copied().unwrap_or_default(),
         trusted_proxies,
         watch_config: server.watch_config.value().copied().unwrap_or(false),
         visitors: visitors::visitors(server, cx),

@@ -36,7 +36,7 @@ use super::{
     units::{ByteRate, Rate, Size, kib, mib, millis, secs},
     waiting_rooms::Moment,
 };
-use crate::route::path_regex::PathRegex;
+use crate::{edge::path::EncodedSlashes, route::path_regex::PathRegex};
 
 /// Far beyond one host's memory at any cost per connection that is in reach.
 const CONNECTIONS_MOST: u64 = 1_000_000;
@@ -135,6 +135,9 @@ section! {
         max_target_bytes: Size = kib(8), Size(256)..=kib(64);
         /// Size of a request head, the target included; `431` beyond it.
         max_header_bytes: Size = kib(32), kib(1)..=mib(1);
+        /// What `%2F` and `%5C` in a path are where routes are chosen: `"decode"`: slashes; `"keep"`: letters of
+        /// their segment, for APIs with names that have slashes; `"refuse"`: `400`. See `docs/paths.md`.
+        encoded_slashes: EncodedSlashes, or("decode");
         /// Networks (`10.0.0.0/8`) or addresses whose `X-Forwarded-*` and `X-Request-ID` fields
         /// are believed.
         trusted_proxies: List<Network>, empty;

@@ -14,6 +14,7 @@ use std::{
 pub use super::diagnostic::Anchor;
 use crate::{
     admit::key::Prefix,
+    edge::path::EncodedSlashes,
     files::{Fallback, Rules},
     respond::dress::Change,
     route::{
@@ -106,6 +107,8 @@ pub struct Server {
     pub max_target_bytes: usize,
     /// Bytes of a request head; `431` beyond it.
     pub max_header_bytes: usize,
+    /// What encoded slashes are to routes.
+    pub encoded_slashes: EncodedSlashes,
     /// Networks whose `X-Forwarded-*` and `X-Request-ID` fields are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// What is asked of visitors' connections.

@@ -7,6 +7,7 @@ use super::{
     model::{HostPattern, PathPattern, Segment},
     read::Scalar,
 };
+use crate::edge::path;
 
 /// Longest host name (RFC 1035, section 2.3.4).
 const HOST_MAX: usize = 253;
@@ -145,7 +146,10 @@ impl Scalar for PathPattern {
         if inner.iter().any(|part| part.is_empty()) {
             return Err(wrong("it has an empty segment").help("write one `/` between two segments"));
         }
-        if parts.iter().any(|part| matches!(*part, "." | "..")) {
+        let Some(text) = path::literal(text) else {
+            return Err(wrong("no request may have an encoded control character"));
+        };
+        if text.split('/').any(|part| matches!(part, "." | "..")) {
             return Err(wrong("`.` and `..` are resolved before a route is chosen"));
         }
         if inner.iter().any(|part| part.contains('*')) || (last.contains('*') && *last != "*") {
@@ -157,9 +161,9 @@ impl Scalar for PathPattern {
                 .map(Self::Segments)
                 .map_err(|why| wrong(&why));
         }
-        match text.strip_suffix('*') {
+        match text.strip_suffix('*').filter(|_| *last == "*") {
             Some(prefix) => Ok(Self::Prefix(prefix.to_owned())),
-            None => Ok(Self::Exact(text.to_owned())),
+            None => Ok(Self::Exact(text)),
         }
     }
 }
@@ -202,7 +206,9 @@ fn segments(parts: &[&str]) -> Result<Vec<Segment>, String> {
             }
         }
         None if *part == "*" => Ok(Segment::Rest),
-        None => Ok(Segment::Literal((*part).to_owned())),
+        None => Ok(Segment::Literal(
+            path::literal(part).unwrap_or_else(|| (*part).to_owned()),
+        )),
     };
     parts.iter().map(segment).collect()
 }
@@ -267,6 +273,10 @@ mod tests {
             ("/cart", PathPattern::Exact("/cart".into())),
             ("/cart/", PathPattern::Exact("/cart/".into())),
             ("/a%2Fb:c", PathPattern::Exact("/a%2Fb:c".into())),
+            // As requests are compared.
+            ("/%7Ea%2B%20", PathPattern::Exact("/~a+%20".into())),
+            ("/a/%2A", PathPattern::Exact("/a/*".into())),
+            ("/%40a/*", PathPattern::Prefix("/@a/".into())),
             ("/*", PathPattern::Prefix("/".into())),
             ("/products/*", PathPattern::Prefix("/products/".into())),
             (
@@ -300,6 +310,8 @@ mod tests {
             "/a%",
             "/a%2",
             "/a%2f",
+            "/a/%2E%2E/b",
+            "/a%0A",
             "/a%zz",
             "/:",
             "/:A",

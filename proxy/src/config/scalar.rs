@@ -15,6 +15,7 @@ use super::{
     },
     read::{Scalar, choice},
 };
+use crate::edge::path::EncodedSlashes;
 
 /// Longest path of a Unix socket: `sun_path` without its closing zero.
 pub(super) const SOCKET_PATH_MAX: usize = 107;
@@ -280,6 +281,20 @@ impl Scalar for ForwardedField {
     const CHOICES: &'static [(&'static str, Self)] = &[
         ("x-forwarded-for", Self::XForwardedFor),
         ("forwarded", Self::Forwarded),
+    ];
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(text, Self::CHOICES)
+    }
+}
+
+impl Scalar for EncodedSlashes {
+    const WANTED: &'static str = "what encoded slashes are, \"decode\", \"keep\" or \"refuse\"";
+
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("decode", Self::Decode),
+        ("keep", Self::Keep),
+        ("refuse", Self::Refuse),
     ];
 
     fn parse(text: &str) -> Result<Self, Complaint> {

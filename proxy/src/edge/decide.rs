@@ -109,8 +109,8 @@ fn story(
     passed: Passed,
     observer: &mut impl Observer,
 ) -> Decision {
-    // Normalise: from here on there is one spelling of the target and of the authority.
-    let target = match path::normalise(request.target) {
+    // Normalise: from here on there is one spelling of the target and of the authority, and one reading of the path.
+    let target = match path::normalise(request.target, snapshot.config.server.encoded_slashes) {
         Ok(target) => target,
         Err(why) => return Decision::Reject(Rejection::closing(400, why.as_str())),
     };
@@ -141,7 +141,7 @@ fn story(
     }
 
     // Route.
-    let found = (snapshot.router).route(request.method, authority.host(), target.path());
+    let found = (snapshot.router).route(request.method, authority.host(), target.matched());
     let route = match found {
         Ok(route) => route,
         Err(Missing::Path) => return Decision::Reject(Rejection::new(404, "no route")),
@@ -173,7 +173,7 @@ fn story(
             let asked = Asked {
                 client: request.client,
                 host: authority.host(),
-                path: target.path(),
+                path: target.matched(),
                 params: &route.params,
                 fields: request.fields,
             };
@@ -188,21 +188,6 @@ fn story(
     let upstream = match own::upstream(route, request, &target.whole, &authority.whole, &limit) {
         Ok(upstream) => upstream,
         Err(decision) => return *decision,
-    };
-    let spelt = own::spelt(
-        snapshot,
-        route,
-        upstream,
-        request.method,
-        authority.host(),
-        target.path(),
-    );
-    let Some((route, upstream)) = spelt else {
-        return Decision::Reject(Rejection {
-            route: Some(Arc::clone(route)),
-            limit,
-            ..Rejection::new(404, "another route's file, spelt in another way")
-        });
     };
 
     // Look up.

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http_caching::Coding;
 
+use super::path;
 use crate::{
     admit::{
         rate::Held,
@@ -236,7 +237,8 @@ impl Forward {
             return Ok(None);
         };
         let path = self.target.split('?').next().unwrap_or_default();
-        if !files.passes(path).await? {
+        let path = path::matched(path, self.route.encoded_slashes);
+        if !files.passes(&path).await? {
             return Ok(None);
         }
         let (route, upstream) = (Arc::clone(route), Arc::clone(upstream));

@@ -7,9 +7,9 @@ use http::Method;
 use super::{Decision, Own, OwnAnswer, Rejection, RequestView};
 use crate::{
     admit::state::LimitState,
-    files::{self, path::plain},
+    files,
     route::{action::Action, template::Values},
-    snapshot::{Route, Snapshot},
+    snapshot::Route,
     upstream::Upstream,
 };
 
@@ -37,7 +37,7 @@ pub(super) fn upstream<'a>(
         }
         Action::Redirect(redirect) => {
             let scheme = request.connection.scheme.as_str();
-            let values = Values::new(scheme, authority, target);
+            let values = Values::new(scheme, authority, target, route.encoded_slashes);
             let Some(location) = redirect.location(&values) else {
                 let rejection = Rejection {
                     route: Some(Arc::clone(route)),
@@ -59,26 +59,4 @@ pub(super) fn upstream<'a>(
         limit: limit.clone(),
     };
     Err(Decision::Own(own).into())
-}
-
-/// Who answers where files are found by another spelling of the path than routes are: a file that is another route's is
-/// none of this one.
-pub(super) fn spelt<'a>(
-    snapshot: &Snapshot,
-    route: &'a Arc<Route>,
-    upstream: &'a Arc<Upstream>,
-    method: &Method,
-    host: &str,
-    path: &str,
-) -> Option<(&'a Arc<Route>, &'a Arc<Upstream>)> {
-    let plain = upstream.files.as_ref().and_then(|_| plain(path));
-    let other = plain.map(|plain| snapshot.router.route(method, host, &plain));
-    match other {
-        Some(Ok(other)) if Arc::ptr_eq(other, route) => Some((route, upstream)),
-        None => Some((route, upstream)),
-        Some(_) => match route.otherwise.as_ref().map(|route| (route, &route.action)) {
-            Some((route, Action::Upstream(upstream))) => Some((route, upstream)),
-            _ => None,
-        },
-    }
 }

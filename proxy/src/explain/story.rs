@@ -23,7 +23,7 @@ use crate::{
     config::model::{ForwardedField, Listener},
     edge::{
         Answer, Connection, Decision, Forward, Own, OwnAnswer, Passed, RequestView, Scheme,
-        authority, decide::decide_observed,
+        authority, decide::decide_observed, path::matched,
     },
     listen::tls::Proof,
     route::Missing,
@@ -255,6 +255,7 @@ impl<'a> Story<'a> {
         let host = host.unwrap_or_default();
         let path = recorder.target.as_deref().unwrap_or_default();
         let path = path.split('?').next().unwrap_or_default();
+        let path = &*matched(path, scene.snapshot.config.server.encoded_slashes);
         let route = recorder.route.as_ref();
         match (&decision, route) {
             (_, Some(route)) => {

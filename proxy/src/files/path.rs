@@ -59,35 +59,6 @@ impl Name {
     }
 }
 
-/// The one spelling among those that mean the same file: without doubled slashes, and with nothing encoded that a path can
-/// say as it is. `None` where a normalised path is spelt so already.
-///
-/// Routes tell these spellings apart. What another route is to answer, or to keep closed, must not be had by another
-/// spelling of it.
-pub fn plain(path: &str) -> Option<String> {
-    if !path.contains('%') && !path.contains("//") {
-        return None;
-    }
-    let mut out = String::with_capacity(path.len());
-    let mut rest = path;
-    while let Some(next) = rest.chars().next() {
-        let (told, length) = match next {
-            '/' if out.ends_with('/') => (None, 1),
-            '%' => match rest
-                .get(1..3)
-                .and_then(|hex| u8::from_str_radix(hex, 16).ok())
-            {
-                Some(byte) if b"!$&'()*+,;=:@[]|".contains(&byte) => (Some(char::from(byte)), 3),
-                _ => (Some('%'), 1),
-            },
-            next => (Some(next), next.len_utf8()),
-        };
-        out.extend(told);
-        rest = rest.get(length..).unwrap_or_default();
-    }
-    (out != path).then_some(out)
-}
-
 /// The same with something behind it.
 pub fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -115,24 +86,6 @@ fn decoded(text: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spellings_of_one_path() {
-        for (path, wanted) in [
-            ("/a/b", None),
-            ("/a%20b", None),
-            ("/a%2Fb", None),
-            ("/%E0%A6%A2", None),
-            ("//a", Some("/a")),
-            ("///a//b///", Some("/a/b/")),
-            ("/a%2Bb", Some("/a+b")),
-            ("/a%2Cb%20c", Some("/a,b%20c")),
-            ("/%40%3A", Some("/@:")),
-            ("//%", Some("/%")),
-        ] {
-            assert_eq!(plain(path).as_deref(), wanted, "{path}");
-        }
-    }
 
     #[test]
     fn what_paths_mean() {

@@ -207,7 +207,12 @@ pub(super) fn compose(
     let values = Values {
         client: order.client,
         request_id: &order.request_id,
-        ..Values::new(order.scheme.as_str(), &fetch.own.authority, &fetch.target)
+        ..Values::new(
+            order.scheme.as_str(),
+            &fetch.own.authority,
+            &fetch.target,
+            route.encoded_slashes,
+        )
     };
     let target = match &route.rewrite {
         None => Cow::Borrowed(fetch.target.as_str()),

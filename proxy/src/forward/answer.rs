@@ -1,6 +1,8 @@
 //! The shop's answer as a visitor gets it: without what concerned our hop, and with our own fields.
 
-use http::header::{CONNECTION, SET_COOKIE};
+use std::time::SystemTime;
+
+use http::header::{CONNECTION, DATE, SET_COOKIE};
 use http_caching::Fields;
 use http1_wire::{
     request::RawFields,
@@ -70,11 +72,7 @@ impl<'a> AnswerHead<'a> {
     /// Names are in the spelling of the shop.
     pub fn each(&self, mut f: impl FnMut(&[u8], &[u8])) {
         let fields = self.head.fields(self.bytes);
-        // An answer on the way to another is not the route's to change, and a change of protocol has its own fields.
-        let lines = match self.head.is_interim() || self.status() == 101 {
-            true => None,
-            false => self.request.forward.route.dress.lines(self.status()),
-        };
+        let lines = self.request.forward.route.dress.lines(self.status());
         let passes = |name: &[u8]| {
             self.goes_on(name)
                 && !(self.head.nominates && is_nominated(&fields, name))
@@ -86,7 +84,20 @@ impl<'a> AnswerHead<'a> {
             }
         }
         if self.head.is_interim() {
+            // Of those on the way to another answer only hints are read for what they say.
+            let added = lines.filter(|_| self.status() == 103);
+            for (name, value) in added.iter().flat_map(|lines| lines.added()) {
+                f(name, value);
+            }
             return;
+        }
+        // RFC 9110 §6.6.1: what has none was made now. A change of protocol need not say when.
+        let removes_date = || lines.is_some_and(|lines| lines.removes(b"date"));
+        if self.status() != 101 && !fields.contains(&DATE) && !removes_date() {
+            f(
+                b"date",
+                httpdate::fmt_http_date(SystemTime::now()).as_bytes(),
+            );
         }
         f(b"via", VIA_SELF.as_bytes());
         f(b"x-request-id", self.request.request_id.as_bytes());

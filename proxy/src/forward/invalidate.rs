@@ -41,7 +41,7 @@ pub(crate) fn invalidate(
         });
     }
     let uris = targets.iter().filter_map(|target| {
-        let target = path::normalise(target).ok()?;
+        let target = path::normalise(target, forward.route.encoded_slashes).ok()?;
         let uri = KeyedTarget::new(policy, &target).uri(scheme, authority);
         Some(purge::uri_number(&uri))
     });

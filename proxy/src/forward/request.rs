@@ -137,10 +137,11 @@ fn authority<'a>(request: &Request<'a>) -> &'a str {
 /// What the request puts in the place of placeholders.
 fn values<'a>(request: &Request<'a>) -> Values<'a> {
     let (authority, target) = (&request.forward.authority, &request.forward.target);
+    let slashes = request.forward.route.encoded_slashes;
     Values {
         client: request.client,
         request_id: request.request_id,
-        ..Values::new(request.scheme.as_str(), authority, target)
+        ..Values::new(request.scheme.as_str(), authority, target, slashes)
     }
 }
 

@@ -6,10 +6,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, header::CONTENT_TYPE};
+use http::{
+    HeaderName, HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
 
 use super::Reply;
-use crate::cache::head::{HeadFields, put_field, value};
+use crate::cache::head::{FOR_CACHES, HeadFields, put_field, value};
 
 /// One change of the fields of answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,13 +155,22 @@ impl Reply {
         self.dress(dress);
     }
 
-    /// The changes of fields.
+    /// The changes of fields. What we say must not be stored stays so: a failure would outlive its cause in browsers, and
+    /// the place of one who waits would be everybody's.
     pub fn dress(&mut self, dress: &Dress) {
-        if let Some(lines) = dress.lines(self.status) {
-            self.fields
-                .retain(|(name, _)| !lines.removed.contains(name));
-            self.fields.extend(lines.added.iter().cloned());
-        }
+        let Some(lines) = dress.lines(self.status) else {
+            return;
+        };
+        let keeps = self.fields.iter().any(|(name, _)| *name == CACHE_CONTROL);
+        let changes = |name: &HeaderName| {
+            let name = name.as_str();
+            // Those of RFC 9213 end so as well.
+            !keeps || !(name.ends_with("cache-control") || FOR_CACHES.contains(&name))
+        };
+        self.fields
+            .retain(|(name, _)| !(changes(name) && lines.removed.contains(name)));
+        let added = lines.added.iter().filter(|(name, _)| changes(name));
+        self.fields.extend(added.cloned());
     }
 }
 

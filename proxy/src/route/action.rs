@@ -9,7 +9,10 @@ use super::{
     path_regex::PathRegex,
     template::{Template, Values},
 };
-use crate::{edge::path, upstream::Upstream};
+use crate::{
+    edge::path::{self, EncodedSlashes},
+    upstream::Upstream,
+};
 
 /// What a route does with its requests.
 pub enum Action {
@@ -74,6 +77,8 @@ pub enum Rewrite {
     To(Template),
     /// The same for paths that match, whose groups it may name. Others stay.
     Matching(PathRegex, Template),
+    /// The path as routes read it: files have no other.
+    Matched,
 }
 
 impl Rewrite {
@@ -81,13 +86,21 @@ impl Rewrite {
     pub fn apply<'a>(&self, values: &Values<'a>, target: &'a str) -> Result<Cow<'a, str>, Refused> {
         let template = match self {
             Self::Strip(length) => {
-                return Ok(match target.get(*length..) {
-                    Some(rest) if rest.starts_with('/') => Cow::Borrowed(rest),
-                    Some(rest) => Cow::Owned(["/", rest].concat()),
-                    None => Cow::Borrowed(target),
+                return Ok(match matched(values, target) {
+                    Cow::Borrowed(target) => match target.get(*length..) {
+                        Some(rest) if rest.starts_with('/') => Cow::Borrowed(rest),
+                        Some(rest) => Cow::Owned(["/", rest].concat()),
+                        None => Cow::Borrowed(target),
+                    },
+                    Cow::Owned(target) => Cow::Owned(match target.get(*length..) {
+                        Some(rest) if rest.starts_with('/') => rest.to_owned(),
+                        Some(rest) => ["/", rest].concat(),
+                        None => target,
+                    }),
                 });
             }
-            Self::Matching(regex, _) if !regex.matches(values.path) => {
+            Self::Matched => return Ok(matched(values, target)),
+            Self::Matching(regex, _) if !regex.matches(&values.matched) => {
                 return Ok(Cow::Borrowed(target));
             }
             Self::To(template) | Self::Matching(_, template) => template,
@@ -100,10 +113,19 @@ impl Rewrite {
             sent.push_str(query);
         }
         // A group may hold a piece of a segment, and two pieces can come together as `..`.
-        match path::normalise(&sent) {
+        match path::normalise(&sent, EncodedSlashes::Keep) {
             Ok(target) => Ok(Cow::Owned(target.whole.into_owned())),
             Err(_) => Err(Refused("the rewritten target is no target")),
         }
+    }
+}
+
+/// The target with its path as routes read it.
+fn matched<'a>(values: &Values<'a>, target: &'a str) -> Cow<'a, str> {
+    match (&values.matched, values.query) {
+        (Cow::Borrowed(_), _) => Cow::Borrowed(target),
+        (Cow::Owned(path), Some(query)) => Cow::Owned([path, "?", query].concat()),
+        (Cow::Owned(path), None) => Cow::Owned(path.clone()),
     }
 }
 
@@ -145,7 +167,7 @@ mod tests {
                 "/old/*",
                 "https://www.shop.example{rest}",
                 "/old//evil.example",
-                "https://www.shop.example//evil.example",
+                "https://www.shop.example/evil.example",
             ),
             // Nothing is decoded on the way.
             ("/*", "/x{path}", "/%0D%0Aa", "/x/%0D%0Aa"),
@@ -161,7 +183,7 @@ mod tests {
                 status: 302,
                 to: template(to, &path, None),
             };
-            let values = Values::new("https", "shop.example", target);
+            let values = Values::new("https", "shop.example", target, EncodedSlashes::Decode);
             let location = redirect.location(&values);
             assert_eq!(location.as_deref(), Some(wanted), "{to} {target}");
         }
@@ -180,7 +202,16 @@ mod tests {
             (Rewrite::Strip(4), "/api/x?y", Ok("/x?y")),
             (Rewrite::Strip(4), "/api", Ok("/")),
             (Rewrite::Strip(4), "/api?x", Ok("/?x")),
-            (Rewrite::Strip(4), "/api//x", Ok("//x")),
+            (Rewrite::Strip(4), "/api//x", Ok("/x")),
+            (Rewrite::Strip(4), "//api//x?//y", Ok("/x?//y")),
+            (Rewrite::Strip(4), "//api", Ok("/")),
+            (Rewrite::Strip(4), "/%2Fapi%2Fx", Ok("/x")),
+            (Rewrite::Matched, "/a/b?c", Ok("/a/b?c")),
+            (Rewrite::Matched, "//a%2Fb?c//d", Ok("/a/b?c//d")),
+            (to("/product?"), "/a?b=c", Ok("/product")),
+            (to("/product?"), "/a", Ok("/product")),
+            (to("/i?p={path}?"), "/a?b=c", Ok("/i?p=/a")),
+            (to("/i{?query}"), "/a?", Ok("/i?")),
             (to("/internal{path}"), "/a", Ok("/internal/a")),
             (to("/internal{path}"), "/a?b=c", Ok("/internal/a?b=c")),
             (to("/internal{path}"), "/a?", Ok("/internal/a?")),
@@ -216,7 +247,7 @@ mod tests {
                 Err("the rewritten target is too long"),
             ),
         ] {
-            let values = Values::new("https", "shop.example", target);
+            let values = Values::new("https", "shop.example", target, EncodedSlashes::Decode);
             let sent = rewrite.apply(&values, target);
             let sent = sent.as_deref().map_err(|why| why.0);
             assert_eq!(sent, wanted, "{rewrite:?} {target}");

@@ -1,15 +1,18 @@
 //! Texts with placeholders: where a redirect leads, what a shop is asked for, what a field says.
 //!
-//! A template is read once, with the configuration. What a visitor puts into it is the normalised path, the query, and
-//! a host that was checked, so that no control character and no space can come from there, and nothing is decoded on the
-//! way.
+//! A template is read once, with the configuration. What a visitor puts into it is the normalised path, parts of it as
+//! routes read it, the query, and a host that was checked, so that no control character and no space can come from there,
+//! and nothing is decoded on the way that a path could not say as it is.
 
 use std::{borrow::Cow, net::IpAddr};
 
 use regex::Regex;
 
 use super::path_regex::PathRegex;
-use crate::config::model::{PathPattern, Segment};
+use crate::{
+    config::model::{PathPattern, Segment},
+    edge::path::{self, EncodedSlashes},
+};
 
 /// Longest template.
 const TEXT_MAX: usize = 8 * 1024;
@@ -46,7 +49,7 @@ enum Part {
     RequestId,
 }
 
-/// Where the part of the path begins that the `*` of a pattern stands for, with the `/` before it.
+/// Where the part of the matched path begins that the `*` of a pattern stands for, with the `/` before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rest {
     Bytes(usize),
@@ -65,14 +68,16 @@ pub struct Known<'a> {
 }
 
 /// What a request puts in the place of placeholders.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Values<'a> {
     /// `http` or `https`.
     pub scheme: &'a str,
     /// Normalised, without a port.
     pub host: &'a str,
-    /// Normalised.
+    /// Normalised, as the visitor spelt it.
     pub path: &'a str,
+    /// The same as routes read it, of which patterns name parts.
+    pub matched: Cow<'a, str>,
     /// Without its `?`.
     pub query: Option<&'a str>,
     /// The visitor.
@@ -83,7 +88,12 @@ pub struct Values<'a> {
 
 impl<'a> Values<'a> {
     /// Those of a normalised target and authority.
-    pub fn new(scheme: &'a str, authority: &'a str, target: &'a str) -> Self {
+    pub fn new(
+        scheme: &'a str,
+        authority: &'a str,
+        target: &'a str,
+        slashes: EncodedSlashes,
+    ) -> Self {
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (target, None),
@@ -97,6 +107,7 @@ impl<'a> Values<'a> {
             scheme,
             host,
             path,
+            matched: path::matched(path, slashes),
             query,
             client: IpAddr::from([0, 0, 0, 0]),
             request_id: "",
@@ -172,6 +183,11 @@ impl Template {
         })
     }
 
+    /// Whether it ends in a `?`, which says that there is no query.
+    fn drops_query(&self) -> bool {
+        matches!(self.parts.last(), Some(Part::Text(text)) if text.ends_with('?'))
+    }
+
     /// What is wrong with it as a URL or a target: characters that none may have, or a query in the wrong place.
     pub fn objection_to_url(&self) -> Option<(&'static str, &'static str)> {
         let mut in_query = false;
@@ -221,9 +237,14 @@ impl Template {
         None
     }
 
-    /// As a URL or target: what stands in a query does not end the parameter that it is the value of.
+    /// As a URL or target: what stands in a query does not end the parameter that it is the value of, and a `?` at the
+    /// end goes.
     pub fn url(&self, values: &Values<'_>) -> Result<String, TooLong> {
-        self.expand(values, true)
+        let mut url = self.expand(values, true)?;
+        if self.drops_query() {
+            url.pop();
+        }
+        Ok(url)
     }
 
     /// As a text.
@@ -232,7 +253,10 @@ impl Template {
     }
 
     fn expand(&self, values: &Values<'_>, is_url: bool) -> Result<String, TooLong> {
-        let captures = self.regex.as_ref().map(|regex| regex.captures(values.path));
+        let captures = self
+            .regex
+            .as_ref()
+            .map(|regex| regex.captures(&values.matched));
         let capture = |at: usize| {
             let captures = captures.as_ref().and_then(Option::as_ref);
             captures
@@ -265,9 +289,9 @@ impl Template {
                     }
                     continue;
                 }
-                Part::Rest(rest) => (rest.of(values.path).into(), true),
+                Part::Rest(rest) => (rest.of(&values.matched).into(), true),
                 Part::Segment(at) => {
-                    let segment = values.path.split('/').nth(at + 1);
+                    let segment = values.matched.split('/').nth(at + 1);
                     (segment.unwrap_or_default().into(), true)
                 }
                 Part::Capture(at) => (capture(*at).into(), true),

@@ -105,6 +105,7 @@ mod sharing;
 mod shop_window;
 mod slow_clients;
 mod slow_readers;
+mod spellings;
 mod steering;
 mod tls;
 mod tls_door;

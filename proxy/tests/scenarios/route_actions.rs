@@ -47,8 +47,8 @@ fn redirects_lead_where_the_configuration_says() {
     );
     for (path, status, wanted) in [
         ("/mirror//evil.example/x", 302, "/evil.example/x"),
-        ("/mirror/%2F%2Fevil.example", 302, "/%2F%2Fevil.example"),
-        ("/mirror/..%2F", 302, "/..%2F"),
+        ("/mirror/%2F%2Fevil.example", 302, "/evil.example"),
+        ("/mirror/x%2F..%2F", 302, "/"),
         ("/www/a?b=c", 308, "https://www.shop.example/www/a?b=c"),
         ("/p/17-lamp", 303, "/product?id=17&slug=lamp"),
     ] {

@@ -151,6 +151,7 @@ fn values_of_the_environment_may_stand_everywhere() {
         threads = "${THREADS:-0}"
         shutdown_grace = "${GRACE}"
         max_header_bytes = "${KIB}KiB"
+        encoded_slashes = "${SLASHES:-keep}"
         min_receive_rate = "${RATE:-240B/s}"
         trusted_proxies = ["${LB}", "10.0.0.0/8"]
         forwarded_field = "${FIELD}"

@@ -6,7 +6,7 @@ fn values<'a>(target: &'a str) -> Values<'a> {
     Values {
         client: IpAddr::from([192, 0, 2, 7]),
         request_id: "abc",
-        ..Values::new("https", "shop.example:8443", target)
+        ..Values::new("https", "shop.example:8443", target, EncodedSlashes::Decode)
     }
 }
 
@@ -46,7 +46,7 @@ fn placeholders_become_parts_of_the_request() {
         ("/*", "/all{rest}", "/a/b", "/all/a/b"),
         ("/old/*", "/new{rest}", "/old/a/b", "/new/a/b"),
         ("/old/*", "/new{rest}", "/old/", "/new/"),
-        ("/old/*", "/new{rest}", "/old//evil", "/new//evil"),
+        ("/old/*", "/new{rest}", "/old//evil", "/new/evil"),
         ("/:shop/x/*", "/y/{shop}{rest}", "/a/x/b/c", "/y/a/b/c"),
         ("/p/:id", "/q?id={id}&{query}", "/p/7?a=b", "/q?id=7&a=b"),
         ("/p/:id", "/q?id={id}{&query}", "/p/7?a=b", "/q?id=7&a=b"),
@@ -67,6 +67,35 @@ fn placeholders_become_parts_of_the_request() {
         let template = template(text, &path).expect("a template");
         let expanded = template.url(&values(target));
         assert_eq!(expanded.as_deref(), Ok(wanted), "{text} {target}");
+    }
+}
+
+#[test]
+fn parts_are_those_of_the_path_that_was_matched() {
+    use EncodedSlashes::{Decode, Keep};
+    for (path, text, target, decode, keep) in [
+        ("/*", "{path}", "//a%2Fb%2Bc", "//a%2Fb%2Bc", "//a%2Fb%2Bc"),
+        ("/p/*", "{rest}", "//p//a%2Fb", "/a/b", "/a%2Fb"),
+        ("/p/*", "{rest}", "/p/a%5Cb%40c", "/a/b@c", "/a%5Cb@c"),
+        ("/:a/x/*", "{a}{rest}", "//k//x//y", "k/y", "k/y"),
+        ("/p/:id", "{id}", "//p/a%40b", "a@b", "a@b"),
+        ("/p/:id", "{id}", "/p/a%2Fb", "a", "a%2Fb"),
+        (
+            "/p/:id",
+            "/q?id={id}",
+            "/p/a%26b",
+            "/q?id=a%26b",
+            "/q?id=a%26b",
+        ),
+        ("~^/p/(.*)$", "{1}", "/p//a%2Fb%20c", "a/b%20c", "a%2Fb%20c"),
+    ] {
+        let path = pattern(path);
+        let template = template(text, &path).expect("a template");
+        for (slashes, wanted) in [(Decode, decode), (Keep, keep)] {
+            let values = Values::new("https", "shop.example", target, slashes);
+            let expanded = template.url(&values);
+            assert_eq!(expanded.as_deref(), Ok(wanted), "{text} {target}");
+        }
     }
 }
 
