@@ -44,11 +44,12 @@ pub(super) fn step(config: &Config, name: &str, method: &Method, host: &str, pat
     if others.len() > LISTED_MAX {
         step = step.line(format!("{} more fit", others.len() - LISTED_MAX));
     }
-    match near(config, host) {
-        Some(near) if *rank == HostRank::Any => step.line(format!(
+    if *rank == HostRank::Any
+        && let Some(near) = near(config, host)
+    {
+        step = step.line(format!(
             "no route names the host {host:?}; did you mean {near:?}?"
-        )),
-        _ => step,
+        ));
     }
     step
 }

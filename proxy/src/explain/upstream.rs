@@ -105,10 +105,8 @@ pub(super) fn servers(
             notes.health.filter(|_| !server.state.is_up()),
             notes.ejection,
             notes.drain,
-        ]
-        .into_iter()
-        .flatten()
-        {
+        ];
+        for note in told.into_iter().flatten() {
             let since = scene.now.tick.saturating_sub(note.since);
             line += &format!(" ({}, {} ago)", note.why, span(since));
         }
