@@ -183,7 +183,7 @@ section! {
         read: List<FolderPath>, empty;
         /// Further folders that may be written.
         write: List<FolderPath>, empty;
-        /// Further folders whose programs `dhal upgrade --binary` may start. That of the running program is one.
+        /// Further folders whose programs `dhal upgrade --binary PATH` may start. That of the running program is one.
         execute: List<FolderPath>, empty;
     }
 }
