@@ -45,7 +45,10 @@ impl<'a> Translator<'a> {
             for gate in gates {
                 self.missing(
                     gate,
-                    format!("{}. Until then nobody may come: take `deny` away", advice(&gate.name)),
+                    format!(
+                        "{}. Until then nobody may come: take `deny` away",
+                        advice(&gate.name)
+                    ),
                 );
                 self.close(gate, out);
             }
@@ -66,7 +69,9 @@ impl<'a> Translator<'a> {
             && (self.blind || of_fallback)
         {
             let why = match self.blind {
-                true => "the visitor's address is not known as nginx knows it, see `set_real_ip_from`",
+                true => {
+                    "the visitor's address is not known as nginx knows it, see `set_real_ip_from`"
+                }
                 false => "both this location and the one of `try_files` say who may come",
             };
             self.full_all(&rules);
@@ -118,7 +123,7 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn list(&mut self, wish: &str, networks: &[String]) -> String {
+    pub(super) fn list(&mut self, wish: &str, networks: &[String]) -> String {
         let mut section = Section::default();
         section.set("entries", toml::strings(networks));
         self.lists.intern(wish, section)
@@ -138,11 +143,7 @@ impl<'a> Translator<'a> {
     /// The same for what a site is closed for, of which each route says it.
     pub(super) fn shut(&mut self, out: &mut Section, why: &str) {
         let name = self.everybody();
-        out.remarked(
-            "deny",
-            toml::strings(&[name]),
-            &format!("closed: {why}"),
-        );
+        out.remarked("deny", toml::strings(&[name]), &format!("closed: {why}"));
     }
 
     pub(super) fn tell_closed(&mut self, gate: &Directive) {

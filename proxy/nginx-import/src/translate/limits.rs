@@ -240,9 +240,9 @@ impl<'a> Translator<'a> {
         // Of networks within one another nginx takes the narrowest, a list of Dhal takes any.
         let overlap = |(one, is_free): &(&str, bool)| {
             *is_free
-                && all.iter().any(|(other, is_other_free)| {
-                    !is_other_free && do_overlap(one, other)
-                })
+                && all
+                    .iter()
+                    .any(|(other, is_other_free)| !is_other_free && do_overlap(one, other))
         };
         if all.iter().any(overlap) {
             return None;

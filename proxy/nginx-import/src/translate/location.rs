@@ -314,7 +314,11 @@ impl<'a> Translator<'a> {
             self.limit_except(methods, out);
         }
         // A condition may have closed it.
-        let shut = out.keys.iter().find(|key| key.name == "deny" && key.remark.starts_with("closed")).cloned();
+        let shut = out
+            .keys
+            .iter()
+            .find(|key| key.name == "deny" && key.remark.starts_with("closed"))
+            .cloned();
         // `return` and redirects go before who may come and how often, as with nginx.
         if out.has("upstream") || out.has("files") {
             self.access(scope, out);
@@ -382,6 +386,20 @@ impl<'a> Translator<'a> {
         if let Some(methods) = self.methods.clone() {
             self.only_methods(methods, &mut out);
         }
+        if let Some(networks) = self.only_from.clone() {
+            match self.blind {
+                true => self.shut(&mut out, "nginx listens within alone"),
+                false if out.has("allow") => {}
+                false => {
+                    let name = self.list("inside", &networks);
+                    out.remarked(
+                        "allow",
+                        toml::strings(&[name]),
+                        "nginx listens within alone, Dhal's routes are for every address",
+                    );
+                }
+            }
+        }
         if let Some(why) = self.shut.clone() {
             self.shut(&mut out, &why);
         }
@@ -415,7 +433,12 @@ impl<'a> Translator<'a> {
         let others = (matcher.is_expression() && section.has("methods")).then(|| {
             let mut others = Section::new("[[routes]]");
             let is_where = |name: &str| matches!(name, "host" | dialect::PATH_REGEX);
-            others.keys = section.keys.iter().filter(|k| is_where(&k.name)).cloned().collect();
+            others.keys = section
+                .keys
+                .iter()
+                .filter(|k| is_where(&k.name))
+                .cloned()
+                .collect();
             others.set("respond", toml::table(&[("status", "405".to_owned())]));
             others
         });

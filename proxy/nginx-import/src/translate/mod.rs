@@ -182,6 +182,8 @@ struct Translator<'a> {
     shut: Option<String>,
     /// The methods that the site takes, where it says so.
     methods: Option<Vec<String>>,
+    /// The networks from which alone the server that is being written is asked.
+    only_from: Option<Vec<String>>,
     /// Visitors' addresses are not known as nginx knows them.
     blind: bool,
     /// That files with a dot before their names are refused is noted once.
@@ -215,6 +217,7 @@ pub(crate) fn translate(tree: &Tree) -> Import {
         closed_known: HashSet::new(),
         shut: None,
         methods: None,
+        only_from: None,
         blind: false,
         hidden_told: false,
     };
@@ -413,7 +416,10 @@ impl<'a> Translator<'a> {
         // The words within `map`, `geo` and `types` are data, and no directives.
         let mut data = HashSet::new();
         tree.each(&mut |directive| {
-            if matches!(directive.name.as_str(), "map" | "geo" | "types" | "split_clients") {
+            if matches!(
+                directive.name.as_str(),
+                "map" | "geo" | "types" | "split_clients"
+            ) {
                 data.extend(directive.children().iter().map(|child| child.id));
             }
             if data.contains(&directive.id) {

@@ -112,7 +112,11 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
     let mut siblings: Vec<Vec<usize>> = vec![Vec::new(); items.len()];
     for n in &nested {
         if let Some(p) = items[*n].within {
-            siblings[*n] = prefixes.iter().copied().filter(|q| extends(*q, p)).collect();
+            siblings[*n] = prefixes
+                .iter()
+                .copied()
+                .filter(|q| extends(*q, p))
+                .collect();
             for q in siblings[*n].clone() {
                 // It must go before the expression, or visitors came by that.
                 if items[q].shade != Shade::Open && items[*n].shade != Shade::Shut {
@@ -136,8 +140,10 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
                 }
                 continue;
             }
-            let is_behind = !items[*q].is_final && prefixes.iter().any(|p| odd[*p] && extends(*q, *p));
-            let is_before = items[*q].is_final && prefixes.iter().any(|p| odd[*p] && extends(*p, *q));
+            let is_behind =
+                !items[*q].is_final && prefixes.iter().any(|p| odd[*p] && extends(*q, *p));
+            let is_before =
+                items[*q].is_final && prefixes.iter().any(|p| odd[*p] && extends(*p, *q));
             if is_behind || is_before {
                 odd[*q] = true;
                 changed = true;
@@ -161,7 +167,9 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
             rank: (2, Reverse(0), 0),
         };
         if is_hidden(&items, item) {
-            step.missing = Some("nginx never chooses it: a longer prefix goes before the one around it".to_owned());
+            step.missing = Some(
+                "nginx never chooses it: a longer prefix goes before the one around it".to_owned(),
+            );
             steps.push(step);
             continue;
         }
@@ -188,16 +196,24 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
                         false => (4, Reverse(path.len()), 1),
                     };
                     if first[i] && !item.is_final && item.shade != Shade::Shut && !outer_open {
-                        step.closed = Some("nginx looks for expressions before it, and Dhal cannot in this order".to_owned());
+                        step.closed = Some(
+                            "nginx looks for expressions before it, and Dhal cannot in this order"
+                                .to_owned(),
+                        );
                     }
                 } else {
                     step.matchers = simple(i).unwrap_or_default();
                     let below = format!("{path}/");
                     let is = |kind: Kind<'_>, text: &str| {
-                        items.iter().any(|other| other.kind == kind || (other.prefix() == Some(text) && other.within == item.within))
+                        items.iter().any(|other| {
+                            other.kind == kind
+                                || (other.prefix() == Some(text) && other.within == item.within)
+                        })
                     };
                     if !path.ends_with('/') && step.matchers.len() == 2 {
-                        step.differs = Some(format!("`{path}` and everything below `{below}`; nginx takes `{path}x` too"));
+                        step.differs = Some(format!(
+                            "`{path}` and everything below `{below}`; nginx takes `{path}x` too"
+                        ));
                         // Locations that say more than this one take their part of it.
                         let has_exact = items.iter().any(|other| other.kind == Kind::Exact(path));
                         let has_below = is(Kind::Prefix(&below), &below);
@@ -210,13 +226,23 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
                         step.differs = Some("this path alone, which seems to be a file; nginx takes everything that begins with it".to_owned());
                     }
                 }
-                let inner = items.iter().any(|n| n.in_regex && n.within == Some(i) && n.shade != Shade::Open);
+                let inner = items
+                    .iter()
+                    .any(|n| n.in_regex && n.within == Some(i) && n.shade != Shade::Open);
                 if inner {
-                    step.closed = Some("an expression within another keeps visitors out".to_owned());
+                    step.closed =
+                        Some("an expression within another keeps visitors out".to_owned());
                 }
             }
-            Kind::Regex { text: pattern, ignore_case } => {
-                let inner = item.location.children().iter().any(|d| d.name == "location");
+            Kind::Regex {
+                text: pattern,
+                ignore_case,
+            } => {
+                let inner = item
+                    .location
+                    .children()
+                    .iter()
+                    .any(|d| d.name == "location");
                 let hides = inner && {
                     let scope = item.parent.within(item.location.children());
                     gates::shade(&scope) != item.shade
@@ -242,20 +268,25 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
                         step.rank.0 = 3;
                     }
                     (Err(why), _, Shade::Open) => {
-                        step.missing = Some(format!("{why}; write a route with another expression"));
+                        step.missing =
+                            Some(format!("{why}; write a route with another expression"));
                     }
                     (Ok(_), _, Shade::Open) => {
                         step.missing = Some("an expression that names other paths than those of the location around it; write a route for it".to_owned());
                     }
                     (own, _, _) => {
-                        let why = own.err().unwrap_or_else(|| "it takes other paths than those of the location around it".to_owned());
+                        let why = own.err().unwrap_or_else(|| {
+                            "it takes other paths than those of the location around it".to_owned()
+                        });
                         match expression::superset(pattern, ignore_case) {
                             Some(text) => {
                                 step.matchers = vec![(Matcher::Regex(text), false)];
-                                step.closed = Some(format!("{why}; write a route with another expression"));
+                                step.closed =
+                                    Some(format!("{why}; write a route with another expression"));
                             }
                             None => {
-                                step.missing = Some(format!("{why}; write a route with another expression"));
+                                step.missing =
+                                    Some(format!("{why}; write a route with another expression"));
                                 shut_for = shut_for.or(Some(item.location));
                             }
                         }
@@ -417,8 +448,7 @@ pub(super) fn may_be_guarded(site: &Site<'_>, to: &str, own: Option<&Directive>)
                     match literal {
                         Some(literal) => literal.starts_with(fixed) || fixed.starts_with(&literal),
                         None => {
-                            text.starts_with('^')
-                                || expression::matches(text, ignore_case, &sample)
+                            text.starts_with('^') || expression::matches(text, ignore_case, &sample)
                         }
                     }
                 }

@@ -2,7 +2,9 @@
 
 use super::{
     Scope, Translator,
+    gates::{self, Shade},
     location::Matcher,
+    order,
     server::{Names, Site, is_name},
 };
 use crate::{
@@ -39,7 +41,14 @@ pub(super) fn to_https(server: &Directive, names: &Names) -> Option<u16> {
                     (Some(Condition::Host(host)), Some(answer)) => {
                         let first = host.clone();
                         let hosts = vec![host];
-                        leads(answer, &Names { hosts, first })
+                        leads(
+                            answer,
+                            &Names {
+                                hosts,
+                                first,
+                                has_odd: false,
+                            },
+                        )
                     }
                     (Some(Condition::Scheme), Some(answer)) => leads(answer, names),
                     _ => None,
@@ -113,6 +122,18 @@ pub(super) fn led_hosts(server: &Directive) -> Vec<String> {
     .collect()
 }
 
+/// A target with what nginx makes of the query: it goes along behind another, unless the target ends in `?`.
+fn with_query(to: &str) -> String {
+    match to.strip_suffix('?') {
+        Some(alone) if alone.contains('?') => alone.to_owned(),
+        Some(_) => to.to_owned(),
+        None if !to.contains('?') || to.contains("$args") || to.contains("$query_string") => {
+            to.to_owned()
+        }
+        None => format!("{}&$args", to.trim_end_matches('&')),
+    }
+}
+
 /// What is wrong with a target, as Dhal checks it.
 pub(super) fn objection(to: &str) -> Option<&'static str> {
     let to = to.strip_suffix('?').unwrap_or(to);
@@ -123,6 +144,12 @@ pub(super) fn objection(to: &str) -> Option<&'static str> {
         }
         if to[..at].contains('?') {
             return Some("a query behind another");
+        }
+    }
+    if let Some(at) = to.find(dialect::QUERY_TOO) {
+        let behind = &to[at + dialect::QUERY_TOO.len()..];
+        if !to[..at].contains('?') || !(behind.is_empty() || behind.starts_with('#')) {
+            return Some("a query in the path");
         }
     }
     if let Some(at) = to.find("{query}")
@@ -323,44 +350,83 @@ impl<'a> Translator<'a> {
     fn inner_rewrite(&mut self, site: &Site<'a>, directive: &'a Directive) {
         let to = directive.arg(1);
         let fixed = to.split(['$', '?']).next().unwrap_or_default();
+        let target = site.location_of(fixed);
+        let is_dark =
+            |location: &Directive| gates::shade_of_all(&site.scope, location) != Shade::Open;
+        // Where it is lost, those must not come whom nginx would have led to a closed door.
+        let is_guarded = match target {
+            Some(target) => is_dark(target) || order::may_be_guarded(site, to, Some(target)),
+            None => site.locations().any(is_dark),
+        };
         let pattern = match self.pattern(directive.arg(0)) {
             Ok(pattern) => pattern,
-            Err(why) => return self.missing(directive, why),
+            Err(why) => return self.lost_rewrite(site, directive, &why, is_guarded),
         };
-        let Some(target) = site.location_of(fixed) else {
-            return self.missing(directive, "the importer does not see which location answers; write a route with `path_regex` and `rewrite`");
+        let Some(target) = target else {
+            return self.lost_rewrite(site, directive, "the importer does not see which location answers; write a route with `path_regex` and `rewrite`", is_guarded);
         };
-        let to = match variables::placeholders(
-            to.strip_suffix('?').unwrap_or(to),
-            Use::Target,
-            &site.server_name,
-        ) {
+        if order::may_be_guarded(site, to, Some(target)) {
+            return self.lost_rewrite(
+                site,
+                directive,
+                "what it leads to may be a location that keeps visitors out",
+                true,
+            );
+        }
+        let to = match variables::placeholders(&with_query(to), Use::Target, &site.server_name) {
             Ok(to) => to,
             Err(why) => {
-                return self.missing(directive, format!("Dhal has no placeholder for {why}"));
+                let why = format!("Dhal has no placeholder for {why}");
+                return self.lost_rewrite(site, directive, &why, is_guarded);
             }
         };
         let scope = site.scope.within(target.children());
         let mut out = Section::default();
         self.content(site, &scope, &pattern, &mut out);
-        if !out.has("upstream") {
-            return self.missing(
-                directive,
-                "files and fixed answers are not rewritten; write a route with `path_regex`",
-            );
-        }
-        if out.has("rewrite") {
-            return self.missing(
-                directive,
-                "the location that answers rewrites too, and Dhal does so once",
-            );
-        }
-        if let Some(why) = objection(&to) {
-            return self.missing(directive, format!("Dhal has no placeholder for {why}"));
+        let why = if !out.has("upstream") {
+            Some("files and fixed answers are not rewritten; write a route with `path_regex`")
+        } else if out.has("rewrite") {
+            Some("the location that answers rewrites too, and Dhal does so once")
+        } else if objection(&to).is_some() {
+            Some("Dhal has no placeholder for its target")
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            return self.lost_rewrite(site, directive, why, is_guarded);
         }
         out.set("rewrite", toml::string(&to));
         self.full(directive);
         self.route(site, &pattern, false, out);
+    }
+
+    /// A rewrite that is not carried over: its paths go to other routes, or to none where that could let somebody in.
+    fn lost_rewrite(
+        &mut self,
+        site: &Site<'a>,
+        directive: &'a Directive,
+        why: &str,
+        is_guarded: bool,
+    ) {
+        if !is_guarded {
+            return self.missing(directive, why);
+        }
+        self.missing(
+            directive,
+            format!("{why}. Until then nobody may come: take `deny` away"),
+        );
+        let matcher = match self.pattern(directive.arg(0)) {
+            Ok(matcher) => Some(matcher),
+            Err(_) => expression::superset(directive.arg(0), false).map(Matcher::Regex),
+        };
+        let Some(matcher) = matcher else {
+            self.shut = Some(format!("see {}", self.tree.place(directive.at)));
+            return self.tell_closed(directive);
+        };
+        let mut out = Section::default();
+        out.set("respond", toml::table(&[("status", "403".to_owned())]));
+        self.close(directive, &mut out);
+        self.route(site, &matcher, false, out);
     }
 
     fn server_if(&mut self, site: &Site<'a>, directive: &'a Directive) {
@@ -374,7 +440,10 @@ impl<'a> Translator<'a> {
             return self.condition_of_site(directive);
         };
         let refuses = answer.name == "return"
-            && answer.arg(0).parse::<u16>().is_ok_and(|status| status >= 400);
+            && answer
+                .arg(0)
+                .parse::<u16>()
+                .is_ok_and(|status| status >= 400);
         match condition {
             Condition::NotMethods(methods) if refuses => {
                 let methods = common(self.methods.take(), methods);
@@ -458,6 +527,20 @@ impl<'a> Translator<'a> {
         out: &mut Section,
     ) {
         let mut done = out.has("rewrite");
+        // Whoever `break`s stays here.
+        let leads = |d: &&Directive| d.name == "rewrite" && d.arg(2) != "break";
+        for directive in scope.own().iter().filter(leads) {
+            let own = site.locations().find(|l| {
+                let children = l.children();
+                std::ptr::eq(children, scope.own())
+            });
+            if Self::outside(directive).is_none()
+                && order::may_be_guarded(site, directive.arg(1), own)
+            {
+                self.missing(directive, "what it leads to may be a location that keeps visitors out, and Dhal chooses no other one. Until then nobody may come: take `deny` away");
+                self.close(directive, out);
+            }
+        }
         for directive in scope.own().iter().filter(|d| d.name == "rewrite") {
             if Self::outside(directive).is_some() {
                 continue;
@@ -477,11 +560,7 @@ impl<'a> Translator<'a> {
                 }
             };
             let to = directive.arg(1);
-            match variables::placeholders(
-                to.strip_suffix('?').unwrap_or(to),
-                Use::Target,
-                &site.server_name,
-            ) {
+            match variables::placeholders(&with_query(to), Use::Target, &site.server_name) {
                 Ok(to) if objection(&to).is_some() => {
                     self.missing(directive, "Dhal has no placeholder for its target");
                 }
@@ -654,10 +733,9 @@ impl Body {
         let joined = words.join(" ");
         let asked = joined.trim_start_matches(['(', ' ', '"', '\'']);
         let is_place = PLACES.iter().any(|place| {
-            asked
-                .strip_prefix(place)
-                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
-                || (place.starts_with(['-', '!']) && asked.starts_with(place))
+            asked.strip_prefix(place).is_some_and(|rest| {
+                !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            }) || (place.starts_with(['-', '!']) && asked.starts_with(place))
         }) || asked.starts_with("$arg_");
         let is_file = asked.starts_with(['-', '!']);
         for inner in directive.children() {
@@ -671,7 +749,7 @@ impl Body {
                 "rewrite" => !is_place || Condition::is_of_methods(asked),
                 "deny" | "allow" | "internal" => true,
                 "proxy_pass" | "fastcgi_pass" | "uwsgi_pass" | "root" | "alias" => !is_place,
-                name => super::gates::is_foreign(name),
+                name => gates::is_foreign(name),
             };
             if gates {
                 return Self::Gate;
