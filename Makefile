@@ -1,7 +1,7 @@
 # The commands a person types. CI runs the same ones.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test reference install uninstall try-docs try-systemd bench bench-quick bench-micro bench-store bench-store-quick simulate capacity soak change change-quick failover sale sale-quick
+.PHONY: help deps demo demo-stop test test-sandboxed reference install uninstall deb try-docs try-systemd bench bench-quick bench-micro bench-store bench-store-quick simulate capacity soak change change-quick failover sale sale-quick
 
 # A target folder outside the checkout survives a fresh clone: set CARGO_TARGET_DIR.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -27,26 +27,28 @@ ROOT := $(DESTDIR)$(PREFIX)
 COMPLETIONS := $(ROOT)/share/bash-completion/completions/dhal $(ROOT)/share/zsh/site-functions/_dhal \
 	$(ROOT)/share/fish/vendor_completions.d/dhal.fish
 
-install: ## Program, manual pages, completions, unit, user, folders; PREFIX, DESTDIR (as root, after cargo build --release)
+install: ## Program, manual pages, completions, unit, user and folders; as root, after cargo build --release
 	@test -x $(BINARY) || { echo "$(BINARY) is missing: cargo build --release --locked -p dhal" >&2; exit 1; }
 	install -d $(ROOT)/bin $(ROOT)/lib/systemd/system $(ROOT)/lib/sysusers.d $(ROOT)/lib/tmpfiles.d \
 		$(DESTDIR)$(SYSCONFDIR)/dhal/conf.d $(DESTDIR)$(SYSCONFDIR)/logrotate.d $(dir $(COMPLETIONS))
 	@# Renamed into place: whoever starts it, or is upgraded to it, finds the old one or the new one.
 	install -m 755 $(BINARY) $(ROOT)/bin/.dhal.new
 	mv $(ROOT)/bin/.dhal.new $(ROOT)/bin/dhal
-	$(ROOT)/bin/dhal man $(ROOT)/share/man/man1
-	for shell in bash zsh fish; do case $$shell in \
+	@# Readable by all, whatever root's umask is.
+	umask 022; $(ROOT)/bin/dhal man $(ROOT)/share/man/man1
+	umask 022; for shell in bash zsh fish; do case $$shell in \
 		bash) file=$(word 1,$(COMPLETIONS));; zsh) file=$(word 2,$(COMPLETIONS));; *) file=$(word 3,$(COMPLETIONS));; esac; \
 		$(ROOT)/bin/dhal completions $$shell > $$file || exit 1; done
-	sed 's|/usr/bin/dhal|$(PREFIX)/bin/dhal|' config/dhal.service > $(ROOT)/lib/systemd/system/dhal.service
+	umask 022; sed 's|/usr/bin/dhal|$(PREFIX)/bin/dhal|' config/dhal.service > $(ROOT)/lib/systemd/system/dhal.service
 	install -m 644 config/dhal.sysusers.conf $(ROOT)/lib/sysusers.d/dhal.conf
 	install -m 644 config/dhal.tmpfiles.conf $(ROOT)/lib/tmpfiles.d/dhal.conf
 	@# What an operator may have edited stays.
 	test -e $(DESTDIR)$(SYSCONFDIR)/logrotate.d/dhal || install -m 644 config/dhal.logrotate $(DESTDIR)$(SYSCONFDIR)/logrotate.d/dhal
 	test -e $(DESTDIR)$(SYSCONFDIR)/dhal/dhal.toml || install -m 644 config/production.toml $(DESTDIR)$(SYSCONFDIR)/dhal/dhal.toml
 ifeq ($(DESTDIR),)
-	systemd-sysusers $(ROOT)/lib/sysusers.d/dhal.conf
-	systemd-tmpfiles --create $(ROOT)/lib/tmpfiles.d/dhal.conf
+	@if command -v systemd-sysusers >/dev/null; then \
+		systemd-sysusers $(ROOT)/lib/sysusers.d/dhal.conf && systemd-tmpfiles --create $(ROOT)/lib/tmpfiles.d/dhal.conf; \
+	else echo "there is no systemd: make the user dhal, and the folders of $(ROOT)/lib/tmpfiles.d/dhal.conf" >&2; fi
 	if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 endif
 
@@ -58,17 +60,23 @@ endif
 		$(ROOT)/lib/systemd/system/dhal.service $(ROOT)/lib/sysusers.d/dhal.conf $(ROOT)/lib/tmpfiles.d/dhal.conf \
 		$(DESTDIR)$(SYSCONFDIR)/logrotate.d/dhal
 
-try-docs: ## Every command of the guide and the README, as it is written there; a minute with a debug build
+deb: ## A Debian package of what cargo build --release has made
+	tools/deb.sh $(BINARY) $(TARGET)
+
+try-docs: ## Every command of the guide and the README as it is written there; as root, a minute
 	cargo build --locked -p dhal -p dhakacart-origin
 	python3 tools/try-docs.py --bin $(TARGET)/debug
 
-try-systemd: ## The guide once more where systemd is process 1, in a container (as root; by debootstrap and systemd-nspawn)
+try-systemd: ## The guide, faults and the package under a real systemd in a container; as root, four minutes
 	cargo build --release --locked -p dhal -p dhakacart-origin
 	tools/try-systemd.sh $(TARGET)/release
 
 test: ## Formatting, lints, all tests
 	@tools/deps.sh test
 	tools/test.sh
+
+test-sandboxed: ## All scenarios with Landlock and seccomp in force
+	SCENARIOS_SANDBOXED=1 cargo test --locked -p dhal --test scenarios
 
 reference: ## Write docs/configuration.md and config/dhal.schema.json anew from the code
 	cargo build --locked -p dhal

@@ -7,12 +7,12 @@ declare -A package=(
   [cc]=gcc [cmake]=cmake [make]=make [pkg-config]=pkg-config
   [curl]=curl [openssl]=openssl [h2load]=nghttp2-client [wrk]=wrk
   [nginx]=nginx [haproxy]=haproxy [varnishd]=varnish [python3]=python3 [taskset]=util-linux
-  [valgrind]=valgrind [chromium]=chromium [prlimit]=util-linux [pebble]=pebble
+  [nc]=netcat-openbsd [ss]=iproute2 [valgrind]=valgrind [chromium]=chromium [prlimit]=util-linux [pebble]=pebble
 )
 
 case "${1:-}" in
   build) wanted=(cc cmake) ;;
-  test) wanted=(cc cmake curl openssl h2load python3 prlimit chromium pebble nginx) ;;
+  test) wanted=(cc cmake curl nc ss openssl h2load python3 prlimit chromium pebble nginx) ;;
   bench) wanted=(cc cmake curl openssl h2load wrk nginx haproxy varnishd python3 taskset valgrind) ;;
   micro) wanted=(cc cmake python3 valgrind) ;;
   *) echo "usage: tools/deps.sh build|test|bench|micro" >&2; exit 2 ;;

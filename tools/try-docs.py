@@ -46,9 +46,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", "docs/operating.md"]
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATIENCE = 60.0
 # What the stand-ins say of what they cannot do.
 NEEDS_SYSTEMD = 125
+TOOLS = ["curl", "git", "make", "nc", "openssl", "runuser", "setpriv", "ss", "systemd-sysusers", "unshare"]
 OVERLAID = ["/etc", "/var", "/usr/local", "/root"]
 
 SYSTEMCTL = r"""#!/bin/bash
@@ -397,7 +399,7 @@ def copied(scratch):
 
 def try_pages(options):
     environment = {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8",
+        "PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8",
         "TERM": "dumb", "BIN": str(options.bin), "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
     failures, skipped, ran = [], [], 0
     if options.here:
@@ -434,12 +436,24 @@ def main():
     if options.here or options.inside:
         return try_pages(options)
     isolated = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    if os.getuid() != 0 or subprocess.run([*isolated, "true"], capture_output=True).returncode:
-        print("SKIPPED: the commands of the guide: they need root, and namespaces of their own", file=sys.stderr)
+    if why := impossible(isolated):
+        print(f"SKIPPED: the commands of {', '.join(options.pages)}: {why}", file=sys.stderr)
         return 0
     # Each page in a place of its own, all at once: most of the time they wait.
     started = [isolated_run(isolated, options, page) for page in options.pages]
     return max([run.wait() for run in started])
+
+
+def impossible(isolated):
+    """Why there can be no clean place here; empty: there can."""
+    if os.getuid() != 0:
+        return "it needs root"
+    if missing := [tool for tool in TOOLS if not shutil.which(tool, path=PATH)]:
+        return f"{', '.join(missing)} missing"
+    overlay = ("mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work && "
+               "mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work /etc")
+    tried = subprocess.run([*isolated, "sh", "-c", overlay], capture_output=True, text=True)
+    return f"no namespaces or overlays: {tried.stderr.strip()}" if tried.returncode else ""
 
 
 def isolated_run(isolated, options, page):

@@ -27,6 +27,7 @@ expect() {
   is_another() { [ "$(main_pid)" != "$1" ] && [ "$(main_pid)" != 0 ] && dhal status; }
   serves() { dhal status && systemctl is-active dhal; }
   has_ended() { ! kill -0 "$1"; }
+  is_empty() { [ -z "$(pgrep -x dhal)" ]; }
   is_inactive() { [ "$(systemctl is-active dhal)" = inactive ]; }
 }
 
@@ -57,6 +58,19 @@ dhal upgrade --binary /bin/false 2>/dev/null
 expect "an upgrade that fails keeps the process" test "$(main_pid)" = "$before"
 
 before=$(main_pid)
+dhal upgrade >/dev/null 2>&1 &
+for _ in $(seq 100); do
+  new=$(pgrep -P "$before" -x dhal) && break
+  sleep 0.05
+done
+sleep 0.5
+kill -9 "$new"
+wait $!
+expect "a new process that is killed at once leaves the old one" test "$(main_pid)" = "$before"
+expect "which serves" serves
+expect "without a restart" test "$(restarts)" = 0
+
+before=$(main_pid)
 kill -9 "$before"
 expect "one that is killed is started again" is_another "$before"
 
@@ -81,6 +95,22 @@ expect "and again" kill -0 "$left"
 kill "$left"
 expect "the one before ends by SIGTERM" has_ended "$left"
 expect "and the new one serves on" test "$(main_pid)" = "$before"
+
+before=$(main_pid)
+expect "which reloads" systemctl reload dhal
+expect "without another process" test "$(main_pid)" = "$before"
+
+visitor
+sleep 1
+left=$(main_pid)
+dhal upgrade
+expect "two processes live" kill -0 "$left"
+before=$(main_pid)
+systemctl stop dhal
+expect "a stop ends both" has_ended "$left"
+expect "with success" test "$(systemctl show -p Result --value dhal)" = success
+expect "and nothing is left of them" is_empty
+systemctl start dhal
 
 before=$(main_pid)
 kill -STOP "$before"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The guide's commands, and what systemd does when things go wrong, under a real systemd: tools/try-systemd.sh BINARIES
 # Needs root, debootstrap and systemd-nspawn (apt-get install debootstrap systemd-container), and a Debian mirror the
-# first time: the small system it boots is kept. Two minutes. Nothing of this machine is changed.
+# first time: the small system it boots is kept. Four minutes. Nothing of this machine is changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -66,3 +66,9 @@ inside env -C /src PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin \
 
 echo "== when things go wrong"
 inside bash /src/tools/try-systemd-faults.sh
+
+echo "== the package"
+command -v dpkg-deb >/dev/null || { echo "SKIPPED: there is no dpkg-deb" >&2; exit 0; }
+mkdir "$work/root/package"
+tools/deb.sh "$binaries/dhal" "$work/root/package"
+inside bash /src/tools/try-systemd-package.sh

@@ -7,7 +7,7 @@ use std::{
     fs::{Metadata, OpenOptions},
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     admin, admit,
-    files::beneath::Folder,
+    files::{Below, beneath::Folder},
     listen::tls::{findings::findings, read_identity},
     respond::room::Template,
     snapshot::{BODY_MAX, PAGE_MAX},
@@ -115,17 +115,56 @@ fn contents(file: &File, cx: &mut Context<'_>) {
 fn served(file: &File, config: Option<&Config>, cx: &mut Context<'_>) {
     let routes = config.map_or(&[][..], |config| &config.routes);
     let complete = routes.len() == file.routes.items().len();
+    let secrets = secrets(file, config, cx);
     for (section, route) in file.routes.items().iter().zip(routes).filter(|_| complete) {
         let files = section.get_ref().files.value();
         let (Some(files), Action::Files(rules)) = (files, &route.action) else {
             continue;
         };
         let place = files.root.given().or_else(|| files.alias.given());
+        let Some(place) = place else { continue };
         let folder = Folder::new(&rules.folder, rules.symlinks);
-        if let (Some(place), Err(why)) = (place, folder.look()) {
+        if let Err(why) = folder.look() {
             let complaint = format!("cannot open the folder {}: {why}", rules.folder.display());
             cx.error(place.span(), complaint);
+            continue;
         }
+        // A whole path names one file.
+        let secret = secrets
+            .iter()
+            .find(|(_, path)| is_beneath(path, &rules.folder));
+        if let (Some((what, path)), Below::Path | Below::Rest(_)) = (secret, &rules.below) {
+            let complaint = format!("visitors could read {what}: {}", path.display());
+            let help = "serve a folder that has nothing in it but what visitors may have";
+            cx.warning(place.span(), Complaint::new(complaint).help(help));
+        }
+    }
+}
+
+/// What visitors must not read, and where it lies.
+fn secrets(file: &File, config: Option<&Config>, cx: &Context<'_>) -> Vec<(&'static str, PathBuf)> {
+    let mut all = vec![("the configuration", cx.outside.folder.to_owned())];
+    for section in file.certificates.items() {
+        if let Some(key) = section.get_ref().key.given() {
+            all.push(("a private key", cx.path(key.get_ref())));
+        }
+    }
+    if let Some(config) = config {
+        let token = config
+            .admin
+            .as_ref()
+            .and_then(|admin| admin.token_file.clone());
+        all.extend(token.map(|path| ("the token of the admin endpoint", path)));
+        let disk = config.cache.disk.as_ref().map(|disk| disk.path.clone());
+        all.extend(disk.map(|path| ("what is stored", path)));
+    }
+    all
+}
+
+fn is_beneath(path: &Path, folder: &Path) -> bool {
+    match (path.canonicalize(), folder.canonicalize()) {
+        (Ok(path), Ok(folder)) => path.starts_with(folder),
+        _ => false,
     }
 }
 

@@ -121,7 +121,7 @@ impl Folder {
         let mut steps = path.iter().peekable();
         let mut folder: Option<OwnedFd> = None;
         while let Some(step) = steps.next() {
-            let at = folder.as_ref().map_or(root.as_fd(), AsFd::as_fd);
+            let at = folder.as_ref().map_or_else(|| root.as_fd(), AsFd::as_fd);
             if steps.peek().is_none() {
                 let flags = flags | OFlags::NOFOLLOW;
                 return Ok(openat(at, step, flags, Mode::empty())?.into());

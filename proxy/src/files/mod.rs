@@ -50,6 +50,8 @@ pub const NAME: &str = "(files)";
 pub const METHODS: &str = "GET, HEAD";
 /// So long does the store keep a file before it looks whether it is still the same, unless told otherwise.
 pub const RECHECK: Duration = Duration::from_secs(1);
+/// So long may a disk take to find a file.
+const DISK: Duration = Duration::from_secs(30);
 /// So long does a request wait for a place among the open files.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -106,15 +108,18 @@ pub struct Files {
     folder: Arc<Folder>,
 }
 
-/// Files that may be open at once in the whole process, where it may have so many descriptors.
-pub fn most(descriptors: u64) -> u64 {
-    (descriptors / 8).clamp(16, 16 * 1024)
+/// Descriptors to keep for files that visitors read several of over one connection; what each reads one of is kept
+/// anyway, for the connection to a server that it needs no more.
+pub fn kept(descriptors: u64) -> u64 {
+    (descriptors / 8).min(4 * 1024)
 }
 
-/// Places among them.
+/// Places among the open files of the whole process: half of what it may open, as a visitor's connection needs another.
 static OPEN: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    const MOST: u64 = 32 * 1024;
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
-    Arc::new(Semaphore::new(usize::try_from(most(limit)).unwrap_or(16)))
+    let places = (limit / 2).clamp(16, MOST);
+    Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(16)))
 });
 
 impl Files {
@@ -237,13 +242,13 @@ impl Files {
             }
         }
         let (rules, folder) = (Arc::clone(&self.rules), Arc::clone(&self.folder));
-        let looked = tokio::task::spawn_blocking(move || {
+        let looked = pieces::off_the_thread(move || {
             Self { rules, folder }.search(&name, &wanted, Patience::Disk)
         });
-        match looked.await {
+        match timeout(DISK, looked).await {
             Ok(Ok(found)) => Ok((found, is_folder)),
             Ok(Err(why)) => Err(trouble(&why)),
-            Err(why) => Err(trouble(&io::Error::other(why))),
+            Err(_) => Err(trouble(&io::ErrorKind::TimedOut.into())),
         }
     }
 

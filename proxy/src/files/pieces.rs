@@ -189,9 +189,7 @@ fn at_once(file: &Opened, at: u64, left: u64, buf: &mut ReadBuf<'_>) -> io::Resu
 
 /// A piece from a disk.
 async fn piece(file: Arc<Opened>, at: u64, left: u64) -> io::Result<Bytes> {
-    let permit = READS.acquire().await.map_err(io::Error::other)?;
-    let read = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
+    off_the_thread(move || {
         let length = usize::try_from(left.min(PIECE)).unwrap_or_default();
         let mut bytes = vec![0; length];
         let read = loop {
@@ -203,8 +201,20 @@ async fn piece(file: Arc<Opened>, at: u64, left: u64) -> io::Result<Bytes> {
         checked(&file, read, left)?;
         bytes.truncate(read);
         Ok(Bytes::from(bytes))
+    })
+    .await
+}
+
+/// Does what may wait for a disk, when its turn comes.
+pub(super) async fn off_the_thread<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let permit = READS.acquire().await.map_err(io::Error::other)?;
+    let done = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        work()
     });
-    read.await.map_err(io::Error::other)?
+    done.await.map_err(io::Error::other)?
 }
 
 /// Whether what was read belongs to the file as it was.
@@ -288,7 +298,8 @@ mod tests {
     #[tokio::test]
     async fn what_changes_breaks_off() {
         let content = vec![b'x'; 300_000];
-        let changes: [(&str, fn(&mut File)); 3] = [
+        type Change = (&'static str, fn(&mut File));
+        let changes: [Change; 3] = [
             ("truncated", |file| file.set_len(1_000).expect("cut")),
             ("written over", |file| {
                 file.rewind().expect("rewound");

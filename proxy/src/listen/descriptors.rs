@@ -58,7 +58,7 @@ impl Descriptors {
         // Streams of one connection may read several at once.
         let mut routes = config.routes.iter();
         let files = match routes.any(|route| matches!(route.action, Action::Files(_))) {
-            true => files::most(limit),
+            true => files::kept(limit),
             false => 0,
         };
         let kept = self.kept + files + self.threads * (PER_THREAD + 3 * listeners);

@@ -315,9 +315,16 @@ impl ServerCertVerifier for Authoritative {
 
 /// A client as an authority's is.
 fn authoritative(alpn: &[&str]) -> Arc<ClientConfig> {
+    authoritative_with(rustls::ALL_VERSIONS, alpn)
+}
+
+fn authoritative_with(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    alpn: &[&str],
+) -> Arc<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .with_protocol_versions(versions)
         .expect("versions")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Authoritative))
@@ -566,7 +573,13 @@ fn another_host_passes_challenges_on() {
     let other = Edge::start_at(other);
     let ordering = Edge::start_at(ordering);
     has(&ordering, "shop.example");
+    eventually("it is written down", || {
+        !stored(&ordering, ".pem").is_empty()
+    });
     // What was issued is a file for the other one, with all that it needs.
+    eventually("it is written down", || {
+        stored(&ordering, ".pem").len() == 1
+    });
     let issued = stored(&ordering, ".pem").remove(0);
     std::fs::copy(issued, other.site.path("shop.pem")).expect("copied");
     let tls = "[[certificates]]\ncert = \"@dir/shop.pem\"\nkey = \"@dir/shop.pem\"\n";
@@ -587,11 +600,18 @@ fn tls_alpn_01_where_visitors_must_show_certificates() {
         return;
     };
     Authority::new("clients").write(&site.path("clients.pem"));
-    ca.lead(&["shop.example"], site.https);
+    // As long as nobody says where it is, the authority looks, and the challenge is there to be seen.
+    ca.dns.say("shop.example", Says::Nothing);
     let listeners = LISTENERS.to_owned() + "client_auth = { ca = \"@dir/clients.pem\" }\n";
     let section = ca.section(r#"[["shop.example"]]"#, "challenge = \"tls-alpn-01\"");
     site.configure(&(plain(&shop) + &listeners + &section));
     let edge = Edge::start_at(site);
+    // With TLS 1.2 a client knows at the end of the handshake whether it was let in.
+    let alone = authoritative_with(&[&rustls::version::TLS12], &["acme-tls/1"]);
+    eventually("a challenge is shown", || {
+        tls(edge.site.https, "shop.example", &alone).is_ok()
+    });
+    ca.lead(&["shop.example"], edge.site.https);
     eventually("it is issued", || orders(&edge, "issued") == 1.0);
     // Everybody else must show one, also who says to be an authority and offers more.
     for alpn in [&["http/1.1"][..], &["acme-tls/1", "http/1.1"]] {

@@ -170,6 +170,23 @@ fn connections_that_rest_lose_nothing_when_their_listener_changes() {
     tally.is_flawless();
 }
 
+#[test]
+fn connections_that_rest_lose_nothing_when_another_process_takes_over() {
+    let shop = Origin::start(|_| page("ok").fresh(600));
+    let edge = Edge::start_tls(&plain(&shop));
+    let tally = visited(edge.site.https, |tally| {
+        for _ in 0..3 {
+            let before = tally.answered.load(Relaxed);
+            let output = edge.site.dhal(&["upgrade"]);
+            assert!(output.status.success(), "{output:?}");
+            eventually("visitors are served", || {
+                tally.answered.load(Relaxed) > before + 50
+            });
+        }
+    });
+    tally.is_flawless();
+}
+
 /// Reads up to the next GOAWAY, whose last stream it says.
 fn last_stream(frames: &mut Frames) -> u32 {
     loop {

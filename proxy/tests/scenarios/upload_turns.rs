@@ -20,7 +20,8 @@ use crate::{
 /// More than is taken in beforehand.
 const LARGE: usize = 40_000;
 
-/// A shop that works on `/held` until one gate opens, and answers uploads by their head alone once another one does.
+/// A shop that works on `/held` until one gate opens, and answers uploads by their head alone once another one does, with
+/// half of its word before the first opens.
 fn shop(held: &Gate, early: &Gate) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("its address");
@@ -33,13 +34,15 @@ fn shop(held: &Gate, early: &Gate) -> SocketAddr {
                 while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
                     head.push(byte[0]);
                 }
-                let (gate, status) = match head.starts_with(b"POST") {
-                    true => (early, "403 No"),
-                    false => (held, "200 OK"),
-                };
-                gate.wait(PATIENCE);
-                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 4\r\n\r\nword");
-                let _ = stream.write_all(answer.as_bytes());
+                if head.starts_with(b"POST") {
+                    early.wait(PATIENCE);
+                    let _ = stream.write_all(b"HTTP/1.1 403 No\r\nContent-Length: 4\r\n\r\nwo");
+                    held.wait(PATIENCE);
+                    let _ = stream.write_all(b"rd");
+                } else {
+                    held.wait(PATIENCE);
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nword");
+                }
                 // What else comes is read until the other side has had it.
                 let _ = stream.read_to_end(&mut Vec::new());
             });
@@ -105,12 +108,12 @@ fn who_is_answered_before_its_turn_does_not_wait_any_longer() {
     let mut answered = upload(&edge);
     waits(&edge, 1);
     early.open();
-    let answer = answered.response("POST");
-    assert_eq!((answer.status, answer.text().as_str()), (403, "word"));
-    // The connection is there for the next request, and nobody is in the queue.
+    assert_eq!(answered.head().expect("an answer").0, 403);
+    // Its content is yet to come, and nobody is in the queue.
     waits(&edge, 0);
-    assert_eq!(edge.metric(&of("uploads")), Some(0.0));
+    assert_eq!(edge.metric(&of("at_work")), Some(1.0));
     held.open();
+    assert_eq!(answered.take(4).expect("all of it"), b"word");
     assert_eq!(first.response("GET").status, 200);
     assert_eq!(edge.metric(&of("at_work")), Some(0.0));
 }

@@ -149,7 +149,13 @@ impl<'a> Translator<'a> {
             match below {
                 Some(below) => {
                     out.fallback = Fallback::File(format!("/{below}"));
-                    told
+                    let own = scope.own().as_ptr();
+                    let is_elsewhere = target.is_some_and(|t| t.children().as_ptr() != own);
+                    told.or_else(|| {
+                        is_elsewhere.then(|| {
+                            format!("{path} with what stands here; nginx answers by the location of {path}")
+                        })
+                    })
                 }
                 None => {
                     self.missing(

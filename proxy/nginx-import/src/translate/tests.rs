@@ -278,6 +278,13 @@ fn answers() {
             ],
         ),
         (
+            "root /srv; location / { try_files $uri /index.html; } location = /index.html { expires -1; }",
+            &[
+                "fallback = \"/index.html\"",
+                "nginx answers by the location of /index.html",
+            ],
+        ),
+        (
             "location / { root /srv; expires epoch; }",
             &["expires = \"0s\""],
         ),

@@ -457,6 +457,7 @@ const EVERYTHING: &str = r#"
 [server]
 client_network = {}
 [server.hsts]
+[server.sandbox]
 [server.error_pages]
 404 = "404.html"
 [server.response_headers]
@@ -674,12 +675,14 @@ fn a_key_written_with_its_default_changes_nothing() {
 /// What the schema requires is what the code requires.
 #[test]
 fn required_keys_are_required() {
-    // Only some kinds of checks need it, a certificate that is in no folder, and a route that does nothing else.
-    const SOMETIMES: [&str; 4] = [
+    // Only some kinds of checks need it, a certificate that is in no folder, a route that does nothing else, and files
+    // without `alias`.
+    const SOMETIMES: [&str; 5] = [
         "upstreams.NAME.health_check.path",
         "certificates.cert",
         "certificates.key",
         "routes.upstream",
+        "routes.files.root",
     ];
     let file: Table = EVERYTHING.parse().unwrap();
     for (path, (section, places)) in all_places(&file) {
