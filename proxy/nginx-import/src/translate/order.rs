@@ -295,10 +295,8 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
                 let leads = leads_elsewhere(item.location);
                 let has_siblings = !siblings[i].is_empty();
                 match item.shade {
-                    Shade::Open if (has_siblings && region.is_some()) || leads => {
-                        if !outer_open {
-                            step.rank.0 = 3;
-                        }
+                    Shade::Open if !outer_open && ((has_siblings && region.is_some()) || leads) => {
+                        step.rank.0 = 3;
                     }
                     Shade::Gated if has_siblings && !outer_open => {
                         step.closed = Some("other locations go before it for some of its paths, and Dhal cannot in this order".to_owned());
@@ -357,9 +355,8 @@ fn simple(
 
 /// Whether another outer location than the one around it is chosen for all that it takes.
 fn is_hidden(items: &[Item<'_>], item: &Item<'_>) -> bool {
-    let text = match item.kind {
-        Kind::Exact(text) | Kind::Prefix(text) | Kind::Final(text) => text,
-        _ => return false,
+    let (Kind::Exact(text) | Kind::Prefix(text) | Kind::Final(text)) = item.kind else {
+        return false;
     };
     let mut top = item.within;
     let Some(mut at) = top else {

@@ -266,8 +266,8 @@ impl<'a> Translator<'a> {
     fn redirect(&self, to: &str, status: u16, server_name: &str) -> Result<String, String> {
         let to = variables::placeholders(to, Use::Target, server_name)?;
         // Where it was asked, with whatever port.
-        let own = format!("{{scheme}}://{{host}}");
-        let to = match to.strip_prefix(&own) {
+        let own = "{scheme}://{host}";
+        let to = match to.strip_prefix(own) {
             Some(path) if path.starts_with('/') && !path.starts_with("//") => path.to_owned(),
             _ => to,
         };
