@@ -5,6 +5,9 @@
 /// The query with its `?`, or nothing.
 pub(crate) const QUERY: &str = "{?query}";
 
+/// The query behind another, with its `&`, or nothing.
+pub(crate) const QUERY_TOO: &str = "{&query}";
+
 /// What nginx calls `$request_uri`.
 pub(crate) const PATH_AND_QUERY: &str = "{path}{?query}";
 

@@ -3,6 +3,9 @@
 /// Longest expression that Dhal takes, with room for what is put before it.
 const TEXT_MAX: usize = 1_000;
 
+/// One byte of a path as nginx sees it, which Dhal sees encoded where it has to be.
+const BYTE: &str = "(?:[^%]|%[0-9A-F]{2})";
+
 /// The expression as Dhal reads it, or why it cannot.
 pub(crate) fn translated(pattern: &str, ignore_case: bool) -> Result<String, String> {
     if pattern.len() > TEXT_MAX {
@@ -21,13 +24,304 @@ pub(crate) fn translated(pattern: &str, ignore_case: bool) -> Result<String, Str
             ));
         }
     }
+    let unknown = || "the expression is not one that Dhal's engine knows".to_owned();
+    let pattern = encoded(pattern).ok_or_else(unknown)?;
     let text = match ignore_case {
         true => format!("(?i){pattern}"),
-        false => pattern.to_owned(),
+        false => pattern,
     };
-    match regex::Regex::new(&text) {
-        Ok(_) => Ok(text),
-        Err(_) => Err("the expression is not one that Dhal's engine knows".to_owned()),
+    match text.len() <= TEXT_MAX && regex::Regex::new(&text).is_ok() {
+        true => Ok(text),
+        false => Err(unknown()),
+    }
+}
+
+/// The expression over paths as Dhal sees them: what has to be percent-encoded is so, and what means something else to
+/// Dhal's engine is written in another way. `None` where that cannot be said.
+fn encoded(pattern: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = pattern.chars().peekable();
+    let is_repeated = |next: Option<&char>| matches!(next, Some('*' | '+'));
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => match rest.next()? {
+                c if c.is_ascii_punctuation() && !is_encoded(c) => {
+                    out.push('\\');
+                    out.push(c);
+                }
+                c if is_encoded(c) => out += &literal(c),
+                // Classes and edges that mean the same in both.
+                c if "dDwWbB".contains(c) => {
+                    out.push('\\');
+                    out.push(c);
+                }
+                _ => return None,
+            },
+            '[' => {
+                let (class, is_negated) = class(&mut rest)?;
+                match is_negated && !is_repeated(rest.peek()) {
+                    true => out += &format!("(?:[^%{class}]|%[0-9A-F]{{2}})"),
+                    false if is_negated => out += &format!("[^{class}]"),
+                    false => out += &format!("[{class}]"),
+                }
+            }
+            '.' if is_repeated(rest.peek()) => out.push('.'),
+            '.' => out += BYTE,
+            '(' if rest.peek() == Some(&'?') => {
+                out.push('(');
+                // `(?:`, `(?<name>`, `(?i)`
+                for c in rest.by_ref() {
+                    let is_fine = c.is_ascii_alphanumeric() || "?:<>P_-".contains(c);
+                    if !is_fine {
+                        match c {
+                            ')' => {}
+                            _ => return None,
+                        }
+                    }
+                    out.push(c);
+                    if matches!(c, ':' | '>' | ')') {
+                        break;
+                    }
+                }
+            }
+            // Repetitions that take no step back mean something else there.
+            '*' | '+' | '?' | '}' => {
+                out.push(c);
+                if rest.peek() == Some(&'+') {
+                    return None;
+                }
+            }
+            '(' | ')' | '|' | '^' | '$' | '{' => out.push(c),
+            c if is_encoded(c) => out += &literal(c),
+            c => out.push(c),
+        }
+    }
+    Some(out)
+}
+
+/// Whether a character of a path is percent-encoded when Dhal sees it.
+fn is_encoded(c: char) -> bool {
+    !c.is_ascii_graphic() || "\"<>^`{|}%?#\\".contains(c)
+}
+
+fn literal(c: char) -> String {
+    let mut bytes = [0; 4];
+    let encoded: String = c
+        .encode_utf8(&mut bytes)
+        .bytes()
+        .map(|byte| format!("%{byte:02X}"))
+        .collect();
+    match encoded.len() {
+        3 => format!("(?:{encoded})"),
+        // A repetition behind it is about its last byte, as nginx reads it.
+        _ => format!(
+            "{}(?:{})",
+            &encoded[..encoded.len() - 3],
+            &encoded[encoded.len() - 3..]
+        ),
+    }
+}
+
+/// The inner text of a class, up to its end, and whether it is a negated one.
+fn class(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<(String, bool)> {
+    let is_negated = rest.next_if_eq(&'^').is_some();
+    let mut out = String::new();
+    let mut is_first = true;
+    loop {
+        let c = rest.next()?;
+        match c {
+            ']' if !is_first => break,
+            // A range to or from it, or the difference of two classes.
+            '-' if matches!(rest.peek(), Some('-')) => return None,
+            '[' if rest.peek() == Some(&':') => {
+                out.push('[');
+                for c in rest.by_ref() {
+                    out.push(c);
+                    if c == ']' {
+                        break;
+                    }
+                }
+            }
+            '\\' => match rest.next()? {
+                c if c.is_ascii_punctuation() && (is_negated || !is_encoded(c)) => {
+                    out.push('\\');
+                    out.push(c);
+                }
+                c if "dw".contains(c) => {
+                    out.push('\\');
+                    out.push(c);
+                }
+                _ => return None,
+            },
+            // Encoded it is three characters.
+            c if is_encoded(c) && !is_negated => return None,
+            c if !c.is_ascii() => return None,
+            '[' | ']' | '&' | '~' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c => out.push(c),
+        }
+        is_first = false;
+    }
+    Some((out, is_negated))
+}
+
+/// An expression for these paths and perhaps others: what only restricts it is left out. `None` where that cannot be said.
+pub(crate) fn superset(pattern: &str, ignore_case: bool) -> Option<String> {
+    if let Ok(text) = translated(pattern, ignore_case) {
+        return Some(text);
+    }
+    let text = pattern
+        .replace("(?>", "(?:")
+        .replace("\\Z", "$")
+        .replace("\\z", "$")
+        .replace("\\A", "^")
+        .replace("\\/", "/");
+    let simpler = without_groups(&text).and_then(|text| translated(&text, ignore_case).ok());
+    simpler.or_else(|| {
+        let start = literal_start(pattern).filter(|start| start.len() > 1)?;
+        let text = format!("^{}", escaped(&start));
+        Some(match ignore_case {
+            true => format!("(?i){text}"),
+            false => text,
+        })
+    })
+}
+
+/// An expression without what looks ahead or behind, and without its comments.
+fn without_groups(pattern: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = pattern;
+    loop {
+        let starts = ["(?=", "(?!", "(?<=", "(?<!", "(?#"];
+        let Some(at) = starts.iter().filter_map(|start| rest.find(start)).min() else {
+            out += rest;
+            return Some(out);
+        };
+        out += &rest[..at];
+        let mut depth = 0_usize;
+        let mut escaped = false;
+        let end = rest[at..].char_indices().find(|(_, c)| {
+            if std::mem::take(&mut escaped) {
+                return false;
+            }
+            match c {
+                '\\' => escaped = true,
+                '(' => depth += 1,
+                ')' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0
+        });
+        let (end, _) = end?;
+        rest = &rest[at + end + 1..];
+        // Repeating it would repeat what stands before.
+        if rest.starts_with(['*', '+', '?', '{']) {
+            return None;
+        }
+    }
+}
+
+/// The text that all paths of an expression begin with: `/p/` of `^/p/[0-9]`.
+pub(crate) fn literal_start(pattern: &str) -> Option<String> {
+    let inner = pattern.strip_prefix('^')?;
+    let start = literal_run(inner)?;
+    start.starts_with('/').then_some(start)
+}
+
+/// The text that an expression begins with; `None` where it has branches outside of groups.
+fn literal_run(pattern: &str) -> Option<String> {
+    let mut depth = 0_i32;
+    let mut escaped = false;
+    for c in pattern.chars() {
+        if std::mem::take(&mut escaped) {
+            continue;
+        }
+        match c {
+            '\\' => escaped = true,
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth -= 1,
+            '|' if depth <= 0 => return None,
+            _ => {}
+        }
+    }
+    let mut out = String::new();
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        let c = match c {
+            '\\' => match rest.next() {
+                Some(c) if c.is_ascii_punctuation() => c,
+                _ => break,
+            },
+            c if c.is_ascii_alphanumeric() || "/-_~,:;=@!&'".contains(c) => c,
+            _ => break,
+        };
+        // What is repeated may be absent.
+        if rest.as_str().starts_with(['*', '+', '?', '{']) {
+            break;
+        }
+        out.push(c);
+    }
+    Some(out)
+}
+
+/// What an expression is, for paths that begin with a prefix alone.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Within {
+    /// All of them, and no others.
+    Exactly(String),
+    /// None but these, and perhaps not all.
+    Mostly(String),
+    /// That cannot be said.
+    No,
+}
+
+/// An expression of Dhal's for paths below a prefix.
+pub(crate) fn within(prefix: &str, own: &str) -> Within {
+    if prefix == "/" {
+        return Within::Exactly(own.to_owned());
+    }
+    let bare = own.strip_prefix("(?i)").unwrap_or(own);
+    let ignores_case = bare.len() != own.len();
+    if let Some(inner) = bare.strip_prefix('^') {
+        let is_below =
+            !ignores_case && literal_run(inner).is_some_and(|run| run.starts_with(prefix));
+        return match is_below {
+            true => Within::Exactly(own.to_owned()),
+            false => Within::No,
+        };
+    }
+    let region = escaped(prefix);
+    let Some(run) = literal_run(bare) else {
+        return Within::Mostly(format!("^{region}.*(?:{own})"));
+    };
+    let like = |one: &str, other: &str| match ignores_case {
+        true => one
+            .to_ascii_lowercase()
+            .starts_with(&other.to_ascii_lowercase()),
+        false => one.starts_with(other),
+    };
+    // It may begin within the prefix.
+    let mut starts = Vec::new();
+    let mut sure = !run.is_empty() && !bare.contains('^') && !bare.contains("\\B");
+    for (at, _) in prefix.char_indices() {
+        let end = &prefix[at..];
+        if like(&run, end) {
+            starts.push(escaped(&prefix[..at]));
+        } else if like(end, &run) {
+            sure = false;
+        }
+    }
+    // Case matters in the prefix.
+    sure &= !ignores_case || starts.is_empty();
+    let text = match starts.is_empty() {
+        true => format!("^{region}.*{own}"),
+        false => format!("^(?:{region}.*|{}){own}", starts.join("|")),
+    };
+    match sure {
+        true => Within::Exactly(text),
+        false => Within::Mostly(text),
     }
 }
 
@@ -94,6 +388,63 @@ mod tests {
             assert_eq!(translated(pattern, true).is_ok(), is_fine, "{pattern}");
         }
         assert_eq!(translated("a", true).as_deref(), Ok("(?i)a"));
+    }
+
+    #[test]
+    fn what_is_encoded_in_paths() {
+        for (pattern, path, expected) in [
+            ("^/sp x", "/sp%20x", true),
+            ("^/é", "/%C3%A9", true),
+            ("#hash", "/%23hash", true),
+            ("^/[a&&b]z", "/az", true),
+            ("^/[a&&b]z", "/&z", true),
+            ("^/a.b$", "/a%20b", true),
+            ("^/a[^/]b$", "/a%20b", true),
+            ("^/a[^/]b$", "/a/b", false),
+            (r"^/a\{b", "/a%7Bb", true),
+            ("^/a{2}$", "/aa", true),
+        ] {
+            assert_eq!(matches(pattern, false, path), expected, "{pattern} {path}");
+        }
+        assert!(translated("^/[a-c--b]", false).is_err());
+        assert!(translated("^/[ a]", false).is_err());
+        assert!(translated("^/a++b", false).is_err());
+    }
+
+    #[test]
+    fn what_takes_more_where_no_other_can_be_said() {
+        for (pattern, expected) in [
+            ("^/(?!pub)secret", Some("^/secret")),
+            (r"/end\Z", Some("/end$")),
+            (r"\.php(?!x)$", Some(r"\.php$")),
+            ("^/a(?#why)b", Some("^/ab")),
+            (r"^/abc\Qd\E", Some("^/abc")),
+            (r"\Rx", None),
+            ("(?!a)*x", None),
+        ] {
+            assert_eq!(superset(pattern, false).as_deref(), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn expressions_below_a_prefix() {
+        use Within::{Exactly, Mostly, No};
+        for (prefix, own, expected) in [
+            ("/", r"\.php$", Exactly(r"\.php$".to_owned())),
+            ("/b/", r"\.php$", Exactly(r"^/b/.*\.php$".to_owned())),
+            (
+                "/b/",
+                r"(?i)\.php$",
+                Exactly(r"^/b/.*(?i)\.php$".to_owned()),
+            ),
+            ("/b/", "/wp", Exactly("^(?:/b/.*|/b)/wp".to_owned())),
+            ("/b/", "^/b/x", Exactly("^/b/x".to_owned())),
+            ("/b/", "^/(b|c)/x", No),
+            ("/b/", "(a|b)", Mostly("^/b/.*(a|b)".to_owned())),
+            ("/b/", "a|b", Mostly("^/b/.*(?:a|b)".to_owned())),
+        ] {
+            assert_eq!(within(prefix, own), expected, "{prefix} {own}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) struct Section {
 }
 
 /// A line of a section.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) name: String,
     pub(crate) value: String,

@@ -78,7 +78,7 @@ pub(crate) fn placeholders(text: &str, place: Use, server_name: &str) -> Result<
                 // `?$args` is the query with its mark.
                 let next = parts.get(index + 1);
                 let is_query = matches!(next, Some(Part::Variable("args" | "query_string")));
-                match text.strip_suffix('?') {
+                match text.strip_suffix(['?', '&']) {
                     Some(before) if is_query && place == Use::Target => {
                         out += &dialect::literal(before);
                     }
@@ -108,6 +108,9 @@ pub(crate) fn placeholders(text: &str, place: Use, server_name: &str) -> Result<
                 Some(Part::Variable("is_args")) => dialect::QUERY,
                 Some(Part::Text(text)) if text.ends_with('?') && place == Use::Target => {
                     dialect::QUERY
+                }
+                Some(Part::Text(text)) if text.ends_with('&') && place == Use::Target => {
+                    dialect::QUERY_TOO
                 }
                 _ => "{query}",
             },

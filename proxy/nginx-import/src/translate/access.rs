@@ -2,66 +2,57 @@
 //!
 //! What kept visitors out must not be lost: where it cannot be carried over, the route is closed.
 
-use super::{Scope, Translator, global::is_network};
+use super::{Scope, Translator, gates, global::is_network};
 use crate::{
     toml::{self, Section},
     tree::Directive,
 };
-
-/// What Dhal cannot ask of visitors, and what to do instead.
-const GATES: [(&str, &str); 5] = [
-    (
-        "auth_basic",
-        "Dhal asks for no passwords: let the shop do so, or name who may come in `allow`",
-    ),
-    (
-        "auth_request",
-        "Dhal asks nobody before it answers: let the shop decide",
-    ),
-    ("auth_jwt", "Dhal checks no tokens: let the shop do so"),
-    (
-        "secure_link",
-        "Dhal checks no signatures of links: let the shop do so",
-    ),
-    (
-        "access_by_lua_block",
-        "Dhal runs no scripts: let the shop decide",
-    ),
-];
 
 /// The list that everybody is on.
 const EVERYBODY: &str = "everybody";
 
 impl<'a> Translator<'a> {
     pub(super) fn access(&mut self, scope: &Scope<'a>, out: &mut Section) {
-        for (name, why) in GATES {
-            let gate = scope.one(name).filter(|d| d.arg(0) != "off");
-            if let Some(off) = scope.one(name).filter(|d| d.arg(0) == "off") {
-                self.full(off);
+        self.gates_off(scope);
+        // What a fallback asks for counts as well, and cannot be said twice.
+        let of_fallback = out.has("deny") || out.has("allow");
+        let gates = gates::foreign(scope);
+        if !gates.is_empty() {
+            let rules = gates::rules(scope);
+            if let Some(users) = scope.one("auth_basic_user_file") {
+                self.missing(users, "Dhal asks for no passwords");
             }
-            if let Some(gate) = gate {
-                self.missing(
-                    gate,
-                    format!("{why}. Until then nobody may come: take `deny` away"),
-                );
-                if let Some(users) = scope.one("auth_basic_user_file") {
-                    self.missing(users, "Dhal asks for no passwords");
+            let any = scope
+                .one("satisfy")
+                .filter(|satisfy| satisfy.arg(0) == "any")
+                .filter(|_| !self.blind && !of_fallback);
+            // With `satisfy any` addresses suffice; whom no rule lets in, the other gate would have asked.
+            let allow = any.and_then(|satisfy| Some((satisfy, only_allowed(&rules)?)));
+            if let Some((satisfy, allow)) = allow {
+                for gate in gates {
+                    self.missing(gate, format!("{}. Who is in `allow` comes in without it, as with nginx, and nobody else", advice(&gate.name)));
                 }
-                if let Some(satisfy) = scope.one("satisfy") {
-                    self.missing(satisfy, "what it is about could not be carried over");
-                }
-                let rules = scope.all("allow");
-                // With `satisfy any` addresses suffice.
-                let any = scope.one("satisfy").is_some_and(|d| d.arg(0) == "any");
-                if any && !rules.is_empty() {
-                    break;
-                }
-                for rule in self.rules(scope) {
-                    self.full(rule);
-                }
-                self.close(gate, out);
+                self.full_all(&rules);
+                self.full(satisfy);
+                let name = self.list("allowed", &allow);
+                out.set("allow", toml::strings(&[name]));
                 return;
             }
+            if let Some(satisfy) = scope.one("satisfy") {
+                self.missing(satisfy, "what it is about could not be carried over");
+            }
+            self.full_all(&rules);
+            for gate in gates {
+                self.missing(
+                    gate,
+                    format!(
+                        "{}. Until then nobody may come: take `deny` away",
+                        advice(&gate.name)
+                    ),
+                );
+                self.close(gate, out);
+            }
+            return;
         }
         if let Some(referers) = scope.one("valid_referers") {
             self.missing(
@@ -69,8 +60,26 @@ impl<'a> Translator<'a> {
                 "Dhal does not look at `Referer`, which visitors choose freely",
             );
         }
-        let rules = self.rules(scope);
+        let rules = gates::rules(scope);
         if rules.is_empty() {
+            return;
+        }
+        let denies = rules.iter().find(|rule| rule.name == "deny");
+        if let Some(rule) = denies
+            && (self.blind || of_fallback)
+        {
+            let why = match self.blind {
+                true => {
+                    "the visitor's address is not known as nginx knows it, see `set_real_ip_from`"
+                }
+                false => "both this location and the one of `try_files` say who may come",
+            };
+            self.full_all(&rules);
+            self.missing(
+                rule,
+                format!("{why}. Until it is mended nobody may come: take `deny` away"),
+            );
+            self.close(rule, out);
             return;
         }
         match sorted(&rules) {
@@ -105,21 +114,16 @@ impl<'a> Translator<'a> {
         }
     }
 
-    /// `allow` and `deny` that are in force: a level that has one of them has all of them.
-    fn rules(&self, scope: &Scope<'a>) -> Vec<&'a Directive> {
-        for level in scope.0.iter().rev() {
-            let found: Vec<_> = level
-                .iter()
-                .filter(|d| matches!(d.name.as_str(), "allow" | "deny"))
-                .collect();
-            if !found.is_empty() {
-                return found;
+    /// Marks gates that are `off`.
+    fn gates_off(&mut self, scope: &Scope<'a>) {
+        for directive in scope.0.iter().copied().flatten() {
+            if gates::is_foreign(&directive.name) && directive.arg(0) == "off" {
+                self.full(directive);
             }
         }
-        Vec::new()
     }
 
-    fn list(&mut self, wish: &str, networks: &[String]) -> String {
+    pub(super) fn list(&mut self, wish: &str, networks: &[String]) -> String {
         let mut section = Section::default();
         section.set("entries", toml::strings(networks));
         self.lists.intern(wish, section)
@@ -130,14 +134,56 @@ impl<'a> Translator<'a> {
     }
 
     /// Nobody may come, until somebody has looked at it.
-    fn close(&mut self, gate: &Directive, out: &mut Section) {
+    pub(super) fn close(&mut self, gate: &Directive, out: &mut Section) {
         let name = self.everybody();
         out.remarked("deny", toml::strings(&[name]), "closed: see above");
+        self.tell_closed(gate);
+    }
+
+    /// The same for what a site is closed for, of which each route says it.
+    pub(super) fn shut(&mut self, out: &mut Section, why: &str) {
+        let name = self.everybody();
+        out.remarked("deny", toml::strings(&[name]), &format!("closed: {why}"));
+    }
+
+    pub(super) fn tell_closed(&mut self, gate: &Directive) {
         let closed = format!("{}: {}", self.tree.place(gate.at), gate.text());
-        if !self.closed.contains(&closed) {
+        if self.closed_known.insert(closed.clone()) {
             self.closed.push(closed);
         }
     }
+}
+
+/// What to do instead of a gate.
+fn advice(name: &str) -> &'static str {
+    match name {
+        "auth_basic" => {
+            "Dhal asks for no passwords: let the shop do so, or name who may come in `allow`"
+        }
+        "auth_request" => "Dhal asks nobody before it answers: let the shop decide",
+        "auth_jwt" => "Dhal checks no tokens: let the shop do so",
+        "secure_link" => "Dhal checks no signatures of links: let the shop do so",
+        name if name.contains("_by_lua") || name.starts_with("js_") => {
+            "Dhal runs no scripts: let the shop decide"
+        }
+        name if name.starts_with("auth_") => "Dhal asks visitors for nothing: let the shop do so",
+        _ => "Dhal has no such gate: let the shop decide",
+    }
+}
+
+/// Who is let in by rules whose end is `deny all`, whether it is written or not; `None` where that cannot be said.
+fn only_allowed(rules: &[&Directive]) -> Option<Vec<String>> {
+    let end = rules.iter().position(|rule| rule.arg(0) == "all");
+    if end.is_some_and(|at| rules[at].name == "allow") {
+        return None;
+    }
+    let rules = &rules[..end.unwrap_or(rules.len())];
+    let networks = rules.iter().map(|rule| {
+        let is_plain = rule.name == "allow" && is_network(rule.arg(0));
+        is_plain.then(|| rule.arg(0).to_owned())
+    });
+    let networks: Vec<_> = networks.collect::<Option<_>>()?;
+    (!networks.is_empty()).then_some(networks)
 }
 
 /// Rules in their order, of which the first that fits counts, as two lists of which `deny` goes first. `all`

@@ -259,6 +259,9 @@ impl<'a> Translator<'a> {
         }
         if path && !query {
             policy.set("ignore_query", toml::strings(&["*"]));
+            if !odd.is_empty() {
+                self.missing(directive, format!("without {} in the key", odd.join(" ")));
+            }
             return self.differs(directive, "without the query in the key the upstream does not see it either: whoever asks first would choose for all");
         }
         match odd.is_empty() {

@@ -107,8 +107,30 @@ impl<'a> Translator<'a> {
 
     /// Whom to believe about visitors' addresses. nginx may say so for each server, Dhal for all.
     pub(super) fn real_ip(&mut self, scope: &Scope<'a>) {
-        let trusted = scope.all("set_real_ip_from");
+        let trusted = match scope.0.first() {
+            Some(http) => http
+                .iter()
+                .filter(|d| d.name == "set_real_ip_from")
+                .collect(),
+            None => Vec::new(),
+        };
         let header = scope.one("real_ip_header");
+        // Of a server alone: Dhal believes for all or for none.
+        let mut all = Vec::new();
+        self.tree.each(&mut |d| {
+            if d.name == "set_real_ip_from" && !trusted.iter().any(|t| t.id == d.id) {
+                all.push(d);
+            }
+        });
+        for directive in all {
+            let is_known = trusted.iter().any(|t| t.arg(0) == directive.arg(0));
+            if is_known {
+                self.full(directive);
+                continue;
+            }
+            self.blind = true;
+            self.missing(directive, "`trusted_proxies` are those of all servers; routes with `allow` or `deny` are closed until it is mended");
+        }
         if trusted.is_empty() {
             return;
         }
@@ -119,7 +141,11 @@ impl<'a> Translator<'a> {
                     networks.push(network.to_owned());
                     self.full(directive);
                 }
-                _ => self.missing(directive, "`trusted_proxies` takes addresses and networks"),
+                "unix:" => self.full(directive),
+                _ => {
+                    self.blind = true;
+                    self.missing(directive, "`trusted_proxies` takes addresses and networks");
+                }
             }
         }
         let name = header
@@ -136,10 +162,12 @@ impl<'a> Translator<'a> {
                 .set("forwarded_field", toml::string("forwarded")),
             _ => {
                 let why = format!(
-                    "Dhal reads `X-Forwarded-For` or `Forwarded`, not `{name}`: make sure that the proxies in front send one of them"
+                    "Dhal reads `X-Forwarded-For` or `Forwarded`, not `{name}`: make sure that the proxies in front set one of them anew"
                 );
                 let directive = header.unwrap_or(trusted[0]);
-                self.missing(directive, why);
+                self.missing(directive, format!("{why}. Until then nobody is believed, and routes with `allow` or `deny` are closed: write `trusted_proxies`, and take `deny` away"));
+                self.blind = true;
+                networks.clear();
             }
         }
         if let Some(recursive) = scope.one("real_ip_recursive") {

@@ -1,6 +1,11 @@
 //! What is changed of the fields towards visitors: `add_header`, `expires`, `proxy_hide_header`.
 
-use super::{Scope, Translator, proxy::fields_table, server::Site, statics::expires_of};
+use super::{
+    Scope, Translator,
+    proxy::{fields_table, is_token},
+    server::Site,
+    statics::expires_of,
+};
 use crate::{
     dialect,
     toml::{self, Section},
@@ -61,7 +66,7 @@ impl<'a> Translator<'a> {
         let mut success = Fields::default();
         for directive in scope.all("proxy_hide_header") {
             let name = directive.arg(0).to_ascii_lowercase();
-            match is_ours(&name) {
+            match is_ours(&name) || !is_token(&name) {
                 true => self.missing(directive, "Dhal writes this field itself"),
                 false => {
                     self.full(directive);
@@ -88,6 +93,10 @@ impl<'a> Translator<'a> {
             }
             if value.is_empty() {
                 self.full(directive);
+                continue;
+            }
+            if !is_token(&name) {
+                self.missing(directive, "this is no name of a field");
                 continue;
             }
             if name == "strict-transport-security" && site.tls && self.hsts(value, out) {

@@ -1,5 +1,7 @@
 //! `limit_req` and `limit_conn`.
 
+use std::net::IpAddr;
+
 use super::{Scope, Translator};
 use crate::{
     toml::{self, Section},
@@ -75,15 +77,11 @@ impl<'a> Translator<'a> {
             self.missing(directive, "its zone has no rate");
             return None;
         };
-        let key = match self.limit_key(definition.arg(0)) {
-            Ok(key) => key,
-            Err(why) => {
-                self.missing(definition, why);
-                self.missing(directive, "its zone could not be carried over");
-                return None;
-            }
-        };
-        self.full(definition);
+        let (key, why) = self.limit_key(definition.arg(0));
+        match why {
+            None => self.full(definition),
+            Some(why) => self.differs(definition, why),
+        }
         self.full(directive);
         let burst: u64 = parameter("burst=")
             .and_then(|b| b.parse().ok())
@@ -113,14 +111,19 @@ impl<'a> Translator<'a> {
                 self.differs(directive, "nobody is held back for longer than a minute");
             }
         }
+        let mut only_told = false;
         if let Some(dry) = scope.one("limit_req_dry_run") {
             self.full(dry);
             if dry.arg(0) == "on" {
+                only_told = true;
                 section.keys.retain(|k| k.name != "max_delay");
                 section.set("action", toml::string("log"));
             }
         }
         match scope.one("limit_req_status") {
+            // Nobody is refused, so there is no status.
+            Some(status) if only_told => self.full(status),
+            None if only_told => {}
             None => section.set("status", "503"),
             Some(status) if status.arg(0) == "429" => self.full(status),
             Some(status) if status.arg(0) == "503" => {
@@ -132,9 +135,9 @@ impl<'a> Translator<'a> {
         if let Some(exempt) = key.exempt {
             section.set("exempt", toml::strings(&[exempt]));
         }
-        let known = self.limits.0.len();
+        let known = self.limits.list.len();
         let name = self.limits.intern(zone, section);
-        if self.limits.0.len() > known && known > 0 && name != super::plain_name(zone) {
+        if self.limits.list.len() > known && known > 0 && name != super::plain_name(zone) {
             self.differs(
                 directive,
                 format!("it counts by itself, as {name}; nginx counts all of a zone together"),
@@ -143,41 +146,60 @@ impl<'a> Translator<'a> {
         Some(name)
     }
 
-    /// What a zone counts by.
-    fn limit_key(&mut self, text: &str) -> Result<Key, String> {
+    /// What a zone counts by, and what is to be said of it. What cannot be said is left out of the key: more
+    /// requests are counted together then, so that the limit is the stricter.
+    fn limit_key(&mut self, text: &str) -> (Key, Option<String>) {
         let parts = variables::parts(text);
         if let [Part::Variable(name)] = parts[..]
             && let Some(key) = self.mapped_key(name)
         {
-            return Ok(key);
+            return (key, None);
         }
         let mut keys: Vec<String> = Vec::new();
+        let mut odd = Vec::new();
+        let mut optional = false;
         for part in parts {
             let Part::Variable(name) = part else {
                 continue;
             };
             keys.push(match name {
                 "binary_remote_addr" | "remote_addr" => "client-ip".to_owned(),
-                "host" | "http_host" | "server_name" => "host".to_owned(),
+                "host" | "http_host" => "host".to_owned(),
                 _ => match (name.strip_prefix("http_"), name.strip_prefix("cookie_")) {
-                    (Some(field), _) => format!("header:{}", field.replace('_', "-")),
-                    (_, Some(cookie)) => format!("cookie:{cookie}"),
-                    _ => return Err(format!("Dhal counts by \"client-ip\", \"header:NAME\", \"cookie:NAME\", \"param:NAME\" or \"host\", not by ${name}")),
+                    (Some(field), _) => {
+                        optional = true;
+                        format!("header:{}", field.replace('_', "-"))
+                    }
+                    (_, Some(cookie)) => {
+                        optional = true;
+                        format!("cookie:{cookie}")
+                    }
+                    _ => {
+                        odd.push(format!("${name}"));
+                        continue;
+                    }
                 },
             });
         }
         keys.dedup();
-        match &keys[..] {
-            [] => Err("Dhal counts by something of the request".to_owned()),
-            [one] => Ok(Key {
-                key: toml::string(one),
-                exempt: None,
-            }),
-            _ => Ok(Key {
-                key: toml::strings(&keys),
-                exempt: None,
-            }),
+        let why = match (odd.is_empty(), optional) {
+            (false, _) => Some(format!(
+                "without {}: Dhal counts by \"client-ip\", \"header:NAME\", \"cookie:NAME\", \"param:NAME\" or \"host\", so more requests are counted together",
+                odd.join(" ")
+            )),
+            (true, true) => Some(
+                "requests without the field are counted by their address; nginx does not count them".to_owned(),
+            ),
+            (true, false) => None,
+        };
+        if keys.is_empty() {
+            keys.push("client-ip".to_owned());
         }
+        let key = match &keys[..] {
+            [one] => toml::string(one),
+            _ => toml::strings(&keys),
+        };
+        (Key { key, exempt: None }, why)
     }
 
     /// The usual way to leave some addresses uncounted: `geo` says who, and `map` makes the key of it.
@@ -200,18 +222,30 @@ impl<'a> Translator<'a> {
             d.name == "geo" && d.args.len() == 1 && d.arg(0).strip_prefix('$') == Some(source)
         })?;
         let mut networks = Vec::new();
+        let mut all: Vec<(&str, bool)> = Vec::new();
         for entry in geo.children() {
             let is_free = free.contains(&entry.arg(0));
             match entry.name.as_str() {
                 "default" if is_free => return None,
                 "default" => {}
                 network if super::global::is_network(network) => {
+                    all.push((network, is_free));
                     if is_free {
                         networks.push(network.to_owned());
                     }
                 }
                 _ => return None,
             }
+        }
+        // Of networks within one another nginx takes the narrowest, a list of Dhal takes any.
+        let overlap = |(one, is_free): &(&str, bool)| {
+            *is_free
+                && all
+                    .iter()
+                    .any(|(other, is_other_free)| !is_other_free && do_overlap(one, other))
+        };
+        if all.iter().any(overlap) {
+            return None;
         }
         let key = key?;
         self.full(map);
@@ -256,5 +290,28 @@ impl<'a> Translator<'a> {
                 self.missing(directive, "Dhal bounds requests at work by `connections.max` or `concurrency` of an upstream");
             }
         }
+    }
+}
+
+/// Whether two networks have addresses in common.
+fn do_overlap(one: &str, other: &str) -> bool {
+    let parsed = |text: &str| -> Option<(IpAddr, u32)> {
+        let (address, bits) = text.split_once('/').unwrap_or((text, "128"));
+        Some((address.parse().ok()?, bits.parse().ok()?))
+    };
+    let (Some((a, a_bits)), Some((b, b_bits))) = (parsed(one), parsed(other)) else {
+        return true;
+    };
+    let bits = a_bits.min(b_bits);
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            let differ = a.to_bits() ^ b.to_bits();
+            bits == 0 || differ.checked_shr(32 - bits.min(32)).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            let differ = a.to_bits() ^ b.to_bits();
+            bits == 0 || differ.checked_shr(128 - bits.min(128)).unwrap_or(0) == 0
+        }
+        _ => false,
     }
 }

@@ -53,7 +53,7 @@ impl<'a> Translator<'a> {
                 self.missing(directive, "Dhal speaks HTTP/1.1 and HTTP/2");
                 continue;
             }
-            let Some(address) = address(directive.arg(0)) else {
+            let Some(address) = address(directive.arg(0)).filter(|a| a.port() != 0) else {
                 self.missing(directive, "a listener of Dhal has an IP address and a port");
                 continue;
             };

@@ -3,7 +3,11 @@
 //! nginx looks for `=`, then for the longest prefix; unless that one is `^~` the first expression that
 //! matches goes before it. Dhal: exact paths, prefixes that are `final`, expressions in their order, prefixes.
 
-use super::{Block, Scope, Translator, server::Site};
+use super::{
+    Block, Scope, Translator,
+    order::{self, Step},
+    server::Site,
+};
 use crate::{
     dialect, expression,
     toml::{self, Section},
@@ -19,6 +23,8 @@ pub(super) enum Matcher {
     /// Everything that begins so; it ends in `/`.
     Prefix(String),
     Regex(String),
+    /// Everything that begins so, by an expression.
+    Begins(String),
 }
 
 impl Matcher {
@@ -30,18 +36,26 @@ impl Matcher {
         }
     }
 
+    pub(super) fn is_expression(&self) -> bool {
+        matches!(self, Self::Regex(_) | Self::Begins(_))
+    }
+
     fn key(&self) -> Option<(&'static str, String)> {
         match self {
             Self::Any => None,
             Self::Exact(path) => Some(("path", toml::string(path))),
             Self::Prefix(path) => Some(("path", toml::string(&format!("{path}*")))),
             Self::Regex(text) => Some((dialect::PATH_REGEX, toml::string(text))),
+            Self::Begins(path) => Some((
+                dialect::PATH_REGEX,
+                toml::string(&format!("^{}", expression::escaped(path))),
+            )),
         }
     }
 }
 
 /// Whether `path` of a route can say it.
-fn is_path(path: &str) -> bool {
+pub(super) fn is_path(path: &str) -> bool {
     let inner = path.strip_prefix('/').unwrap_or("//");
     let parts: Vec<_> = inner.split('/').collect();
     let empty = parts.iter().rev().skip(1).any(|part| part.is_empty());
@@ -56,7 +70,7 @@ fn is_path(path: &str) -> bool {
 
 /// How a location says what it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind<'a> {
+pub(super) enum Kind<'a> {
     Exact(&'a str),
     Prefix(&'a str),
     Final(&'a str),
@@ -64,7 +78,7 @@ enum Kind<'a> {
     Named(&'a str),
 }
 
-fn kind(location: &Directive) -> Kind<'_> {
+pub(super) fn kind(location: &Directive) -> Kind<'_> {
     let (modifier, text) = match location.args.len() {
         0 | 1 => {
             let word = location.arg(0);
@@ -93,7 +107,7 @@ fn kind(location: &Directive) -> Kind<'_> {
 }
 
 impl<'a> Site<'a> {
-    fn locations(&self) -> impl Iterator<Item = &'a Directive> {
+    pub(super) fn locations(&self) -> impl Iterator<Item = &'a Directive> {
         self.directive
             .children()
             .iter()
@@ -144,6 +158,12 @@ impl<'a> Translator<'a> {
         let children = site.directive.children();
         let from = self.routes.len();
         let all = children.iter().find(|d| d.name == "return");
+        let plan = order::plan(site);
+        if let Some(location) = plan.shut_for {
+            self.missing(location, "its paths cannot be told from others. Until then nobody may come to any route of this server: take `deny` away");
+            self.shut = Some(format!("see {}", self.tree.place(location.at)));
+            self.tell_closed(location);
+        }
         self.server_rules(site, true);
         if let Some(answer) = all {
             if answer.arg(0) == "444" && site.hosts.is_empty() {
@@ -159,8 +179,8 @@ impl<'a> Translator<'a> {
             self.route(site, &Matcher::Any, false, out);
             return;
         }
-        for location in site.locations() {
-            self.location(site, &site.scope, location);
+        for step in plan.steps {
+            self.location(site, step);
         }
         let any = self.routes[from..].iter().any(|block| match block {
             Block::Section(section) => {
@@ -184,39 +204,20 @@ impl<'a> Translator<'a> {
         self.route(site, &Matcher::Any, false, out);
     }
 
-    fn location(&mut self, site: &Site<'a>, parent: &Scope<'a>, location: &'a Directive) {
-        let scope = parent.within(location.children());
-        let matchers = match kind(location) {
-            // They are read where something leads to them.
-            Kind::Named(_) => return,
-            Kind::Exact(path) => vec![(Matcher::exact(path), false)],
-            Kind::Prefix(path) => self.prefix(site, location, path, false),
-            Kind::Final(path) => self.prefix(site, location, path, true),
-            Kind::Regex { text, ignore_case } => match expression::translated(text, ignore_case) {
-                Ok(text) => {
-                    let is_nested = parent.0.len() > site.scope.0.len();
-                    if is_nested && !text.contains('^') {
-                        self.differs(location, "as if it stood outside: it takes such paths under other locations too, unless these are `final`");
-                    }
-                    vec![(Matcher::Regex(text), false)]
-                }
-                Err(why) => {
-                    self.missing(
-                        location,
-                        format!("{why}; write a route with another expression"),
-                    );
-                    self.with_block(location);
-                    self.closed(site, location);
-                    return;
-                }
-            },
-        };
-        self.full(location);
-        // Expressions within go before those outside.
-        for inner in location.children().iter().filter(|d| d.name == "location") {
-            self.location(site, &scope, inner);
+    fn location(&mut self, site: &Site<'a>, step: Step<'a>) {
+        let location = step.location;
+        if let Some(why) = step.missing {
+            self.missing(location, why);
+            self.with_block(location);
+            return;
         }
-        for (matcher, is_final) in &matchers {
+        let scope = step.parent.within(location.children());
+        match step.differs {
+            Some(why) => self.differs(location, why),
+            None => self.full(location),
+        }
+        let alone = step.matchers.len() == 1;
+        for (matcher, is_final) in &step.matchers {
             let mut out = Section::default();
             if let Some(internal) = location.children().iter().find(|d| d.name == "internal") {
                 self.full(internal);
@@ -225,10 +226,16 @@ impl<'a> Translator<'a> {
                 self.content(site, &scope, matcher, &mut out);
             }
             self.leftovers(location.children(), &|name| name != "location");
-            if let (Matcher::Prefix(path), true) = (
-                matcher,
-                matchers.len() == 1 && out.has("upstream") && !out.has("files"),
-            ) {
+            if let Some(why) = &step.closed {
+                self.missing(
+                    location,
+                    format!("{why}. Until then nobody may come: take `deny` away"),
+                );
+                self.close(location, &mut out);
+            }
+            if let (Matcher::Prefix(path), true) =
+                (matcher, alone && out.has("upstream") && !out.has("files"))
+            {
                 self.slashed(site, path);
             }
             self.route(site, matcher, *is_final, out);
@@ -248,66 +255,13 @@ impl<'a> Translator<'a> {
         }
         let notes = self.notes();
         let mut out = Section::default();
-        let to = format!(
-            "{{scheme}}://{{host}}{}{}",
-            dialect::literal(path),
-            dialect::QUERY
-        );
+        let to = format!("{}{}", dialect::literal(path), dialect::QUERY);
         out.set(
             "redirect",
             toml::table(&[("to", toml::string(&to)), ("status", "301".to_owned())]),
         );
         self.route(site, &Matcher::Exact(bare.to_owned()), false, out);
         self.pending = notes;
-    }
-
-    /// What takes everything that begins with a text.
-    fn prefix(
-        &mut self,
-        site: &Site<'a>,
-        location: &Directive,
-        path: &str,
-        is_final: bool,
-    ) -> Vec<(Matcher, bool)> {
-        if path == "/" && !is_final {
-            return vec![(Matcher::Any, false)];
-        }
-        if path.ends_with('/') && is_path(path) {
-            return vec![(Matcher::Prefix(path.to_owned()), is_final)];
-        }
-        let whole_word = path
-            .bytes()
-            .last()
-            .is_some_and(|b| b.is_ascii_alphanumeric());
-        if !whole_word || !is_path(path) {
-            self.differs(location, "as an expression, which goes before prefixes");
-            return vec![(
-                Matcher::Regex(format!("^{}", expression::escaped(path))),
-                false,
-            )];
-        }
-        let last = path.rsplit('/').next().unwrap_or_default();
-        if last.contains('.') {
-            self.differs(location, "this path alone, which seems to be a file; nginx takes everything that begins with it");
-            return vec![(Matcher::Exact(path.to_owned()), false)];
-        }
-        let below = format!("{path}/");
-        self.differs(
-            location,
-            format!("`{path}` and everything below `{below}`; nginx takes `{path}x` too"),
-        );
-        // Locations that say more than this one take their part of it.
-        let has = |wanted: &dyn Fn(Kind<'_>) -> bool| site.locations().any(|l| wanted(kind(l)));
-        let is_exact = has(&|kind| kind == Kind::Exact(path));
-        let is_below = has(&|kind| kind == Kind::Prefix(&below) || kind == Kind::Final(&below));
-        let mut out = Vec::new();
-        if !is_exact {
-            out.push((Matcher::Exact(path.to_owned()), false));
-        }
-        if !is_below {
-            out.push((Matcher::Prefix(below.clone()), is_final));
-        }
-        out
     }
 
     /// What answers, and on which terms.
@@ -359,11 +313,20 @@ impl<'a> Translator<'a> {
         if let Some(methods) = own("limit_except") {
             self.limit_except(methods, out);
         }
+        // A condition may have closed it.
+        let shut = out
+            .keys
+            .iter()
+            .find(|key| key.name == "deny" && key.remark.starts_with("closed"))
+            .cloned();
         // `return` and redirects go before who may come and how often, as with nginx.
         if out.has("upstream") || out.has("files") {
             self.access(scope, out);
             self.limits(scope, out);
             self.body(scope, out);
+        }
+        if let Some(shut) = shut {
+            out.remarked(&shut.name, shut.value, &shut.remark);
         }
         self.headers(site, scope, out);
         if let Some(gzip) = own("gzip") {
@@ -379,14 +342,14 @@ impl<'a> Translator<'a> {
             .all(|d| d.name == "deny" && d.arg(0) == "all");
         match denies_all {
             true => {
-                out.set("methods", toml::strings(&methods));
+                self.only_methods(methods, out);
                 self.differs(directive, "405 with `Allow`; nginx says 403");
                 for child in directive.children() {
                     self.full(child);
                 }
             }
             false => {
-                out.set("methods", toml::strings(&methods));
+                self.only_methods(methods, out);
                 self.missing(directive, "these methods alone: who may use the others cannot be said for methods; write a second route for them with `methods` and `allow`");
                 self.with_block(directive);
             }
@@ -412,32 +375,34 @@ impl<'a> Translator<'a> {
         }
     }
 
-    /// Notes that a route which would have kept visitors out could not be made.
-    fn closed(&mut self, site: &Site<'a>, location: &Directive) {
-        let restricts = |d: &Directive| {
-            matches!(
-                d.name.as_str(),
-                "deny" | "auth_basic" | "auth_request" | "internal" | "return"
-            )
-        };
-        if location.children().iter().any(restricts) {
-            let host = site.hosts.first().cloned().unwrap_or_default();
-            self.closed.push(format!(
-                "{}: {host} {} is NOT closed: its paths go to other routes",
-                self.tree.place(location.at),
-                location.text()
-            ));
-        }
-    }
-
     /// Writes a route, with the notes that wait above it.
     pub(super) fn route(
         &mut self,
         site: &Site<'a>,
         matcher: &Matcher,
         is_final: bool,
-        out: Section,
+        mut out: Section,
     ) {
+        if let Some(methods) = self.methods.clone() {
+            self.only_methods(methods, &mut out);
+        }
+        if let Some(networks) = self.only_from.clone() {
+            match self.blind {
+                true => self.shut(&mut out, "nginx listens within alone"),
+                false if out.has("allow") => {}
+                false => {
+                    let name = self.list("inside", &networks);
+                    out.remarked(
+                        "allow",
+                        toml::strings(&[name]),
+                        "nginx listens within alone, Dhal's routes are for every address",
+                    );
+                }
+            }
+        }
+        if let Some(why) = self.shut.clone() {
+            self.shut(&mut out, &why);
+        }
         let identity = format!(
             "{:?} {matcher:?} {:?}",
             site.hosts,
@@ -464,6 +429,20 @@ impl<'a> Translator<'a> {
             section.set(dialect::FINAL, "true");
         }
         section.keys.extend(out.keys);
+        // Dhal goes on to other expressions with other methods, nginx does not.
+        let others = (matcher.is_expression() && section.has("methods")).then(|| {
+            let mut others = Section::new("[[routes]]");
+            let is_where = |name: &str| matches!(name, "host" | dialect::PATH_REGEX);
+            others.keys = section
+                .keys
+                .iter()
+                .filter(|k| is_where(&k.name))
+                .cloned()
+                .collect();
+            others.set("respond", toml::table(&[("status", "405".to_owned())]));
+            others
+        });
         self.routes.push(Block::Section(section));
+        self.routes.extend(others.map(Block::Section));
     }
 }

@@ -6,12 +6,14 @@
 
 mod access;
 mod cache;
+mod gates;
 mod global;
 mod headers;
 mod known;
 mod limits;
 mod listen;
 mod location;
+mod order;
 mod proxy;
 mod rewrite;
 mod server;
@@ -76,34 +78,49 @@ impl<'a> Scope<'a> {
 
 /// Sections by name.
 #[derive(Debug, Default)]
-struct Named(Vec<(String, Section)>);
+struct Named {
+    list: Vec<(String, Section)>,
+    names: HashSet<String>,
+    /// The names of sections, by what was wished for and their content.
+    known: HashMap<(String, Vec<toml::Key>), String>,
+    /// The number that is tried next, by what was wished for.
+    next: HashMap<String, usize>,
+}
 
 impl Named {
     /// The name under which a section with this content is written: a known one, the one wished for,
     /// or that with a number.
     fn intern(&mut self, wish: &str, section: Section) -> String {
-        let same = |(_, known): &&(String, Section)| known.keys == section.keys;
         let wish = plain_name(wish);
-        let like = |name: &str| {
-            name.strip_prefix(wish.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-        };
-        if let Some((name, _)) = self.0.iter().filter(|(n, _)| like(n)).find(same) {
+        let identity = (wish.clone(), section.keys.clone());
+        if let Some(name) = self.known.get(&identity) {
             return name.clone();
         }
         let name = self.free(&wish);
-        self.0.push((name.clone(), section));
+        self.known.insert(identity, name.clone());
+        self.put(name.clone(), section);
         name
     }
 
-    fn free(&self, wish: &str) -> String {
-        let mut name = wish.to_owned();
-        let mut number = 2;
-        while self.0.iter().any(|(known, _)| *known == name) {
-            name = format!("{wish}-{number}");
-            number += 1;
+    /// Adds a section under a free name.
+    fn put(&mut self, name: String, section: Section) {
+        self.names.insert(name.clone());
+        self.list.push((name, section));
+    }
+
+    /// A name that no section has.
+    fn free(&mut self, wish: &str) -> String {
+        if !self.names.contains(wish) {
+            return wish.to_owned();
         }
-        name
+        let number = self.next.entry(wish.to_owned()).or_insert(2);
+        loop {
+            let name = format!("{wish}-{number}");
+            *number += 1;
+            if !self.names.contains(&name) {
+                return name;
+            }
+        }
     }
 }
 
@@ -160,6 +177,15 @@ struct Translator<'a> {
     route_names: HashSet<String>,
     access_log: Section,
     closed: Vec<String>,
+    closed_known: HashSet<String>,
+    /// Why nobody may come to the site that is being written.
+    shut: Option<String>,
+    /// The methods that the site takes, where it says so.
+    methods: Option<Vec<String>>,
+    /// The networks from which alone the server that is being written is asked.
+    only_from: Option<Vec<String>>,
+    /// Visitors' addresses are not known as nginx knows them.
+    blind: bool,
     /// That files with a dot before their names are refused is noted once.
     hidden_told: bool,
 }
@@ -188,6 +214,11 @@ pub(crate) fn translate(tree: &Tree) -> Import {
         route_names: HashSet::new(),
         access_log: Section::new("[access_log]"),
         closed: Vec::new(),
+        closed_known: HashSet::new(),
+        shut: None,
+        methods: None,
+        only_from: None,
+        blind: false,
         hidden_told: false,
     };
     if let Some(http) = http {
@@ -298,7 +329,7 @@ impl<'a> Translator<'a> {
         let http: Vec<_> = self.http.iter().collect();
         for directive in http {
             self.leftovers(std::slice::from_ref(directive), &|name| {
-                !matches!(name, "map" | "geo" | "types")
+                !matches!(name, "map" | "geo" | "types" | "split_clients")
             });
         }
         let tree = self.tree;
@@ -339,7 +370,7 @@ impl<'a> Translator<'a> {
         for section in self.listeners.iter().chain(&self.certificates) {
             section.write(&mut out);
         }
-        for (name, section) in &mut self.upstreams.0 {
+        for (name, section) in &mut self.upstreams.list {
             section.header = format!("[upstreams.{name}]");
             section.write(&mut out);
         }
@@ -351,7 +382,7 @@ impl<'a> Translator<'a> {
             ("address_lists", &mut self.lists),
             ("limits", &mut self.limits),
         ] {
-            for (name, section) in &mut named.0 {
+            for (name, section) in &mut named.list {
                 section.header = format!("[{kind}.{name}]");
                 section.write(&mut out);
             }
@@ -382,7 +413,18 @@ impl<'a> Translator<'a> {
 
         let mut entries = Vec::new();
         let marks = &self.marks;
+        // The words within `map`, `geo` and `types` are data, and no directives.
+        let mut data = HashSet::new();
         tree.each(&mut |directive| {
+            if matches!(
+                directive.name.as_str(),
+                "map" | "geo" | "types" | "split_clients"
+            ) {
+                data.extend(directive.children().iter().map(|child| child.id));
+            }
+            if data.contains(&directive.id) {
+                return;
+            }
             let mark = &marks[directive.id];
             entries.push(Entry {
                 name: &directive.name,
@@ -391,8 +433,6 @@ impl<'a> Translator<'a> {
                 reasons: &mark.reasons,
             });
         });
-        // The words within `map`, `geo` and `types` are data, and no directives.
-        entries.retain(|entry| !entry.name.starts_with(['~', '/', '$']));
         Import {
             toml: text,
             report: Report::of(entries.into_iter(), self.closed),

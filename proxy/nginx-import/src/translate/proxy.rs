@@ -2,7 +2,7 @@
 
 use super::{Scope, Translator, location::Matcher, rewrite, server::Site, upstream::Wanted};
 use crate::{
-    dialect,
+    dialect, expression,
     toml::{self, Section},
     tree::Directive,
     units,
@@ -22,6 +22,9 @@ const OWN_FIELDS: [(&str, &[&str]); 4] = [
     ),
     ("x-request-id", &["$request_id", "$http_x_request_id"]),
 ];
+
+/// What is said of targets that are put in the place of a prefix.
+const LOCATION: &str = "`Location` and the paths of cookies stay as the upstream sends them; nginx changes `Location` back";
 
 impl<'a> Translator<'a> {
     pub(super) fn proxy_pass(
@@ -85,6 +88,13 @@ impl<'a> Translator<'a> {
         self.cache_of(scope, out);
         self.route_timeouts(scope, out);
         self.request_fields(site, scope, out);
+        if let Some(off) = scope
+            .one("proxy_pass_request_headers")
+            .filter(|d| d.arg(0) == "off")
+        {
+            self.missing(off, "Dhal passes on what visitors say, which nginx did not. Until it is settled nobody may come: name what has to go in `request_headers`, and take `deny` away");
+            self.close(off, out);
+        }
         match scope.one("proxy_redirect") {
             Some(off) if off.arg(0) == "off" => self.full(off),
             Some(redirect) => self.missing(redirect, "Dhal does not change `Location`; let the shop write its public name, which is in `Host` and `X-Forwarded-Host`"),
@@ -155,14 +165,39 @@ impl<'a> Translator<'a> {
         whole: bool,
         out: &mut Section,
     ) -> Result<(), String> {
-        if uri.is_empty() || matches!(uri, "$request_uri" | "$uri" | "$uri$is_args$args") {
+        if uri.is_empty() || matches!(uri, "$request_uri" | "$uri$is_args$args") {
+            return Ok(());
+        }
+        if let Matcher::Begins(prefix) = matcher
+            && !whole
+        {
+            if uri != prefix {
+                let pattern = format!("^{}(.*)$", expression::escaped(prefix));
+                let to = format!("{}{{1}}", dialect::literal(uri));
+                out.set(
+                    "rewrite",
+                    toml::table(&[
+                        ("pattern", toml::string(&pattern)),
+                        ("to", toml::string(&to)),
+                    ]),
+                );
+                self.differs(pass, LOCATION);
+            }
             return Ok(());
         }
         let value = if whole || matches!(matcher, Matcher::Regex(_)) {
             if !whole && !variables::has_any(uri) {
                 return Err("what is put in the place of this prefix cannot be said".to_owned());
             }
-            let to = variables::placeholders(uri, Use::Target, &site.server_name)
+            let has_query = ["?", "$args", "$query_string", "$request_uri"]
+                .iter()
+                .any(|query| uri.contains(query));
+            // What is put together of variables is asked for as it stands.
+            let uri = match has_query {
+                true => uri.to_owned(),
+                false => format!("{uri}?"),
+            };
+            let to = variables::placeholders(&uri, Use::Target, &site.server_name)
                 .map_err(|why| format!("Dhal has no placeholder for {why}"))?;
             if let Some(why) = rewrite::objection(&to) {
                 return Err(format!("Dhal has no placeholder for {why}"));
@@ -193,11 +228,11 @@ impl<'a> Translator<'a> {
                         (false, _) => rewrite::under(path, uri),
                     }
                 }
-                Matcher::Regex(_) => return Ok(()),
+                Matcher::Regex(_) | Matcher::Begins(_) => return Ok(()),
             }
         };
         out.set("rewrite", value);
-        self.differs(pass, "`Location` and the paths of cookies stay as the upstream sends them; nginx changes `Location` back");
+        self.differs(pass, LOCATION);
         Ok(())
     }
 
@@ -360,6 +395,7 @@ impl<'a> Translator<'a> {
                     );
                 }
                 _ if name.starts_with("if-") => self.missing(field, "conditions are the store's"),
+                _ if !is_token(&name) => self.missing(field, "this is no name of a field"),
                 _ if name.contains('_') => {
                     self.missing(field, "names with `_` do not go along: write `-`")
                 }
@@ -370,20 +406,37 @@ impl<'a> Translator<'a> {
                     remove.push(name);
                     self.full(field);
                 }
-                _ => match variables::placeholders(value, Use::Field, &site.server_name) {
-                    Ok(value) if !value.bytes().all(|b| (b' '..=b'~').contains(&b)) => {
-                        self.missing(field, "the value of a field is ASCII");
+                _ => {
+                    match variables::placeholders(value, Use::Field, &site.server_name) {
+                        // What visitors send under this name must not be taken for what nginx says.
+                        Ok(value) if !value.bytes().all(|b| (b' '..=b'~').contains(&b)) => {
+                            self.missing(
+                                field,
+                                "the value of a field is ASCII; the visitor's own is taken away",
+                            );
+                            remove.push(name);
+                        }
+                        Ok(value) => {
+                            set.push((toml::key(&name), toml::string(&value)));
+                            self.full(field);
+                        }
+                        Err(why) => {
+                            self.missing(field, format!("Dhal has no placeholder for {why}; the visitor's own is taken away"));
+                            remove.push(name);
+                        }
                     }
-                    Ok(value) => {
-                        set.push((toml::key(&name), toml::string(&value)));
-                        self.full(field);
-                    }
-                    Err(why) => self.missing(field, format!("Dhal has no placeholder for {why}")),
-                },
+                }
             }
         }
+        remove.dedup();
         write_fields(out, dialect::REQUEST_HEADERS, &set, &[], &remove, None);
     }
+}
+
+/// Whether it can be the name of a field.
+pub(super) fn is_token(name: &str) -> bool {
+    let is_fine = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !name.is_empty() && name.bytes().all(is_fine)
 }
 
 /// Whether the location of this prefix was written without the slash at its end.

@@ -2,7 +2,9 @@
 
 use super::{
     Scope, Translator,
+    gates::{self, Shade},
     location::Matcher,
+    order,
     server::{Names, Site, is_name},
 };
 use crate::{
@@ -39,7 +41,14 @@ pub(super) fn to_https(server: &Directive, names: &Names) -> Option<u16> {
                     (Some(Condition::Host(host)), Some(answer)) => {
                         let first = host.clone();
                         let hosts = vec![host];
-                        leads(answer, &Names { hosts, first })
+                        leads(
+                            answer,
+                            &Names {
+                                hosts,
+                                first,
+                                has_odd: false,
+                            },
+                        )
                     }
                     (Some(Condition::Scheme), Some(answer)) => leads(answer, names),
                     _ => None,
@@ -113,8 +122,21 @@ pub(super) fn led_hosts(server: &Directive) -> Vec<String> {
     .collect()
 }
 
+/// A target with what nginx makes of the query: it goes along behind another, unless the target ends in `?`.
+fn with_query(to: &str) -> String {
+    match to.strip_suffix('?') {
+        Some(alone) if alone.contains('?') => alone.to_owned(),
+        Some(_) => to.to_owned(),
+        None if !to.contains('?') || to.contains("$args") || to.contains("$query_string") => {
+            to.to_owned()
+        }
+        None => format!("{}&$args", to.trim_end_matches('&')),
+    }
+}
+
 /// What is wrong with a target, as Dhal checks it.
 pub(super) fn objection(to: &str) -> Option<&'static str> {
+    let to = to.strip_suffix('?').unwrap_or(to);
     if let Some(at) = to.find(dialect::QUERY) {
         let behind = &to[at + dialect::QUERY.len()..];
         if !behind.is_empty() && !behind.starts_with('#') {
@@ -124,10 +146,19 @@ pub(super) fn objection(to: &str) -> Option<&'static str> {
             return Some("a query behind another");
         }
     }
+    if let Some(at) = to.find(dialect::QUERY_TOO) {
+        let behind = &to[at + dialect::QUERY_TOO.len()..];
+        if !to[..at].contains('?') || !(behind.is_empty() || behind.starts_with('#')) {
+            return Some("a query in the path");
+        }
+    }
     if let Some(at) = to.find("{query}")
         && !to[..at].contains('?')
     {
         return Some("a query in the path");
+    }
+    if to.contains("{{") || to.contains("}}") {
+        return Some("braces, which no URL has");
     }
     let graphic = |b: u8| b.is_ascii_graphic() && !b"\\\"<>^`|".contains(&b);
     (!to.bytes().all(graphic)).then_some("characters that no URL has")
@@ -234,10 +265,11 @@ impl<'a> Translator<'a> {
 
     fn redirect(&self, to: &str, status: u16, server_name: &str) -> Result<String, String> {
         let to = variables::placeholders(to, Use::Target, server_name)?;
-        // nginx makes a path absolute.
-        let to = match to.starts_with('/') && !to.starts_with("//") {
-            true => format!("{{scheme}}://{{host}}{to}"),
-            false => to,
+        // Where it was asked, with whatever port.
+        let own = "{scheme}://{host}";
+        let to = match to.strip_prefix(own) {
+            Some(path) if path.starts_with('/') && !path.starts_with("//") => path.to_owned(),
+            _ => to,
         };
         if let Some(why) = objection_to_destination(&to) {
             return Err(why.to_owned());
@@ -266,7 +298,7 @@ impl<'a> Translator<'a> {
         let to = match to.strip_suffix('?') {
             Some(alone) => alone.to_owned(),
             None if to.contains("$request_uri") || to.contains("$args") => to.to_owned(),
-            None if to.contains('?') => format!("{to}&$args"),
+            None if to.contains('?') => format!("{}&$args", to.trim_end_matches('&')),
             None => format!("{to}$is_args$args"),
         };
         Some((status, to))
@@ -318,44 +350,83 @@ impl<'a> Translator<'a> {
     fn inner_rewrite(&mut self, site: &Site<'a>, directive: &'a Directive) {
         let to = directive.arg(1);
         let fixed = to.split(['$', '?']).next().unwrap_or_default();
+        let target = site.location_of(fixed);
+        let is_dark =
+            |location: &Directive| gates::shade_of_all(&site.scope, location) != Shade::Open;
+        // Where it is lost, those must not come whom nginx would have led to a closed door.
+        let is_guarded = match target {
+            Some(target) => is_dark(target) || order::may_be_guarded(site, to, Some(target)),
+            None => site.locations().any(is_dark),
+        };
         let pattern = match self.pattern(directive.arg(0)) {
             Ok(pattern) => pattern,
-            Err(why) => return self.missing(directive, why),
+            Err(why) => return self.lost_rewrite(site, directive, &why, is_guarded),
         };
-        let Some(target) = site.location_of(fixed) else {
-            return self.missing(directive, "the importer does not see which location answers; write a route with `path_regex` and `rewrite`");
+        let Some(target) = target else {
+            return self.lost_rewrite(site, directive, "the importer does not see which location answers; write a route with `path_regex` and `rewrite`", is_guarded);
         };
-        let to = match variables::placeholders(
-            to.strip_suffix('?').unwrap_or(to),
-            Use::Target,
-            &site.server_name,
-        ) {
+        if order::may_be_guarded(site, to, Some(target)) {
+            return self.lost_rewrite(
+                site,
+                directive,
+                "what it leads to may be a location that keeps visitors out",
+                true,
+            );
+        }
+        let to = match variables::placeholders(&with_query(to), Use::Target, &site.server_name) {
             Ok(to) => to,
             Err(why) => {
-                return self.missing(directive, format!("Dhal has no placeholder for {why}"));
+                let why = format!("Dhal has no placeholder for {why}");
+                return self.lost_rewrite(site, directive, &why, is_guarded);
             }
         };
         let scope = site.scope.within(target.children());
         let mut out = Section::default();
         self.content(site, &scope, &pattern, &mut out);
-        if !out.has("upstream") {
-            return self.missing(
-                directive,
-                "files and fixed answers are not rewritten; write a route with `path_regex`",
-            );
-        }
-        if out.has("rewrite") {
-            return self.missing(
-                directive,
-                "the location that answers rewrites too, and Dhal does so once",
-            );
-        }
-        if let Some(why) = objection(&to) {
-            return self.missing(directive, format!("Dhal has no placeholder for {why}"));
+        let why = if !out.has("upstream") {
+            Some("files and fixed answers are not rewritten; write a route with `path_regex`")
+        } else if out.has("rewrite") {
+            Some("the location that answers rewrites too, and Dhal does so once")
+        } else if objection(&to).is_some() {
+            Some("Dhal has no placeholder for its target")
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            return self.lost_rewrite(site, directive, why, is_guarded);
         }
         out.set("rewrite", toml::string(&to));
         self.full(directive);
         self.route(site, &pattern, false, out);
+    }
+
+    /// A rewrite that is not carried over: its paths go to other routes, or to none where that could let somebody in.
+    fn lost_rewrite(
+        &mut self,
+        site: &Site<'a>,
+        directive: &'a Directive,
+        why: &str,
+        is_guarded: bool,
+    ) {
+        if !is_guarded {
+            return self.missing(directive, why);
+        }
+        self.missing(
+            directive,
+            format!("{why}. Until then nobody may come: take `deny` away"),
+        );
+        let matcher = match self.pattern(directive.arg(0)) {
+            Ok(matcher) => Some(matcher),
+            Err(_) => expression::superset(directive.arg(0), false).map(Matcher::Regex),
+        };
+        let Some(matcher) = matcher else {
+            self.shut = Some(format!("see {}", self.tree.place(directive.at)));
+            return self.tell_closed(directive);
+        };
+        let mut out = Section::default();
+        out.set("respond", toml::table(&[("status", "403".to_owned())]));
+        self.close(directive, &mut out);
+        self.route(site, &matcher, false, out);
     }
 
     fn server_if(&mut self, site: &Site<'a>, directive: &'a Directive) {
@@ -366,14 +437,29 @@ impl<'a> Translator<'a> {
             .find(|d| matches!(d.name.as_str(), "return" | "rewrite"));
         let (Some(condition), Some(answer), 1) = (condition, answer, directive.children().len())
         else {
-            self.missing(
-                directive,
-                "Dhal has no conditions; write a route for the case",
-            );
-            self.with_block(directive);
-            return;
+            return self.condition_of_site(directive);
         };
+        let refuses = answer.name == "return"
+            && answer
+                .arg(0)
+                .parse::<u16>()
+                .is_ok_and(|status| status >= 400);
         match condition {
+            Condition::NotMethods(methods) if refuses => {
+                let methods = common(self.methods.take(), methods);
+                self.head_goes_along(directive, &methods);
+                self.methods = Some(methods);
+                self.full(directive);
+                match answer.arg(0) {
+                    "405" => self.full(answer),
+                    _ => self.differs(answer, "405, with `Allow`"),
+                }
+            }
+            // The routes are for this host alone.
+            Condition::NotHost(host) if refuses && site.hosts == [host.as_str()] => {
+                self.full(directive);
+                self.differs(answer, "hosts that have no route get 404");
+            }
             Condition::Host(host)
                 if is_name(&host)
                     && (answer.name == "return" || Self::outside(answer).is_some()) =>
@@ -405,13 +491,31 @@ impl<'a> Translator<'a> {
                 self.missing(directive, "Dhal's routes are for every address: set `redirect_to_https = true` at the listener without TLS");
                 self.with_block(directive);
             }
-            _ => {
-                self.missing(
-                    directive,
-                    "Dhal has no conditions; write a route for the case",
-                );
-                self.with_block(directive);
+            _ => self.condition_of_site(directive),
+        }
+    }
+
+    /// A condition that cannot be carried over. One that keeps visitors out closes the whole site.
+    fn condition_of_site(&mut self, directive: &'a Directive) {
+        match Body::of(directive) {
+            Body::Harmless => self.missing(
+                directive,
+                "Dhal has no conditions; write a route for the case",
+            ),
+            Body::Gate => {
+                self.missing(directive, "Dhal has no conditions; let the shop decide. Until then nobody may come to any route of this server: take `deny` away");
+                let place = self.tree.place(directive.at);
+                self.shut = Some(format!("see the condition of {place}"));
+                self.tell_closed(directive);
             }
+        }
+        self.with_block(directive);
+    }
+
+    fn head_goes_along(&mut self, directive: &Directive, methods: &[String]) {
+        let has = |name: &str| methods.iter().any(|m| m == name);
+        if has("GET") && !has("HEAD") {
+            self.differs(directive, "HEAD goes along with GET");
         }
     }
 
@@ -423,6 +527,20 @@ impl<'a> Translator<'a> {
         out: &mut Section,
     ) {
         let mut done = out.has("rewrite");
+        // Whoever `break`s stays here.
+        let leads = |d: &&Directive| d.name == "rewrite" && d.arg(2) != "break";
+        for directive in scope.own().iter().filter(leads) {
+            let own = site.locations().find(|l| {
+                let children = l.children();
+                std::ptr::eq(children, scope.own())
+            });
+            if Self::outside(directive).is_none()
+                && order::may_be_guarded(site, directive.arg(1), own)
+            {
+                self.missing(directive, "what it leads to may be a location that keeps visitors out, and Dhal chooses no other one. Until then nobody may come: take `deny` away");
+                self.close(directive, out);
+            }
+        }
         for directive in scope.own().iter().filter(|d| d.name == "rewrite") {
             if Self::outside(directive).is_some() {
                 continue;
@@ -442,11 +560,7 @@ impl<'a> Translator<'a> {
                 }
             };
             let to = directive.arg(1);
-            match variables::placeholders(
-                to.strip_suffix('?').unwrap_or(to),
-                Use::Target,
-                &site.server_name,
-            ) {
+            match variables::placeholders(&with_query(to), Use::Target, &site.server_name) {
                 Ok(to) if objection(&to).is_some() => {
                     self.missing(directive, "Dhal has no placeholder for its target");
                 }
@@ -503,20 +617,28 @@ impl<'a> Translator<'a> {
         }
     }
 
-    /// `if` in a location: some say which methods there are.
+    /// `if` in a location: some say which methods there are. One that keeps visitors out and cannot be carried over
+    /// closes the route.
     pub(super) fn location_ifs(&mut self, scope: &Scope<'a>, out: &mut Section) {
         for directive in scope.own().iter().filter(|d| d.name == "if") {
             let only = directive.children().first().filter(|d| d.name == "return");
             match (Condition::of(directive), only) {
                 (Some(Condition::NotMethods(methods)), Some(answer))
-                    if directive.children().len() == 1 =>
+                    if directive.children().len() == 1
+                        && answer.arg(0).parse::<u16>().is_ok_and(|s| s >= 400) =>
                 {
-                    out.set("methods", toml::strings(&methods));
+                    self.head_goes_along(directive, &methods);
+                    self.only_methods(methods, out);
                     self.full(directive);
                     match answer.arg(0) {
                         "405" => self.full(answer),
                         _ => self.differs(answer, "405, with `Allow`"),
                     }
+                }
+                _ if Body::of(directive) == Body::Gate => {
+                    self.missing(directive, "Dhal has no conditions; let the shop decide. Until then nobody may come: take `deny` away");
+                    self.with_block(directive);
+                    self.close(directive, out);
                 }
                 _ => {
                     self.missing(
@@ -528,6 +650,34 @@ impl<'a> Translator<'a> {
             }
         }
     }
+
+    /// Restricts a route to methods, besides what was said of them before.
+    pub(super) fn only_methods(&mut self, methods: Vec<String>, out: &mut Section) {
+        let known = out.keys.iter().find(|key| key.name == "methods");
+        let methods = match known {
+            None => methods,
+            Some(known) => {
+                let known = known.value.clone();
+                let both = |m: &String| known.contains(&format!("\"{m}\""));
+                methods.into_iter().filter(both).collect()
+            }
+        };
+        if methods.is_empty() {
+            // Nothing fits both.
+            let why = "no method is allowed by both conditions";
+            self.shut(out, why);
+            return;
+        }
+        out.set("methods", toml::strings(&methods));
+    }
+}
+
+/// What both lists have.
+fn common(one: Option<Vec<String>>, other: Vec<String>) -> Vec<String> {
+    match one {
+        None => other,
+        Some(one) => one.into_iter().filter(|m| other.contains(m)).collect(),
+    }
 }
 
 /// A condition of an `if`, of the kinds that have a counterpart.
@@ -538,9 +688,82 @@ enum Condition {
     Scheme,
     /// `$request_method !~ ^(GET|HEAD)$`
     NotMethods(Vec<String>),
+    /// `$host != name`
+    NotHost(String),
+}
+
+/// What an `if` does with those whom it fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// It is about fields and the like, or leads visitors elsewhere by where they are.
+    Harmless,
+    /// It keeps visitors out, or leads them away by what they show.
+    Gate,
+}
+
+/// What a condition may ask so that a redirect is no gate.
+const PLACES: [&str; 22] = [
+    "$scheme",
+    "$https",
+    "$host",
+    "$http_host",
+    "$server_name",
+    "$server_port",
+    "$request_uri",
+    "$uri",
+    "$document_uri",
+    "$args",
+    "$query_string",
+    "$is_args",
+    "$request_method",
+    "$request_filename",
+    "$document_root",
+    "$http_user_agent",
+    "$http_x_forwarded_proto",
+    "$http_accept_language",
+    "-f",
+    "-d",
+    "-e",
+    "!-",
+];
+
+impl Body {
+    pub(super) fn of(directive: &Directive) -> Self {
+        let words: Vec<_> = directive.words().collect();
+        let joined = words.join(" ");
+        let asked = joined.trim_start_matches(['(', ' ', '"', '\'']);
+        let is_place = PLACES.iter().any(|place| {
+            asked.strip_prefix(place).is_some_and(|rest| {
+                !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            }) || (place.starts_with(['-', '!']) && asked.starts_with(place))
+        }) || asked.starts_with("$arg_");
+        let is_file = asked.starts_with(['-', '!']);
+        for inner in directive.children() {
+            let gates = match inner.name.as_str() {
+                "return" => match inner.arg(0).parse::<u16>() {
+                    // The usual switch for maintenance.
+                    Ok(503) if is_file => false,
+                    Ok(400..) => true,
+                    _ => !is_place,
+                },
+                "rewrite" => !is_place || Condition::is_of_methods(asked),
+                "deny" | "allow" | "internal" => true,
+                "proxy_pass" | "fastcgi_pass" | "uwsgi_pass" | "root" | "alias" => !is_place,
+                name => gates::is_foreign(name),
+            };
+            if gates {
+                return Self::Gate;
+            }
+        }
+        Self::Harmless
+    }
 }
 
 impl Condition {
+    fn is_of_methods(asked: &str) -> bool {
+        asked.starts_with("$request_method")
+    }
+
     fn of(directive: &Directive) -> Option<Self> {
         let words: Vec<_> = directive.words().collect();
         let joined = words.join(" ");
@@ -563,6 +786,7 @@ impl Condition {
                     .all(plain)
                     .then_some(Self::NotMethods(methods))
             }
+            ("$host" | "$http_host", "!=") => Some(Self::NotHost(value.to_ascii_lowercase())),
             ("$request_method", "!=") => Some(Self::NotMethods(vec![value.to_owned()])),
             _ => None,
         }

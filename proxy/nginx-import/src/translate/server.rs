@@ -3,9 +3,17 @@
 //! nginx chooses a server by address and then by name; Dhal's routes are for a name on every address.
 //! The default server of an address answers names that nobody has; in Dhal these are routes without `host`.
 
-use std::{collections::HashSet, net::SocketAddr};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+};
 
-use super::{Block, Scope, Translator, listen::Listen, rewrite};
+use super::{
+    Block, Scope, Translator,
+    gates::{self, Shade},
+    listen::Listen,
+    rewrite,
+};
 use crate::{toml, tree::Directive};
 
 /// A `server` block.
@@ -27,6 +35,8 @@ pub(super) struct Names {
     pub(super) hosts: Vec<String>,
     /// The first, as `$server_name` has it.
     pub(super) first: String,
+    /// It has others, which Dhal's `host` cannot say.
+    pub(super) has_odd: bool,
 }
 
 /// What routes of one server share.
@@ -67,6 +77,7 @@ impl<'a> Translator<'a> {
         }
         let addresses = self.addresses(&servers);
         let everybody = catch_all(&servers, &addresses);
+        let guarded = everybody.and_then(|index| guarded_default(&servers, &addresses, index));
         // The certificate for clients that name no host goes first.
         let mut order: Vec<usize> = (0..servers.len()).collect();
         order.sort_by_key(|index| Some(*index) != everybody);
@@ -80,11 +91,47 @@ impl<'a> Translator<'a> {
         let mut taken = HashSet::new();
         // What speaks TLS, and what has pages, goes before redirects for the same names.
         let mut order: Vec<usize> = (0..servers.len()).collect();
-        order.sort_by_key(|index| servers[*index].redirect.is_some());
+        // Of two with one name the one for the public.
+        order.sort_by_key(|index| {
+            let server = &servers[*index];
+            (server.redirect.is_some(), is_internal(server, &addresses))
+        });
         for index in order {
-            let is_catch_all = everybody == Some(index);
-            self.server(&servers[index], is_catch_all, &mut taken);
+            let server = &servers[index];
+            let mut is_catch_all = everybody == Some(index);
+            self.shut = None;
+            self.methods = None;
+            self.only_from = is_internal(server, &addresses).then(|| inside(server));
+            if is_catch_all && let Some(other) = guarded {
+                self.missing(other, "it keeps out visitors of hosts that are named nowhere, or of names that Dhal's `host` cannot say");
+                self.tell_closed(other);
+                match server.names.hosts.is_empty() {
+                    // Hosts without a route get 404.
+                    false => is_catch_all = false,
+                    true => {
+                        self.shut = Some(format!("see the server of {}", self.tree.place(other.at)))
+                    }
+                }
+            }
+            let rival = servers
+                .iter()
+                .enumerate()
+                .find(|(other, rival)| *other != index && is_stricter(rival, server, &addresses));
+            let is_led = server.redirect.is_some() && server.listens.iter().all(|l| !l.tls);
+            if let Some((_, rival)) = rival
+                && !is_led
+                && server.names.hosts.iter().any(|host| !taken.contains(host))
+            {
+                self.missing(rival.directive, "it has gates that another server of its names does not have, and Dhal's routes are for every address. Until it is settled nobody may come to either: take `deny` away");
+                self.tell_closed(rival.directive);
+                self.shut = Some(format!(
+                    "see the server of {}",
+                    self.tree.place(rival.directive.at)
+                ));
+            }
+            self.server(server, is_catch_all, &mut taken);
         }
+        self.only_from = None;
     }
 
     /// The listeners: their addresses, with the servers of each and the one that is the default.
@@ -146,6 +193,7 @@ impl<'a> Translator<'a> {
                     _ => odd.push(word),
                 }
             }
+            names.has_odd |= !odd.is_empty();
             match odd.is_empty() {
                 true => self.full(directive),
                 false if names.hosts.is_empty() => self.missing(
@@ -290,6 +338,85 @@ impl<'a> Translator<'a> {
     }
 }
 
+/// The networks from which a server is asked that listens within.
+fn inside(server: &Server<'_>) -> Vec<String> {
+    let mut out = vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()];
+    if !server.listens.iter().all(|l| l.address.ip().is_loopback()) {
+        let private = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+        out.extend(private.map(str::to_owned));
+    }
+    out
+}
+
+/// Whether a server listens where only our own can reach it, while others listen elsewhere.
+fn is_internal(server: &Server<'_>, addresses: &[(SocketAddr, usize, bool)]) -> bool {
+    let is_within = |address: &SocketAddr| match address.ip() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local(),
+    };
+    let listens = || server.listens.iter().map(|l| l.address);
+    !server.listens.is_empty()
+        && listens().all(|address| is_within(&address))
+        && addresses
+            .iter()
+            .any(|(address, _, _)| !listens().any(|own| own == *address))
+}
+
+/// Whether another server has a name of this one, and keeps out whom this one does not.
+fn is_stricter(
+    other: &Server<'_>,
+    server: &Server<'_>,
+    addresses: &[(SocketAddr, usize, bool)],
+) -> bool {
+    let shares = other
+        .names
+        .hosts
+        .iter()
+        .any(|host| server.names.hosts.contains(host));
+    // What is asked from within alone says nothing of the public.
+    if !shares || (is_internal(other, addresses) && !is_internal(server, addresses)) {
+        return false;
+    }
+    let is_dark = gates::shade_of_server(&other.scope, other.directive) != Shade::Open;
+    is_dark && content(other.directive) != content(server.directive)
+}
+
+/// What a server does, without where it listens.
+fn content(server: &Directive) -> Vec<String> {
+    fn walk(directives: &[Directive], depth: usize, out: &mut Vec<String>) {
+        for directive in directives {
+            let name = directive.name.as_str();
+            let is_where = depth == 0
+                && (matches!(name, "listen" | "server_name") || name.starts_with("ssl_"));
+            if !is_where || name == "ssl_verify_client" {
+                out.push(format!("{depth} {}", directive.text()));
+                walk(directive.children(), depth + 1, out);
+            }
+        }
+    }
+    let mut out = Vec::new();
+    walk(server.children(), 0, &mut out);
+    out
+}
+
+/// A server that keeps out visitors whom the one for all hosts would let in.
+fn guarded_default<'a>(
+    servers: &[Server<'a>],
+    addresses: &[(SocketAddr, usize, bool)],
+    chosen: usize,
+) -> Option<&'a Directive> {
+    let own = &servers[chosen];
+    let is_default = |index: usize| addresses.iter().any(|(_, default, _)| *default == index);
+    let mut others = servers.iter().enumerate().filter(|(index, server)| {
+        *index != chosen
+            && server.redirect.is_none()
+            && (is_default(*index) || server.names.has_odd)
+            && gates::shade_of_server(&server.scope, server.directive) != Shade::Open
+            && content(server.directive) != content(own.directive)
+    });
+    others.next().map(|(_, server)| server.directive)
+}
+
 /// A name as `host` takes it.
 pub(super) fn is_name(name: &str) -> bool {
     let label = |label: &str| {
@@ -306,9 +433,12 @@ pub(super) fn is_name(name: &str) -> bool {
 /// The server that answers names that nobody has: the default of the first address with pages, those
 /// with TLS first.
 fn catch_all(servers: &[Server<'_>], addresses: &[(SocketAddr, usize, bool)]) -> Option<usize> {
+    let is_public = |index: usize| !is_internal(&servers[index], addresses);
     let chosen = addresses
         .iter()
-        .find(|(_, _, tls)| *tls)
+        .find(|(_, index, tls)| *tls && is_public(*index))
+        .or_else(|| addresses.iter().find(|(_, index, _)| is_public(*index)))
+        .or_else(|| addresses.iter().find(|(_, _, tls)| *tls))
         .or_else(|| addresses.first())
         .map(|(_, index, _)| *index)?;
     // Its own names might be caught by another's wildcard, which is more specific than no host.

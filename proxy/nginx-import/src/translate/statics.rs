@@ -55,7 +55,9 @@ impl<'a> Translator<'a> {
         let folder = self.path(&folder);
         let wrong = match (alias, matcher) {
             _ if folder.contains('$') => Some("the folder of `files` is fixed"),
-            (Some(_), Matcher::Regex(_)) => Some("Dhal looks for a file by its whole path"),
+            (Some(_), matcher) if matcher.is_expression() => {
+                Some("Dhal looks for a file by its whole path")
+            }
             _ => None,
         };
         if let Some(why) = wrong {

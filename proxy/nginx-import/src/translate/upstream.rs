@@ -55,7 +55,7 @@ impl<'a> Translator<'a> {
         if name.starts_with(|c: char| c.is_ascii_digit()) && block.is_none() {
             name = self.upstreams.free(&format!("at-{name}"));
         }
-        self.upstreams.0.push((name.clone(), section));
+        self.upstreams.put(name.clone(), section);
         self.upstream_names.insert(wanted, name.clone());
         Ok(name)
     }

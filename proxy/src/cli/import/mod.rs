@@ -101,6 +101,11 @@ struct OnDisk;
 impl Files for OnDisk {
     fn read(&self, path: &str) -> Result<String, String> {
         let mut bytes = Vec::new();
+        // A pipe would be waited for.
+        let kind = fs::metadata(path).map_err(|why| why.to_string())?;
+        if !kind.is_file() {
+            return Err("it is no regular file".to_owned());
+        }
         let file = fs::File::open(path).map_err(|why| why.to_string())?;
         file.take(FILE_MAX + 1)
             .read_to_end(&mut bytes)
