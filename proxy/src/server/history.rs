@@ -249,6 +249,19 @@ impl History {
         }
     }
 
+    /// The present one.
+    pub(super) fn present(&self) -> Option<Arc<Kept>> {
+        self.state().lineage.last().cloned()
+    }
+
+    /// Whether it is the present one yet, or one with its text is.
+    pub(super) fn is_still(&self, kept: &Option<Arc<Kept>>) -> bool {
+        let (Some(present), Some(kept)) = (self.present(), kept) else {
+            return false;
+        };
+        Arc::ptr_eq(&present, kept) || present.text.is_some() && present.text == kept.text
+    }
+
     /// The present one has passed its probation.
     pub(super) fn has_proven_itself(&self) {
         if let Some(kept) = self.state().lineage.last() {

@@ -313,12 +313,18 @@ impl Control {
             "configuration {generation} is in force: {} routes",
             snapshot.config.routes.len()
         );
+        let now = self.started.elapsed();
         if is_other {
-            let (now, counted) = (self.started.elapsed(), self.shared.metrics.totals());
+            let counted = self.shared.metrics.totals();
             self.probation.begin(generation, bounds, now, counted);
             if !bounds.probation.is_zero() {
                 message.push_str(&format!(", on probation for {:?}", bounds.probation));
             }
+        } else if let Some(left) = self.probation.left(now) {
+            // Its text is the same, so it has as much to prove as before.
+            self.probation.rename(generation);
+            let left = Duration::from_secs(left.as_secs() + 1);
+            message.push_str(&format!(", on probation for another {left:?}"));
         }
         tracing::info!(%trigger, "{message}");
         if !warnings.is_empty() {
@@ -556,14 +562,19 @@ pub(super) async fn keep_watch(control: Arc<Control>) {
                 }
             }
             Some(Outcome::Failed(generation, why)) => {
+                let failed = control.history.present();
                 let mut held = control.held.lock().await;
-                // Another may have taken its place while a reload went on.
-                if control.current.load().generation == generation {
-                    let reason =
-                        format!("configuration {generation} did not pass its probation: {why}");
+                let reason =
+                    format!("configuration {generation} did not pass its probation: {why}");
+                // Another may have taken its place while a reload went on; the same text read anew is no other.
+                if control.history.is_still(&failed) {
+                    // The outcome is in the log, in the metrics and in the history.
                     let _ = control
                         .go_back(&mut held, Trigger::Probation, Some(reason))
                         .await;
+                    control.probation.end();
+                } else {
+                    tracing::warn!("{reason}; another has taken its place meanwhile");
                 }
             }
         }

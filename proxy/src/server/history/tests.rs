@@ -93,8 +93,13 @@ fn the_same_text_again_is_no_other_configuration() {
     history.came_into_force(kept(2, "two", false));
     assert!(!history.came_into_force(kept(3, "two", true)));
     assert_eq!(before(&history, false), Some(1));
+    let failed = history.present();
+    assert!(history.is_still(&failed));
+    assert!(!history.came_into_force(kept(3, "two", true)));
+    assert!(history.is_still(&failed), "read anew");
     // It has proven itself no more than before.
     history.came_into_force(kept(4, "four", false));
+    assert!(!history.is_still(&failed));
     assert_eq!(before(&history, false), Some(3));
     assert_eq!(before(&history, true), Some(1));
     history.has_proven_itself();
