@@ -226,7 +226,11 @@ impl History {
             None => None,
         };
         if state.lineage.len() > KEPT {
-            state.lineage.remove(0);
+            // The latest that has proven itself stays, however many come after it: a probation goes back to it.
+            let mut lineage = state.lineage.iter();
+            let proven = lineage.rposition(|kept| kept.proven.load(Ordering::Relaxed));
+            let oldest = usize::from(proven == Some(0));
+            state.lineage.remove(oldest);
         }
         state.lineage.push(kept);
         replaced.is_none()

@@ -349,29 +349,32 @@ impl Control {
             return Err("the edge is draining".to_owned());
         }
         let Some(kept) = self.history.before(trigger == Trigger::Probation) else {
-            return Err("there was no other configuration before this one".to_owned());
+            let why = "there was no other configuration before this one".to_owned();
+            if let Some(reason) = reason {
+                // Nobody waits for this answer.
+                let why = format!("{reason}; {why}");
+                self.not_back(trigger, None, &why);
+                return Err(why);
+            }
+            return Err(why);
         };
-        let outcome = self.put_in_force(held, kept.config.clone(), None).await;
+        if let Err(why) = self.put_in_force(held, kept.config.clone(), None).await {
+            let told = match &reason {
+                None => why.clone(),
+                Some(reason) => format!("{reason}; going back failed: {why}"),
+            };
+            self.not_back(trigger, History::text_of(&kept), &told);
+            return Err(why);
+        }
         let generation = self.current.load().generation;
         let attempt = Attempt {
             trigger,
             generation,
-            restored: outcome.is_ok().then_some(kept.generation),
+            restored: Some(kept.generation),
             text: History::text_of(&kept),
         };
-        let error = match (&outcome, &reason) {
-            (Ok(()), reason) => reason.clone(),
-            (Err(why), None) => Some(why.clone()),
-            (Err(why), Some(reason)) => Some(format!("{reason}; going back failed: {why}")),
-        };
-        self.history
-            .note(attempt, outcome.is_ok(), error.as_deref());
+        self.history.note(attempt, true, reason.as_deref());
         let metrics = &self.shared.metrics;
-        if let Err(why) = outcome {
-            metrics.reloads.with_label_values(&["failure"]).inc();
-            tracing::error!(%trigger, "rollback refused, the present configuration stays in force:\n{why}");
-            return Err(why);
-        }
         self.history.went_back(&kept);
         self.probation.end();
         let by = if trigger == Trigger::Probation {
@@ -389,6 +392,20 @@ impl Control {
         );
         tracing::warn!(%trigger, reason, "{message}");
         Ok(message)
+    }
+
+    /// Tells that there is no going back, and why.
+    fn not_back(&self, trigger: Trigger, text: Option<Arc<str>>, why: &str) {
+        let attempt = Attempt {
+            trigger,
+            generation: self.current.load().generation,
+            restored: None,
+            text,
+        };
+        self.history.note(attempt, false, Some(why));
+        let reloads = &self.shared.metrics.reloads;
+        reloads.with_label_values(&["failure"]).inc();
+        tracing::error!(%trigger, "rollback refused, the present configuration stays in force:\n{why}");
     }
 
     fn count(&self, is_applied: bool) {

@@ -122,6 +122,29 @@ fn how_far_one_can_go_back_is_bounded() {
 }
 
 #[test]
+fn the_latest_that_has_proven_itself_is_never_forgotten() {
+    let history = History::new(kept(1, "1", true));
+    history.came_into_force(kept(2, "2", true));
+    for generation in 3..40 {
+        history.came_into_force(kept(generation, &generation.to_string(), false));
+        assert_eq!(before(&history, true), Some(2), "{generation}");
+        assert_eq!(before(&history, false), Some(generation - 1));
+    }
+    // Once another has, it goes as any other.
+    history.has_proven_itself();
+    for generation in 40..60 {
+        history.came_into_force(kept(generation, &generation.to_string(), false));
+        assert_eq!(before(&history, true), Some(39), "{generation}");
+    }
+    let mut steps = 0;
+    while let Some(to) = history.before(false) {
+        history.went_back(&to);
+        steps += 1;
+    }
+    assert_eq!(steps, KEPT);
+}
+
+#[test]
 fn whether_the_files_hold_what_is_in_force() {
     let history = History::new(kept(1, "one", true));
     for (trigger, applied, wanted) in [
