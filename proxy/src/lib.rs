@@ -27,3 +27,4 @@ pub mod upstream;
 
 pub mod deadline;
 pub mod random;
+pub mod regular;

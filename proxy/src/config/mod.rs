@@ -55,6 +55,8 @@ pub use diagnostic::{Anchor, Diagnostic, Severity, render};
 pub use difference::difference;
 pub use effective::Effective;
 
+use crate::regular;
+
 /// A usable configuration.
 #[derive(Debug)]
 pub struct Loaded {
@@ -109,6 +111,10 @@ pub fn located(
     env: &dyn Fn(&str) -> Option<String>,
     why: &dyn std::fmt::Display,
 ) -> String {
+    // What came by a pipe cannot be read again.
+    if regular::open(path).is_err() {
+        return why.to_string();
+    }
     match check(path, env) {
         Err(errors @ Errors::Invalid(_)) => format!("{errors}\n\n{why}"),
         Ok(_) | Err(Errors::Unreadable { .. }) => why.to_string(),

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     task::{AbortHandle, JoinSet, spawn_blocking},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -34,6 +34,7 @@ use crate::{
     handover::Role,
     listen::sockets::{Change, LINGER, Sockets},
     observe::access_log::AccessLog,
+    regular,
     route::action::FixedBody,
     snapshot::Snapshot,
     upstream::{health, names::Watch},
@@ -41,6 +42,11 @@ use crate::{
 
 /// Pause between two looks at the files. A change takes effect after two of them.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long the files of a configuration may take: far longer than a busy disk needs, and short enough for somebody
+/// who waits. A file system that does not answer is waited for no longer.
+const FILES_WITHIN: Duration = Duration::from_secs(30);
+/// Bytes of a text that is kept: a file of a configuration has fewer.
+const FILE_MAX: u64 = 16 << 20;
 
 /// What goes with the configuration in force.
 #[derive(Default)]
@@ -54,6 +60,8 @@ pub(super) struct Held {
     watched: Watched,
     /// What has still to become smaller.
     settling: Option<AbortHandle>,
+    /// What was done last with files; where a file system does not answer, it never ends.
+    at_files: Option<AbortHandle>,
 }
 
 impl Held {
@@ -93,11 +101,36 @@ impl Held {
     pub(super) fn check(&mut self, checks: JoinSet<()>) {
         self.checks = checks;
     }
+
+    /// Does what may have to wait for a file system, where that can be waited for, and for no longer than
+    /// [`FILES_WITHIN`]. The error is a sentence.
+    async fn at_files<T: Send + 'static>(
+        &mut self,
+        what: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let hangs = |task: &AbortHandle| !task.is_finished();
+        if self.at_files.as_ref().is_some_and(hangs) {
+            return Err(format!(
+                "cannot {what}: a file system has not answered a reload before this one yet"
+            ));
+        }
+        let task = spawn_blocking(work);
+        self.at_files = Some(task.abort_handle());
+        match timeout(FILES_WITHIN, task).await {
+            Ok(done) => done.map_err(|why| why.to_string()),
+            Err(_) => Err(format!(
+                "cannot {what}: a file system has not answered for {FILES_WITHIN:?}"
+            )),
+        }
+    }
 }
 
 /// The files of the configuration, and what they held when it was read.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Watched {
+    /// Counts up with every content that is taken up.
+    version: u64,
     watcher: Watcher,
     files: Vec<PathBuf>,
     folders: Vec<PathBuf>,
@@ -132,6 +165,7 @@ impl Watched {
             now.entry(path).and_modify(|known| *known = content);
         }
         self.taken_up = now;
+        self.version += 1;
     }
 }
 
@@ -159,13 +193,14 @@ fn with_named(config: &Config, mut files: Vec<PathBuf>) -> Vec<PathBuf> {
 
 /// The text of a configuration, for operators who ask what it was; several files one after the other. Blocks.
 pub(super) fn text(files: &[PathBuf]) -> Option<Arc<str>> {
+    let read = |file: &Path| regular::read_text(file, FILE_MAX).ok();
     if let [file] = files {
-        return std::fs::read_to_string(file).ok().map(Arc::from);
+        return read(file).map(Arc::from);
     }
     let mut text = String::new();
     for file in files {
         text.push_str(&format!("# {}\n", file.display()));
-        text.push_str(&std::fs::read_to_string(file).ok()?);
+        text.push_str(&read(file)?);
         text.push('\n');
     }
     (!files.is_empty()).then(|| Arc::from(text))
@@ -178,6 +213,17 @@ pub(super) fn write_pid(path: &Path, file: Option<&Path>) -> Result<PidFile, Str
         let why = format!("cannot write the pid file {}: {why}", path.display());
         at_key(file, (&["server", "pid_file"], None), &why)
     })
+}
+
+/// Reads the files of the running edge. What came by a pipe is not there a second time. Blocks.
+fn load_again(path: &Path) -> Result<config::Loaded, String> {
+    if path.exists()
+        && let Err(why) = regular::open(path)
+    {
+        return Err(format!("cannot read {} again: {why}", path.display()));
+    }
+    let loaded = config::load(path, &|name| std::env::var(name).ok());
+    loaded.map_err(|why| why.to_string())
 }
 
 /// Binds what a configuration listens on; the error has the place of the address.
@@ -259,21 +305,25 @@ impl Control {
             return Err("the edge is draining".to_owned());
         }
         let path = self.path.clone();
-        let mut watched = std::mem::take(&mut held.watched);
+        let mut watched = held.watched.clone();
         // Files are read from a disk, which may take its time.
-        let read = spawn_blocking(move || {
+        let work = move || {
             let found = watched.look();
-            let loaded = config::load(&path, &|name| std::env::var(name).ok());
-            let loaded = loaded.map_err(|why| why.to_string());
+            let loaded = load_again(&path);
             watched.take_up(found, loaded.as_ref().ok());
             let text = match &loaded {
                 Ok(loaded) => text(&loaded.files),
                 Err(_) => text(&[path]),
             };
             (watched, loaded, text)
-        });
-        let (watched, loaded, text) = read.await.map_err(|why| why.to_string())?;
-        held.watched = watched;
+        };
+        let (loaded, text) = match held.at_files("read the files", work).await {
+            Ok((watched, loaded, text)) => {
+                held.watched = watched;
+                (loaded, text)
+            }
+            Err(why) => (Err(why), None),
+        };
         let mut warnings = String::new();
         let outcome = match loaded {
             Ok(loaded) => {
@@ -439,17 +489,21 @@ impl Control {
         let generation = old.generation + 1;
         // It reads certificates, and the files of address lists.
         let path = self.path.clone();
-        let mut new = spawn_blocking(move || {
+        let build = move || {
             Snapshot::build(config, generation, &shared)
                 .map_err(|why| config::located(&path, &|name| std::env::var(name).ok(), &why))
-        })
-        .await
-        .map_err(|why| why.to_string())??;
+        };
+        let new = held.at_files("read what the files name", build).await?;
+        let mut new = new?;
         let log = match &new.config.access_log {
             wanted if *wanted == old.config.access_log => None,
             Some(wanted) => {
-                let log = AccessLog::open(wanted, thread_count(&new.config));
-                Some(Some(Arc::new(log.map_err(|why| why.to_string())?)))
+                let (wanted, threads) = (wanted.clone(), thread_count(&new.config));
+                let open = move || AccessLog::open(&wanted, threads);
+                let log = held.at_files("open the access log", open).await?;
+                Some(Some(Arc::new(log.map_err(|why| {
+                    at_key(file, (&["access_log", "path"], None), &why.to_string())
+                })?)))
             }
             None => Some(None),
         };
@@ -539,8 +593,9 @@ pub(super) async fn keep_up(control: Arc<Control>) {
         if !control.current.load().config.server.watch_config || control.shared.is_draining() {
             continue;
         }
-        let mut held = control.held.lock().await;
-        let mut watched = std::mem::take(&mut held.watched);
+        // A file system that does not answer is waited for here, and reloads go on.
+        let mut watched = control.held.lock().await.watched.clone();
+        let version = watched.version;
         let looked = spawn_blocking(move || {
             let found = watched.look();
             let is_due = watched.watcher.is_due(&watched.taken_up, found);
@@ -550,6 +605,11 @@ pub(super) async fn keep_up(control: Arc<Control>) {
         let Ok((watched, is_due)) = looked.await else {
             return;
         };
+        let mut held = control.held.lock().await;
+        // A reload meanwhile has seen more.
+        if held.watched.version != version {
+            continue;
+        }
         held.watched = watched;
         if is_due {
             // The outcome is in the log, in the metrics and in the history.
