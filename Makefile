@@ -1,7 +1,7 @@
 # The commands a person types. CI runs the same ones.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test reference install uninstall deb try-docs try-systemd bench bench-quick bench-micro bench-store bench-store-quick simulate capacity soak change change-quick failover sale sale-quick
+.PHONY: help deps demo demo-stop test test-sandboxed reference install uninstall deb try-docs try-systemd bench bench-quick bench-micro bench-store bench-store-quick simulate capacity soak change change-quick failover sale sale-quick
 
 # A target folder outside the checkout survives a fresh clone: set CARGO_TARGET_DIR.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -74,6 +74,9 @@ try-systemd: ## The guide, faults and the package under a real systemd in a cont
 test: ## Formatting, lints, all tests
 	@tools/deps.sh test
 	tools/test.sh
+
+test-sandboxed: ## All scenarios with Landlock and seccomp in force
+	SCENARIOS_SANDBOXED=1 cargo test --locked -p dhal --test scenarios
 
 reference: ## Write docs/configuration.md and config/dhal.schema.json anew from the code
 	cargo build --locked -p dhal

@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod config;
 pub mod handover;
+pub mod sandbox;
 pub mod server;
 pub mod systemd;
 
@@ -14,6 +15,7 @@ pub mod admit;
 pub mod cache;
 pub mod door;
 pub mod edge;
+pub mod explain;
 pub mod files;
 pub mod fill;
 pub mod forward;

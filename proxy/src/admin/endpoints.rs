@@ -20,12 +20,13 @@ use tokio::{
 };
 
 use super::{
-    bind_unix, read_token,
+    Permissions, bind_unix, read_token,
     routes::{self, Access, Token},
 };
 use crate::{
     config::model::{Admin, AdminAddress},
     handover::{Inherited, Role},
+    sandbox::Identity,
     server::Control,
 };
 
@@ -72,17 +73,21 @@ pub struct Change {
     wanted: Vec<AdminAddress>,
     new: Vec<Bound>,
     token: Option<String>,
+    access: Option<Permissions>,
 }
 
 impl Endpoints {
     /// Does all of a change that can fail: reads the token and binds what is new. A change that is dropped has not
-    /// been. What was inherited is not bound anew. With an error comes which of the addresses is at fault; none is where
-    /// the token is.
+    /// been. What was inherited is not bound anew. New Unix sockets belong to `owner`, where that is not who runs this.
+    /// With an error comes which of the addresses is at fault; none is where the token or the group is.
     pub fn prepare(
         &self,
         admin: Option<&Admin>,
         mut inherited: Option<&mut Inherited>,
+        owner: Option<&Identity>,
     ) -> Result<Change, (Option<usize>, anyhow::Error)> {
+        let access = admin.map(Permissions::of).transpose();
+        let access = access.map_err(|why| (None, why))?;
         let wanted = admin.map_or(&[][..], |admin| &admin.addresses);
         let token = admin.and_then(|admin| admin.token_file.as_deref());
         let token = token
@@ -96,7 +101,8 @@ impl Endpoints {
             let wanted_so_far = wanted[..=at].iter().filter(same).count();
             let served = self.served.iter().map(|endpoint| &endpoint.address);
             if served.filter(same).count() < wanted_so_far {
-                let bound = bind(address, inherited.as_deref_mut());
+                let taken = inherited.as_deref_mut();
+                let bound = bind(address, taken, access.as_ref(), owner);
                 new.push(bound.map_err(|why| (Some(at), why))?);
             }
         }
@@ -104,6 +110,7 @@ impl Endpoints {
             wanted: wanted.to_vec(),
             new,
             token,
+            access,
         })
     }
 
@@ -117,6 +124,14 @@ impl Endpoints {
             at.map(|at| wanted.swap_remove(at)).is_some()
         });
         self.token.store(change.token.map(Arc::new));
+        // Of those that stay, or come from another process.
+        for endpoint in &self.served {
+            if let (AdminAddress::Unix(path), Some(access)) = (&endpoint.address, &change.access)
+                && let Err(why) = access.set(path)
+            {
+                tracing::error!(path = %path.display(), %why, "the permissions of the admin socket stay as they are");
+            }
+        }
         for bound in change.new {
             let (serving, accepts) = begin(control, &self.token, bound.socket);
             let path = bound.path.or_else(|| SocketPath::of(&bound.address));
@@ -187,7 +202,12 @@ impl Endpoints {
     }
 }
 
-fn bind(address: &AdminAddress, inherited: Option<&mut Inherited>) -> anyhow::Result<Bound> {
+fn bind(
+    address: &AdminAddress,
+    inherited: Option<&mut Inherited>,
+    access: Option<&Permissions>,
+    owner: Option<&Identity>,
+) -> anyhow::Result<Bound> {
     let is_shared = inherited.is_some();
     let (socket, kept) = match address {
         AdminAddress::Tcp(address) => {
@@ -203,7 +223,7 @@ fn bind(address: &AdminAddress, inherited: Option<&mut Inherited>) -> anyhow::Re
         AdminAddress::Unix(path) => {
             let taken = inherited.and_then(|inherited| inherited.admin_unix(path));
             let listener = taken
-                .map_or_else(|| bind_unix(path), Ok)
+                .map_or_else(|| bind_unix(path, access, owner), Ok)
                 .with_context(|| format!("cannot listen on the admin socket {}", path.display()))?;
             tracing::info!(path = %path.display(), "admin endpoint");
             let kept = listener.as_fd().try_clone_to_owned()?;

@@ -15,7 +15,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{acme, drain, purge, reloads, status::Status, upgrade, warm};
+use super::{acme, drain, explain, purge, reloads, status::Status, upgrade, warm};
 use crate::server::Control;
 
 /// Content of a request: ten thousand URLs of a hundred bytes.
@@ -48,6 +48,7 @@ pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
             get(reloads::text).post(reloads::text),
         )
         .route("/upgrade", post(upgrade::upgrade))
+        .route("/explain", post(explain::explain))
         .route("/purge", post(purge::purge))
         .route("/warm", post(warm::warm))
         .route("/acme/renew", post(acme::renew))

@@ -13,6 +13,7 @@ use crate::{
     admit::waiting_room::WaitingRoom,
     listen::tls::status::{self as certificates, CertificateProblem, CertificateStatus},
     observe::process_log::timestamp,
+    sandbox::SandboxStatus,
     server::{Control, Entry},
     upstream::{
         Server, Upstream,
@@ -39,6 +40,9 @@ pub struct Status {
     pub ready: bool,
     /// Seconds since it began.
     pub uptime_seconds: u64,
+    /// Who runs it, and what it cannot do.
+    #[serde(default)]
+    pub sandbox: SandboxStatus,
     /// The configuration file.
     pub config: String,
     /// Counts up with each reload.
@@ -422,6 +426,7 @@ impl Status {
             before: Before::of(control),
             ready: !shared.is_draining(),
             uptime_seconds: tick.as_secs(),
+            sandbox: control.sandbox.status(),
             config: control.path.display().to_string(),
             generation: snapshot.generation,
             last_reload_successful: reloads.first().is_none_or(|entry| entry.applied),
@@ -476,6 +481,9 @@ impl fmt::Display for Status {
             self.version, self.uptime_seconds, self.connections
         )?;
         writeln!(f, "process   {} since {}", self.pid, when(self.since))?;
+        if !self.sandbox.user.is_empty() {
+            writeln!(f, "sandbox   {}", self.sandbox)?;
+        }
         if let Some(before) = &self.before {
             writeln!(f, "before    {before}")?;
         }

@@ -202,6 +202,22 @@ impl Clients {
         there.fetch_max(arrival, Ordering::Relaxed);
     }
 
+    /// When a client would be fully rested, as it is noted; `0` for one that is not known.
+    pub(super) fn arrival(&self, client: Client) -> u64 {
+        let known = self.known(self.buckets(client), client);
+        known.map_or(0, |arrival| arrival.load(Ordering::Relaxed))
+    }
+
+    /// A table that knows this client and has room for no other.
+    pub(super) fn only(&self, client: Client) -> Self {
+        let alone = Self::new(1, Arc::default());
+        let arrival = self.arrival(client);
+        if arrival > 0 {
+            alone.set_arrival(client.0.get(), arrival);
+        }
+        alone
+    }
+
     /// Takes one request back from a client that is still known.
     pub(super) fn hand_back(&self, client: Client, pause: u64) {
         let Some(arrival) = self.known(self.buckets(client), client) else {

@@ -89,6 +89,7 @@ pub struct Asked<'a> {
 }
 
 /// A rule's way to tell requests apart.
+#[derive(Clone)]
 pub(super) struct Key {
     parts: Vec<LimitKey>,
     prefix: Prefix,
@@ -106,6 +107,56 @@ impl Key {
     pub(super) fn networks(&self) -> Option<Prefix> {
         let is_network = self.parts == [LimitKey::ClientIp] && self.prefix.ipv6 <= 64;
         is_network.then_some(self.prefix)
+    }
+
+    /// What it goes by, in words: values of fields and cookies are not told.
+    pub(super) fn told(&self, asked: &Asked<'_>) -> String {
+        let network = |address: IpAddr| {
+            let bits = match address.to_canonical() {
+                IpAddr::V4(_) => self.prefix.ipv4,
+                IpAddr::V6(_) => self.prefix.ipv6,
+            };
+            format!("{}/{bits}", self.prefix.network(address))
+        };
+        let instead = |name: String, is_there: bool| match is_there {
+            true => name,
+            false => format!("{name} is absent, so by {}", network(asked.client)),
+        };
+        let part = |part: &LimitKey| match part {
+            LimitKey::ClientIp => network(asked.client),
+            LimitKey::Host => format!("host {}", asked.host),
+            LimitKey::Param(name) => {
+                let value = asked.params.value(name, asked.path).unwrap_or_default();
+                instead(
+                    format!("path parameter {name} {value:?}"),
+                    !value.is_empty(),
+                )
+            }
+            LimitKey::Header(name) => {
+                let mut is_there = false;
+                asked.fields.for_each(name, &mut |value| {
+                    is_there |= !value.trim_ascii().is_empty()
+                });
+                instead(format!("field {name}"), is_there)
+            }
+            LimitKey::Cookie(name) => {
+                let mut is_there = false;
+                asked.fields.for_each(&COOKIE, &mut |value| {
+                    is_there |= value.split(|b| *b == b';').any(|pair| {
+                        let pair = pair.trim_ascii();
+                        let value = pair.strip_prefix(name.as_bytes());
+                        let value = value.and_then(|rest| rest.strip_prefix(b"="));
+                        value.is_some_and(|value| !value.trim_ascii().is_empty())
+                    });
+                });
+                instead(format!("cookie {name}"), is_there)
+            }
+        };
+        self.parts
+            .iter()
+            .map(part)
+            .collect::<Vec<_>>()
+            .join(" and ")
     }
 
     /// Whom a request counts for. `keys` hashes what is more than the network of an address.

@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     collections::BTreeSet,
     hash::RandomState,
+    num::NonZeroU32,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -156,20 +157,8 @@ impl RateLimit {
         let pause = (limit.period / limit.rate.get()).max(Duration::from_nanos(1));
         let memory =
             memory.unwrap_or_else(|| Arc::new(Memory::new(limit.max_keys, Arc::clone(&counts))));
-        let limiter = |more: u32| {
-            let quota = Quota::with_period(pause)
-                .unwrap_or_else(|| Quota::per_second(limit.rate))
-                .allow_burst(limit.burst.saturating_add(more));
-            NOW.set(Duration::ZERO);
-            RateLimiter::new(quota, Common(Arc::clone(&memory.clients)), GivenClock)
-        };
-        let patient = match limit.action {
-            LimitAction::Delay { max } => {
-                let turns = max.as_nanos() / pause.as_nanos();
-                Some(limiter(u32::try_from(turns).unwrap_or(u32::MAX)))
-            }
-            LimitAction::Reject | LimitAction::Log => None,
-        };
+        let limiter = |more| limiter(pause, limit.burst, more, &memory);
+        let patient = turns(limit.action, pause).map(limiter);
         Self {
             name: lasting(&limit.name),
             count: limit.count,
@@ -258,6 +247,55 @@ impl RateLimit {
     /// What this rule has charged a request that waits for another one.
     fn charge(&self, asked: &Asked<'_>) -> Held {
         self.held(self.key.client(asked, &self.memory.keys), None)
+    }
+
+    /// This rule with what it remembers of one visitor, for those who want to know what it would say: what it counts
+    /// from then on is known to nobody else.
+    pub(crate) fn copied(&self, asked: &Asked<'_>) -> Arc<Self> {
+        let client = self.key.client(asked, &self.memory.keys);
+        let memory = Arc::new(Memory {
+            clients: Arc::new(self.memory.clients.only(client)),
+            keys: self.memory.keys.clone(),
+            waiting: AtomicUsize::new(self.waiting()),
+            is_told_full: AtomicBool::new(true),
+        });
+        let pause = Duration::from_nanos(self.pause);
+        let burst = NonZeroU32::new(self.burst).unwrap_or(NonZeroU32::MIN);
+        let limiter = |more| limiter(pause, burst, more, &memory);
+        Arc::new(Self {
+            limiter: limiter(0),
+            patient: turns(self.action, pause).map(limiter),
+            key: self.key.clone(),
+            exempt: self.exempt.clone(),
+            counts: Arc::default(),
+            memory: Arc::clone(&memory),
+            ..*self
+        })
+    }
+
+    /// What a visitor has left, and how long until it has all of its burst again; `None` for one that the rule does
+    /// not count, with the list that says so.
+    pub(crate) fn left(&self, asked: &Asked<'_>, now: Duration) -> Result<Left, &AddressList> {
+        if let Some(list) = self.exempt.iter().find(|list| list.contains(asked.client)) {
+            return Err(list);
+        }
+        let client = self.key.client(asked, &self.memory.keys);
+        let arrival = Duration::from_nanos(self.memory.clients.arrival(client));
+        let owed = arrival.saturating_sub(now);
+        let used = owed.as_nanos().div_ceil(u128::from(self.pause.max(1)));
+        let used = u32::try_from(used).unwrap_or(u32::MAX);
+        Ok(Left {
+            tokens: self.burst.saturating_sub(used),
+            burst: self.burst,
+            pause: Duration::from_nanos(self.pause),
+            full_in: owed,
+            is_known: arrival > Duration::ZERO,
+        })
+    }
+
+    /// What it counts a visitor by, in words. Values of fields and cookies may be secrets, and are not told.
+    pub(crate) fn counted_by(&self, asked: &Asked<'_>) -> String {
+        self.key.told(asked)
     }
 
     /// Takes back what it has charged a request that another rule refuses.
@@ -353,6 +391,42 @@ impl RateLimit {
     pub fn bytes(&self) -> usize {
         self.memory.clients.bytes()
     }
+}
+
+/// One request is replenished in each `pause`, and `burst` and some more may come at once.
+fn limiter(pause: Duration, burst: NonZeroU32, more: u32, memory: &Memory) -> Limiter {
+    let quota = Quota::with_period(pause)
+        // Nobody pauses for no time.
+        .unwrap_or_else(|| Quota::per_second(burst))
+        .allow_burst(burst.saturating_add(more));
+    NOW.set(Duration::ZERO);
+    RateLimiter::new(quota, Common(Arc::clone(&memory.clients)), GivenClock)
+}
+
+/// How many may wait for their turn, where they may.
+fn turns(action: LimitAction, pause: Duration) -> Option<u32> {
+    match action {
+        LimitAction::Delay { max } => {
+            let turns = max.as_nanos() / pause.as_nanos().max(1);
+            Some(u32::try_from(turns).unwrap_or(u32::MAX))
+        }
+        LimitAction::Reject | LimitAction::Log => None,
+    }
+}
+
+/// What a visitor has left at a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// Requests that may come at once now.
+    pub(crate) tokens: u32,
+    /// The same of one who is rested.
+    pub(crate) burst: u32,
+    /// In which one is replenished.
+    pub(crate) pause: Duration,
+    /// Until all are.
+    pub(crate) full_in: Duration,
+    /// The rule has counted this visitor of late.
+    pub(crate) is_known: bool,
 }
 
 /// What became of a request at several rules.

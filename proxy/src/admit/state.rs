@@ -65,6 +65,11 @@ pub struct LimitState {
 }
 
 impl LimitState {
+    /// Whether the request goes no further.
+    pub(crate) fn refuses(&self) -> bool {
+        self.decision == LimitDecision::Rejected
+    }
+
     /// What two rules say together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

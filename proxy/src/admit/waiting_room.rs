@@ -312,6 +312,30 @@ impl WaitingRoom {
         self.notice(look, None, request)
     }
 
+    /// A room as this one is now, for those who want to know what would become of a visitor: nothing that happens in
+    /// it is known to anybody else. What it copies is bounded by the visitors inside.
+    pub(crate) fn copied(&self) -> Arc<Self> {
+        let room = self.state.lock().clone();
+        let state = State {
+            room: Mutex::new(room),
+            epoch: self.state.epoch,
+            own_key: self.state.own_key,
+            // It only spares a lock.
+            recent: Box::new([AtomicU64::new(0)]),
+            refused: Default::default(),
+            waits: AtomicU64::new(0),
+        };
+        Arc::new(Self {
+            template: self.template.clone(),
+            rules: self.rules.clone(),
+            keys: self.keys.clone(),
+            cookie: self.cookie.clone(),
+            cart_cookies: self.cart_cookies.clone(),
+            state: Arc::new(state),
+            ..*self
+        })
+    }
+
     /// Lets time pass where nobody comes.
     pub(crate) fn tidy(&self, tick: Duration, pressure: f64) {
         let mut room = self.state.lock();

@@ -169,6 +169,36 @@ impl Store {
         }
     }
 
+    /// What [`find`](Self::find) would find, for somebody who only wants to know: nothing is marked as asked for, and
+    /// what was purged stays for others to remove.
+    pub(crate) fn look(&self, key: &[u8], fields: &dyn Fields) -> Found {
+        let stands = |stored: Stored, key: &[u8]| {
+            let is_it = stored.key() == key && stored.variation().is_none();
+            (is_it && self.purges.lets_stand(&stored)).then_some(stored)
+        };
+        let there = |key: &[u8]| self.table.peek(self.number(key)).map(Stored);
+        let Some(stored) = there(key) else {
+            return Found::Nothing;
+        };
+        let Some(variation) = stored.variation() else {
+            return stands(stored, key).map_or(Found::Nothing, Found::Fit);
+        };
+        if *variation.key != *key {
+            return Found::Nothing;
+        }
+        let variant = variation.variant(fields);
+        there(&variant)
+            .and_then(|stored| stands(stored, &variant))
+            .map_or(Found::OtherVariant, Found::Fit)
+    }
+
+    /// What [`is_too_large`](Self::is_too_large) says, without counting as use.
+    pub(crate) fn looks_too_large(&self, key: &[u8]) -> bool {
+        let number = self.number(key);
+        let mut noted = self.uncacheable.iter();
+        noted.any(|(known, is_too_large)| *known == number && is_too_large)
+    }
+
     /// The response under this very key, that of its variant where it varies. That it was asked for is not
     /// counted.
     pub fn get(&self, key: &[u8]) -> Option<Stored> {

@@ -8,6 +8,7 @@ use crate::{
         self,
         model::{Cache, Config},
     },
+    sandbox,
     shared::Shared,
     snapshot::Snapshot,
 };
@@ -15,6 +16,9 @@ use crate::{
 pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     let loaded = config::check(path, &|name| std::env::var(name).ok())?;
     super::warn(&loaded);
+    for what in sandbox::check(&loaded.config, &loaded.files, &loaded.folders)? {
+        eprintln!("warning: {what}");
+    }
     let files = loaded.files.len();
     let config = loaded.config;
     // The folder is not touched by a check.

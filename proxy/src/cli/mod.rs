@@ -10,6 +10,7 @@ mod dev_cert;
 #[cfg(test)]
 mod documented;
 mod drain;
+mod explain;
 mod history;
 mod import;
 mod limits;
@@ -69,6 +70,8 @@ enum Verb {
     Upgrade(upgrade::Options),
     /// Show the state of the running edge; exit 0 while it is ready.
     Status(status::Options),
+    /// Show what would become of a request, and why, without making it.
+    Explain(explain::Options),
     /// Take pages out of the running edge's store.
     Purge(purge::Options),
     /// Fetch pages into the running edge's store before visitors ask for them.
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Some(Verb::History(options)) => history::history(file, &options),
         Some(Verb::Upgrade(options)) => upgrade::upgrade(file, &options),
         Some(Verb::Status(options)) => status::status(file, &options),
+        Some(Verb::Explain(options)) => explain::explain(file, &options),
         Some(Verb::Purge(options)) => purge::purge(file, &options),
         Some(Verb::Warm(options)) => warm::warm(file, &options),
         Some(Verb::Drain(options)) => drain::drain(file, &options),

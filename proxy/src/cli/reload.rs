@@ -68,6 +68,8 @@ fn asked_at(written: Option<Admin>, options: &Options) -> Option<Admin> {
     Some(Admin {
         addresses: vec![address.clone()],
         token_file: written.and_then(|admin| admin.token_file),
+        mode: 0o600,
+        group: None,
     })
 }
 

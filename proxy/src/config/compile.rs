@@ -16,7 +16,7 @@ use super::{
     diagnostic::{Complaint, Diagnostic, Severity, Source, shown, suggest},
     effective::Effective,
     file::{self, File},
-    headers, hsts, include, inspect, limits, listeners,
+    hardening, headers, hsts, include, inspect, limits, listeners,
     model::{
         AccessLog, Admin, AdminAddress, Config, Listener, LogFormat, LogTarget, Reload, Server,
     },
@@ -200,6 +200,7 @@ fn server(file: &File, cx: &mut Context<'_>) -> Server {
             .collect(),
         deny: limits::lists(&server.deny, file, cx),
         hsts: hsts::of_server(file, cx),
+        hardening: hardening::hardening(server, cx),
         response_headers: headers::response_headers(&server.response_headers, cx),
         error_pages: server
             .error_pages
@@ -243,6 +244,8 @@ fn admin(section: &Spanned<file::Admin>, listeners: &[Listener], cx: &mut Contex
     Admin {
         addresses,
         token_file: admin.token_file.value().map(|path| cx.path(path)),
+        mode: hardening::socket_mode(admin, cx),
+        group: admin.group.value().cloned(),
     }
 }
 

@@ -390,18 +390,22 @@ pub(super) fn shown(value: &str) -> String {
 
 /// Help for a name that is not known: the likeliest one that was meant, or all that there are.
 pub(crate) fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    let near = known
-        .clone()
-        .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().div_ceil(3))
-        .min();
-    match near {
-        Some((_, candidate)) => format!("did you mean `{candidate}`?"),
+    match nearest(name, known.clone()) {
+        Some(candidate) => format!("did you mean `{candidate}`?"),
         None => {
             let all: Vec<_> = known.map(|candidate| format!("`{candidate}`")).collect();
             format!("known here: {}", all.join(", "))
         }
     }
+}
+
+/// The one that was probably meant.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count().div_ceil(3))
+        .min();
+    near.map(|(_, candidate)| candidate)
 }
 
 /// Letters to change, add, remove or swap with a neighbour until one word is the other.

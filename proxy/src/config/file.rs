@@ -30,8 +30,8 @@ use super::{
     pattern::HeaderHost,
     read::{self, Field, List, Named, OneOrMany, Read, Scalar, Setting, section},
     scalar::{
-        ActionName, AdminEndpoint, ClientControl, CookieName, FilePath, FolderPath, LogPath,
-        Network, QueryName, RequestPath, ServerAddress,
+        ActionName, AdminEndpoint, ClientControl, CookieName, FileMode, FilePath, FolderPath,
+        LogPath, Network, OnOff, QueryName, RequestPath, ServerAddress,
     },
     units::{ByteRate, Rate, Size, kib, mib, millis, secs},
     waiting_rooms::Moment,
@@ -110,6 +110,14 @@ section! {
         upgrade_handover: Size = mib(256), Size(0)..=mib(1 << 20);
         /// Where the process id is written. Nowhere where absent.
         pid_file: FilePath;
+        /// Who the process becomes once it listens, where root starts it: a name or a number. It stays who started it
+        /// where absent. `docs/hardening.md` tells more.
+        user: String;
+        /// Its group. Absent: that of `user`.
+        group: String;
+        /// What the process takes from itself for good: `true`, `false`, or a table. Absent: all of it where there is a
+        /// `user`, and nothing where there is none.
+        sandbox: SandboxEntry;
         /// Total time for a request head to arrive; `408` beyond it. 10s: a phone on a bad line
         /// sends a head in one or two packets, a slowloris does not.
         header_timeout: Duration = secs(10), millis(100)..=HOUR;
@@ -165,6 +173,22 @@ section! {
 }
 
 section! {
+    /// `sandbox` of `[server]`
+    Sandbox is "`sandbox`" {
+        /// Landlock: files beyond those that the configuration names cannot be reached.
+        landlock: bool, or(true);
+        /// Seccomp: calls of the system that an edge does not need fail.
+        seccomp: bool, or(true);
+        /// Further folders that may be read: those that a later configuration is to name.
+        read: List<FolderPath>, empty;
+        /// Further folders that may be written.
+        write: List<FolderPath>, empty;
+        /// Further folders whose programs `dhal upgrade --binary` may start. That of the running program is one.
+        execute: List<FolderPath>, empty;
+    }
+}
+
+section! {
     /// `[reload]`
     Reload is "[reload]" {
         /// How long a new configuration is watched, and taken back where visitors fare worse than before. 0s: not
@@ -198,6 +222,11 @@ section! {
         address: OneOrMany<AdminEndpoint>, required;
         /// File with the bearer token that allows changes over TCP. None are allowed where absent.
         token_file: FilePath;
+        /// Permissions of Unix sockets, octal: who may open one may change everything. `"0660"` where there is a
+        /// `group`, `"0600"` where there is none.
+        mode: FileMode, computed("0600");
+        /// Group that Unix sockets belong to. Absent: that of the process.
+        group: String;
     }
 }
 
@@ -968,6 +997,39 @@ impl Read for HstsEntry {
                 None
             }
         }
+    }
+}
+
+/// `sandbox` of `[server]`: all of it, nothing, or what.
+#[derive(Debug)]
+pub(super) enum SandboxEntry {
+    No,
+    Yes(Sandbox),
+}
+
+impl Read for SandboxEntry {
+    fn wanted() -> String {
+        "`true`, `false`, or a table".to_owned()
+    }
+
+    fn shape() -> Shape {
+        Shape::Either(vec![OnOff::shape(), bool::shape(), Sandbox::shape()])
+    }
+
+    fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
+        let is_on = match value.get_ref() {
+            DeValue::Table(_) => return Sandbox::read(value, cx).map(Self::Yes),
+            DeValue::Boolean(is_on) => *is_on,
+            DeValue::String(_) => OnOff::read(value, cx)? == OnOff::On,
+            _ => {
+                cx.wrong_type(value, &Self::wanted());
+                return None;
+            }
+        };
+        Some(match is_on {
+            true => Self::Yes(Sandbox::empty(cx)),
+            false => Self::No,
+        })
     }
 }
 

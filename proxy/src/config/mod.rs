@@ -21,6 +21,7 @@ mod effective;
 mod env;
 mod file;
 mod files;
+mod hardening;
 mod headers;
 mod hsts;
 mod include;
@@ -50,8 +51,8 @@ use std::{
 };
 
 pub use despite::{KeyPath, admin_despite_mistakes, at_key};
-pub(crate) use diagnostic::suggest;
 pub use diagnostic::{Anchor, Diagnostic, Severity, render};
+pub(crate) use diagnostic::{nearest, suggest};
 pub use difference::difference;
 pub use effective::Effective;
 

@@ -122,6 +122,27 @@ pub struct Server {
     pub response_headers: Vec<Change>,
     /// Files of pages in the place of ours, by status.
     pub error_pages: Vec<(u16, PathBuf)>,
+    /// What the process gives up once it listens.
+    pub hardening: Hardening,
+}
+
+/// What the process gives up once it listens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hardening {
+    /// Who it becomes: a name or a number. It stays who it is where absent.
+    pub user: Option<String>,
+    /// Its group; absent means that of the user.
+    pub group: Option<String>,
+    /// Files that are not named cannot be reached.
+    pub landlock: bool,
+    /// Calls of the system that are not needed fail.
+    pub seccomp: bool,
+    /// Further folders that may be read.
+    pub read: Vec<PathBuf>,
+    /// Further folders that may be written.
+    pub write: Vec<PathBuf>,
+    /// Further folders whose programs may be started.
+    pub execute: Vec<PathBuf>,
 }
 
 /// What `[server]` asks of visitors and their connections.
@@ -166,6 +187,10 @@ pub struct Admin {
     pub addresses: Vec<AdminAddress>,
     /// Holds the bearer token that allows changes over TCP.
     pub token_file: Option<PathBuf>,
+    /// Permissions of Unix sockets.
+    pub mode: u32,
+    /// Group of Unix sockets; absent means that of the process.
+    pub group: Option<String>,
 }
 
 /// Where the admin endpoint listens.
@@ -173,7 +198,7 @@ pub struct Admin {
 pub enum AdminAddress {
     /// `127.0.0.1:9900`: reading only, unless the request carries the token.
     Tcp(SocketAddr),
-    /// `unix:/run/dhal/admin.sock`, mode 0600: whoever may open it may change things.
+    /// `unix:/run/dhal/admin.sock`: whoever may open it may change things.
     Unix(PathBuf),
 }
 

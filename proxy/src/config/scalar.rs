@@ -101,6 +101,50 @@ impl Scalar for UpstreamProtocol {
     }
 }
 
+/// A switch that is written as a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnOff {
+    On,
+    Off,
+}
+
+impl Scalar for OnOff {
+    const WANTED: &'static str = "\"on\" or \"off\"";
+
+    const CHOICES: &'static [(&'static str, Self)] = &[("on", Self::On), ("off", Self::Off)];
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        choice(text, Self::CHOICES)
+    }
+}
+
+/// Permissions of a file, octal as `chmod` takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileMode(pub(super) u32);
+
+impl Scalar for FileMode {
+    const WANTED: &'static str = "permissions such as \"0660\"";
+
+    fn pattern() -> Option<String> {
+        Some("^0?[67][0-7]{2}$".to_owned())
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        const OWNER_NEEDS: u32 = 0o600;
+        let plain = text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit());
+        let mode = u32::from_str_radix(text, 8).ok().filter(|_| plain);
+        match mode.filter(|mode| *mode <= 0o777) {
+            Some(mode) if mode & OWNER_NEEDS == OWNER_NEEDS => Ok(Self(mode)),
+            Some(_) => Err(Complaint::new("its owner could not open the socket")
+                .help("let the first digit be 6, as in \"0660\"")),
+            None => Err(
+                Complaint::new(format!("{} are no permissions", shown(text)))
+                    .help("write them octal, as in \"0660\""),
+            ),
+        }
+    }
+}
+
 impl Scalar for TlsProfile {
     const WANTED: &'static str = "a profile, \"intermediate\" or \"modern\"";
 

@@ -16,7 +16,12 @@ use http_caching::{CacheControl, Coding, Fields, Lifetimes, Precondition, RangeO
 
 use super::{
     Answer, Body, Connection, Decision, Fetch, Forward, Hit, Passed, Rejection, RequestView,
-    authority, decision::ForwardReason, keyed::KeyedTarget, limits, own, path, room,
+    authority,
+    decision::ForwardReason,
+    keyed::KeyedTarget,
+    limits,
+    observer::{Observer, Step, Visit, Why},
+    own, path, room,
 };
 use crate::{
     admit::{client, key::Asked},
@@ -53,24 +58,36 @@ pub fn decide_after(
     now: Now,
     passed: Passed,
 ) -> Decision {
+    decide_observed(snapshot, shared, request, now, passed, &mut Visit)
+}
+
+/// The same for somebody who goes along: what it changes is the observer's to change.
+pub(crate) fn decide_observed(
+    snapshot: &Snapshot,
+    shared: &Shared,
+    request: &RequestView<'_>,
+    now: Now,
+    passed: Passed,
+    observer: &mut impl Observer,
+) -> Decision {
     // An authority counts failures, so that nothing may stand in its way: no list, no limit and no redirect.
     if let Some(answer) = shared.acme.answer(request) {
         return Decision::Challenge(answer);
     }
-    if let Some(refused) = limits::denied(snapshot, shared, request, &passed) {
+    if let Some(refused) = limits::denied(snapshot, shared, request, &passed, observer) {
         return refused;
     }
-    if let Some(status) = room::status(snapshot, request, now) {
+    if let Some(status) = room::status(snapshot, request, now, observer) {
         return status;
     }
     let counts_origin = !passed.origin;
-    let decision = story(snapshot, shared, request, now, passed);
+    let decision = story(snapshot, shared, request, now, passed, observer);
     let decision = match counts_origin {
-        true => limits::check_origin(request, now, decision),
+        true => limits::check_origin(request, now, decision, observer),
         false => decision,
     };
     // Behind the limits: whom they refuse takes nobody's place.
-    room::enter(decision, request, now)
+    room::enter(decision, request, now, observer)
 }
 
 /// The same for operators, whom limits do not count, and who wait in no room.
@@ -80,7 +97,8 @@ pub(crate) fn decide_without_limits(
     request: &RequestView<'_>,
     now: Now,
 ) -> Decision {
-    story(snapshot, shared, request, now, Passed::everything())
+    let passed = Passed::everything();
+    story(snapshot, shared, request, now, passed, &mut Visit)
 }
 
 fn story(
@@ -89,6 +107,7 @@ fn story(
     request: &RequestView<'_>,
     now: Now,
     passed: Passed,
+    observer: &mut impl Observer,
 ) -> Decision {
     // Normalise: from here on there is one spelling of the target and of the authority.
     let target = match path::normalise(request.target) {
@@ -98,6 +117,7 @@ fn story(
     let Some(authority) = normalised_authority(request) else {
         return Decision::Reject(Rejection::closing(400, "malformed authority"));
     };
+    observer.tells(Step::Normalised(&target, &authority.whole));
 
     // Admit: what no route could change.
     if request.method == Method::TRACE || request.method == Method::CONNECT {
@@ -132,6 +152,7 @@ fn story(
             });
         }
     };
+    observer.tells(Step::Routed(route));
     if matches!(request.body, Body::Length(n) if n > route.max_body) {
         return Decision::Reject(Rejection {
             route: Some(Arc::clone(route)),
@@ -140,7 +161,7 @@ fn story(
     }
 
     if !passed.all
-        && let Some(refused) = limits::kept_out(shared, route, request)
+        && let Some(refused) = limits::kept_out(shared, route, request, observer)
     {
         return refused;
     }
@@ -156,7 +177,7 @@ fn story(
                 params: &route.params,
                 fields: request.fields,
             };
-            match limits::check_all(route, &asked, now) {
+            match limits::check_all(route, &asked, now, observer) {
                 Ok(limit) => limit,
                 Err(decision) => return *decision,
             }
@@ -196,16 +217,22 @@ fn story(
         instead: None,
     };
     let Some(policy) = &route.policy else {
+        observer.tells(Step::Passed(Why::NoPolicy));
         return Decision::Forward(forward(ForwardReason::Bypass));
     };
     if request.method != Method::GET && request.method != Method::HEAD {
+        observer.tells(Step::Passed(Why::Method));
         return Decision::Forward(forward(ForwardReason::Method));
     }
     // While no server can answer, browsing goes on from what is stored, for those with a session as well.
     let shop = route.shop(upstream);
     let window = shop.window(now.tick);
+    if let Some(window) = window {
+        observer.tells(Step::Window(window));
+    }
     let is_own = has_bypass_cookie(policy, request);
     if is_for_the_origin(request) {
+        observer.tells(Step::Passed(Why::OriginOnly));
         return Decision::Forward(forward(ForwardReason::Bypass));
     }
     let control = if policy.honours_client {
@@ -215,6 +242,7 @@ fn story(
         CacheControl::default()
     };
     if control.no_store {
+        observer.tells(Step::Passed(Why::NoStore));
         return Decision::Forward(forward(ForwardReason::Bypass));
     }
     let keyed = KeyedTarget::new(policy, &target);
@@ -224,6 +252,7 @@ fn story(
         request,
         &authority.whole,
     );
+    observer.tells(Step::Keyed(&key));
     // What is not in the key does not reach the shop either, or it could shape what is stored.
     let fetch = |reason: ForwardReason, validate: bool| Fetch {
         own: forward(reason),
@@ -242,10 +271,13 @@ fn story(
             ..forward(ForwardReason::Bypass)
         })
     };
+    if is_own {
+        observer.tells(Step::Passed(Why::BypassCookie));
+    }
     if is_own && window.is_none() {
         return in_person();
     }
-    let (stored, reason) = match shared.store.find(&key.bytes, request.fields) {
+    let (stored, reason) = match observer.find(&shared.store, &key.bytes, request.fields) {
         Found::Fit(stored) => (Some(stored), ForwardReason::Stale),
         Found::OtherVariant => (None, ForwardReason::VaryMiss),
         Found::Nothing => (None, ForwardReason::UriMiss),
@@ -257,9 +289,11 @@ fn story(
     {
         // A response for those without credentials answers others only where the origin allowed to
         // share it (RFC 9111 §3.5), and nothing is fetched for all with one visitor's credentials.
+        observer.tells(Step::Passed(Why::Credentials));
         return Decision::Forward(forward(ForwardReason::Bypass));
     }
     let Some(stored) = stored.filter(|stored| !is_own || !stored.is_on_disk()) else {
+        observer.tells(Step::Missed(reason));
         if is_own {
             // It may lie on the disk.
             return in_person();
@@ -268,8 +302,10 @@ fn story(
             return Decision::Reject(only_if_cached(route));
         }
         let store = &shared.store;
-        let may_be_part = || request.fields.contains(&RANGE) && store.is_too_large(&key.bytes);
+        let mut may_be_part =
+            || request.fields.contains(&RANGE) && observer.is_too_large(store, &key.bytes);
         if store.is_uncacheable(&key.bytes) && !may_be_part() {
+            observer.tells(Step::Passed(Why::Uncacheable));
             return Decision::Forward(forward(reason));
         }
         return Decision::Fetch(fetch(reason, false));
@@ -281,9 +317,11 @@ fn story(
     }
     let softly = stored.purged_softly(now.wall);
     let rests = stored.rests(now.wall);
-    let (outcome, refresh) = match http_caching::reuse(&lifetimes, age, softly, &control) {
+    let reuse = http_caching::reuse(&lifetimes, age, softly, &control);
+    observer.tells(Step::Judged(&stored, &reuse));
+    let (outcome, refresh) = match reuse {
         Reuse::Fresh => {
-            stored.count_hit();
+            observer.hit(&stored);
             let early = stored.is_popular() && is_ending(&lifetimes, age) && !rests;
             (Outcome::Hit, early)
         }

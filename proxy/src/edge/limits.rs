@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Decision, Delay, Passed, Rejection, RequestView, authority, decide::Now};
+use super::{
+    Decision, Delay, Passed, Rejection, RequestView, authority, decide::Now, observer::Observer,
+};
 use crate::{
     admit::{
         key::Asked,
@@ -22,13 +24,14 @@ pub(super) fn denied(
     shared: &Shared,
     request: &RequestView<'_>,
     passed: &Passed,
+    observer: &mut impl Observer,
 ) -> Option<Decision> {
     // Who was held back has been looked at.
     if snapshot.deny.is_empty() || passed.all {
         return None;
     }
     let list = on_one_of(&snapshot.deny, request)?;
-    shared.metrics.limits.kept_out(list, Kept::Denied);
+    observer.kept_out(shared, list, Kept::Denied);
     Some(Decision::Reject(Rejection::new(403, "address denied")))
 }
 
@@ -45,6 +48,7 @@ pub(super) fn kept_out(
     shared: &Shared,
     route: &Arc<Route>,
     request: &RequestView<'_>,
+    observer: &mut impl Observer,
 ) -> Option<Decision> {
     let denied = on_one_of(&route.deny, request).map(|list| (list, Kept::Denied));
     let (list, why) = denied.or_else(|| {
@@ -52,7 +56,7 @@ pub(super) fn kept_out(
         let is_allowed = on_one_of(&route.allow, request).is_some();
         (!is_allowed).then_some((&**first, Kept::NotAllowed))
     })?;
-    shared.metrics.limits.kept_out(list, why);
+    observer.kept_out(shared, list, why);
     let reason = match why {
         Kept::Denied => "address denied",
         Kept::NotAllowed => "address not allowed",
@@ -68,8 +72,9 @@ pub(super) fn check_all(
     route: &Arc<Route>,
     asked: &Asked<'_>,
     now: Now,
+    observer: &mut impl Observer,
 ) -> Result<Option<LimitState>, Box<Decision>> {
-    match rate::check_all(&route.limits, LimitCount::All, asked, now.tick, 0) {
+    match observer.count(route, LimitCount::All, asked, now.tick, 0) {
         Outcome::Passed(limit) => Ok(limit),
         Outcome::Refused(state, status) => Err(refused(route, state, status).into()),
         Outcome::Held(state, held) => Err(Decision::Delay(Delay {
@@ -91,6 +96,7 @@ pub(super) fn check_origin(
     request: &RequestView<'_>,
     now: Now,
     mut decision: Decision,
+    observer: &mut impl Observer,
 ) -> Decision {
     let own = match &mut decision {
         Decision::Fetch(fetch) => &mut fetch.own,
@@ -117,8 +123,7 @@ pub(super) fn check_origin(
     };
     let before = own.limit.take();
     let charged = before.as_ref().map_or(0, |state| state.charged);
-    let limits = &own.route.limits;
-    let outcome = rate::check_all(limits, LimitCount::Origin, &asked, now.tick, charged);
+    let outcome = observer.count(&own.route, LimitCount::Origin, &asked, now.tick, charged);
     match outcome {
         Outcome::Refused(state, status) => refused(&own.route, state, status),
         Outcome::Held(state, held) => Decision::Delay(Delay {

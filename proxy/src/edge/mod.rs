@@ -7,6 +7,7 @@ pub mod decide;
 pub mod decision;
 pub mod keyed;
 mod limits;
+pub(crate) mod observer;
 mod own;
 pub mod path;
 pub mod request_view;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::{Decision, Fetch, Rejection, RequestView, Wait, decide::Now, decision::ForwardReason};
+use super::{
+    Decision, Fetch, Rejection, RequestView, Wait, decide::Now, decision::ForwardReason,
+    observer::Observer,
+};
 use crate::{
     admit::waiting_room::{Notice, Pass},
     config::model::Covers,
@@ -16,7 +19,12 @@ use crate::{
 const STATUS: &str = "/.dhal/rooms/";
 
 /// Answers one who asks a room where it stands; nothing for all other requests.
-pub(super) fn status(snapshot: &Snapshot, request: &RequestView<'_>, now: Now) -> Option<Decision> {
+pub(super) fn status(
+    snapshot: &Snapshot,
+    request: &RequestView<'_>,
+    now: Now,
+    observer: &mut impl Observer,
+) -> Option<Decision> {
     let name = request.target.strip_prefix(STATUS)?;
     let name = name.split_once('?').map_or(name, |(name, _)| name);
     let is_read = *request.method == Method::GET || *request.method == Method::HEAD;
@@ -27,7 +35,7 @@ pub(super) fn status(snapshot: &Snapshot, request: &RequestView<'_>, now: Now) -
         .waiting_rooms
         .iter()
         .find(|room| room.name == name)?;
-    let notice = room.look(request, now.tick);
+    let notice = observer.ask(room, request, now);
     Some(Decision::Wait(Wait {
         rejection: Rejection {
             room: Some(notice.note()),
@@ -38,10 +46,15 @@ pub(super) fn status(snapshot: &Snapshot, request: &RequestView<'_>, now: Now) -
 }
 
 /// Lets a request go on, with its visitor's pass, or makes it wait.
-pub(super) fn enter(decision: Decision, request: &RequestView<'_>, now: Now) -> Decision {
-    let check = |route: &Arc<Route>, is_stored: bool| match &route.waiting_room {
-        Some(room) if room.covers == Covers::All || !is_stored => room
-            .check(request, now.tick)
+pub(super) fn enter(
+    decision: Decision,
+    request: &RequestView<'_>,
+    now: Now,
+    observer: &mut impl Observer,
+) -> Decision {
+    let mut check = |route: &Arc<Route>, is_stored: bool| match &route.waiting_room {
+        Some(room) if room.covers == Covers::All || !is_stored => observer
+            .enter(room, request, now)
             .map(|pass| Some(Arc::new(pass))),
         _ => Ok(None),
     };

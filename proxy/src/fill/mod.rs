@@ -12,7 +12,7 @@ mod fetch;
 pub mod flight;
 mod order;
 mod part;
-mod request;
+pub(crate) mod request;
 mod validate;
 
 pub use order::{Answered, Order, Served};

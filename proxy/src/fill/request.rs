@@ -163,6 +163,16 @@ pub(super) fn is_all_of(order: &Order, sent: &HeaderMap) -> bool {
         })
 }
 
+/// The request for a key, for those who want to know; `None` where it cannot be composed.
+pub(crate) fn told(
+    order: &Order,
+    variation: Option<&Variation>,
+    stored: Option<HeadFields<'_>>,
+) -> Option<RequestHeader> {
+    let composed = compose(order, variation, stored, &[]).ok()?;
+    Some(composed.header)
+}
+
 /// Composes the request. The stored response is validated by all that it has for that; or others, which
 /// the shop may choose from, by their entity tags (RFC 9111 §4.3.1).
 pub(super) fn compose(

@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 pub use answer::AnswerHead;
 pub(crate) use invalidate::invalidate;
 pub use request::{FieldLines, asks_for_websocket};
-pub(crate) use request::{forwarded_for, traceparent};
+pub(crate) use request::{forwarded_for, told, traceparent};
 pub use visitor::{Announced, Taken, UploadError, Visitor};
 
 use crate::{

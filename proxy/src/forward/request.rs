@@ -99,6 +99,22 @@ pub(super) fn compose_http2(
     odd.map_or(Ok(head), Err)
 }
 
+/// Target, authority and fields as a shop would get them, for those who want to know; `Err` as with [`compose`].
+#[allow(clippy::type_complexity, reason = "fields are names and values")]
+pub(crate) fn told(
+    request: &Request<'_>,
+) -> Result<(String, String, Vec<(Vec<u8>, Vec<u8>)>), &'static str> {
+    let mut fields = Vec::new();
+    each_field(request, |name, value| {
+        fields.push((name.to_ascii_lowercase(), value.to_vec()))
+    })?;
+    Ok((
+        target(request)?.into_owned(),
+        authority(request).to_owned(),
+        fields,
+    ))
+}
+
 /// What a shop is asked for: what the visitor asked for, unless the route says otherwise.
 fn target<'a>(request: &Request<'a>) -> Result<Cow<'a, str>, &'static str> {
     let forward = request.forward;

@@ -7,9 +7,9 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     cache::{handed, purge, purge::Peer},
+    sandbox,
     shared::{Current, Shared},
 };
 
@@ -45,6 +46,8 @@ const FORGETS_EVERY: Duration = Duration::from_secs(1);
 /// What a process can hand over, and whether it is at it.
 pub struct Handover {
     program: Program,
+    /// What the process that takes over is held by from its beginning.
+    sandbox: OnceLock<String>,
     /// Duplicates of the sockets in use, while an upgrade is under way.
     sockets: Mutex<Vec<(Role, OwnedFd)>>,
     is_running: AtomicBool,
@@ -137,9 +140,22 @@ impl Handover {
     pub fn new(program: Program) -> Self {
         Self {
             program,
+            sandbox: OnceLock::new(),
             sockets: Mutex::default(),
             is_running: AtomicBool::new(false),
             cancelled: Mutex::default(),
+        }
+    }
+
+    /// What is started.
+    pub fn program(&self) -> &Path {
+        &self.program.path
+    }
+
+    /// Has whoever takes over told what it is held by already.
+    pub fn held_by(&self, sandbox: Option<String>) {
+        if let Some(sandbox) = sandbox {
+            let _ = self.sandbox.set(sandbox);
         }
     }
 
@@ -211,6 +227,24 @@ impl Handover {
         self.attempt(binary, bounds, shared, current, serves)
     }
 
+    /// A program that may not be started because of what this process has taken from itself.
+    fn explained(&self, why: std::io::Error) -> std::io::Error {
+        let is_refused = why.kind() == std::io::ErrorKind::PermissionDenied;
+        if !is_refused
+            || !self
+                .sandbox
+                .get()
+                .is_some_and(|held| sandbox::bounds_files(held))
+        {
+            return why;
+        }
+        let said = format!(
+            "{why}: the sandbox lets only programs be started that lie beside the running one, or in a folder that \
+             `sandbox = {{ execute = [\u{2026}] }}` of [server] names"
+        );
+        std::io::Error::new(why.kind(), said)
+    }
+
     fn attempt(
         &self,
         binary: Option<PathBuf>,
@@ -223,9 +257,9 @@ impl Handover {
         if let Some(binary) = binary {
             program.path = binary;
         }
-        let not_started = |why| Failure::NotStarted {
+        let not_started = |why: std::io::Error| Failure::NotStarted {
             path: program.path.clone(),
-            why,
+            why: self.explained(why),
         };
         let (ours, theirs) = UnixStream::pair().map_err(not_started)?;
         {
@@ -236,7 +270,9 @@ impl Handover {
             cancelled.stream = Some(ours.try_clone().map_err(not_started)?);
         }
         tracing::info!(program = %program.path.display(), "upgrade begins");
-        let started = program.start(theirs).map_err(not_started)?;
+        let started = program
+            .start(theirs, self.sandbox.get())
+            .map_err(not_started)?;
         let began = Instant::now();
         match self.hand_over(ours, began, bounds, shared, current, serves) {
             Ok(successor) => {

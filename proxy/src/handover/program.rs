@@ -20,6 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::sandbox;
+
 /// Names the process that hands over; whoever finds another parent than this one was not meant.
 pub(super) const VARIABLE: &str = "DHAL_HANDOVER";
 
@@ -53,9 +55,10 @@ impl Program {
 
     /// Starts it with this end of a pair of sockets in the place of its standard input, and keeps an ear on its
     /// standard error.
-    pub(super) fn start(&self, socket: UnixStream) -> io::Result<Started> {
+    pub(super) fn start(&self, socket: UnixStream, held: Option<&String>) -> io::Result<Started> {
         check(&self.path)?;
         let mut child = Command::new(&self.path)
+            .env(sandbox::VARIABLE, held.map_or("", String::as_str))
             .args(&self.arguments)
             .env(VARIABLE, std::process::id().to_string())
             .stdin(Stdio::from(OwnedFd::from(socket)))

@@ -37,6 +37,7 @@ use crate::{
     handover::{Inherited, Life, Ready, Role},
     listen::{descriptors::Descriptors, sockets::Sockets, tls::watch as certificates},
     observe::access_log::AccessLog,
+    sandbox::{self, Plan, Sandbox},
     shared::{Current, Shared},
     snapshot::Snapshot,
     upstream::{
@@ -77,6 +78,8 @@ pub struct Control {
     pub history: History,
     /// Whether the configuration in force proves itself.
     pub probation: Probation,
+    /// What the process has given up.
+    pub sandbox: Sandbox,
     descriptors: Descriptors,
     /// What goes with the configuration in force. Locked for the length of a reload, so that there is one at a time.
     held: Mutex<Held>,
@@ -84,6 +87,18 @@ pub struct Control {
 
 /// Runs the edge until it is told to stop. An error is a sentence for whoever started it.
 pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
+    let plan = Plan::of(&loaded.config, &loaded.files, &loaded.folders)?;
+    let paths = plan.paths().clone();
+    let outcome = serve(path, loaded, plan);
+    if outcome.is_err() {
+        for hint in sandbox::hints(&paths) {
+            tracing::error!("{hint}");
+        }
+    }
+    outcome
+}
+
+fn serve(path: &Path, loaded: config::Loaded, plan: Plan) -> anyhow::Result<()> {
     // Before Pingora asks for a provider, or it takes one without post-quantum key exchange.
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
@@ -92,22 +107,19 @@ pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
     let config = loaded.config;
     let threads = thread_count(&config);
     let mut inherited = Inherited::receive()?;
+    if inherited.is_some() {
+        plan.fits_in()?;
+    }
     let mut life = Life::new(threads, inherited.is_some()).context("cannot find this program")?;
     let descriptors = Descriptors::take(threads);
     let max_connections = descriptors.bound(&config);
-    let (shared, work) = Shared::begun(&config.cache, max_connections, started);
+    // Here is no thread but this one, up to where nothing is left to be given up.
+    plan.prepare(&config);
+    let (shared, work) = plan.act(|| Shared::begun(&config.cache, max_connections, started));
     let shared = Arc::new(shared);
     if let Some(inherited) = &inherited {
         inherited.begin_with(&shared);
     }
-    work.begin(&shared).context("cannot start a thread")?;
-    read_disk(&shared)?;
-    let log = config
-        .access_log
-        .as_ref()
-        .map(|log| AccessLog::open(log, threads))
-        .transpose()?;
-    shared.access_log.store(log.map(Arc::new));
     let text = reload::text(&loaded.files);
     let watched = Watched::new(&config, loaded.files, loaded.folders);
     let lent = config.listeners.iter().flat_map(|listener| {
@@ -121,15 +133,26 @@ pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
     let current: Current = Arc::new(ArcSwap::from_pointee(Snapshot::build(config, 1, &shared)?));
     let snapshot = current.load_full();
     let config = &snapshot.config;
-    let listening = reload::listeners(&sockets, config).map_err(|why| anyhow!(why))?;
+    // Of the user, or its threads could not share an address with those of the next process.
+    let listening = plan.act(|| reload::listeners(&sockets, config));
+    let listening = listening.map_err(|why| anyhow!(why))?;
     let mut endpoints = admin::Endpoints::default();
     let admin = reload::admin(
         &endpoints,
         config.admin.as_ref(),
         inherited.as_mut(),
+        plan.identity(),
         Some(path),
     )
     .map_err(|why| anyhow!(why))?;
+    let program = life.handover.program();
+    let sandbox = plan.carry_out(program, inherited.is_some())?;
+    life.handover.held_by(sandbox.mark());
+    work.begin(&shared).context("cannot start a thread")?;
+    read_disk(&shared)?;
+    let log = config.access_log.as_ref();
+    let log = log.map(|log| AccessLog::open(log, threads)).transpose()?;
+    shared.access_log.store(log.map(Arc::new));
     shared.adopt(&snapshot);
     note_certificates(&shared, &snapshot);
     shared.metrics.reload_successful.set(1);
@@ -181,6 +204,7 @@ pub fn run(path: &Path, loaded: config::Loaded) -> anyhow::Result<()> {
         probation: Probation::default(),
         descriptors,
         held: Mutex::new(Held::new(names, watched)),
+        sandbox,
         filler: Arc::new(Filler::new(&shared, started, shared.new_pool())),
         current,
         shared,

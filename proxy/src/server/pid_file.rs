@@ -26,7 +26,10 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         if fs::read_to_string(&self.0).is_ok_and(|text| text == number()) {
-            let _ = fs::remove_file(&self.0);
+            // In a folder that is not ours nothing can be removed; a file without a number names no stranger.
+            if fs::remove_file(&self.0).is_err() {
+                let _ = fs::write(&self.0, "");
+            }
         }
     }
 }

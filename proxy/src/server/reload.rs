@@ -36,6 +36,7 @@ use crate::{
     observe::access_log::AccessLog,
     regular,
     route::action::FixedBody,
+    sandbox::{self, Identity, Paths},
     snapshot::Snapshot,
     upstream::{health, names::Watch},
 };
@@ -232,7 +233,8 @@ pub(super) fn listeners(sockets: &Sockets, config: &Config) -> Result<Change, St
         let mut listeners = config.listeners.iter();
         match listeners.find(|listener| listener.address == why.address) {
             Some(listener) => {
-                let complaint = (listener.place).complain(Severity::Error, why.to_string(), None);
+                let help = sandbox::low_port(listener.address.port(), &why.why);
+                let complaint = (listener.place).complain(Severity::Error, why.to_string(), help);
                 complaint.to_string()
             }
             None => why.to_string(),
@@ -247,12 +249,16 @@ pub(super) fn listeners(sockets: &Sockets, config: &Config) -> Result<Change, St
 /// What only a new process can change, by its keys.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static [&'static str]> {
     let folder = |config: &Config| config.cache.disk.as_ref().map(|disk| disk.path.clone());
-    let changed: [(&[&str], bool); 2] = [
+    let (was, is) = (&old.server.hardening, &new.server.hardening);
+    let changed: [(&[&str], bool); 5] = [
         (
             &["server", "threads"],
             thread_count(old) != thread_count(new),
         ),
         (&["cache", "disk", "path"], folder(old) != folder(new)),
+        (&["server", "user"], was.user != is.user),
+        (&["server", "group"], was.group != is.group),
+        (&["server", "sandbox"], sandbox::differs(was, is)),
     ];
     let changed = changed.into_iter().filter(|(_, changed)| *changed);
     changed.map(|(key, _)| key).collect()
@@ -271,12 +277,14 @@ pub(super) fn admin(
     endpoints: &Endpoints,
     admin: Option<&Admin>,
     inherited: Option<&mut Inherited>,
+    owner: Option<&Identity>,
     file: Option<&Path>,
 ) -> Result<AdminChange, String> {
-    let prepared = endpoints.prepare(admin, inherited);
+    let prepared = endpoints.prepare(admin, inherited, owner);
     prepared.map_err(|(item, why)| {
         let key: &[&str] = match item {
             Some(_) => &["admin", "address"],
+            None if why.to_string().starts_with("admin.group") => &["admin", "group"],
             None => &["admin", "token_file"],
         };
         at_key(file, (key, item), &format!("{why:#}"))
@@ -324,15 +332,32 @@ impl Control {
             }
             Err(why) => (Err(why), None),
         };
+        let paths = match &loaded {
+            Ok(loaded) => Paths::of(&loaded.config, &loaded.files, &loaded.folders),
+            Err(_) => Paths::of(
+                &self.current.load().config,
+                &held.watched.files,
+                &held.watched.folders,
+            ),
+        };
         let mut warnings = String::new();
         let outcome = match loaded {
             Ok(loaded) => {
                 warnings = config::render(&loaded.warnings);
-                self.put_in_force(held, loaded.config, Some(&self.path))
-                    .await
+                match self.sandbox.refuses(&paths) {
+                    None => {
+                        self.put_in_force(held, loaded.config, Some(&self.path))
+                            .await
+                    }
+                    Some(why) => Err(why),
+                }
             }
             Err(why) => Err(why),
         };
+        let outcome = outcome.map_err(|why| {
+            let hints = sandbox::hints(&paths);
+            [vec![why], hints].concat().join("\n")
+        });
         let generation = self.current.load().generation;
         let attempt = Attempt {
             trigger,
@@ -510,7 +535,7 @@ impl Control {
         // Those of the old configuration stay watched until this one is in force.
         let names = watch_names(&new, &self.shared).await;
         // Last what others may see, should anything fail after it: least of all sockets that nobody accepts from.
-        let admin = admin(&held.endpoints, new.config.admin.as_ref(), None, file)?;
+        let admin = admin(&held.endpoints, new.config.admin.as_ref(), None, None, file)?;
         let pid_file = match (&new.config.server.pid_file, &held.pid_file) {
             (Some(wanted), Some(known)) if wanted == known.path() => None,
             (Some(wanted), _) => Some(Some(write_pid(wanted, file)?)),

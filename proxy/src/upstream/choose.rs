@@ -1,6 +1,7 @@
 //! Which server answers.
 
 mod key;
+pub(crate) mod preview;
 
 use std::{
     cmp::Reverse,

@@ -573,6 +573,9 @@ fn another_host_passes_challenges_on() {
     let other = Edge::start_at(other);
     let ordering = Edge::start_at(ordering);
     has(&ordering, "shop.example");
+    eventually("it is written down", || {
+        !stored(&ordering, ".pem").is_empty()
+    });
     // What was issued is a file for the other one, with all that it needs.
     eventually("it is written down", || {
         stored(&ordering, ".pem").len() == 1

@@ -83,6 +83,14 @@ impl Site {
     /// Writes another configuration into the same place.
     pub(crate) fn configure(&self, config: &str) {
         let mut text = config.to_owned();
+        // Every scenario within the sandbox, where that is asked for.
+        if std::env::var_os("SCENARIOS_SANDBOXED").is_some() && !text.contains("sandbox =") {
+            let header = text.lines().find(|line| line.trim() == "[server]");
+            text = match header.map(str::to_owned) {
+                Some(header) => text.replacen(&header, "[server]\nsandbox = \"on\"", 1),
+                None => format!("{text}\n[server]\nsandbox = \"on\"\n"),
+            };
+        }
         for (section, content) in [
             ("[[listeners]]", "address = \"@http\""),
             ("[admin]", "address = \"unix:@dir/admin.sock\""),

@@ -531,8 +531,11 @@ fn large_files_come_in_pieces() {
 #[test]
 fn a_file_that_changes_never_looks_whole() {
     let edge = start("[[routes]]\nfiles = { root = '@dir/www' }", |site| {
-        put(site, "www/a.bin", vec![b'a'; 64 << 20]);
-        put(site, "www/b.bin", vec![b'b'; 64 << 20]);
+        // They have no bytes on the disk.
+        for name in ["www/a.bin", "www/b.bin"] {
+            let file = fs::File::create(site.path(name)).expect("made");
+            file.set_len(64 << 20).expect("sparse");
+        }
     });
     let begun = |path: &str| {
         let mut conn = edge.connect();
@@ -558,7 +561,7 @@ fn a_file_that_changes_never_looks_whole() {
     put(&edge.site, "www/new.bin", "new");
     fs::rename(edge.site.path("www/new.bin"), edge.site.path("www/b.bin")).expect("renamed");
     let whole = conn.take((64 << 20) - 1_000).expect("the old file");
-    assert!(whole.iter().all(|byte| *byte == b'b'));
+    assert!(whole.iter().all(|byte| *byte == 0));
     assert_eq!(edge.get("/b.bin").text(), "new");
 }
 

@@ -9,7 +9,7 @@ use std::{
 use crate::Millis;
 
 /// Ids are random numbers of our own, so they are spread already.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Plain(u64);
 
 impl Hasher for Plain {
@@ -43,13 +43,14 @@ impl Stays {
     }
 }
 
+#[derive(Clone)]
 struct Seen {
     last: Millis,
     cart: bool,
 }
 
 /// Those inside; one entry and one deadline each.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Inside {
     seen: HashMap<u64, Seen, ById>,
     ends: BinaryHeap<Reverse<(Millis, u64)>>,

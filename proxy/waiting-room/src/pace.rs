@@ -3,6 +3,7 @@
 use crate::Millis;
 
 /// A bound on how often something happens (GCRA): so many a second, and at most a window's worth at once.
+#[derive(Clone)]
 pub(crate) struct Pace {
     /// Milliseconds.
     window: f64,
@@ -33,6 +34,7 @@ impl Pace {
 }
 
 /// Events a second, averaged over the last minute or so.
+#[derive(Clone)]
 pub(crate) struct Flow {
     per_second: f64,
     at: Millis,

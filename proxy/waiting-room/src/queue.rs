@@ -26,6 +26,7 @@ pub(crate) const LIFE_MOST: Millis = SPAN / 8 * 7;
 const TOGETHER: Millis = 250;
 
 /// The queue of a room.
+#[derive(Clone)]
 pub(crate) struct Queue {
     /// Fenwick tree over the number of tickets by slot; the first entry is not used.
     tree: Box<[u32]>,
@@ -41,6 +42,7 @@ pub(crate) struct Queue {
 }
 
 /// Tickets that were called together.
+#[derive(Clone)]
 struct Call {
     from: Order,
     until: Order,

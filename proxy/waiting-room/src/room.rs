@@ -31,7 +31,8 @@ const LONG_PATIENCE: Millis = 2 * REFRESH_MOST;
 /// A ticket that was just given is expected back for so long: one interval, and a second of the way.
 const EXPECTED: Millis = REFRESH_NEAR + 1_000;
 
-/// A waiting room.
+/// A waiting room. A copy is for those who want to know what would become of a visitor.
+#[derive(Clone)]
 pub struct Room {
     rules: Rules,
     epoch: u32,

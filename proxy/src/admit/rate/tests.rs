@@ -340,3 +340,61 @@ fn a_tick_that_stands_still_or_jumps() {
     limit.forget_idle(at(0));
     assert_eq!(limit.tracked(), 1, "nobody is forgotten too early");
 }
+
+#[test]
+fn a_copy_says_what_the_rule_then_says_and_changes_nothing() {
+    let max = Duration::from_millis(250);
+    for action in [
+        LimitAction::Reject,
+        LimitAction::Log,
+        LimitAction::Delay { max },
+    ] {
+        let rule = with(&rule(10, 3, 100, action), None);
+        let (client, fields) = (ip("192.0.2.1"), HeaderMap::new());
+        let params = Params::default();
+        let asked = Asked {
+            client,
+            host: "shop.example",
+            path: "/",
+            params: &params,
+            fields: &fields,
+        };
+        let mut held = Vec::new();
+        for n in 0..40u64 {
+            let now = Duration::from_secs(1) + Duration::from_millis(n * n);
+            let tracked = rule.tracked();
+            let counted = LimitDecision::ALL.map(|decision| rule.counts().get(decision));
+            for _ in 0..20 {
+                drop(rule.copied(&asked).check(&asked, now));
+            }
+            let left = rule.left(&asked, now).expect("nobody is exempt");
+            let foreseen = rule
+                .copied(&asked)
+                .check(&asked, now)
+                .expect("nobody is exempt");
+            assert_eq!((rule.tracked(), rule.waiting()), (tracked, held.len()));
+            assert_eq!(
+                LimitDecision::ALL.map(|decision| rule.counts().get(decision)),
+                counted
+            );
+            let then = rule.check(&asked, now).expect("nobody is exempt");
+            let told = |checked: &Checked| {
+                let state = &checked.state;
+                (
+                    state.decision,
+                    state.remaining,
+                    state.retry_after,
+                    state.delay,
+                )
+            };
+            assert_eq!(told(&foreseen), told(&then), "{action:?} {n}");
+            let admitted = then.state.decision == LimitDecision::Admitted;
+            assert_eq!(left.tokens > 0, admitted, "{action:?} {n}: {left:?}");
+            if admitted {
+                assert_eq!(left.tokens - 1, then.state.remaining, "{action:?} {n}");
+            }
+            held.extend(then.held);
+        }
+        held.into_iter().for_each(Held::take_turn);
+    }
+}

@@ -16,7 +16,11 @@ fn store() -> Store {
 }
 
 fn stored(at: SystemTime, seq: u64) -> Stored {
-    let judged = Judged {
+    Stored::from_head(b"key", b"", 200, Some(&[]), 0, judged(at, seq))
+}
+
+fn judged(at: SystemTime, seq: u64) -> Judged {
+    Judged {
         rules: Storable {
             lifetimes: Lifetimes::default(),
             age: Duration::ZERO,
@@ -30,8 +34,7 @@ fn stored(at: SystemTime, seq: u64) -> Stored {
             ..Stamp::default()
         },
         is_told_aside: false,
-    };
-    Stored::from_head(b"key", b"", 200, Some(&[]), 0, judged)
+    }
 }
 
 #[test]
@@ -108,4 +111,67 @@ fn a_sweep_takes_what_was_purged_and_nothing_else() {
     assert_eq!(store.sweep(), 1);
     assert_eq!(store.size().0, 1);
     assert!(store.variation(b"other").is_some());
+}
+
+/// Which of the first responses are left when as many have come again as there is room for.
+fn left(ask: impl Fn(&Store, &[u8])) -> Vec<bool> {
+    const MANY: u32 = 200;
+    let store = store();
+    let put = |n: u32| {
+        let content = [bytes::Bytes::from(vec![0; 16 << 10])];
+        let key = n.to_be_bytes();
+        let content = Some(&content[..]);
+        store.put(Stored::from_head(
+            &key,
+            b"",
+            200,
+            content,
+            16 << 10,
+            judged(UNIX_EPOCH, 1),
+        ));
+    };
+    (0..20).for_each(put);
+    for n in 0..10u32 {
+        for _ in 0..100 {
+            ask(&store, &n.to_be_bytes());
+        }
+    }
+    (20..MANY).for_each(put);
+    (0..20u32)
+        .map(|n| store.get(&n.to_be_bytes()).is_some())
+        .collect()
+}
+
+#[test]
+fn a_look_keeps_nothing_in_the_store() {
+    let fields = http::HeaderMap::new();
+    let untouched = left(|_, _| {});
+    let looked_at = left(|store, key| {
+        assert!(matches!(store.look(key, &fields), Found::Fit(there) if there.hits() == 0));
+    });
+    let asked_for = left(|store, key| {
+        assert!(matches!(store.find(key, &fields), Found::Fit(_)));
+    });
+    assert_eq!(looked_at, untouched);
+    assert_ne!(asked_for, untouched);
+}
+
+#[test]
+fn a_look_finds_what_a_request_finds() {
+    let store = store();
+    let fields = http::HeaderMap::new();
+    assert!(matches!(store.look(b"key", &fields), Found::Nothing));
+    store.learn(b"key", &[HeaderName::from_static("accept")]);
+    assert!(matches!(store.look(b"key", &fields), Found::OtherVariant));
+    let response = stored(UNIX_EPOCH, store.purges.seq());
+    store.put(response.clone());
+    assert!(matches!(store.look(b"key", &fields), Found::Fit(there) if there.is_same(&response)));
+    let all = crate::cache::purge::Order {
+        all: true,
+        ..Default::default()
+    };
+    store.purges.purge(all, UNIX_EPOCH).expect("no disk");
+    // It stays for a sweep to take.
+    assert!(matches!(store.look(b"key", &fields), Found::Nothing));
+    assert_eq!((store.size().0, store.sweep()), (1, 1));
 }

@@ -18,6 +18,10 @@ pub(super) fn put(root: &mut [Entry], config: &Config) {
             size(disk.max_object),
         );
     }
+    if let Some(admin) = &config.admin {
+        let mode = format!("{:04o}", admin.mode);
+        set(root, &["admin", "mode"], mode.into());
+    }
     for upstream in &config.upstreams {
         let mut set = |section: &str, key: &str, value: Toml| {
             set(root, &["upstreams", &upstream.name, section, key], value);

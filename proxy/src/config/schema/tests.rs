@@ -457,6 +457,7 @@ const EVERYTHING: &str = r#"
 [server]
 client_network = {}
 [server.hsts]
+[server.sandbox]
 [server.error_pages]
 404 = "404.html"
 [server.response_headers]

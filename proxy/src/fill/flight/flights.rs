@@ -44,6 +44,11 @@ impl Flights {
         (flight, true)
     }
 
+    /// Whether a fetch for a key is on its way.
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
+        self.shard(key).contains_key(key)
+    }
+
     /// Nobody joins this one any more.
     pub fn retire(&self, flight: &Arc<Flight>) {
         let mut shard = self.shard(&flight.key);

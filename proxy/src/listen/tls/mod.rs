@@ -384,6 +384,22 @@ impl Certificates {
         self.state.load().table.same(one, other, &self.issued)
     }
 
+    /// What a visitor of `host` is asked for at a listener, where it is asked and shows nothing; and whether it has to
+    /// show something.
+    pub(crate) fn unproven(&self, address: SocketAddr, host: &str) -> Option<(Proof, bool)> {
+        let state = self.state.load();
+        let listener = self.listener(address).and_then(|l| l.client_auth.clone());
+        let asked = state.table.guard(Some(host)).cloned();
+        let asked = asked.or_else(|| listener.clone())?;
+        let is_required = asked.mode != ClientAuthMode::Optional;
+        let proof = Proof {
+            asked,
+            listener,
+            certificate: None,
+        };
+        Some((proof, is_required))
+    }
+
     /// Whether a connection has been asked for what the visitors of `host` are asked for: a certificate that was
     /// shown for one name says nothing about another that believes others (RFC 9110 §7.4).
     pub fn is_proven(&self, connection: &Connection, host: &str) -> bool {

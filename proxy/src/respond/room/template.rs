@@ -23,12 +23,14 @@ const UNSENT: &str = include_str!("unsent.html");
 const MOST: usize = 256 * 1024;
 
 /// A page in pieces.
+#[derive(Clone)]
 pub struct Template {
     pieces: Vec<Piece>,
     /// Bytes of the text between placeholders.
     length: usize,
 }
 
+#[derive(Clone)]
 enum Piece {
     Text(String),
     Value(Value),

@@ -10,7 +10,7 @@ const MEMORY: f64 = 0.991;
 const PRIOR: f64 = 16.0;
 
 /// How many of them, by the bin of time in which they were given.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Fresh {
     /// In order of time: as many as there are bins in the time for which they are expected.
     bins: VecDeque<Bin>,
@@ -20,6 +20,7 @@ pub(crate) struct Fresh {
     came: f64,
 }
 
+#[derive(Clone)]
 struct Bin {
     at: u64,
     given: u32,

@@ -8,7 +8,7 @@ use crate::{Millis, order::Order};
 const LATE_MOST: usize = 4_096;
 
 /// By their order, with the time until which each is expected to ask again.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Late {
     all: BTreeMap<(Order, u64), Millis>,
     tidied: Millis,
