@@ -29,3 +29,4 @@ pub mod upstream;
 
 pub mod deadline;
 pub mod random;
+pub mod regular;

@@ -2,8 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -28,6 +27,7 @@ use crate::{
     files::{self, Fallback, Files},
     listen::tls::{Certificates, Proof},
     observe::metrics::RouteMetrics,
+    regular,
     respond::{
         dress::{Change, Dress, Pages},
         hsts::{Hsts, STRICT_TRANSPORT_SECURITY},
@@ -457,15 +457,8 @@ fn error_pages(server: &model::Server) -> Result<Pages, BuildError> {
 
 /// What stands in a file, up to a size.
 fn content(path: &Path, most: u64) -> Result<Bytes, BuildError> {
-    let read = || {
-        let mut content = Vec::new();
-        let read = File::open(path)?.take(most + 1).read_to_end(&mut content)?;
-        match read as u64 > most {
-            true => Err(io::Error::other(format!("it is larger than {most} bytes"))),
-            false => Ok(content.into()),
-        }
-    };
-    read().map_err(|why| BuildError::File {
+    let read = regular::read(path, most);
+    read.map(Bytes::from).map_err(|why| BuildError::File {
         path: path.to_owned(),
         why,
     })

@@ -23,6 +23,8 @@ use rustls::{
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
+use crate::regular;
+
 /// Authorities answer within seconds; one that is overloaded says so.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -159,6 +161,9 @@ impl HttpClient for Client {
     }
 }
 
+/// Bytes of a file of authorities: a bundle of all that browsers know has some 250 KiB.
+const AUTHORITIES_MAX: u64 = 16 << 20;
+
 fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let Some(path) = ca_file else {
@@ -169,7 +174,7 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
         };
     };
     let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-    let content = std::fs::read(path).map_err(|why| wrong(&why))?;
+    let content = regular::read(path, AUTHORITIES_MAX).map_err(|why| wrong(&why))?;
     for certificate in CertificateDer::pem_slice_iter(&content) {
         let certificate = certificate.map_err(|why| wrong(&why))?;
         roots.add(certificate).map_err(|why| wrong(&why))?;

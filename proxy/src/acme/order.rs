@@ -14,7 +14,10 @@ use super::{
     client::{Client, Trouble},
     storage::{Storage, StoredAccount},
 };
-use crate::config::model::{AccountBinding, Acme, ChallengeKind};
+use crate::{
+    config::model::{AccountBinding, Acme, ChallengeKind},
+    regular,
+};
 
 /// How long the authority may take to look at a challenge, or to issue.
 const POLLING: RetryPolicy = RetryPolicy::new()
@@ -383,10 +386,13 @@ async fn external(binding: &AccountBinding) -> Result<ExternalAccountKey, Failur
     Ok(ExternalAccountKey::new(binding.key_id.clone(), &key))
 }
 
+/// Bytes of the file of such a key.
+const HMAC_MAX: u64 = 64 << 10;
+
 /// The key of an external account. An error is a sentence.
 pub(super) fn read_hmac(file: &Path) -> Result<Vec<u8>, String> {
     let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", file.display());
-    let text = std::fs::read_to_string(file).map_err(|why| wrong(&why))?;
+    let text = regular::read_text(file, HMAC_MAX).map_err(|why| wrong(&why))?;
     decoded(&text).ok_or_else(|| wrong(&"holds no key in base64url"))
 }
 

@@ -37,9 +37,12 @@ pub use purge::{PurgeOrder, PurgeUrl, Purged};
 pub use upgrade::UpgradeOrder;
 pub use warm::{Pages, Warmed};
 
+/// Bytes of a token's file: far more than anybody's.
+const TOKEN_MAX: u64 = 4_096;
+
 /// Reads the token of the admin endpoint.
 pub fn read_token(path: &Path) -> anyhow::Result<String> {
-    let token = std::fs::read_to_string(path)
+    let token = crate::regular::read_text(path, TOKEN_MAX)
         .with_context(|| format!("cannot read the admin token {}", path.display()))?;
     let token = token.trim();
     anyhow::ensure!(

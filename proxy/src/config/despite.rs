@@ -59,7 +59,7 @@ pub type KeyPath<'a> = (&'a [&'a str], Option<usize>);
 /// What is wrong with the value of a key, with its place; with that of its section, where the key is not given, and
 /// without any where there is no such section. The error of somebody who has a configuration, and not its text.
 pub fn at_key(path: &Path, env: Env<'_>, (keys, item): KeyPath<'_>, why: &str) -> String {
-    let Ok(text) = include::read_text(path) else {
+    let Ok(text) = include::read_regular(path) else {
         return why.to_owned();
     };
     let folder = path.parent().unwrap_or_else(|| Path::new(""));

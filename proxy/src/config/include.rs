@@ -5,14 +5,12 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read as _},
     ops::Range,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-use nix::fcntl::OFlag;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -24,6 +22,7 @@ use super::{
     diagnostic::{Complaint, shown},
     read::{Field, List, Scalar},
 };
+use crate::regular;
 
 /// Files of one configuration: a shop has a dozen of them, and who has thousands names a folder that was not meant.
 const FILES_MAX: usize = 256;
@@ -238,7 +237,7 @@ impl Gathering {
             }
             return;
         }
-        match read_included(&path) {
+        match read_regular(&path) {
             Ok(text) if self.bytes + text.len() > BYTES_MAX => self.complain(
                 span,
                 format!("with {} all files together exceed 8 MiB", path.display()),
@@ -290,20 +289,9 @@ pub(super) fn read_text(path: &Path) -> io::Result<String> {
     text_of(File::open(path)?)
 }
 
-/// The text of a file that is included; a pipe or a device might never come to an end.
-fn read_included(path: &Path) -> io::Result<String> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlag::O_NONBLOCK.bits())
-        .open(path)?;
-    let about = file.metadata()?;
-    if about.is_dir() {
-        return Err(io::Error::other("it is a folder"));
-    }
-    if !about.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    text_of(file)
+/// The text of a file that is included, or of one that is read again; a pipe or a device might never come to an end.
+pub(super) fn read_regular(path: &Path) -> io::Result<String> {
+    text_of(regular::open(path)?)
 }
 
 fn text_of(file: File) -> io::Result<String> {

@@ -6,7 +6,7 @@
 use std::{
     fs::{Metadata, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -35,6 +35,7 @@ use crate::{
     admin, admit,
     files::{Below, beneath::Folder},
     listen::tls::{findings::findings, read_identity},
+    observe::access_log::UNREAD,
     respond::room::Template,
     snapshot::{BODY_MAX, PAGE_MAX},
     upstream::connect::tls::Transport,
@@ -453,6 +454,10 @@ fn places(file: &File, cx: &mut Context<'_>) {
         && let LogPath::File(path) = given.get_ref()
     {
         made_at(path, given.span(), cx);
+        let path = cx.path(path);
+        if is_unread(&path) {
+            cx.error(given.span(), format!("{}: {UNREAD}", path.display()));
+        }
     }
     if let Some(Field::Given(list)) = file.admin.value().map(|admin| &admin.address) {
         for endpoint in &list.get_ref().0.items {
@@ -475,6 +480,19 @@ fn places(file: &File, cx: &mut Context<'_>) {
             );
         }
     }
+}
+
+/// Whether it is a pipe or the like that nobody reads now.
+fn is_unread(path: &Path) -> bool {
+    let is_special = |about: Metadata| about.file_type().is_fifo() || about.file_type().is_socket();
+    let opened = || {
+        OpenOptions::new()
+            .append(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(path)
+    };
+    let unread = |why: io::Error| why.raw_os_error() == Some(Errno::ENXIO as i32);
+    path.metadata().is_ok_and(is_special) && opened().is_err_and(unread)
 }
 
 /// The folder in which a file is to be made.

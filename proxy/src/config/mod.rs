@@ -57,6 +57,8 @@ pub(crate) use diagnostic::{nearest, suggest};
 pub use difference::difference;
 pub use effective::Effective;
 
+use crate::regular;
+
 /// A usable configuration.
 #[derive(Debug)]
 pub struct Loaded {
@@ -111,6 +113,10 @@ pub fn located(
     env: &dyn Fn(&str) -> Option<String>,
     why: &dyn std::fmt::Display,
 ) -> String {
+    // What came by a pipe cannot be read again.
+    if regular::open(path).is_err() {
+        return why.to_string();
+    }
     match check(path, env) {
         Err(errors @ Errors::Invalid(_)) => format!("{errors}\n\n{why}"),
         Ok(_) | Err(Errors::Unreadable { .. }) => why.to_string(),

@@ -7,7 +7,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,6 +19,7 @@ use std::{
 };
 
 use crossbeam_utils::atomic::AtomicCell;
+use nix::{errno::Errno, fcntl::OFlag};
 
 use super::{
     Record,
@@ -38,6 +39,9 @@ const MIN_BUFFER: usize = 64 * 1024;
 /// A buffer that has grown to this is collected at once: some hundred lines pay for one wake-up, and the disk gets
 /// them in one write.
 const LARGE: usize = 128 * 1024;
+
+/// What is wrong with a pipe that would be waited for.
+pub(crate) const UNREAD: &str = "it is a pipe or a socket that nobody reads";
 
 /// An open access log.
 pub struct AccessLog {
@@ -220,9 +224,17 @@ impl Drop for AccessLog {
     }
 }
 
-/// Opens a log for appending.
+/// Opens a log for appending; waits for nobody who might read from a pipe.
 pub(super) fn append(path: &PathBuf) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    let opened = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path);
+    opened.map_err(|why| match why.raw_os_error() {
+        Some(number) if number == Errno::ENXIO as i32 => io::Error::new(why.kind(), UNREAD),
+        _ => why,
+    })
 }
 
 #[cfg(test)]

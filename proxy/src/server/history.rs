@@ -226,7 +226,11 @@ impl History {
             None => None,
         };
         if state.lineage.len() > KEPT {
-            state.lineage.remove(0);
+            // The latest that has proven itself stays, however many come after it: a probation goes back to it.
+            let mut lineage = state.lineage.iter();
+            let proven = lineage.rposition(|kept| kept.proven.load(Ordering::Relaxed));
+            let oldest = usize::from(proven == Some(0));
+            state.lineage.remove(oldest);
         }
         state.lineage.push(kept);
         replaced.is_none()
@@ -247,6 +251,19 @@ impl History {
         if let Some(at) = state.lineage.iter().rposition(|kept| Arc::ptr_eq(kept, to)) {
             state.lineage.truncate(at + 1);
         }
+    }
+
+    /// The present one.
+    pub(super) fn present(&self) -> Option<Arc<Kept>> {
+        self.state().lineage.last().cloned()
+    }
+
+    /// Whether it is the present one yet, or one with its text is.
+    pub(super) fn is_still(&self, kept: &Option<Arc<Kept>>) -> bool {
+        let (Some(present), Some(kept)) = (self.present(), kept) else {
+            return false;
+        };
+        Arc::ptr_eq(&present, kept) || present.text.is_some() && present.text == kept.text
     }
 
     /// The present one has passed its probation.

@@ -219,7 +219,8 @@ fn serve(path: &Path, loaded: config::Loaded, plan: Plan) -> anyhow::Result<()> 
     // With it go the admin sockets and the pid file.
     let held = runtime.block_on(async { timeout(FINISH, control.held.lock()).await });
     let held = held.map(|mut held| std::mem::take(&mut *held)).ok();
-    drop(runtime);
+    // What waits for a file system that does not answer is not waited for.
+    runtime.shutdown_timeout(FINISH);
     for worker in workers {
         let _ = worker.join();
     }

@@ -166,6 +166,13 @@ impl Probation {
         });
     }
 
+    /// The configuration on probation has been read anew and is called otherwise now: it goes on to prove itself.
+    pub(super) fn rename(&self, generation: u64) {
+        if let Some(trial) = &mut self.state().trial {
+            trial.generation = generation;
+        }
+    }
+
     /// Nothing is on probation any more.
     pub(super) fn end(&self) {
         self.state().trial = None;
@@ -182,7 +189,8 @@ impl Probation {
         let verdict = judge(&trial.before, &counted.since(&trial.since), &trial.bounds);
         let (generation, is_over) = (trial.generation, now >= trial.until);
         let outcome = match verdict {
-            Verdict::Worse(why) => Outcome::Failed(generation, why),
+            // Until somebody has acted on it: what comes into force meanwhile is compared with the time before both.
+            Verdict::Worse(why) => return Some(Outcome::Failed(generation, why)),
             Verdict::Fine if is_over => Outcome::Passed(generation, true),
             Verdict::Undecided if is_over => Outcome::Passed(generation, false),
             Verdict::Fine | Verdict::Undecided => return None,

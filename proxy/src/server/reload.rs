@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     task::{AbortHandle, JoinSet, spawn_blocking},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -34,6 +34,7 @@ use crate::{
     handover::Role,
     listen::sockets::{Change, LINGER, Sockets},
     observe::access_log::AccessLog,
+    regular,
     route::action::FixedBody,
     sandbox::{self, Identity, Paths},
     snapshot::Snapshot,
@@ -42,6 +43,11 @@ use crate::{
 
 /// Pause between two looks at the files. A change takes effect after two of them.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long the files of a configuration may take: far longer than a busy disk needs, and short enough for somebody
+/// who waits. A file system that does not answer is waited for no longer.
+const FILES_WITHIN: Duration = Duration::from_secs(30);
+/// Bytes of a text that is kept: a file of a configuration has fewer.
+const FILE_MAX: u64 = 16 << 20;
 
 /// What goes with the configuration in force.
 #[derive(Default)]
@@ -55,6 +61,8 @@ pub(super) struct Held {
     watched: Watched,
     /// What has still to become smaller.
     settling: Option<AbortHandle>,
+    /// What was done last with files; where a file system does not answer, it never ends.
+    at_files: Option<AbortHandle>,
 }
 
 impl Held {
@@ -94,11 +102,36 @@ impl Held {
     pub(super) fn check(&mut self, checks: JoinSet<()>) {
         self.checks = checks;
     }
+
+    /// Does what may have to wait for a file system, where that can be waited for, and for no longer than
+    /// [`FILES_WITHIN`]. The error is a sentence.
+    async fn at_files<T: Send + 'static>(
+        &mut self,
+        what: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let hangs = |task: &AbortHandle| !task.is_finished();
+        if self.at_files.as_ref().is_some_and(hangs) {
+            return Err(format!(
+                "cannot {what}: a file system has not answered a reload before this one yet"
+            ));
+        }
+        let task = spawn_blocking(work);
+        self.at_files = Some(task.abort_handle());
+        match timeout(FILES_WITHIN, task).await {
+            Ok(done) => done.map_err(|why| why.to_string()),
+            Err(_) => Err(format!(
+                "cannot {what}: a file system has not answered for {FILES_WITHIN:?}"
+            )),
+        }
+    }
 }
 
 /// The files of the configuration, and what they held when it was read.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Watched {
+    /// Counts up with every content that is taken up.
+    version: u64,
     watcher: Watcher,
     files: Vec<PathBuf>,
     folders: Vec<PathBuf>,
@@ -133,6 +166,7 @@ impl Watched {
             now.entry(path).and_modify(|known| *known = content);
         }
         self.taken_up = now;
+        self.version += 1;
     }
 }
 
@@ -160,13 +194,14 @@ fn with_named(config: &Config, mut files: Vec<PathBuf>) -> Vec<PathBuf> {
 
 /// The text of a configuration, for operators who ask what it was; several files one after the other. Blocks.
 pub(super) fn text(files: &[PathBuf]) -> Option<Arc<str>> {
+    let read = |file: &Path| regular::read_text(file, FILE_MAX).ok();
     if let [file] = files {
-        return std::fs::read_to_string(file).ok().map(Arc::from);
+        return read(file).map(Arc::from);
     }
     let mut text = String::new();
     for file in files {
         text.push_str(&format!("# {}\n", file.display()));
-        text.push_str(&std::fs::read_to_string(file).ok()?);
+        text.push_str(&read(file)?);
         text.push('\n');
     }
     (!files.is_empty()).then(|| Arc::from(text))
@@ -179,6 +214,17 @@ pub(super) fn write_pid(path: &Path, file: Option<&Path>) -> Result<PidFile, Str
         let why = format!("cannot write the pid file {}: {why}", path.display());
         at_key(file, (&["server", "pid_file"], None), &why)
     })
+}
+
+/// Reads the files of the running edge. What came by a pipe is not there a second time. Blocks.
+fn load_again(path: &Path) -> Result<config::Loaded, String> {
+    if path.exists()
+        && let Err(why) = regular::open(path)
+    {
+        return Err(format!("cannot read {} again: {why}", path.display()));
+    }
+    let loaded = config::load(path, &|name| std::env::var(name).ok());
+    loaded.map_err(|why| why.to_string())
 }
 
 /// Binds what a configuration listens on; the error has the place of the address.
@@ -267,21 +313,25 @@ impl Control {
             return Err("the edge is draining".to_owned());
         }
         let path = self.path.clone();
-        let mut watched = std::mem::take(&mut held.watched);
+        let mut watched = held.watched.clone();
         // Files are read from a disk, which may take its time.
-        let read = spawn_blocking(move || {
+        let work = move || {
             let found = watched.look();
-            let loaded = config::load(&path, &|name| std::env::var(name).ok());
-            let loaded = loaded.map_err(|why| why.to_string());
+            let loaded = load_again(&path);
             watched.take_up(found, loaded.as_ref().ok());
             let text = match &loaded {
                 Ok(loaded) => text(&loaded.files),
                 Err(_) => text(&[path]),
             };
             (watched, loaded, text)
-        });
-        let (watched, loaded, text) = read.await.map_err(|why| why.to_string())?;
-        held.watched = watched;
+        };
+        let (loaded, text) = match held.at_files("read the files", work).await {
+            Ok((watched, loaded, text)) => {
+                held.watched = watched;
+                (loaded, text)
+            }
+            Err(why) => (Err(why), None),
+        };
         let paths = match &loaded {
             Ok(loaded) => Paths::of(&loaded.config, &loaded.files, &loaded.folders),
             Err(_) => Paths::of(
@@ -338,12 +388,18 @@ impl Control {
             "configuration {generation} is in force: {} routes",
             snapshot.config.routes.len()
         );
+        let now = self.started.elapsed();
         if is_other {
-            let (now, counted) = (self.started.elapsed(), self.shared.metrics.totals());
+            let counted = self.shared.metrics.totals();
             self.probation.begin(generation, bounds, now, counted);
             if !bounds.probation.is_zero() {
                 message.push_str(&format!(", on probation for {:?}", bounds.probation));
             }
+        } else if let Some(left) = self.probation.left(now) {
+            // Its text is the same, so it has as much to prove as before.
+            self.probation.rename(generation);
+            let left = Duration::from_secs(left.as_secs() + 1);
+            message.push_str(&format!(", on probation for another {left:?}"));
         }
         tracing::info!(%trigger, "{message}");
         if !warnings.is_empty() {
@@ -368,29 +424,32 @@ impl Control {
             return Err("the edge is draining".to_owned());
         }
         let Some(kept) = self.history.before(trigger == Trigger::Probation) else {
-            return Err("there was no other configuration before this one".to_owned());
+            let why = "there was no other configuration before this one".to_owned();
+            if let Some(reason) = reason {
+                // Nobody waits for this answer.
+                let why = format!("{reason}; {why}");
+                self.not_back(trigger, None, &why);
+                return Err(why);
+            }
+            return Err(why);
         };
-        let outcome = self.put_in_force(held, kept.config.clone(), None).await;
+        if let Err(why) = self.put_in_force(held, kept.config.clone(), None).await {
+            let told = match &reason {
+                None => why.clone(),
+                Some(reason) => format!("{reason}; going back failed: {why}"),
+            };
+            self.not_back(trigger, History::text_of(&kept), &told);
+            return Err(why);
+        }
         let generation = self.current.load().generation;
         let attempt = Attempt {
             trigger,
             generation,
-            restored: outcome.is_ok().then_some(kept.generation),
+            restored: Some(kept.generation),
             text: History::text_of(&kept),
         };
-        let error = match (&outcome, &reason) {
-            (Ok(()), reason) => reason.clone(),
-            (Err(why), None) => Some(why.clone()),
-            (Err(why), Some(reason)) => Some(format!("{reason}; going back failed: {why}")),
-        };
-        self.history
-            .note(attempt, outcome.is_ok(), error.as_deref());
+        self.history.note(attempt, true, reason.as_deref());
         let metrics = &self.shared.metrics;
-        if let Err(why) = outcome {
-            metrics.reloads.with_label_values(&["failure"]).inc();
-            tracing::error!(%trigger, "rollback refused, the present configuration stays in force:\n{why}");
-            return Err(why);
-        }
         self.history.went_back(&kept);
         self.probation.end();
         let by = if trigger == Trigger::Probation {
@@ -408,6 +467,20 @@ impl Control {
         );
         tracing::warn!(%trigger, reason, "{message}");
         Ok(message)
+    }
+
+    /// Tells that there is no going back, and why.
+    fn not_back(&self, trigger: Trigger, text: Option<Arc<str>>, why: &str) {
+        let attempt = Attempt {
+            trigger,
+            generation: self.current.load().generation,
+            restored: None,
+            text,
+        };
+        self.history.note(attempt, false, Some(why));
+        let reloads = &self.shared.metrics.reloads;
+        reloads.with_label_values(&["failure"]).inc();
+        tracing::error!(%trigger, "rollback refused, the present configuration stays in force:\n{why}");
     }
 
     fn count(&self, is_applied: bool) {
@@ -441,17 +514,21 @@ impl Control {
         let generation = old.generation + 1;
         // It reads certificates, and the files of address lists.
         let path = self.path.clone();
-        let mut new = spawn_blocking(move || {
+        let build = move || {
             Snapshot::build(config, generation, &shared)
                 .map_err(|why| config::located(&path, &|name| std::env::var(name).ok(), &why))
-        })
-        .await
-        .map_err(|why| why.to_string())??;
+        };
+        let new = held.at_files("read what the files name", build).await?;
+        let mut new = new?;
         let log = match &new.config.access_log {
             wanted if *wanted == old.config.access_log => None,
             Some(wanted) => {
-                let log = AccessLog::open(wanted, thread_count(&new.config));
-                Some(Some(Arc::new(log.map_err(|why| why.to_string())?)))
+                let (wanted, threads) = (wanted.clone(), thread_count(&new.config));
+                let open = move || AccessLog::open(&wanted, threads);
+                let log = held.at_files("open the access log", open).await?;
+                Some(Some(Arc::new(log.map_err(|why| {
+                    at_key(file, (&["access_log", "path"], None), &why.to_string())
+                })?)))
             }
             None => Some(None),
         };
@@ -541,8 +618,9 @@ pub(super) async fn keep_up(control: Arc<Control>) {
         if !control.current.load().config.server.watch_config || control.shared.is_draining() {
             continue;
         }
-        let mut held = control.held.lock().await;
-        let mut watched = std::mem::take(&mut held.watched);
+        // A file system that does not answer is waited for here, and reloads go on.
+        let mut watched = control.held.lock().await.watched.clone();
+        let version = watched.version;
         let looked = spawn_blocking(move || {
             let found = watched.look();
             let is_due = watched.watcher.is_due(&watched.taken_up, found);
@@ -552,6 +630,11 @@ pub(super) async fn keep_up(control: Arc<Control>) {
         let Ok((watched, is_due)) = looked.await else {
             return;
         };
+        let mut held = control.held.lock().await;
+        // A reload meanwhile has seen more.
+        if held.watched.version != version {
+            continue;
+        }
         held.watched = watched;
         if is_due {
             // The outcome is in the log, in the metrics and in the history.
@@ -581,14 +664,19 @@ pub(super) async fn keep_watch(control: Arc<Control>) {
                 }
             }
             Some(Outcome::Failed(generation, why)) => {
+                let failed = control.history.present();
                 let mut held = control.held.lock().await;
-                // Another may have taken its place while a reload went on.
-                if control.current.load().generation == generation {
-                    let reason =
-                        format!("configuration {generation} did not pass its probation: {why}");
+                let reason =
+                    format!("configuration {generation} did not pass its probation: {why}");
+                // Another may have taken its place while a reload went on; the same text read anew is no other.
+                if control.history.is_still(&failed) {
+                    // The outcome is in the log, in the metrics and in the history.
                     let _ = control
                         .go_back(&mut held, Trigger::Probation, Some(reason))
                         .await;
+                    control.probation.end();
+                } else {
+                    tracing::warn!("{reason}; another has taken its place meanwhile");
                 }
             }
         }

@@ -6,11 +6,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File, Metadata},
-    io::Read,
+    fs::{self, Metadata},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
+
+use crate::regular;
 
 /// Bytes of a file that are looked at: more than any file of a configuration may have.
 const FILE_MAX: u64 = 16 << 20;
@@ -27,7 +28,7 @@ pub(super) type Contents = BTreeMap<PathBuf, Content>;
 type Identity = (u64, u64, u64, [i64; 4]);
 
 /// Looks at files.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Watcher {
     known: BTreeMap<PathBuf, (Identity, Content)>,
     /// What was found by the look before, where it was something new.
@@ -92,13 +93,7 @@ fn identity(metadata: &Metadata) -> Identity {
 }
 
 fn read(path: &Path) -> Content {
-    let mut content = Vec::new();
-    File::open(path)
-        .ok()?
-        .take(FILE_MAX)
-        .read_to_end(&mut content)
-        .ok()?;
-    Some(blake3::hash(&content))
+    Some(blake3::hash(&regular::read(path, FILE_MAX).ok()?))
 }
 
 /// The files in a folder that may belong to a configuration.

@@ -85,6 +85,7 @@ mod reference;
 mod relaying;
 mod reload;
 mod reload_history;
+mod reload_hostile;
 mod reload_listeners;
 mod route_actions;
 mod rules;

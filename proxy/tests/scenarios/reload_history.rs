@@ -265,6 +265,23 @@ fn a_configuration_under_which_visitors_fare_worse_is_taken_back() {
 }
 
 #[test]
+fn the_same_text_again_is_as_much_on_probation() {
+    let sound = Origin::start(|_| page("sound"));
+    let broken = Origin::start(|_| page("broken").status(500));
+    let edge = Edge::start(&on_probation(&sound, ""));
+    let mut conn = edge.connect();
+    for _ in 0..60 {
+        assert_eq!(conn.get("/").status, 200);
+    }
+    assert!(edge.reload(&on_probation(&broken, "")).status.success());
+    let again = edge.site.dhal(&["reload"]);
+    let said = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert!(said.contains("on probation for another"), "{said}");
+    eventually("it is taken back", || conn.get("/").text() == "sound");
+    assert_eq!(history(&edge)[0]["restored"], 1);
+}
+
+#[test]
 fn a_configuration_that_is_no_worse_passes() {
     let (one, two) = shops();
     let short = |shop| on_probation(shop, "").replace("20s", "2s");

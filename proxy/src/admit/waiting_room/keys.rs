@@ -1,12 +1,13 @@
 //! The secrets that sign a room's tickets.
 
 use std::{
-    fs::File,
     io::Read,
     path::{Path, PathBuf},
 };
 
 use waiting_room::Keys;
+
+use crate::regular;
 
 /// Octets of a secret: as many as the hash has, at least.
 const LEAST: usize = 32;
@@ -29,7 +30,7 @@ pub(super) fn load(room: &str, files: &[(String, PathBuf)], own: &[u8]) -> Resul
 pub(crate) fn secret(path: &Path) -> Result<Vec<u8>, String> {
     let cannot = |why| format!("cannot read the key {}: {why}", path.display());
     let mut octets = Vec::new();
-    let file = File::open(path).map_err(cannot)?;
+    let file = regular::open(path).map_err(cannot)?;
     file.take(MOST as u64 + 2)
         .read_to_end(&mut octets)
         .map_err(cannot)?;

@@ -16,8 +16,8 @@ use x509_parser::{
     public_key::PublicKey,
 };
 
-use super::names;
-use crate::config::model;
+use super::{names, watched::FILE_MAX};
+use crate::{config::model, regular};
 
 /// RSA keys of fewer bits are not believed by browsers.
 const RSA_LEAST: usize = 2048;
@@ -71,7 +71,7 @@ pub(super) fn wrong(path: &Path, why: &dyn std::fmt::Display) -> String {
 
 /// A chain and its private key, from two PEM files; an error is a sentence about one of them.
 pub(crate) fn read_identity(cert: &Path, key: &Path) -> Result<CertifiedKey, String> {
-    let read = |path: &Path| std::fs::read(path).map_err(|why| wrong(path, &why));
+    let read = |path: &Path| regular::read(path, FILE_MAX).map_err(|why| wrong(path, &why));
     identity(cert, &read(cert)?, key, &read(key)?)
 }
 

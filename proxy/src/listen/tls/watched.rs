@@ -4,17 +4,18 @@
 //! file system or a secret of a container's do to a file all show in what the system says of it.
 
 use std::{
-    fs::File,
-    io::{self, Read},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use crate::regular;
+
 /// Largest file of certificates: a bundle of authorities has some 250 KiB, a list of a hundred thousand
 /// revocations some 4 MiB.
-const FILE_MAX: u64 = 16 << 20;
+pub(super) const FILE_MAX: u64 = 16 << 20;
 /// A file that was written so lately may be written once more without a change that the system tells.
 const YOUNG: Duration = Duration::from_secs(3);
 
@@ -127,19 +128,7 @@ impl<T> Watched<T> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let wrong = |why: io::Error| format!("{}: {why}", path.display());
-    // A pipe would be waited for.
-    Seen::of(path).map_err(wrong)?;
-    let mut content = Vec::new();
-    let file = File::open(path).map_err(wrong)?;
-    let read = file
-        .take(FILE_MAX + 1)
-        .read_to_end(&mut content)
-        .map_err(wrong)?;
-    match read as u64 > FILE_MAX {
-        true => Err(wrong(io::Error::other("it is larger than 16 MiB"))),
-        false => Ok(content),
-    }
+    regular::read(path, FILE_MAX).map_err(|why| format!("{}: {why}", path.display()))
 }
 
 fn digest(read: &Result<Vec<Vec<u8>>, String>) -> blake3::Hash {
@@ -205,7 +194,7 @@ mod tests {
         for (text, news) in [("c", News::Replaced), ("d", News::Replaced)] {
             for path in [&folder.join("third"), &other] {
                 write(path, text);
-                let file = File::options().write(true).open(path).unwrap();
+                let file = std::fs::File::options().write(true).open(path).unwrap();
                 file.set_modified(long_ago).unwrap();
             }
             assert_eq!(watched.look(twins), news, "{text}");

@@ -1,7 +1,6 @@
 //! The page of a waiting room: HTML with placeholders, checked when it is loaded.
 
 use std::{
-    fs::File,
     io::Read,
     path::Path,
     time::{Duration, UNIX_EPOCH},
@@ -11,7 +10,7 @@ use waiting_room::Millis;
 
 use super::{is_early, place, refresh_seconds, wait_seconds};
 use crate::{
-    admit::waiting_room::Notice, config::suggest, observe::process_log::timestamp,
+    admit::waiting_room::Notice, config::suggest, observe::process_log::timestamp, regular,
     respond::reply::Asked,
 };
 
@@ -80,7 +79,7 @@ impl Template {
         };
         let cannot = |why| format!("cannot read the page {}: {why}", path.display());
         let mut octets = Vec::new();
-        let file = File::open(path).map_err(cannot)?;
+        let file = regular::open(path).map_err(cannot)?;
         file.take(MOST as u64 + 1)
             .read_to_end(&mut octets)
             .map_err(cannot)?;

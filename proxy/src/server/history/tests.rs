@@ -93,8 +93,13 @@ fn the_same_text_again_is_no_other_configuration() {
     history.came_into_force(kept(2, "two", false));
     assert!(!history.came_into_force(kept(3, "two", true)));
     assert_eq!(before(&history, false), Some(1));
+    let failed = history.present();
+    assert!(history.is_still(&failed));
+    assert!(!history.came_into_force(kept(3, "two", true)));
+    assert!(history.is_still(&failed), "read anew");
     // It has proven itself no more than before.
     history.came_into_force(kept(4, "four", false));
+    assert!(!history.is_still(&failed));
     assert_eq!(before(&history, false), Some(3));
     assert_eq!(before(&history, true), Some(1));
     history.has_proven_itself();
@@ -107,6 +112,29 @@ fn how_far_one_can_go_back_is_bounded() {
     let history = History::new(kept(1, "1", true));
     for generation in 2..100 {
         history.came_into_force(kept(generation, &generation.to_string(), true));
+    }
+    let mut steps = 0;
+    while let Some(to) = history.before(false) {
+        history.went_back(&to);
+        steps += 1;
+    }
+    assert_eq!(steps, KEPT);
+}
+
+#[test]
+fn the_latest_that_has_proven_itself_is_never_forgotten() {
+    let history = History::new(kept(1, "1", true));
+    history.came_into_force(kept(2, "2", true));
+    for generation in 3..40 {
+        history.came_into_force(kept(generation, &generation.to_string(), false));
+        assert_eq!(before(&history, true), Some(2), "{generation}");
+        assert_eq!(before(&history, false), Some(generation - 1));
+    }
+    // Once another has, it goes as any other.
+    history.has_proven_itself();
+    for generation in 40..60 {
+        history.came_into_force(kept(generation, &generation.to_string(), false));
+        assert_eq!(before(&history, true), Some(39), "{generation}");
     }
     let mut steps = 0;
     while let Some(to) = history.before(false) {

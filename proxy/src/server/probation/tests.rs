@@ -151,6 +151,7 @@ fn a_probation_fails_or_ends() {
         after: 100.0,
     };
     assert_eq!(outcome, Some(Outcome::Failed(2, wanted)));
+    probation.end();
     assert_eq!(probation.left(12 * SECOND), None);
 
     probation.begin(3, &bounds(), 20 * SECOND, all(2_100, 100, fast));
@@ -180,6 +181,27 @@ fn one_that_replaces_another_on_probation_is_compared_with_the_time_before_both(
     let outcome = probation.look(3 * SECOND, all(1_199, 199, fast));
     assert!(
         matches!(outcome, Some(Outcome::Failed(3, _))),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn the_same_text_again_goes_on_to_prove_itself() {
+    let fast = within(0.01);
+    let probation = Probation::default();
+    probation.begin(2, &bounds(), SECOND, all(1_000, 0, fast));
+    probation.rename(3);
+    assert_eq!(probation.left(2 * SECOND), Some(29 * SECOND));
+    let outcome = probation.look(3 * SECOND, all(1_100, 100, fast));
+    assert!(
+        matches!(outcome, Some(Outcome::Failed(3, _))),
+        "{outcome:?}"
+    );
+    // What comes before anybody has acted on it is compared with the time before both.
+    probation.begin(4, &bounds(), 4 * SECOND, all(1_100, 100, fast));
+    let outcome = probation.look(5 * SECOND, all(1_200, 200, fast));
+    assert!(
+        matches!(outcome, Some(Outcome::Failed(4, _))),
         "{outcome:?}"
     );
 }
