@@ -404,8 +404,10 @@ impl<'a> Translator<'a> {
             self.shut(&mut out, &why);
         }
         let identity = format!(
-            "{:?} {matcher:?} {:?}",
+            "{:?} {:?} {:?}",
             site.hosts,
+            // A prefix may be written as another location's expression; the first of them counts.
+            matcher.key(),
             out.keys.iter().find(|k| k.name == "methods")
         );
         if !self.route_names.insert(identity) {
