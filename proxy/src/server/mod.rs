@@ -20,7 +20,7 @@ use anyhow::{Context, anyhow};
 use arc_swap::ArcSwap;
 use tokio::{
     runtime::{Builder, Runtime},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{Mutex, MutexGuard},
     task::JoinSet,
     time::{sleep, timeout},
@@ -104,6 +104,9 @@ fn serve(path: &Path, loaded: config::Loaded, plan: Plan) -> anyhow::Result<()> 
         .install_default()
         .map_err(|_| anyhow!("another TLS provider is installed already"))?;
     let started = Instant::now();
+    let runtime = runtime()?;
+    let orders = runtime.block_on(async { Orders::listen() });
+    let orders = orders.context("cannot listen to signals")?;
     let config = loaded.config;
     let threads = thread_count(&config);
     let mut inherited = Inherited::receive()?;
@@ -159,7 +162,6 @@ fn serve(path: &Path, loaded: config::Loaded, plan: Plan) -> anyhow::Result<()> 
     shared.metrics.reload_time.set(unix_now());
     sockets.apply(listening);
 
-    let runtime = runtime()?;
     let names = runtime.block_on(watch_names(&snapshot, &shared));
     // From here on it may serve, and what was the other's becomes its own.
     let ready = inherited
@@ -214,7 +216,7 @@ fn serve(path: &Path, loaded: config::Loaded, plan: Plan) -> anyhow::Result<()> 
     let result = runtime.block_on(async {
         endpoints.apply(admin, &control);
         control.held.lock().await.keep(endpoints, pid_file);
-        control.attend(ready).await
+        control.attend(ready, orders).await
     });
     // With it go the admin sockets and the pid file.
     let held = runtime.block_on(async { timeout(FINISH, control.held.lock()).await });
@@ -236,6 +238,24 @@ fn serve(path: &Path, loaded: config::Loaded, plan: Plan) -> anyhow::Result<()> 
     }
     drop(held);
     result
+}
+
+/// Signals that would end the process by themselves. They are listened to before anything else is done: whoever finds
+/// the process, by its pid file or by its name, may send one while it begins, and it is answered then.
+struct Orders {
+    reload: Signal,
+    reopen: Signal,
+    upgrade: Signal,
+}
+
+impl Orders {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            reload: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
+            upgrade: signal(SignalKind::quit())?,
+        })
+    }
 }
 
 /// Reads what is on disk, for the books; look-ups do not wait for it.
@@ -288,7 +308,7 @@ fn note_certificates(shared: &Shared, snapshot: &Snapshot) {
 
 impl Control {
     /// Waits for signals and answers them; returns when the process is to end.
-    async fn attend(self: &Arc<Self>, ready: Option<Ready>) -> anyhow::Result<()> {
+    async fn attend(self: &Arc<Self>, ready: Option<Ready>, orders: Orders) -> anyhow::Result<()> {
         let control = self;
         let checks = health::watch(&control.current.load().upstreams, control.started);
         control.held.lock().await.check(checks);
@@ -322,7 +342,11 @@ impl Control {
         ));
         tasks.spawn(reload::keep_up(Arc::clone(control)));
         tasks.spawn(reload::keep_watch(Arc::clone(control)));
-        let mut hangup = signal(SignalKind::hangup())?;
+        let Orders {
+            reload: mut hangup,
+            mut reopen,
+            mut upgrade,
+        } = orders;
         let reloading = Arc::clone(control);
         // A reload may take its time, and other signals are heard meanwhile.
         tasks.spawn(async move {
@@ -333,8 +357,6 @@ impl Control {
         });
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut reopen = signal(SignalKind::user_defined1())?;
-        let mut upgrade = signal(SignalKind::quit())?;
         control.life.serves(ready, &control.shared);
         let watched = Arc::clone(control);
         tasks.spawn(async move { watched.life.watch().await });

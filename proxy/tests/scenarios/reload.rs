@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     client::Conn,
-    edge::Edge,
+    edge::{Edge, Site},
     h2::H2,
     origin::{Origin, page},
     serving::smallest,
@@ -115,6 +115,32 @@ fn sighup_reloads() {
     edge.site.configure(&smallest(&two));
     edge.signal(Signal::SIGHUP);
     eventually("the other shop answers", || edge.get("/").text() == "two");
+}
+
+/// Log rotation and certificate hooks do not know that the process has only begun.
+#[test]
+fn signals_while_it_starts_end_nothing() {
+    // It does not answer, so that the start takes the two seconds that first answers may take.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a resolver");
+    let resolver = silent.local_addr().expect("its address");
+    let site = Site::new(&format!(
+        "[server]\nresolvers = [\"{resolver}\"]\n[upstreams.shop]\nservers = [\"shop.test:3000\"]\n[[routes]]\nupstream = \"shop\"\n"
+    ));
+    let http = site.http;
+    let mut edge = site.spawn();
+    eventually("it has its address", || {
+        std::net::TcpStream::connect(http).is_ok()
+    });
+    assert!(!edge.stderr().contains("ready"), "too late to try it");
+    edge.signal(Signal::SIGHUP);
+    edge.signal(Signal::SIGUSR1);
+    eventually("it is ready", || {
+        assert!(!edge.has_ended(), "{}", edge.stderr());
+        edge.stderr().contains("ready")
+    });
+    eventually("it has reloaded", || {
+        edge.metric("dhal_config_reloads_total{outcome=\"success\"}") == Some(1.0)
+    });
 }
 
 #[test]
