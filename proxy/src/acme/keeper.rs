@@ -35,6 +35,13 @@ const ASK_AGAIN: Duration = Duration::from_secs(3_600);
 /// Pause before a certificate that could not be written down is tried once more.
 const SAVE_AGAIN: Duration = Duration::from_secs(60);
 
+/// No certificate is meant to be renewed within such a time after it was issued.
+const AT_ONCE: Duration = Duration::from_secs(60);
+
+/// The first pause after a certificate that is due as soon as it is issued, doubled with each further one: authorities
+/// issue few duplicates, Let's Encrypt five in a week.
+const DUE_AGAIN: Duration = Duration::from_secs(3_600);
+
 /// Pause while another process orders.
 const ELSEWHERE: Duration = Duration::from_secs(5);
 
@@ -207,13 +214,39 @@ impl Keeper {
             tracing::warn!(names = %shown, "the certificate is not valid by this host's clock; is the clock right?");
         }
         self.shared.metrics.acme.order("issued");
+        let due = renewal::due(&held.validity, self.config.renew_before, None, held.jitter);
         self.take(&slot.stem, held);
+        // Or one order would follow the other, up to the authority's limit for duplicates.
+        let trouble = (due <= now + AT_ONCE).then(|| self.due_at_once(slot));
+        if let Some(failures) = &trouble {
+            self.shared
+                .acme
+                .change(&slot.stem, |slot| slot.failures = Some(failures.clone()));
+        }
         tracing::info!(names = %shown, valid_until = %end, "a certificate has been issued and is in use");
         let slot = Slot {
             unsaved: Some(pem.into()),
+            failures: trouble,
             ..slot.clone()
         };
         self.save(&slot).await;
+    }
+
+    /// A pause after a certificate that is to be renewed as soon as it is there, as one is for a clock that runs ahead.
+    fn due_at_once(&self, slot: &Slot) -> Failures {
+        let count = slot.failures.as_ref().map_or(0, |failures| failures.count);
+        let count = count.saturating_add(1);
+        let jitter = random::below(1_001) as f64 / 1_000.0;
+        let pause = renewal::pause(count, self.config.retry.max(DUE_AGAIN), None, jitter);
+        let why =
+            "what was issued is to be renewed at once by this host's clock; is the clock right?";
+        tracing::warn!(names = %slot.names.join(", "), again = format!("{}s", pause.as_secs()), why);
+        Failures {
+            count,
+            not_before: seconds(SystemTime::now() + pause),
+            asked: false,
+            why: why.to_owned(),
+        }
     }
 
     /// Writes a certificate down; one that cannot be is used all the same, and tried again.
@@ -222,10 +255,11 @@ impl Keeper {
             return;
         };
         let (storage, stem) = (self.storage.clone(), slot.stem.clone());
+        let failures = slot.failures.clone();
         let saved = blocking(move || {
             storage.prepare()?;
             Storage::write(&storage.certificate(&stem), pem.as_bytes())?;
-            storage.note_failures(&stem, None)
+            storage.note_failures(&stem, failures.as_ref())
         });
         let outcome = saved.await;
         if let Err(why) = &outcome {

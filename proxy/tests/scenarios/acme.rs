@@ -84,6 +84,11 @@ fn pebble() -> Option<PathBuf> {
 impl Ca {
     /// Comes to the site's ports for challenges. `eab` asks for an external account.
     fn start(site: &Site, eab: bool) -> Option<Self> {
+        Self::start_with(site, json!({ "externalAccountBindingRequired": eab }))
+    }
+
+    /// The same with some of Pebble's own keys.
+    fn start_with(site: &Site, keys: Value) -> Option<Self> {
         let program = pebble()?;
         let folder = Folder::new();
         let dns = Dns::start();
@@ -95,16 +100,18 @@ impl Ca {
             &folder.path().join("cert.pem"),
             &folder.path().join("key.pem"),
         );
-        let config = json!({ "pebble": {
+        let mut config = json!({ "pebble": {
             "listenAddress": address.to_string(),
             "managementListenAddress": "",
             "certificate": folder.path().join("cert.pem"),
             "privateKey": folder.path().join("key.pem"),
             "httpPort": site.http.port(),
             "tlsPort": site.https.port(),
-            "externalAccountBindingRequired": eab,
             "externalAccountMACKeys": { "kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W" },
         }});
+        for (key, value) in keys.as_object().expect("keys") {
+            config["pebble"][key] = value.clone();
+        }
         let file = folder.path().join("pebble.json");
         std::fs::write(&file, config.to_string()).expect("written");
         let log = std::fs::File::create(folder.path().join("log")).expect("a log");
@@ -837,4 +844,32 @@ fn the_authority_says_when_to_renew() {
         edge.metric(&series) > Some(1.8e9)
     });
     assert_eq!(orders(&edge, "issued"), 2.0);
+}
+
+/// A clock that runs ahead takes what was issued for old, and an authority issues few duplicates.
+#[test]
+fn what_is_due_at_once_is_not_ordered_without_end() {
+    let shop = shop();
+    let site = Site::new("");
+    let Some(ca) = Ca::start_with(&site, json!({ "certificateValidityPeriod": 1 })) else {
+        return;
+    };
+    ca.lead(&["shop.example"], site.http);
+    let section = ca.section(r#"[["shop.example"]]"#, "");
+    site.configure(&(plain(&shop) + LISTENERS + &section));
+    let edge = Edge::start_at(site);
+    eventually("it is told", || {
+        edge.stderr()
+            .contains("is to be renewed at once by this host's clock")
+    });
+    assert_eq!(ca.orders(), 1);
+    let status = edge.site.dhal(&["acme", "status"]);
+    let status = String::from_utf8_lossy(&status.stdout);
+    assert!(status.contains("is the clock right?"), "{status}");
+    // It looks twice a second.
+    let looks = std::time::Instant::now() + Duration::from_secs(3);
+    eventually("it had time for more", || {
+        assert_eq!(ca.orders(), 1);
+        std::time::Instant::now() > looks
+    });
 }
