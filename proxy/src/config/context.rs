@@ -79,6 +79,7 @@ impl Context<'_> {
             self.wrong_type(value, wanted);
             return None;
         };
+        self.source.secrets.note(text, self.outside.env);
         match env::expand(text, self.outside.env) {
             Ok(text) => Some(text),
             Err(complaints) => {

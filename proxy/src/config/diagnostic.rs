@@ -14,6 +14,8 @@ use std::{
     sync::Arc,
 };
 
+use super::masking::Secrets;
+
 /// Characters shown before and after the start of a span where a line is too long to show whole.
 const EXCERPT_BEFORE: usize = 60;
 const EXCERPT_AFTER: usize = 100;
@@ -31,6 +33,8 @@ pub(super) struct Source {
     /// Where each line begins, over all files.
     lines: Vec<usize>,
     files: Vec<SourceFile>,
+    /// What no message about it repeats.
+    pub(super) secrets: Secrets,
 }
 
 #[derive(Debug, Clone)]
@@ -50,6 +54,7 @@ impl Source {
             text: String::new(),
             lines: Vec::new(),
             files: Vec::new(),
+            secrets: Secrets::default(),
         };
         source.add(name, folder, text);
         source
@@ -73,6 +78,11 @@ impl Source {
         self.lines.extend(behind);
         self.text += text;
         start
+    }
+
+    /// The texts of all files.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The text of a span; empty where the span does not fit the text.
@@ -282,8 +292,8 @@ impl Diagnostic {
             line: source.line_of(start),
             column: source.slice(line_start..start).chars().count() + 1,
             span: start..end,
-            message: complaint.message,
-            help: complaint.help,
+            message: source.secrets.masked(complaint.message),
+            help: complaint.help.map(|help| source.secrets.masked(help)),
             source: Arc::clone(source),
         }
     }
@@ -291,6 +301,11 @@ impl Diagnostic {
     /// Name of the file, as it was given.
     pub fn file(&self) -> &str {
         &self.source.file(self.span.start).name
+    }
+
+    /// A text from elsewhere, without the secrets that the configuration takes from the environment.
+    pub(super) fn masked(&self, text: String) -> String {
+        self.source.secrets.masked(text)
     }
 
     /// The source line and the carets under the span.
