@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::secret;
+use super::secret::{self, HIDDEN};
 
 /// Shortest value that is masked: three letters stand in any message, and keep nothing secret.
 const LEAST: usize = 4;
@@ -64,6 +64,19 @@ impl Secrets {
         let secrets: Vec<_> = secrets.collect();
         masked(text, &secrets)
     }
+}
+
+/// The text without what the file says in the clear.
+pub(super) fn without<'t>(text: String, literals: impl Iterator<Item = &'t str>) -> String {
+    let literals: Vec<Vec<char>> = literals
+        .filter(|literal| literal.len() >= LEAST)
+        .map(|literal| literal.chars().map(compared).collect())
+        .collect();
+    let literals: Vec<_> = literals
+        .iter()
+        .map(|literal| (&literal[..], HIDDEN))
+        .collect();
+    masked(text, &literals)
 }
 
 /// How a character is compared: names of hosts and fields are told in small letters, and control characters as

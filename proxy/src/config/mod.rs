@@ -29,6 +29,7 @@ mod inspect;
 mod key_header;
 mod limits;
 mod listeners;
+mod literals;
 mod masking;
 pub mod model;
 mod paths;
