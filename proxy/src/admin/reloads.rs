@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
     http::StatusCode,
 };
 
+use super::routes::Trusted;
 use crate::server::{Control, Entry, Trigger};
 
 /// Where the texts of configurations are.
@@ -31,8 +32,22 @@ fn told(outcome: Result<String, String>) -> (StatusCode, String) {
     }
 }
 
-pub(super) async fn entries(State(control): State<Arc<Control>>) -> Json<Vec<Entry>> {
-    Json(control.history.entries())
+pub(super) async fn entries(
+    State(control): State<Arc<Control>>,
+    Extension(Trusted(is_trusted)): Extension<Trusted>,
+) -> Json<Vec<Entry>> {
+    let mut entries = control.history.entries();
+    if !is_trusted {
+        entries.iter_mut().for_each(withhold);
+    }
+    Json(entries)
+}
+
+/// Leaves out what was wrong: it repeats lines of the configuration.
+pub(super) fn withhold(entry: &mut Entry) {
+    if let Some(error) = &mut entry.error {
+        *error = "told over the Unix socket, or with the token".to_owned();
+    }
 }
 
 pub(super) async fn text(

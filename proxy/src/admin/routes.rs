@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{DefaultBodyLimit, Request, State, rejection::BytesRejection},
     http::{
         Method, StatusCode,
@@ -29,6 +29,10 @@ pub(super) enum Access {
     /// Changes need this bearer token; without one there are none.
     Token(Token),
 }
+
+/// Whether who asks may read everything: over a Unix socket, or with the token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trusted(pub(super) bool);
 
 /// The token in force; a reload replaces it.
 pub(super) type Token = Arc<ArcSwapOption<String>>;
@@ -66,30 +70,37 @@ async fn guard(State(access): State<Access>, mut request: Request, next: Next) -
     let reading = (request.method() == Method::GET || request.method() == Method::HEAD)
         && !request.uri().path().starts_with(reloads::TEXTS);
     let token = match access {
-        _ if reading => return next.run(request).await,
-        Access::Granted => return next.run(request).await,
+        Access::Granted => {
+            request.extensions_mut().insert(Trusted(true));
+            return next.run(request).await;
+        }
         Access::Token(token) => token.load_full(),
     };
-    let Some(token) = token else {
+    let is_trusted = token.as_ref().is_some_and(|token| shows(&request, token));
+    request.extensions_mut().insert(Trusted(is_trusted));
+    if reading || is_trusted {
+        return next.run(request).await;
+    }
+    if token.is_none() {
         return (
             StatusCode::FORBIDDEN,
             "changes over TCP need admin.token_file\n",
         )
             .into_response();
     };
+    (StatusCode::UNAUTHORIZED, "wrong or missing bearer token\n").into_response()
+}
+
+/// Whether a request shows the token.
+fn shows(request: &Request, token: &str) -> bool {
     let given = request
         .headers()
         .get(AUTHORIZATION)
         .map(|value| value.as_bytes());
     let given = given.and_then(|value| value.strip_prefix(b"Bearer "));
-    let equal = given.is_some_and(|given| {
+    given.is_some_and(|given| {
         aws_lc_rs::constant_time::verify_slices_are_equal(given, token.as_bytes()).is_ok()
-    });
-    if equal {
-        next.run(request).await
-    } else {
-        (StatusCode::UNAUTHORIZED, "wrong or missing bearer token\n").into_response()
-    }
+    })
 }
 
 /// Why a change is not made.
@@ -186,13 +197,27 @@ async fn metrics(State(control): State<Arc<Control>>) -> Response {
         .into_response()
 }
 
-async fn status(State(control): State<Arc<Control>>) -> Json<Status> {
-    Json(Status::of(&control))
+async fn status(
+    State(control): State<Arc<Control>>,
+    Extension(Trusted(is_trusted)): Extension<Trusted>,
+) -> Json<Status> {
+    let mut status = Status::of(&control);
+    if !is_trusted {
+        let told = [&mut status.last_reload, &mut status.last_failure];
+        told.into_iter().flatten().for_each(reloads::withhold);
+    }
+    Json(status)
 }
 
 /// The configuration in force, every key with where it comes from; secrets are hidden.
-async fn config(State(control): State<Arc<Control>>) -> Response {
-    let effective = control.current.load().config.effective.clone();
+async fn config(
+    State(control): State<Arc<Control>>,
+    Extension(Trusted(is_trusted)): Extension<Trusted>,
+) -> Response {
+    let mut effective = control.current.load().config.effective.clone();
+    if !is_trusted {
+        effective = effective.for_strangers();
+    }
     // It is compiled once more to leave out what does nothing.
     let printed = tokio::task::spawn_blocking(move || effective.toml(true)).await;
     match printed {

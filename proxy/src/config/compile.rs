@@ -17,6 +17,7 @@ use super::{
     effective::Effective,
     file::{self, File},
     hardening, headers, hsts, include, inspect, limits, listeners,
+    masking::Secrets,
     model::{
         AccessLog, Admin, AdminAddress, Config, Listener, LogFormat, LogTarget, Reload, Server,
     },
@@ -39,6 +40,8 @@ pub(super) struct Compiled {
     pub(super) files: Vec<PathBuf>,
     /// The folders in which they were looked for.
     pub(super) folders: Vec<PathBuf>,
+    /// What is not to be repeated from the environment.
+    pub(super) secrets: Secrets,
 }
 
 /// The configuration of a text and what it includes; with `is_thorough` the files that it names are looked at too.
@@ -85,6 +88,7 @@ pub(super) fn compile(
         diagnostics,
         files: included.paths().map(Path::to_owned).collect(),
         folders: included.folders.clone(),
+        secrets: cx.source.secrets.clone(),
     }
 }
 

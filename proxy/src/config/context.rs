@@ -9,6 +9,7 @@ use super::{
     diagnostic::{Anchor, Complaint, Diagnostic, Severity, Source},
     env,
     scalar::FilePath,
+    secret::HIDDEN,
 };
 
 /// A value of the file, with its place.
@@ -79,6 +80,15 @@ impl Context<'_> {
             self.wrong_type(value, wanted);
             return None;
         };
+        if text == HIDDEN {
+            let complaint = Complaint::new(format!(
+                "`{HIDDEN}` stands in the place of a secret where a configuration is printed, and is none itself"
+            ));
+            let help = "write the secret, or `${NAME}` and set that variable";
+            self.error(value.span(), complaint.help(help));
+            return None;
+        }
+        self.source.secrets.note(text, self.outside.env);
         match env::expand(text, self.outside.env) {
             Ok(text) => Some(text),
             Err(complaints) => {

@@ -75,12 +75,14 @@ pub fn at_key(path: &Path, env: Env<'_>, (keys, item): KeyPath<'_>, why: &str) -
         DeValue::Table(table) => find(table, keys, item),
         _ => None,
     };
+    // Of what is joined only the key itself is looked at: all that the text takes counts.
+    cx.source.secrets.note(cx.source.text(), env);
     match place {
         Some(span) => {
             let complaint = Complaint::new(why);
             Diagnostic::new(Severity::Error, &cx.source, span, complaint).to_string()
         }
-        None => why.to_owned(),
+        None => cx.source.secrets.masked(why.to_owned()),
     }
 }
 

@@ -11,7 +11,12 @@ use std::{
     fmt,
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
+};
+
+use super::{
+    literals,
+    masking::{self, Secrets},
 };
 
 /// Characters shown before and after the start of a span where a line is too long to show whole.
@@ -31,6 +36,10 @@ pub(super) struct Source {
     /// Where each line begins, over all files.
     lines: Vec<usize>,
     files: Vec<SourceFile>,
+    /// What no message about it repeats.
+    pub(super) secrets: Secrets,
+    /// Where its texts hold secrets in the clear, found out when something is wrong with them.
+    literals: OnceLock<Vec<Range<usize>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -50,6 +59,8 @@ impl Source {
             text: String::new(),
             lines: Vec::new(),
             files: Vec::new(),
+            secrets: Secrets::default(),
+            literals: OnceLock::new(),
         };
         source.add(name, folder, text);
         source
@@ -61,6 +72,7 @@ impl Source {
             // What is reported at the end of a file belongs to that file.
             self.text.push('\n');
         }
+        self.literals = OnceLock::new();
         let start = self.text.len();
         self.files.push(SourceFile {
             name: name.to_owned(),
@@ -73,6 +85,11 @@ impl Source {
         self.lines.extend(behind);
         self.text += text;
         start
+    }
+
+    /// The texts of all files.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The text of a span; empty where the span does not fit the text.
@@ -122,6 +139,34 @@ impl Source {
             .map_or(self.text.len(), |next| next - 1);
         let line = self.text.get(start..end).unwrap_or_default();
         (line.strip_suffix('\r').unwrap_or(line), start)
+    }
+
+    /// The secrets in the clear that lie in a span, at least in part.
+    fn literals(&self, span: Range<usize>) -> impl Iterator<Item = &Range<usize>> {
+        let all = self.literals.get_or_init(|| {
+            let ends = self.files.iter().skip(1).map(|file| file.start);
+            let ends = ends.chain([self.text.len()]);
+            let files = self.files.iter().zip(ends);
+            let places = files.flat_map(|(file, end)| {
+                let places = literals::hidden(self.slice(file.start..end));
+                let moved = move |at: Range<usize>| at.start + file.start..at.end + file.start;
+                places.into_iter().map(moved)
+            });
+            places.collect()
+        });
+        let first = all.partition_point(|place| place.end <= span.start);
+        all[first..]
+            .iter()
+            .take_while(move |place| place.start < span.end)
+    }
+
+    /// A message about a span, without secrets.
+    fn masked(&self, message: String, span: Range<usize>) -> String {
+        let (line, start) = self.line(span.start);
+        let span = start..span.end.max(start + line.len());
+        let literals = self.literals(span).map(|place| self.slice(place.clone()));
+        let message = masking::without(message, literals);
+        self.secrets.masked(message)
     }
 
     /// The nearest start of a character at or before this byte.
@@ -282,8 +327,8 @@ impl Diagnostic {
             line: source.line_of(start),
             column: source.slice(line_start..start).chars().count() + 1,
             span: start..end,
-            message: complaint.message,
-            help: complaint.help,
+            message: source.masked(complaint.message, start..end),
+            help: complaint.help.map(|help| source.masked(help, start..end)),
             source: Arc::clone(source),
         }
     }
@@ -291,6 +336,11 @@ impl Diagnostic {
     /// Name of the file, as it was given.
     pub fn file(&self) -> &str {
         &self.source.file(self.span.start).name
+    }
+
+    /// A text from elsewhere, without the secrets that the configuration takes from the environment.
+    pub(super) fn masked(&self, text: String) -> String {
+        self.source.secrets.masked(text)
     }
 
     /// The source line and the carets under the span.
@@ -304,8 +354,18 @@ impl Diagnostic {
             long if long > EXCERPT_BEFORE + EXCERPT_AFTER => before.saturating_sub(EXCERPT_BEFORE),
             _ => 0,
         };
-        let shown: String = line
-            .chars()
+        let literals: Vec<_> = self
+            .source
+            .literals(line_start..line_start + line.len())
+            .collect();
+        // As many stars as there are characters: the carets stay where they belong.
+        let starred = line.char_indices().map(|(at, c)| {
+            let is_literal = literals
+                .iter()
+                .any(|place| place.contains(&(line_start + at)));
+            if is_literal { '*' } else { c }
+        });
+        let shown: String = starred
             .skip(skip)
             .take(EXCERPT_BEFORE + EXCERPT_AFTER)
             .collect();

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
+use super::secret::HIDDEN;
+
 /// Keys that tell the tables of a list apart: what has one of them stays itself when others come before it.
 const TELLING: [&str; 4] = ["name", "id", "address", "cert"];
 
@@ -15,9 +17,14 @@ pub fn difference(old: &str, new: &str) -> Result<Vec<String>, String> {
     let (old, new) = (keys_of(old)?, keys_of(new)?);
     let all: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let mut lines = Vec::new();
+    let hidden = Value::from(HIDDEN).to_string();
     for key in all {
         let (before, after) = (old.get(key), new.get(key));
-        if before == after {
+        // What is hidden from who asks cannot be compared.
+        let is_hidden = |value: Option<&String>| value.is_some_and(|value| *value == hidden);
+        if before == after
+            || (before.is_some() && after.is_some() && (is_hidden(before) || is_hidden(after)))
+        {
             continue;
         }
         for (sign, value) in [('-', before), ('+', after)] {
@@ -133,7 +140,7 @@ limits = ['few']
 name = 'rest'
 upstream = 'shop'
 ";
-        let rows: [(&str, &str, &[&str]); 7] = [
+        let rows: [(&str, &str, &[&str]); 9] = [
             ("", "", &[]),
             (
                 "threads = 0",
@@ -168,6 +175,13 @@ upstream = 'shop'
                     "- routes[/cart].limits = [\"few\"]",
                     "+ routes[/cart].limits = [\"few\", \"some\"]",
                 ],
+            ),
+            // It cannot be told whether that differs.
+            ("upstream = 'shop'", "upstream = '(hidden)'", &[]),
+            (
+                "upstream = 'shop'\n",
+                "",
+                &["- routes[rest].upstream = \"shop\""],
             ),
             // One before the others changes nothing for them.
             (

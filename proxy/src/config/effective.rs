@@ -19,14 +19,11 @@ use super::{
     describe::{Key, Section, Shape, Short},
     env,
     model::Config,
-    secret,
+    secret::{self, HIDDEN},
 };
 
 /// How often what is to be printed is compiled: what is wrong with a key may hide what is wrong with another.
 const ROUNDS_MAX: usize = 8;
-
-/// What stands in the place of a secret.
-const HIDDEN: &str = "(hidden)";
 
 /// How something is written that no shape tells of: as it is.
 const ANY: &Shape = &Shape::Moment;
@@ -108,6 +105,14 @@ impl Effective {
         Self { root: root.into() }
     }
 
+    /// The same for those who may read only what tells no secret, whatever it is called: without what is said to
+    /// the shop in fields of requests.
+    pub fn for_strangers(&self) -> Self {
+        let mut root: Vec<Entry> = (*self.root).clone();
+        hide_fields(&mut root, false);
+        Self { root: root.into() }
+    }
+
     /// As TOML, a key a line; with `with_origins` each line ends in a comment that says where its value comes from.
     pub fn toml(&self, with_origins: bool) -> String {
         let mut printer = Printer::new(with_origins, true);
@@ -147,6 +152,29 @@ impl Effective {
             without(&mut root, &idle, &mut 0);
         }
         root
+    }
+}
+
+/// Hides what stands in `set` and `add` of `request_headers`; `is_within` one of these all that is written.
+fn hide_fields(entries: &mut [Entry], is_within: bool) {
+    for entry in entries {
+        let is_headers = entry.name == "request_headers";
+        match &mut entry.node {
+            Node::Leaf(leaf) if is_within && matches!(entry.origin, Origin::Written(..)) => {
+                leaf.shown = Some(Toml::String(HIDDEN.to_owned()));
+            }
+            Node::Leaf(_) => {}
+            Node::Table(table) if is_headers && !is_within => {
+                let fields = table.iter_mut().filter(|entry| entry.name != "remove");
+                fields.for_each(|entry| hide_fields(std::slice::from_mut(entry), true));
+            }
+            Node::Table(table) => hide_fields(table, is_within),
+            Node::Tables(tables) => {
+                for (_, table) in tables {
+                    hide_fields(table, is_within);
+                }
+            }
+        }
     }
 }
 

@@ -29,6 +29,8 @@ mod inspect;
 mod key_header;
 mod limits;
 mod listeners;
+mod literals;
+mod masking;
 pub mod model;
 mod paths;
 mod pattern;
@@ -57,6 +59,7 @@ pub(crate) use diagnostic::{nearest, suggest};
 pub use difference::difference;
 pub use effective::Effective;
 
+use self::masking::Secrets;
 use crate::regular;
 
 /// A usable configuration.
@@ -70,6 +73,8 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// Folders in which included files were looked for by a pattern: a new file there may change it.
     pub folders: Vec<PathBuf>,
+    /// What is not to be repeated from the environment.
+    secrets: Secrets,
 }
 
 /// Why there is no configuration.
@@ -118,8 +123,14 @@ pub fn located(
         return why.to_string();
     }
     match check(path, env) {
-        Err(errors @ Errors::Invalid(_)) => format!("{errors}\n\n{why}"),
-        Ok(_) | Err(Errors::Unreadable { .. }) => why.to_string(),
+        Err(Errors::Invalid(said)) => {
+            let why = said
+                .first()
+                .map_or_else(|| why.to_string(), |one| one.masked(why.to_string()));
+            format!("{}\n\n{why}", render(&said))
+        }
+        Ok(loaded) => loaded.secrets.masked(why.to_string()),
+        Err(Errors::Unreadable { .. }) => why.to_string(),
     }
 }
 
@@ -153,6 +164,7 @@ fn usable(compiled: compile::Compiled) -> Result<Loaded, Errors> {
             warnings: compiled.diagnostics,
             files: compiled.files,
             folders: compiled.folders,
+            secrets: compiled.secrets,
         }),
         None => Err(Errors::Invalid(compiled.diagnostics)),
     }

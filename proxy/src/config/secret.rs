@@ -2,19 +2,28 @@
 
 use toml::de::DeValue;
 
+/// What stands in the place of a secret that the file holds in the clear.
+pub(super) const HIDDEN: &str = "(hidden)";
+
 /// Words of a name that tell of a secret.
-const WORDS: [&str; 11] = [
+const WORDS: [&str; 17] = [
+    "auth",
     "authorization",
+    "bearer",
     "credential",
     "credentials",
     "hmac",
+    "jwt",
+    "key",
+    "pass",
     "passphrase",
     "passwd",
     "password",
+    "private",
     "pwd",
     "secret",
+    "signature",
     "token",
-    "key",
 ];
 
 /// Whether the environment's variable of this name holds a secret: `API_TOKEN` does, `PORT` does not.
@@ -75,10 +84,25 @@ mod tests {
             "eab_hmac",
             "SECRET",
             "STRIPE_KEY",
+            "DB_PASS",
+            "BASIC_AUTH",
+            "JWT",
+            "BEARER_OF_SHOP",
+            "PRIVATE_PEM",
+            "SIGNATURE",
         ] {
             assert!(is_variable(name), "{name}");
         }
-        for name in ["PORT", "HOME", "TOKEN_FILE", "MONKEY", "KEYBOARD"] {
+        for name in [
+            "PORT",
+            "HOME",
+            "TOKEN_FILE",
+            "MONKEY",
+            "KEYBOARD",
+            "BYPASS",
+            "AUTHOR",
+            "PASS_FILE",
+        ] {
             assert!(!is_variable(name), "{name}");
         }
         for name in [
@@ -87,6 +111,10 @@ mod tests {
             "x-api-key",
             "password",
             "X-Auth-Token",
+            "X-Origin-Auth",
+            "db_pass",
+            "x-jwt",
+            "x-signature",
             "cookie",
         ] {
             assert!(is_key(name), "{name}");
@@ -102,6 +130,8 @@ mod tests {
             "cart_cookies",
             "max_keys",
             "key_headers",
+            "bypass",
+            "author",
         ] {
             assert!(!is_key(name), "{name}");
         }

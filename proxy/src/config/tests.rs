@@ -2,6 +2,7 @@
 
 mod files;
 mod printing;
+mod secrets;
 
 use std::{
     path::{Path, PathBuf},

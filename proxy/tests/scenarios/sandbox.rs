@@ -227,6 +227,8 @@ const SECRETS: [&str; 5] = [
 fn no_secret_is_ever_told() {
     let shop = Origin::start(|r| page(r.field("x-api-key").unwrap_or("none")));
     let [token, room, env, hmac, header] = SECRETS;
+    // At a name that tells nothing: for those who may change things.
+    let plain = "plain-77aa-planted-value";
     let config = format!(
         r#"
         [admin]
@@ -240,7 +242,7 @@ fn no_secret_is_ever_told() {
         [[routes]]
         upstream = "shop"
         waiting_room = "sale"
-        request_headers = {{ set = {{ x-api-key = "${{EDGE_SECRET}}", x-token = "{header}" }} }}
+        request_headers = {{ set = {{ x-api-key = "${{EDGE_SECRET}}", x-token = "{header}", x-plain = "{plain}" }} }}
         [acme]
         agree_tos = true
         storage = "@dir/acme"
@@ -289,6 +291,18 @@ fn no_secret_is_ever_told() {
         ("eab", format!("{hmac} !!")),
         (
             "dhal.toml",
+            written.replace("upstream = \"shop\"", "upstream = \"${EDGE_SECRET}\""),
+        ),
+        (
+            "dhal.toml",
+            written.replace("request_headers = { set", "request_headers = { sett"),
+        ),
+        (
+            "dhal.toml",
+            written.replace("request_headers = {", "request_headers = ["),
+        ),
+        (
+            "dhal.toml",
             written.replace("\"@http\"", "7").replace(
                 "capacity = 100",
                 &format!("capacity = \"${{EDGE_SECRET}}\"\nstay = \"{header}\""),
@@ -300,13 +314,40 @@ fn no_secret_is_ever_told() {
         for verb in ["check", "reload"] {
             let said = dhal(&edge.site, &[verb], env);
             let mut said = text(&said);
-            if file == "dhal.toml" {
+            assert!(!said.contains(plain), "{said}");
+            if said.contains("unknown key `stay`") {
                 // What stands there in the clear, at a key that is not a secret's, is shown with its line.
                 said = said.replace(header, "");
             }
             tell(&format!("{verb} with a wrong {file}"), said);
         }
         fs::write(edge.site.path(file), before).expect("written");
+    }
+    // Who may read over TCP, and no more, is not told what was wrong, nor what the shop is told.
+    let ask = |path: &str, fields: &[(&str, &str)]| {
+        let mut conn = Conn::open(edge.site.admin_tcp);
+        conn.request("GET", path, fields);
+        let answer = conn.response("GET");
+        assert_eq!(answer.status, 200, "{path}");
+        answer.text().to_owned()
+    };
+    let bearer = format!("Bearer {token}");
+    for (path, withheld) in [
+        ("/reloads", "there is no upstream"),
+        ("/reloads", "dhal.toml:"),
+        ("/status", "dhal.toml:"),
+        ("/config", plain),
+    ] {
+        let all = [
+            edge.admin("GET", path).1,
+            ask(path, &[("Authorization", &bearer)]),
+        ];
+        assert!(all.iter().all(|text| text.contains(withheld)), "{all:?}");
+        for fields in [&[][..], &[("Authorization", "Bearer wrong")]] {
+            let text = ask(path, fields);
+            assert!(!text.contains(withheld), "{text}");
+            tell(path, text);
+        }
     }
     // The wrong token, near the right one.
     for given in [&token[..token.len() - 1], "wrong", token] {
