@@ -30,6 +30,7 @@ mod key_header;
 mod limits;
 mod listeners;
 pub mod model;
+pub mod named;
 mod paths;
 mod pattern;
 mod read;

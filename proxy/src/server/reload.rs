@@ -28,7 +28,8 @@ use crate::{
     admin::{Change as AdminChange, Endpoints},
     config::{
         self, Severity,
-        model::{Action, Admin, Config, Respond},
+        model::{Admin, Config},
+        named::Taken,
     },
     handover::Inherited,
     handover::Role,
@@ -38,7 +39,6 @@ use crate::{
     },
     observe::access_log::AccessLog,
     regular,
-    route::action::FixedBody,
     sandbox::{self, Identity, Paths},
     snapshot::Snapshot,
     upstream::{health, names::Watch},
@@ -176,25 +176,11 @@ impl Watched {
     }
 }
 
-/// These files, and those that a configuration names and that are read when it comes into force. Certificates are kept up
-/// with by themselves.
+/// These files, and those that a configuration names and that are read when it comes into force.
 fn with_named(config: &Config, mut files: Vec<PathBuf>) -> Vec<PathBuf> {
-    if let Some(admin) = &config.admin {
-        files.extend(admin.token_file.clone());
-    }
-    let pages = config.server.error_pages.iter();
-    files.extend(pages.map(|(_, file)| file.clone()));
-    let bodies = config
-        .routes
-        .iter()
-        .filter_map(|route| match &route.action {
-            Action::Respond(Respond {
-                body: FixedBody::File(file),
-                ..
-            }) => Some(file.clone()),
-            _ => None,
-        });
-    files.extend(bodies);
+    let named = config.named_files().into_iter();
+    let named = named.filter(|file| file.taken == Taken::ByReload);
+    files.extend(named.map(|file| file.path.to_owned()));
     files
 }
 
