@@ -57,6 +57,9 @@ pub struct Shared {
     pub certificate_files: Arc<tls::Files>,
     /// Keys of session tickets.
     pub tickets: tls::Tickets,
+    /// The certificates of a configuration that had TLS listeners, for a while after one without any: whoever was let
+    /// in before makes a handshake by them. They ask nothing of anybody else.
+    pub certificates_left: ArcSwapOption<tls::Certificates>,
     /// Certificates that are ordered.
     pub acme: Arc<acme::Issued>,
     pools: Mutex<Vec<Arc<Pool>>>,
@@ -135,6 +138,7 @@ impl Shared {
             names: Names::default(),
             certificate_files: Arc::default(),
             tickets: tls::Tickets::default(),
+            certificates_left: ArcSwapOption::empty(),
             acme: Arc::default(),
             pools: Mutex::default(),
             servers: Mutex::default(),

@@ -32,6 +32,7 @@ mod listeners;
 mod literals;
 mod masking;
 pub mod model;
+pub mod named;
 mod paths;
 mod pattern;
 mod read;

@@ -155,8 +155,13 @@ async fn connection(
     // Where there is TLS; without anything where no certificate is known any more. Held for no longer than the handshake.
     let tls = listener.tls.then(|| {
         let snapshot = hall.current.load();
-        let known = snapshot.certificates.as_ref();
-        known.map(|known| known.terms(listener))
+        match &snapshot.certificates {
+            Some(known) => Some(known.terms(listener)),
+            None => {
+                let left = hall.shared.certificates_left.load();
+                left.as_ref().map(|known| known.terms(listener))
+            }
+        }
     });
     let until = Instant::now() + hall.current.load().bounds.handshake_timeout;
     if listener.proxy_protocol {

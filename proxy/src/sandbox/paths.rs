@@ -12,10 +12,7 @@ use nix::{
 };
 
 use super::Identity;
-use crate::config::model::{
-    Action, AdminAddress, Certificate, CertificateFiles, Config, LogTarget, Respond,
-};
-use crate::route::action::FixedBody;
+use crate::config::model::{Action, AdminAddress, CertificateFiles, Config, LogTarget};
 
 /// Files of folders that are looked at: a folder of pages may have any number.
 const LOOKED_AT: usize = 1_024;
@@ -42,47 +39,30 @@ impl Paths {
             ..Self::default()
         };
         let server = &config.server;
-        paths
-            .files
-            .extend(server.error_pages.iter().map(|(_, file)| file.clone()));
+        let named = config.named_files().into_iter();
+        paths.files.extend(named.map(|file| file.path.to_owned()));
         paths.made.extend(server.pid_file.clone());
         paths.folders.extend(server.hardening.read.clone());
         paths.stores.extend(server.hardening.write.clone());
         if let Some(admin) = &config.admin {
-            paths.files.extend(admin.token_file.clone());
             let sockets = admin.addresses.iter().filter_map(|address| match address {
                 AdminAddress::Unix(path) => Some(path.clone()),
                 AdminAddress::Tcp(_) => None,
             });
             paths.made.extend(sockets);
         }
-        paths.tls(config);
-        for upstream in &config.upstreams {
-            if let Some(tls) = &upstream.tls {
-                paths.files.extend(tls.ca.clone());
-                tls.identity.iter().for_each(|pair| paths.pair(pair));
+        for source in &config.certificates {
+            if let CertificateFiles::Folder(folder) = &source.files {
+                paths.folders.push(folder.clone());
             }
-        }
-        let lists = config.address_lists.iter();
-        paths
-            .files
-            .extend(lists.filter_map(|list| list.file.clone()));
-        for room in &config.waiting_rooms {
-            paths
-                .files
-                .extend(room.keys.iter().map(|(_, file)| file.clone()));
-            paths.files.extend(room.template.clone());
         }
         for route in &config.routes {
-            match &route.action {
-                Action::Respond(Respond {
-                    body: FixedBody::File(file),
-                    ..
-                }) => paths.files.push(file.clone()),
-                Action::Files(rules) => paths.folders.push(rules.folder.clone()),
-                _ => {}
+            if let Action::Files(rules) = &route.action {
+                paths.folders.push(rules.folder.clone());
             }
         }
+        let acme = config.acme.iter();
+        paths.stores.extend(acme.map(|acme| acme.storage.clone()));
         if let Some(LogTarget::File(path)) = config.access_log.as_ref().map(|log| &log.target) {
             paths.made.push(path.clone());
         }
@@ -90,34 +70,6 @@ impl Paths {
             .stores
             .extend(config.cache.disk.iter().map(|disk| disk.path.clone()));
         paths
-    }
-
-    fn tls(&mut self, config: &Config) {
-        for source in &config.certificates {
-            match &source.files {
-                CertificateFiles::Pair(pair) => self.pair(pair),
-                CertificateFiles::Folder(folder) => self.folders.push(folder.clone()),
-            }
-        }
-        let of_listeners = config
-            .listeners
-            .iter()
-            .map(|listener| &listener.client_auth);
-        let of_names = config.certificates.iter().map(|source| &source.client_auth);
-        for auth in of_listeners.chain(of_names).flatten() {
-            self.files.push(auth.ca.clone());
-            self.files.extend(auth.crl.clone());
-        }
-        if let Some(acme) = &config.acme {
-            self.files.extend(acme.ca_file.clone());
-            self.files
-                .extend(acme.binding.iter().map(|eab| eab.hmac_file.clone()));
-            self.stores.push(acme.storage.clone());
-        }
-    }
-
-    fn pair(&mut self, pair: &Certificate) {
-        self.files.extend([pair.cert.clone(), pair.key.clone()]);
     }
 
     /// What this process cannot read or write, each a sentence without an end; as `user` would, where that is to come.

@@ -28,14 +28,17 @@ use crate::{
     admin::{Change as AdminChange, Endpoints},
     config::{
         self, Severity,
-        model::{Action, Admin, Config, Respond},
+        model::{Admin, Config},
+        named::Taken,
     },
     handover::Inherited,
     handover::Role,
-    listen::sockets::{Change, LINGER, Sockets},
+    listen::{
+        sockets::{Change, LINGER, Sockets},
+        tls::Certificates,
+    },
     observe::access_log::AccessLog,
     regular,
-    route::action::FixedBody,
     sandbox::{self, Identity, Paths},
     snapshot::Snapshot,
     upstream::{health, names::Watch},
@@ -46,6 +49,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long the files of a configuration may take: far longer than a busy disk needs, and short enough for somebody
 /// who waits. A file system that does not answer is waited for no longer.
 const FILES_WITHIN: Duration = Duration::from_secs(30);
+/// How long certificates are kept that no configuration in force has: listeners that go linger, and where all
+/// connections are at work, whoever was accepted last waits for one to end.
+const CERTIFICATES_LINGER: Duration = Duration::from_secs(LINGER.as_secs() + 30);
 /// Bytes of a text that is kept: a file of a configuration has fewer.
 const FILE_MAX: u64 = 16 << 20;
 
@@ -170,25 +176,11 @@ impl Watched {
     }
 }
 
-/// These files, and those that a configuration names and that are read when it comes into force. Certificates are kept up
-/// with by themselves.
+/// These files, and those that a configuration names and that are read when it comes into force.
 fn with_named(config: &Config, mut files: Vec<PathBuf>) -> Vec<PathBuf> {
-    if let Some(admin) = &config.admin {
-        files.extend(admin.token_file.clone());
-    }
-    let pages = config.server.error_pages.iter();
-    files.extend(pages.map(|(_, file)| file.clone()));
-    let bodies = config
-        .routes
-        .iter()
-        .filter_map(|route| match &route.action {
-            Action::Respond(Respond {
-                body: FixedBody::File(file),
-                ..
-            }) => Some(file.clone()),
-            _ => None,
-        });
-    files.extend(bodies);
+    let named = config.named_files().into_iter();
+    let named = named.filter(|file| file.taken == Taken::ByReload);
+    files.extend(named.map(|file| file.path.to_owned()));
     files
 }
 
@@ -519,7 +511,7 @@ impl Control {
                 .map_err(|why| config::located(&path, &|name| std::env::var(name).ok(), &why))
         };
         let new = held.at_files("read what the files name", build).await?;
-        let mut new = new?;
+        let new = new?;
         let log = match &new.config.access_log {
             wanted if *wanted == old.config.access_log => None,
             Some(wanted) => {
@@ -557,9 +549,10 @@ impl Control {
         }
         self.shared.adopt(&new);
         note_certificates(&self.shared, &new);
-        if new.certificates.is_none() {
-            // Handshakes of a listener that goes are finished all the same.
-            new.certificates.clone_from(&old.certificates);
+        if new.certificates.is_none()
+            && let Some(certificates) = &old.certificates
+        {
+            self.leave_certificates(Arc::clone(certificates));
         }
         for (addresses, what) in [
             (&listening.removed, "not listened on any more"),
@@ -576,6 +569,18 @@ impl Control {
         held.check(health::watch(&new.upstreams, self.started));
         self.settle(held, &new);
         Ok(())
+    }
+
+    /// Keeps certificates for handshakes of those who were let in before, and for nothing else.
+    fn leave_certificates(&self, certificates: Arc<Certificates>) {
+        let left = Some(certificates);
+        self.shared.certificates_left.store(left.clone());
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            sleep(CERTIFICATES_LINGER).await;
+            // Unless others have been left since.
+            shared.certificates_left.compare_and_swap(&left, None);
+        });
     }
 
     /// Sets the bounds of what lives on, and lets go what is beyond them, at its pace.

@@ -104,9 +104,17 @@ pub(crate) fn tls(
     name: &str,
     config: &Arc<ClientConfig>,
 ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    tls_over(TcpStream::connect(address)?, name, config)
+}
+
+/// The same over a connection that is open.
+pub(crate) fn tls_over(
+    socket: TcpStream,
+    name: &str,
+    config: &Arc<ClientConfig>,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     let client = ClientConnection::new(Arc::clone(config), name).expect("a client");
-    let socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_nodelay(true)?;
     let mut stream = StreamOwned::new(client, socket);

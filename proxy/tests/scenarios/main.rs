@@ -87,6 +87,8 @@ mod reload;
 mod reload_history;
 mod reload_hostile;
 mod reload_listeners;
+mod reload_named;
+mod reload_without_tls;
 mod route_actions;
 mod rules;
 mod rules_clients;
