@@ -299,10 +299,6 @@ fn no_secret_is_ever_told() {
         ),
         (
             "dhal.toml",
-            written.replace("request_headers = {", "request_headers = ["),
-        ),
-        (
-            "dhal.toml",
             written.replace("\"@http\"", "7").replace(
                 "capacity = 100",
                 &format!("capacity = \"${{EDGE_SECRET}}\"\nstay = \"{header}\""),
