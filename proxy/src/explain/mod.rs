@@ -1,7 +1,7 @@
 //! What would become of a request, and why, without anything becoming of it.
 //!
 //! A [`Question`] is read as a door of HTTP/1.1 reads a request, and decided by the same
-//! [`decide`](crate::edge::decide()), with an [observer](crate::edge::observer) that works on copies: nothing is counted
+//! [`decide`](crate::edge::decide()), with an observer (`edge/observer.rs`) that works on copies: nothing is counted
 //! and nothing moves. What the decision comes to, and what lies beyond it (servers, the request as they would get it),
 //! is told in [steps](Step), the same for people and for programs.
 

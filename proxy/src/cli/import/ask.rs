@@ -44,6 +44,14 @@ pub(super) struct Answer {
 }
 
 impl Origin {
+    /// Of its URLs.
+    pub(super) fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
+
     pub(super) fn of(url: &str) -> anyhow::Result<Self> {
         let (tls, authority) = super::requests::origin(url)?;
         // Both are ours, and often have certificates for other names than their addresses.

@@ -222,8 +222,8 @@ fn difference(
     };
     let hosts = (own(&origins.0), own(&origins.1));
     let hosts = (
-        (&*hosts.0, &*origins.0.authority),
-        (&*hosts.1, &*origins.1.authority),
+        Place::new(&hosts.0, &origins.0.authority, origins.0.scheme()),
+        Place::new(&hosts.1, &origins.1.authority, origins.1.scheme()),
     );
     let what = pairs(&asked.method, &nginx, &dhal, hosts, ignored);
     (!what.is_empty()).then_some(Difference {
@@ -233,15 +233,31 @@ fn difference(
     })
 }
 
-/// As what one of the two was asked, and where: by both it may name itself.
-type Host<'a> = (&'a str, &'a str);
+/// As what one of the two was asked, and where: by these it may name itself.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    host: &'a str,
+    authority: &'a str,
+    /// `http` or `https`. Who is led to the other one is led elsewhere, or a redirect to itself would look like one to TLS.
+    scheme: &'a str,
+}
+
+impl<'a> Place<'a> {
+    fn new(host: &'a str, authority: &'a str, scheme: &'a str) -> Self {
+        Self {
+            host,
+            authority,
+            scheme,
+        }
+    }
+}
 
 /// What differs of two answers.
 fn pairs(
     method: &Method,
     nginx: &Answer,
     dhal: &Answer,
-    hosts: (Host<'_>, Host<'_>),
+    hosts: (Place<'_>, Place<'_>),
     ignored: &BTreeSet<String>,
 ) -> Vec<Pair> {
     let mut out = Vec::new();
@@ -262,7 +278,7 @@ fn pairs(
         if ignored.contains(name) || (own_page && name != "location") {
             continue;
         }
-        let value = |answer: &Answer, host: Host<'_>| field(name, answer, host);
+        let value = |answer: &Answer, host: Place<'_>| field(name, answer, host);
         pair(name, value(nginx, hosts.0), value(dhal, hosts.1));
     }
     if !own_page && nginx.hash != dhal.hash {
@@ -284,7 +300,7 @@ fn is_own_page(method: &Method, answer: &Answer) -> bool {
 }
 
 /// The values of a field, as far as their differences matter.
-fn field(name: &str, answer: &Answer, (host, authority): Host<'_>) -> String {
+fn field(name: &str, answer: &Answer, place: Place<'_>) -> String {
     let Some(values) = answer.fields.get(name) else {
         return String::new();
     };
@@ -310,13 +326,15 @@ fn field(name: &str, answer: &Answer, (host, authority): Host<'_>) -> String {
             values.dedup();
         }
         "location" => {
+            let Place {
+                host,
+                authority,
+                scheme,
+            } = place;
             let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
-            let hosts = [host.to_owned(), format!("{host}:{port}")];
             for value in &mut values {
-                for own in &hosts {
-                    let schemes = ["http://", "https://"].iter();
-                    let mut own = schemes.map(|scheme| format!("{scheme}{own}/"));
-                    if let Some(path) = own.find_map(|own| value.strip_prefix(&own)) {
+                for own in [host.to_owned(), format!("{host}:{port}")] {
+                    if let Some(path) = value.strip_prefix(&format!("{scheme}://{own}/")) {
                         *value = format!("/{path}");
                     }
                 }
@@ -384,7 +402,10 @@ mod tests {
 
     fn names(nginx: &Answer, dhal: &Answer) -> Vec<String> {
         let ignored = IGNORED.iter().map(|n| (*n).to_owned()).collect();
-        let hosts = (("a:1", "127.0.0.1:1"), ("b", "127.0.0.1:2"));
+        let hosts = (
+            Place::new("a:1", "127.0.0.1:1", "http"),
+            Place::new("b", "127.0.0.1:2", "http"),
+        );
         let pairs = pairs(&Method::GET, nginx, dhal, hosts, &ignored);
         pairs.into_iter().map(|pair| pair.name).collect()
     }
@@ -416,6 +437,9 @@ mod tests {
         );
         let dhal = answer(301, &[("location", "http://b:2/x")], "");
         assert!(names(&nginx, &dhal).is_empty());
+        // One leads to TLS, the other one to itself for ever.
+        let elsewhere = answer(301, &[("location", "https://b:2/x")], "");
+        assert_eq!(names(&nginx, &elsewhere), ["location"]);
         let nginx = answer(
             404,
             &[("content-type", "text/html")],
@@ -454,12 +478,13 @@ mod tests {
             "",
         );
         let dhal = answer(301, &[("location", "/x/")], "");
-        let hosts = (("shop.example", "h:8080"), ("shop.example", "h:8081"));
+        let at = |port| Place::new("shop.example", port, "http");
+        let hosts = (at("h:8080"), at("h:8081"));
         let ignored = BTreeSet::new();
         let differ = |method| pairs(&method, &nginx, &dhal, hosts, &ignored);
         assert_eq!(differ(Method::HEAD), []);
         assert_eq!(differ(Method::GET).len(), 1, "its type");
-        let other = (("shop.example", "h:80"), ("shop.example", "h:8081"));
+        let other = (at("h:80"), at("h:8081"));
         assert_eq!(
             pairs(&Method::HEAD, &nginx, &dhal, other, &ignored).len(),
             1
