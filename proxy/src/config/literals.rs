@@ -30,6 +30,8 @@ impl Within {
 
 /// A list or an inline table.
 struct Frame {
+    /// Where it opens.
+    start: usize,
     is_list: bool,
     within: Within,
     is_hidden: bool,
@@ -115,6 +117,7 @@ impl<'t> Reader<'t> {
                 let is_list = c == '[';
                 self.at += 1;
                 self.frames.push(Frame {
+                    start: self.at - 1,
                     is_list,
                     within,
                     // A table's keys say for themselves what they are.
@@ -142,7 +145,12 @@ impl<'t> Reader<'t> {
                 self.at += 1;
                 // A list that was not closed ends where a key follows.
                 if self.in_list() {
-                    self.frames.clear();
+                    // What its own line goes on with stays where it is.
+                    let start = self.text[..self.at].rfind('\n').unwrap_or(0);
+                    self.frames.retain(|frame| frame.start > start);
+                    if let Some(frame) = self.frames.last_mut() {
+                        frame.is_list = false;
+                    }
                 }
                 self.value_follows();
             }
@@ -402,6 +410,10 @@ mod tests {
             (
                 "request_headers = { set = { x-a = 'b{host}c', y = ['d', \"e\"] }, remove = ['f'] }",
                 "request_headers = { set = { x-a = '*{host}*', y = ['*', \"*\"] }, remove = ['f'] }",
+            ),
+            (
+                "request_headers = [ set = { x = 'a' }",
+                "request_headers = [ *** = { x = '*' }",
             ),
             (
                 "[routes.request_headers.set]\nx = 'a'\n[routes]\nx = 'a'",
