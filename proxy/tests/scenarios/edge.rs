@@ -30,6 +30,7 @@ pub(crate) struct Site {
     /// The most files that the edge may have open.
     files: Option<u32>,
     environment: Vec<(String, String)>,
+    pub(crate) program: PathBuf,
 }
 
 impl Site {
@@ -44,6 +45,7 @@ impl Site {
             admin_tcp: free_address(),
             files: None,
             environment: Vec::new(),
+            program: PathBuf::from(env!("CARGO_BIN_EXE_dhal")),
         };
         site.configure(config);
         site
@@ -65,6 +67,15 @@ impl Site {
         let made = site.dhal(&["dev-cert", "--name", "shop.example"]);
         assert!(made.status.success());
         site
+    }
+
+    /// The program lies in the folder as well: where it was built, other users may not come.
+    pub(crate) fn with_program_of_its_own(mut self) -> Self {
+        let program = self.path("bin/dhal");
+        std::fs::create_dir(self.path("bin")).expect("a folder");
+        std::fs::copy(&self.program, &program).expect("a copy");
+        self.program = program;
+        self
     }
 
     /// The edge has so few descriptors.
@@ -135,7 +146,7 @@ impl Site {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dhal"));
+        let mut command = Command::new(&self.program);
         command
             .args(arguments)
             .env("DHAL_CONFIG", self.path("dhal.toml"))

@@ -89,7 +89,7 @@ fn is_given_up(process: u32) {
 }
 
 fn run_as(site: &Site, user: u32, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_dhal"))
+    Command::new(&site.program)
         .args(arguments)
         .env("DHAL_CONFIG", site.path("dhal.toml"))
         .env_remove("DHAL_LOG")
@@ -120,6 +120,7 @@ fn root_is_given_up_and_all_goes_on() {
     }
     let shop = Origin::start(|_| page("hello").fresh(60));
     let site = Site::new_tls(&(plain_with_disk(&shop, "") + &as_user()));
+    let site = site.with_program_of_its_own();
     give(&site.path("."));
     // What root alone may read is read while it is root.
     let key = site.path("certs/dev.key");
@@ -276,7 +277,7 @@ fn who_cannot_become_the_user_is_told() {
     if !is_root() {
         return;
     }
-    let site = Site::new(&(smallest(&shop) + &as_user()));
+    let site = Site::new(&(smallest(&shop) + &as_user())).with_program_of_its_own();
     give(&site.path("."));
     let said = run_as(&site, USER + 1, &["run"]);
     assert!(!said.status.success());
