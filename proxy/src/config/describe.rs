@@ -1,7 +1,7 @@
 //! What can be written into the file, as data: the schema and the reference page are made of it, files are joined
 //! and printed by it.
 //!
-//! It comes from the same lines of `file.rs` as the readers ([`super::read::section`]), so that a
+//! It comes from the same lines of `file/` as the readers ([`super::read::section`]), so that a
 //! key cannot be read without being described.
 
 use std::{ops::RangeInclusive, path::Path};

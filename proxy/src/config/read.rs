@@ -506,27 +506,34 @@ macro_rules! section {
     ) => {
         $(#[doc = $about])*
         #[derive(Debug)]
-        pub(super) struct $name {
-            $($(#[doc = $doc])* pub(super) $key: section!(@type $kind $(, $default)?),)*
+        pub(in crate::config) struct $name {
+            $($(#[doc = $doc])* pub(in crate::config) $key: section!(@type $kind $(, $default)?),)*
         }
 
-        impl Read for $name {
+        impl crate::config::read::Read for $name {
             fn wanted() -> String {
                 "a table".to_owned()
             }
 
-            fn shape() -> Shape {
-                Shape::Section(Self::describe)
+            fn shape() -> crate::config::describe::Shape {
+                crate::config::describe::Shape::Section(Self::describe)
             }
 
-            fn read(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Self> {
-                let table = read::table(value, $section, &[$(stringify!($key)),*], cx)?;
+            fn read(
+                value: &crate::config::context::Value<'_>,
+                cx: &mut crate::config::context::Context<'_>,
+            ) -> Option<Self> {
+                let keys = [$(stringify!($key)),*];
+                let table = crate::config::read::table(value, $section, &keys, cx)?;
                 Some(Self::keys(table, cx))
             }
         }
 
         impl $name {
-            fn keys(table: &DeTable<'_>, cx: &mut Context<'_>) -> Self {
+            fn keys(
+                table: &toml::de::DeTable<'_>,
+                cx: &mut crate::config::context::Context<'_>,
+            ) -> Self {
                 Self {
                     $($key: section!(
                         @read table, cx, $key [$($default, $bounds)?] [$(($mark $($($of)*)?))*]
@@ -536,15 +543,19 @@ macro_rules! section {
 
             /// The section as if it were written without a key.
             #[allow(dead_code, reason = "only optional sections with defaults need it")]
-            pub(super) fn empty(cx: &mut Context<'_>) -> Self {
-                Self::keys(&DeTable::new(), cx)
+            pub(in crate::config) fn empty(cx: &mut crate::config::context::Context<'_>) -> Self {
+                Self::keys(&toml::de::DeTable::new(), cx)
             }
 
             /// The section for those who want to know what can be written there.
-            pub(super) fn describe() -> Section {
-                Section {
+            pub(in crate::config) fn describe() -> crate::config::describe::Section {
+                crate::config::describe::Section {
                     keys: vec![$(
-                        Key::new(stringify!($key), &[$($doc),*], <$kind>::shape())
+                        crate::config::describe::Key::new(
+                            stringify!($key),
+                            &[$($doc),*],
+                            <$kind as crate::config::read::Read>::shape(),
+                        )
                             $(.setting($default, $bounds))?
                             $(.$mark($($($of)*)?))*
                     ),*],
@@ -552,10 +563,10 @@ macro_rules! section {
             }
         }
     };
-    (@type $kind:ty) => { Field<$kind> };
-    (@type $kind:ty, $default:expr) => { Setting<$kind> };
+    (@type $kind:ty) => { crate::config::read::Field<$kind> };
+    (@type $kind:ty, $default:expr) => { crate::config::read::Setting<$kind> };
     (@read $table:ident, $cx:ident, $key:ident [] []) => {
-        Field::read($table.get(stringify!($key)), $cx)
+        crate::config::read::Field::read($table.get(stringify!($key)), $cx)
     };
     (@read $table:ident, $cx:ident, $key:ident [] [(within $bounds:expr) $($marks:tt)*]) => {
         section!(@read $table, $cx, $key [] [$($marks)*])
@@ -565,7 +576,13 @@ macro_rules! section {
         section!(@read $table, $cx, $key [] [$($marks)*])
     };
     (@read $table:ident, $cx:ident, $key:ident [$default:expr, $bounds:expr] [$($marks:tt)*]) => {
-        Setting::read(stringify!($key), $table.get(stringify!($key)), $default, $bounds, $cx)
+        crate::config::read::Setting::read(
+            stringify!($key),
+            $table.get(stringify!($key)),
+            $default,
+            $bounds,
+            $cx,
+        )
     };
 }
 
