@@ -1,7 +1,7 @@
 //! The configuration file: from TOML to [`model::Config`], with every error at once.
 //!
 //! Text -> `read.rs` and `file/` (types, units, unknown keys) -> `compile.rs` and its sections
-//! (references, contradictions) -> `model.rs`. Included files are joined to the text first
+//! (references, contradictions) -> `model/`. Included files are joined to the text first
 //! (`include.rs`); what is legal but dangerous is told by `dangers.rs`, and what is wrong with the files that are
 //! named by `inspect.rs`. Of a file that is no TOML only that is reported: what stands around the mistake cannot
 //! be told for sure.
