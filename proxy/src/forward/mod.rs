@@ -4,56 +4,46 @@
 //! or tell the visitor. `relay.rs` is one exchange over one connection, `request.rs` and `answer.rs` say what
 //! goes along in either direction, and a door's side of it is a [`Visitor`].
 
+mod admission;
 mod answer;
+mod ending;
 mod invalidate;
 mod relay;
 mod request;
 mod upload;
 mod visitor;
 
-use std::{
-    future::{Future, poll_fn},
-    net::IpAddr,
-    pin::pin,
-    task::{Poll, ready},
-    time::Duration,
-};
+use std::{future::poll_fn, net::IpAddr, pin::pin, task::Poll, time::Duration};
 
 use http::{Method, StatusCode};
 use http1_wire::Body;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
+
+use self::{
+    admission::{admitted, next, taken_in, turn},
+    ending::{failure, record, tell},
+    relay::Progress,
+    upload::Content,
+};
+use crate::{
+    config::model::{UpstreamProtocol, Visitors},
+    door::Hall,
+    edge::{Forward, Scheme, decide::Now},
+    listen::tls::Proof,
+    observe::Protocol,
+    respond::fault::Fault,
+    upstream::{
+        self, AtWork, Attempts, Care, Upstream, Wanted,
+        attempts::Stage,
+        connect::{buffer::Buffers, connection::Connection},
+    },
+};
 
 pub use answer::AnswerHead;
 pub(crate) use invalidate::invalidate;
 pub use request::{FieldLines, asks_for_websocket};
 pub(crate) use request::{forwarded_for, told, traceparent};
 pub use visitor::{Announced, Taken, UploadError, Visitor};
-
-use crate::{
-    admit::class::class,
-    cache::status::Outcome,
-    config::model::{UpstreamProtocol, Visitors},
-    deadline::Deadline,
-    door::{Hall, pace::Pace},
-    edge::{Forward, Scheme, decide::Now, room::note},
-    listen::tls::Proof,
-    observe::{Protocol, Record},
-    respond::{
-        Reply,
-        failure::{Failure, Side},
-        fault::Fault,
-        reply::{Asked, wants_json},
-    },
-    upstream::{
-        self, AtWork, Attempts, Care, Upstream, Wanted,
-        attempts::Stage,
-        concurrency::{Asked as Admission, Permit},
-        connect::buffer::Buffers,
-        connect::connection::Connection,
-    },
-};
-use relay::Progress;
-use upload::Content;
 
 /// A request and what was decided about it.
 pub struct Request<'a> {
@@ -376,236 +366,4 @@ impl At<'_> {
             upstream::release(&self.hall.pool, self.upstream(), server, connection, now);
         }
     }
-}
-
-/// Content up to this length is taken in before its request takes a place: a form, an order. Of what is longer so much is
-/// taken in, or the memory would fill with what drips.
-const FORM: u64 = 16 * 1024;
-
-/// How much of its content is taken in before the request asks for anything. Nothing of a stream of unknown length: who
-/// sends it may wait for an answer to its beginning; nor where a word of the shop is waited for.
-fn beforehand(request: &Request<'_>) -> u64 {
-    let kept = request.forward.upstream.config.retry.body as u64;
-    match request.content {
-        Body::Length(length) if !relay::expects_continue(request) => length.min(FORM).min(kept),
-        _ => 0,
-    }
-}
-
-/// Whether its content is all there before it takes a place.
-fn is_whole(request: &Request<'_>) -> bool {
-    match request.content {
-        Body::None => true,
-        Body::Length(length) => length == beforehand(request),
-        Body::Unknown => false,
-    }
-}
-
-/// Takes in the content of a request that is to take a place among those at work, or its beginning: what drips shall
-/// hold none.
-async fn taken_in(
-    request: &Request<'_>,
-    content: &mut Content,
-    until: Instant,
-    visitor: &mut impl Visitor,
-) -> Result<(), Fault> {
-    let is_bounded = request.forward.upstream.config.concurrency.is_some();
-    let enough = beforehand(request);
-    if enough == 0 || !is_bounded {
-        return Ok(());
-    }
-    // Its end is taken in as well: what is beyond it would be malformed.
-    let to_the_end = is_whole(request);
-    let mut pace = relay::receiving(request);
-    let mut deadline = Deadline::default();
-    let mut moved = Instant::now();
-    poll_fn(|cx| {
-        loop {
-            let before = content.taken();
-            let Poll::Ready(is_complete) = content.poll_take_in(cx, visitor)? else {
-                let now = Instant::now();
-                let late = pace.wait(now).min(moved + request.body_timeout);
-                ready!(deadline.poll(cx, late.min(until)));
-                return Poll::Ready(Err(match late < until {
-                    true => Fault::SLOW_UPLOAD,
-                    false => Fault::TOO_LONG,
-                }));
-            };
-            if is_complete || (!to_the_end && content.taken() >= enough) {
-                return Poll::Ready(Ok(()));
-            }
-            if content.taken() > enough {
-                // More than its head has told.
-                return Poll::Ready(Err(Fault::MALFORMED));
-            }
-            pace.moved(content.taken() - before);
-            moved = Instant::now();
-        }
-    })
-    .await
-}
-
-/// A place among the requests at work, or among the uploads where its content is still to come. A visitor who leaves
-/// does not wait for it, nor one whose time is over.
-async fn admitted(
-    hall: &Hall,
-    request: &Request<'_>,
-    until: Instant,
-    visitor: &mut impl Visitor,
-) -> Result<Permit, Fault> {
-    let route = &request.forward.route;
-    let turn = async {
-        if is_whole(request) {
-            return turn(request, hall.started).await;
-        }
-        let class = class(route, &request.fields, request.client);
-        request
-            .forward
-            .upstream
-            .admit_upload(class, hall.started)
-            .await
-    };
-    let mut turn = pin!(timeout_at(until, turn));
-    poll_fn(|cx| match turn.as_mut().poll(cx) {
-        Poll::Ready(Ok(turn)) => Poll::Ready(turn.map_err(Fault::shed)),
-        Poll::Ready(Err(_)) => Poll::Ready(Err(Fault::TOO_LONG)),
-        Poll::Pending => visitor.poll_gone(cx).map(|()| Err(Fault::GONE)),
-    })
-    .await
-}
-
-/// Its turn among the requests at work.
-async fn turn(request: &Request<'_>, started: std::time::Instant) -> Result<Permit, Failure> {
-    let route = &request.forward.route;
-    let class = class(route, &request.fields, request.client);
-    match request.forward.upstream.admit(class, started)? {
-        Admission::Admitted(permit) => Ok(permit),
-        Admission::Waits(mut waiting) => waiting.turn().await,
-    }
-}
-
-/// The next server. A visitor who leaves does not wait for it, nor one whose time is over.
-async fn next(
-    attempts: &mut Attempts,
-    key: &[u8],
-    until: Instant,
-    visitor: &mut impl Visitor,
-) -> Result<Option<AtWork>, Fault> {
-    let mut next = pin!(timeout_at(until, attempts.next(key)));
-    poll_fn(|cx| match next.as_mut().poll(cx) {
-        Poll::Ready(chosen) => Poll::Ready(chosen.map_err(|_| Fault::TOO_LONG)),
-        Poll::Pending => visitor.poll_gone(cx).map(|()| Err(Fault::GONE)),
-    })
-    .await
-}
-
-/// What a visitor reads of a failure. Of what may have been done nobody says that it was not.
-fn failure(hall: &Hall, request: &Request<'_>, fault: &Fault, may_be_done: bool) -> Reply {
-    let asked = Asked {
-        request_id: request.request_id,
-        wants_json: wants_json(request.fields),
-        scheme: request.scheme,
-        hsts: None,
-    };
-    let asked = asked.on(Some(&request.forward.route));
-    let upstream = &request.forward.upstream;
-    // The page of the shop window says that nothing was done.
-    let window_open = !may_be_done && upstream.window_is_open(hall.started.elapsed());
-    let is_safe = request.method.is_safe();
-    let dress = &request.forward.route.dress;
-    let mut reply = Reply::failure(fault.failure, window_open, is_safe, dress, &asked);
-    reply.pass(request.forward.room.as_deref());
-    reply
-}
-
-/// Nothing else can be done: the visitor is told, unless it is gone or has a part of an answer.
-async fn tell(
-    request: &Request<'_>,
-    visitor: &mut impl Visitor,
-    fault: &Fault,
-    reply: &Reply,
-    progress: &mut Progress,
-) -> bool {
-    let failure = fault.failure;
-    if failure.side != Side::Downstream && !failure.is_shed() {
-        tracing::warn!(
-            request_id = request.request_id,
-            status = failure.status,
-            reason = failure.reason,
-            error = fault.detail,
-            "request failed"
-        );
-    }
-    if failure.status == 0 || progress.status != 0 {
-        return false;
-    }
-    progress.status = reply.status;
-    visitor.reply(reply);
-    let mut pace = Pace::sending(&request.visitors);
-    let mut seen = visitor.progress();
-    let told = loop {
-        let until = pace.wait(Instant::now());
-        match timeout_at(until, poll_fn(|cx| visitor.poll_finish(cx))).await {
-            Ok(told) => break told.is_ok(),
-            Err(_) if visitor.progress().since(&seen) == 0 => break false,
-            Err(_) => {
-                let before = std::mem::replace(&mut seen, visitor.progress());
-                pace.moved(seen.since(&before));
-            }
-        }
-    };
-    if told && request.method != Method::HEAD {
-        progress.delivered = reply.body.len() as u64;
-    }
-    told
-}
-
-/// Last: counted and written down.
-fn record(
-    hall: &Hall,
-    request: &Request<'_>,
-    attempts: &Attempts,
-    progress: &Progress,
-    fault: Option<&Fault>,
-) {
-    let route = &request.forward.route;
-    match fault {
-        Some(&Fault::SLOW_UPLOAD) => hall.shared.metrics.visitors.shed("slow_body").inc(),
-        Some(&Fault::UNREAD) => hall.shared.metrics.visitors.shed("slow_read").inc(),
-        _ => {}
-    }
-    let last = attempts.last();
-    hall.shared.finish(&Record {
-        began: request.began,
-        duration: hall.started.elapsed().saturating_sub(request.began.tick),
-        client: request.client,
-        protocol: request.protocol,
-        method: request.method,
-        host: request.host,
-        target: request.target,
-        // A client that left before its answer began (nginx's 499).
-        status: if progress.status == 0 {
-            499
-        } else {
-            progress.status
-        },
-        bytes: progress.delivered,
-        route: Some(route),
-        outcome: match fault {
-            Some(_) => Outcome::None,
-            None => request.outcome(),
-        },
-        upstream: last.map(|(server, _)| server.name.as_str()),
-        upstream_time: last.map(|(_, time)| time),
-        attempts: attempts.count(),
-        retried: attempts.reason(),
-        request_id: request.request_id,
-        limit: request.forward.limit.as_ref(),
-        room: note(request.forward.room.as_ref()),
-        reason: fault.map(|fault| fault.failure.reason),
-        fields: Some(request.fields),
-        client_cert: request
-            .proof
-            .and_then(|proof| Some(&*proof.certificate.as_ref()?.subject)),
-    });
 }
