@@ -3,8 +3,8 @@
 use std::{
     net::TcpStream,
     sync::{
-        Arc, Condvar, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc,
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ use crate::{
     upgrade::{ASK, echoing},
 };
 
-const BROWSER: (&str, &str) = (
+pub(crate) const BROWSER: (&str, &str) = (
     "User-Agent",
     "Mozilla/5.0 (X11; Linux x86_64) Firefox/133.0",
 );
@@ -50,12 +50,12 @@ pub(crate) fn of(name: &str) -> String {
     format!("dhal_concurrency_{name}{{upstream=\"shop\"}}")
 }
 
-fn shed(class: &str, why: &str) -> String {
+pub(crate) fn shed(class: &str, why: &str) -> String {
     format!("dhal_shed_total{{class=\"{class}\",upstream=\"shop\",why=\"{why}\"}}")
 }
 
 /// A shop whose answers to `/held` wait for a gate.
-fn held(gate: &Gate) -> Origin {
+pub(crate) fn held(gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::start(move |r| match r.target.as_str() {
         "/held" => page("held").when(&gate),
@@ -66,7 +66,11 @@ fn held(gate: &Gate) -> Origin {
 
 type Asked = thread::JoinHandle<Response>;
 
-fn ask(edge: &Edge, path: &'static str, fields: &'static [(&'static str, &'static str)]) -> Asked {
+pub(crate) fn ask(
+    edge: &Edge,
+    path: &'static str,
+    fields: &'static [(&'static str, &'static str)],
+) -> Asked {
     let http = edge.site.http;
     thread::spawn(move || {
         let mut conn = Conn::open(http);
@@ -75,7 +79,7 @@ fn ask(edge: &Edge, path: &'static str, fields: &'static [(&'static str, &'stati
     })
 }
 
-fn status(asked: Asked) -> u16 {
+pub(crate) fn status(asked: Asked) -> u16 {
     asked.join().expect("an answer").status
 }
 
@@ -86,7 +90,7 @@ pub(crate) fn waits(edge: &Edge, n: usize) {
 }
 
 /// Somebody is at work until the gate opens.
-fn occupy(edge: &Edge, shop: &Origin) -> Asked {
+pub(crate) fn occupy(edge: &Edge, shop: &Origin) -> Asked {
     let asked = ask(edge, "/held", &[BROWSER]);
     eventually("the shop has it", || shop.count("/held") == 1);
     assert_eq!(edge.metric(&of("at_work")), Some(1.0));
@@ -352,143 +356,6 @@ fn the_attempt_after_silence_waits_its_turn() {
 }
 
 #[test]
-fn content_that_drips_holds_no_place() {
-    let shop = held(&Gate::default());
-    let edge = Edge::start(&config(&shop, &one(8)));
-    let mut drips: Vec<_> = (0..3).map(|_| edge.connect()).collect();
-    for conn in &mut drips {
-        conn.request("POST", "/checkout/", &[("Content-Length", "100000")]);
-        conn.send("ab");
-    }
-    assert_eq!(edge.get("/own").status, 200);
-    assert_eq!(edge.metric(&of("uploads")), Some(0.0));
-    for mut conn in drips {
-        conn.send("c".repeat(99_998));
-        assert_eq!(conn.response("POST").status, 200);
-    }
-    let form = [("Content-Length", "0")];
-    assert_eq!(edge.ask("POST", "/checkout/", &form).status, 200);
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
-}
-
-#[test]
-fn an_upload_is_at_work_when_it_is_whole() {
-    let gate = Gate::default();
-    let shop = held(&gate);
-    // Two at once, as many uploads, and nobody waits.
-    let edge = Edge::start(&config(&shop, "{ min = 2, max = 2, queue = 0 }"));
-    let upload = |length: usize| {
-        let mut conn = edge.connect();
-        conn.request("POST", "/held", &[("Content-Length", &length.to_string())]);
-        conn.send(vec![b'u'; LARGE - 1]);
-        conn
-    };
-    let uploads = |n: f64| {
-        eventually(&format!("{n} upload"), || {
-            edge.metric(&of("uploads")) == Some(n)
-        });
-    };
-    let (mut first, second) = (upload(LARGE), upload(LARGE));
-    uploads(2.0);
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
-    // A third would be one too many; pages are not concerned.
-    assert_eq!(upload(LARGE).response("POST").status, 503);
-    assert_eq!(edge.metric(&shed("bot", "uploads")), Some(1.0));
-    assert_eq!(edge.get("/page").status, 200);
-    // Who gives up holds nothing, neither there nor at work.
-    drop(second);
-    uploads(1.0);
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
-    first.send("u");
-    uploads(0.0);
-    eventually("it is at work", || edge.metric(&of("at_work")) == Some(1.0));
-    gate.open();
-    assert_eq!(first.response("POST").status, 200);
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
-}
-
-/// Whatever the way in which content is told of, the shop works on no more at once than it should.
-#[test]
-fn uploads_wait_for_a_place_with_their_end_in_hand() {
-    let at_once = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
-    let counts = Arc::clone(&at_once);
-    let shop = Origin::start(move |r| {
-        let now = counts.0.fetch_add(1, Ordering::SeqCst) + 1;
-        counts.1.fetch_max(now, Ordering::SeqCst);
-        thread::sleep(Duration::from_millis(50));
-        counts.0.fetch_sub(1, Ordering::SeqCst);
-        page("done").field("X-Body", r.body.len())
-    });
-    let bounds = "{ min = 2, max = 2, queue = 64, queue_timeout = \"20s\" }";
-    let edge = Edge::start(&config(&shop, bounds));
-    let chunked = |content: &str| {
-        let head = "POST /checkout/ HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let chunk = format!("{:x}\r\n{content}\r\n0\r\n\r\n", content.len());
-        // This shop counts the framing, too.
-        (head.to_owned() + &chunk, chunk.len())
-    };
-    let told = |length: usize| {
-        let head =
-            format!("POST /checkout/ HTTP/1.1\r\nHost: shop\r\nContent-Length: {length}\r\n\r\n");
-        (head + &"u".repeat(length), length)
-    };
-    thread::scope(|scope| {
-        for n in 0..24 {
-            let (request, length) = match n % 4 {
-                0 => chunked("a"),
-                1 => chunked(&"b".repeat(LARGE)),
-                2 => told(LARGE),
-                _ => told(300),
-            };
-            let edge = &edge;
-            scope.spawn(move || {
-                let mut conn = edge.connect();
-                conn.send(request);
-                let answer = conn.response("POST");
-                let length = length.to_string();
-                assert_eq!(
-                    (answer.status, answer.field("x-body")),
-                    (200, Some(&*length))
-                );
-            });
-        }
-    });
-    assert!(at_once.1.load(Ordering::SeqCst) <= 2);
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
-    assert_eq!(edge.metric(&of("uploads")), Some(0.0));
-}
-
-/// More than is taken in beforehand.
-const LARGE: usize = 40_000;
-
-#[test]
-fn a_form_that_drips_takes_no_place_before_it_is_whole() {
-    let shop = Origin::start(|r| page("done").field("X-Body", r.body.len()));
-    let edge = Edge::start(&config(&shop, &one(0)));
-    let forms: Vec<Conn> = (0..20)
-        .map(|_| {
-            let mut conn = edge.connect();
-            conn.send("POST /cart/items HTTP/1.1\r\nHost: shop\r\nContent-Length: 6\r\n\r\nabc");
-            conn
-        })
-        .collect();
-    // All are there, and hold nothing that somebody else could need.
-    eventually("the edge has all of them", || {
-        edge.metric("dhal_connections") >= Some(20.0)
-    });
-    let mut visitor = edge.connect();
-    for _ in 0..20 {
-        assert_eq!(visitor.get("/page").status, 200);
-    }
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
-    for mut conn in forms {
-        conn.send("def");
-        let answer = conn.response("POST");
-        assert_eq!((answer.status, answer.field("x-body")), (200, Some("6")));
-    }
-}
-
-#[test]
 fn all_attempts_are_made_in_one_place() {
     let gone = Origin::start(|_| raw(""));
     let shop = Origin::start(|_| page("ok"));
@@ -540,121 +407,4 @@ fn a_fetch_matters_as_much_as_whoever_joins_it() {
         assert_eq!(status(asked), 200);
     }
     assert_eq!(shop.count("/cached/page"), 1);
-}
-
-#[test]
-fn a_short_burst_is_absorbed() {
-    let shop = Origin::start(|_| page("ok").after(Duration::from_millis(5)));
-    let concurrency = "{ min = 4, max = 4, queue_timeout = \"20s\" }";
-    let edge = Edge::start(&config(&shop, concurrency));
-    let visitors: Vec<_> = (0..100).map(|_| ask(&edge, "/", &[BROWSER])).collect();
-    for visitor in visitors {
-        assert_eq!(status(visitor), 200);
-    }
-    assert_eq!(shop.count("/"), 100);
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
-    assert!(edge.metric(&of("latency_seconds")) >= Some(0.005));
-}
-
-#[test]
-fn a_reload_keeps_what_was_learned() {
-    let gate = Gate::default();
-    let shop = held(&gate);
-    let edge = Edge::start(&config(&shop, "true"));
-    let learning = edge.metric(&of("limit")).expect("a limit");
-    let first = occupy(&edge, &shop);
-    assert!(learning > 4.0);
-    let reload = |concurrency: &str| {
-        let reloaded = edge.reload(
-            &("[[listeners]]\naddress = \"@http\"\n".to_owned() + &config(&shop, concurrency)),
-        );
-        assert!(reloaded.status.success(), "{reloaded:?}");
-    };
-    reload("{ max = 4 }");
-    assert_eq!(edge.metric(&of("limit")), Some(4.0));
-    // Other bounds let it grow again, and are not what it begins anew from.
-    reload("true");
-    assert!(edge.metric(&of("limit")) <= Some(5.0));
-    assert_eq!(edge.metric(&of("at_work")), Some(1.0));
-    // Those who wait when there is no limit any more wait no longer.
-    reload("{ min = 1, max = 1 , queue_timeout = \"20s\" }");
-    let waiting = ask(&edge, "/waiting", &[]);
-    waits(&edge, 1);
-    reload("false");
-    assert_eq!(status(waiting), 200);
-    assert_eq!(edge.metric(&of("limit")), None);
-    gate.open();
-    assert_eq!(status(first), 200);
-}
-
-#[test]
-fn a_shop_that_says_it_has_too_much_is_given_less() {
-    let shop = Origin::start(|_| page("busy").status(503).field("Retry-After", "1"));
-    let edge = Edge::start(&config(&shop, "true"));
-    let before = edge.metric(&of("limit"));
-    eventually("the limit has shrunk to the least", || {
-        assert_eq!(edge.get("/").status, 503);
-        edge.metric(&of("limit")) <= Some(3.0)
-    });
-    assert!(before >= Some(10.0));
-    // It was the shop that said so, and nobody was shed.
-    assert_eq!(edge.metric(&shed("bot", "queue-full")), Some(0.0));
-}
-
-/// Workers of a shop, of which there may be more later.
-#[derive(Default)]
-struct Workers {
-    free: Mutex<isize>,
-    freed: Condvar,
-}
-
-impl Workers {
-    fn add(&self, n: isize) {
-        *self.free.lock().expect("lock") += n;
-        self.freed.notify_all();
-    }
-
-    fn work(&self, time: Duration) {
-        let free = self.free.lock().expect("lock");
-        let free = self.freed.wait_while(free, |free| *free <= 0);
-        *free.expect("lock") -= 1;
-        thread::sleep(time);
-        self.add(1);
-    }
-}
-
-#[test]
-fn the_limit_follows_the_shop() {
-    let workers = Arc::new(Workers::default());
-    workers.add(2);
-    let shop = {
-        let workers = Arc::clone(&workers);
-        Origin::start(move |_| {
-            workers.work(Duration::from_millis(20));
-            page("ok")
-        })
-    };
-    let concurrency = "{ queue_timeout = \"20s\" }";
-    let edge = Edge::start(&config(&shop, concurrency));
-    let (running, served) = (AtomicBool::new(true), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        for _ in 0..60 {
-            scope.spawn(|| {
-                let mut conn = edge.connect();
-                while running.load(Ordering::SeqCst) {
-                    assert_eq!(conn.get("/").status, 200);
-                    served.fetch_add(1, Ordering::SeqCst);
-                }
-            });
-        }
-        eventually("two workers are given little", || {
-            edge.metric(&of("limit")) <= Some(8.0)
-        });
-        workers.add(60);
-        eventually("more workers are given more", || {
-            edge.metric(&of("limit")) >= Some(16.0)
-        });
-        running.store(false, Ordering::SeqCst);
-    });
-    assert!(served.load(Ordering::SeqCst) > 100);
 }
