@@ -2,46 +2,40 @@
 //!
 //! Everything that can fail is done first and changes nothing that visitors see; what comes after it cannot fail.
 
-use std::{
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+mod places;
+mod rollback;
+mod watched;
+
+use std::{os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     task::{AbortHandle, JoinSet, spawn_blocking},
     time::{sleep, timeout},
 };
 
+use self::watched::load_again;
 use super::{
     Control, Trigger,
-    history::{Attempt, History, Kept},
+    history::{Attempt, Kept},
     note_certificates,
     pid_file::PidFile,
-    probation::Outcome,
-    thread_count, unix_now,
-    watch::{Contents, Watcher},
-    watch_names,
+    thread_count, unix_now, watch_names,
 };
 use crate::{
-    admin::{Change as AdminChange, Endpoints},
-    config::{
-        self, Severity,
-        model::{Admin, Config},
-        named::Taken,
-    },
-    handover::Inherited,
+    admin::Endpoints,
+    config::{self, model::Config},
     handover::Role,
-    listen::{
-        sockets::{Change, LINGER, Sockets},
-        tls::Certificates,
-    },
+    listen::{sockets::LINGER, tls::Certificates},
     observe::access_log::AccessLog,
-    regular,
-    sandbox::{self, Identity, Paths},
+    sandbox::{self, Paths},
     snapshot::Snapshot,
     upstream::{health, names::Watch},
+};
+
+pub(super) use self::{
+    places::{admin, at_key, listeners, write_pid},
+    rollback::keep_watch,
+    watched::{Watched, keep_up, text},
 };
 
 /// Pause between two looks at the files. A change takes effect after two of them.
@@ -52,8 +46,6 @@ const FILES_WITHIN: Duration = Duration::from_secs(30);
 /// How long certificates are kept that no configuration in force has: listeners that go linger, and where all
 /// connections are at work, whoever was accepted last waits for one to end.
 const CERTIFICATES_LINGER: Duration = Duration::from_secs(LINGER.as_secs() + 30);
-/// Bytes of a text that is kept: a file of a configuration has fewer.
-const FILE_MAX: u64 = 16 << 20;
 
 /// What goes with the configuration in force.
 #[derive(Default)]
@@ -133,111 +125,6 @@ impl Held {
     }
 }
 
-/// The files of the configuration, and what they held when it was read.
-#[derive(Default, Clone)]
-pub(super) struct Watched {
-    /// Counts up with every content that is taken up.
-    version: u64,
-    watcher: Watcher,
-    files: Vec<PathBuf>,
-    folders: Vec<PathBuf>,
-    taken_up: Contents,
-}
-
-impl Watched {
-    /// As they are now. Blocks.
-    pub(super) fn new(config: &Config, files: Vec<PathBuf>, folders: Vec<PathBuf>) -> Self {
-        let mut watched = Self {
-            files: with_named(config, files),
-            folders,
-            ..Self::default()
-        };
-        watched.taken_up = watched.look();
-        watched
-    }
-
-    fn look(&mut self) -> Contents {
-        self.watcher.contents(&self.files, &self.folders)
-    }
-
-    /// What was found is taken up; `loaded` is what came of it, where it was of use.
-    fn take_up(&mut self, found: Contents, loaded: Option<&config::Loaded>) {
-        if let Some(loaded) = loaded {
-            self.files = with_named(&loaded.config, loaded.files.clone());
-            self.folders.clone_from(&loaded.folders);
-        }
-        // Of files that were not known before, what they hold now.
-        let mut now = self.look();
-        for (path, content) in found {
-            now.entry(path).and_modify(|known| *known = content);
-        }
-        self.taken_up = now;
-        self.version += 1;
-    }
-}
-
-/// These files, and those that a configuration names and that are read when it comes into force.
-fn with_named(config: &Config, mut files: Vec<PathBuf>) -> Vec<PathBuf> {
-    let named = config.named_files().into_iter();
-    let named = named.filter(|file| file.taken == Taken::ByReload);
-    files.extend(named.map(|file| file.path.to_owned()));
-    files
-}
-
-/// The text of a configuration, for operators who ask what it was; several files one after the other. Blocks.
-pub(super) fn text(files: &[PathBuf]) -> Option<Arc<str>> {
-    let read = |file: &Path| regular::read_text(file, FILE_MAX).ok();
-    if let [file] = files {
-        return read(file).map(Arc::from);
-    }
-    let mut text = String::new();
-    for file in files {
-        text.push_str(&format!("# {}\n", file.display()));
-        text.push_str(&read(file)?);
-        text.push('\n');
-    }
-    (!files.is_empty()).then(|| Arc::from(text))
-}
-
-/// Writes the pid file; the error has the place of its key.
-pub(super) fn write_pid(path: &Path, file: Option<&Path>) -> Result<PidFile, String> {
-    let written = PidFile::write(path);
-    written.map_err(|why| {
-        let why = format!("cannot write the pid file {}: {why}", path.display());
-        at_key(file, (&["server", "pid_file"], None), &why)
-    })
-}
-
-/// Reads the files of the running edge. What came by a pipe is not there a second time. Blocks.
-fn load_again(path: &Path) -> Result<config::Loaded, String> {
-    if path.exists()
-        && let Err(why) = regular::open(path)
-    {
-        return Err(format!("cannot read {} again: {why}", path.display()));
-    }
-    let loaded = config::load(path, &|name| std::env::var(name).ok());
-    loaded.map_err(|why| why.to_string())
-}
-
-/// Binds what a configuration listens on; the error has the place of the address.
-pub(super) fn listeners(sockets: &Sockets, config: &Config) -> Result<Change, String> {
-    let change = sockets.prepare(&config.listeners).map_err(|why| {
-        let mut listeners = config.listeners.iter();
-        match listeners.find(|listener| listener.address == why.address) {
-            Some(listener) => {
-                let help = sandbox::low_port(listener.address.port(), &why.why);
-                let complaint = (listener.place).complain(Severity::Error, why.to_string(), help);
-                complaint.to_string()
-            }
-            None => why.to_string(),
-        }
-    })?;
-    for address in &change.added {
-        tracing::info!(%address, "listening");
-    }
-    Ok(change)
-}
-
 /// What only a new process can change, by its keys.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static [&'static str]> {
     let folder = |config: &Config| config.cache.disk.as_ref().map(|disk| disk.path.clone());
@@ -254,33 +141,6 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static [&'static str]> {
     ];
     let changed = changed.into_iter().filter(|(_, changed)| *changed);
     changed.map(|(key, _)| key).collect()
-}
-
-/// What is wrong with a key, with its place, where the configuration is that of a file. Blocks.
-pub(super) fn at_key(file: Option<&Path>, key: config::KeyPath<'_>, why: &str) -> String {
-    match file {
-        Some(file) => config::at_key(file, &|name| std::env::var(name).ok(), key, why),
-        None => why.to_owned(),
-    }
-}
-
-/// Reads the token and binds what is new of the admin endpoint; the error has the place of the key.
-pub(super) fn admin(
-    endpoints: &Endpoints,
-    admin: Option<&Admin>,
-    inherited: Option<&mut Inherited>,
-    owner: Option<&Identity>,
-    file: Option<&Path>,
-) -> Result<AdminChange, String> {
-    let prepared = endpoints.prepare(admin, inherited, owner);
-    prepared.map_err(|(item, why)| {
-        let key: &[&str] = match item {
-            Some(_) => &["admin", "address"],
-            None if why.to_string().starts_with("admin.group") => &["admin", "group"],
-            None => &["admin", "token_file"],
-        };
-        at_key(file, (key, item), &format!("{why:#}"))
-    })
 }
 
 impl Control {
@@ -398,81 +258,6 @@ impl Control {
             message = format!("{message}\n{warnings}");
         }
         Ok(message)
-    }
-
-    /// Puts the configuration before the present one in force again.
-    pub async fn roll_back(self: &Arc<Self>) -> Result<String, String> {
-        let mut held = self.held.lock().await;
-        self.go_back(&mut held, Trigger::Rollback, None).await
-    }
-
-    async fn go_back(
-        self: &Arc<Self>,
-        held: &mut Held,
-        trigger: Trigger,
-        reason: Option<String>,
-    ) -> Result<String, String> {
-        if self.shared.is_draining() || self.life.handover.is_over() {
-            return Err("the edge is draining".to_owned());
-        }
-        let Some(kept) = self.history.before(trigger == Trigger::Probation) else {
-            let why = "there was no other configuration before this one".to_owned();
-            if let Some(reason) = reason {
-                // Nobody waits for this answer.
-                let why = format!("{reason}; {why}");
-                self.not_back(trigger, None, &why);
-                return Err(why);
-            }
-            return Err(why);
-        };
-        if let Err(why) = self.put_in_force(held, kept.config.clone(), None).await {
-            let told = match &reason {
-                None => why.clone(),
-                Some(reason) => format!("{reason}; going back failed: {why}"),
-            };
-            self.not_back(trigger, History::text_of(&kept), &told);
-            return Err(why);
-        }
-        let generation = self.current.load().generation;
-        let attempt = Attempt {
-            trigger,
-            generation,
-            restored: Some(kept.generation),
-            text: History::text_of(&kept),
-        };
-        self.history.note(attempt, true, reason.as_deref());
-        let metrics = &self.shared.metrics;
-        self.history.went_back(&kept);
-        self.probation.end();
-        let by = if trigger == Trigger::Probation {
-            "probation"
-        } else {
-            "order"
-        };
-        metrics.rollbacks.with_label_values(&[by]).inc();
-        // What the files hold is not in force.
-        metrics.reload_successful.set(0);
-        let message = format!(
-            "configuration {generation} is in force, which is {} again; {} still holds the one that was taken back",
-            kept.generation,
-            self.path.display()
-        );
-        tracing::warn!(%trigger, reason, "{message}");
-        Ok(message)
-    }
-
-    /// Tells that there is no going back, and why.
-    fn not_back(&self, trigger: Trigger, text: Option<Arc<str>>, why: &str) {
-        let attempt = Attempt {
-            trigger,
-            generation: self.current.load().generation,
-            restored: None,
-            text,
-        };
-        self.history.note(attempt, false, Some(why));
-        let reloads = &self.shared.metrics.reloads;
-        reloads.with_label_values(&["failure"]).inc();
-        tracing::error!(%trigger, "rollback refused, the present configuration stays in force:\n{why}");
     }
 
     fn count(&self, is_applied: bool) {
@@ -612,78 +397,6 @@ impl Control {
                 sleep(LINGER).await;
                 sockets.close_left(&leaving);
             });
-        }
-    }
-}
-
-/// Reloads when the files change, where the configuration in force wants it so.
-pub(super) async fn keep_up(control: Arc<Control>) {
-    loop {
-        sleep(LOOK).await;
-        if !control.current.load().config.server.watch_config || control.shared.is_draining() {
-            continue;
-        }
-        // A file system that does not answer is waited for here, and reloads go on.
-        let mut watched = control.held.lock().await.watched.clone();
-        let version = watched.version;
-        let looked = spawn_blocking(move || {
-            let found = watched.look();
-            let is_due = watched.watcher.is_due(&watched.taken_up, found);
-            (watched, is_due)
-        });
-        // A panic there would be told by its thread, and leave nothing to look at.
-        let Ok((watched, is_due)) = looked.await else {
-            return;
-        };
-        let mut held = control.held.lock().await;
-        // A reload meanwhile has seen more.
-        if held.watched.version != version {
-            continue;
-        }
-        held.watched = watched;
-        if is_due {
-            // The outcome is in the log, in the metrics and in the history.
-            let _ = control.reload_with(&mut held, Trigger::Watch).await;
-        }
-    }
-}
-
-/// Looks whether visitors fare worse than before, and goes back then.
-pub(super) async fn keep_watch(control: Arc<Control>) {
-    loop {
-        sleep(LOOK).await;
-        let is_asked_for = !control.current.load().config.reload.probation.is_zero();
-        let now = control.started.elapsed();
-        if !is_asked_for && control.probation.left(now).is_none() {
-            continue;
-        }
-        match control.probation.look(now, control.shared.metrics.totals()) {
-            None => {}
-            Some(Outcome::Passed(generation, is_known)) => {
-                control.history.has_proven_itself();
-                match is_known {
-                    true => tracing::info!("configuration {generation} has passed its probation"),
-                    false => tracing::warn!(
-                        "the probation of configuration {generation} is over; there were too few requests to judge it"
-                    ),
-                }
-            }
-            Some(Outcome::Failed(generation, why)) => {
-                let failed = control.history.present();
-                let mut held = control.held.lock().await;
-                let reason =
-                    format!("configuration {generation} did not pass its probation: {why}");
-                // Another may have taken its place while a reload went on; the same text read anew is no other.
-                if control.history.is_still(&failed) {
-                    // The outcome is in the log, in the metrics and in the history.
-                    let _ = control
-                        .go_back(&mut held, Trigger::Probation, Some(reason))
-                        .await;
-                    control.probation.end();
-                } else {
-                    tracing::warn!("{reason}; another has taken its place meanwhile");
-                }
-            }
         }
     }
 }

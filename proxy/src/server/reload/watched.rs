@@ -1,0 +1,134 @@
+//! The files of the configuration: reading them, and noticing that they changed.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::{task::spawn_blocking, time::sleep};
+
+use super::LOOK;
+use crate::{
+    config::{self, model::Config, named::Taken},
+    regular,
+    server::{
+        Control, Trigger,
+        watch::{Contents, Watcher},
+    },
+};
+
+/// Bytes of a text that is kept: a file of a configuration has fewer.
+const FILE_MAX: u64 = 16 << 20;
+
+/// The files of the configuration, and what they held when it was read.
+#[derive(Default, Clone)]
+pub(in crate::server) struct Watched {
+    /// Counts up with every content that is taken up.
+    version: u64,
+    watcher: Watcher,
+    pub(super) files: Vec<PathBuf>,
+    pub(super) folders: Vec<PathBuf>,
+    taken_up: Contents,
+}
+
+impl Watched {
+    /// As they are now. Blocks.
+    pub(in crate::server) fn new(
+        config: &Config,
+        files: Vec<PathBuf>,
+        folders: Vec<PathBuf>,
+    ) -> Self {
+        let mut watched = Self {
+            files: with_named(config, files),
+            folders,
+            ..Self::default()
+        };
+        watched.taken_up = watched.look();
+        watched
+    }
+
+    pub(super) fn look(&mut self) -> Contents {
+        self.watcher.contents(&self.files, &self.folders)
+    }
+
+    /// What was found is taken up; `loaded` is what came of it, where it was of use.
+    pub(super) fn take_up(&mut self, found: Contents, loaded: Option<&config::Loaded>) {
+        if let Some(loaded) = loaded {
+            self.files = with_named(&loaded.config, loaded.files.clone());
+            self.folders.clone_from(&loaded.folders);
+        }
+        // Of files that were not known before, what they hold now.
+        let mut now = self.look();
+        for (path, content) in found {
+            now.entry(path).and_modify(|known| *known = content);
+        }
+        self.taken_up = now;
+        self.version += 1;
+    }
+}
+
+/// These files, and those that a configuration names and that are read when it comes into force.
+fn with_named(config: &Config, mut files: Vec<PathBuf>) -> Vec<PathBuf> {
+    let named = config.named_files().into_iter();
+    let named = named.filter(|file| file.taken == Taken::ByReload);
+    files.extend(named.map(|file| file.path.to_owned()));
+    files
+}
+
+/// The text of a configuration, for operators who ask what it was; several files one after the other. Blocks.
+pub(in crate::server) fn text(files: &[PathBuf]) -> Option<Arc<str>> {
+    let read = |file: &Path| regular::read_text(file, FILE_MAX).ok();
+    if let [file] = files {
+        return read(file).map(Arc::from);
+    }
+    let mut text = String::new();
+    for file in files {
+        text.push_str(&format!("# {}\n", file.display()));
+        text.push_str(&read(file)?);
+        text.push('\n');
+    }
+    (!files.is_empty()).then(|| Arc::from(text))
+}
+
+/// Reads the files of the running edge. What came by a pipe is not there a second time. Blocks.
+pub(super) fn load_again(path: &Path) -> Result<config::Loaded, String> {
+    if path.exists()
+        && let Err(why) = regular::open(path)
+    {
+        return Err(format!("cannot read {} again: {why}", path.display()));
+    }
+    let loaded = config::load(path, &|name| std::env::var(name).ok());
+    loaded.map_err(|why| why.to_string())
+}
+
+/// Reloads when the files change, where the configuration in force wants it so.
+pub(in crate::server) async fn keep_up(control: Arc<Control>) {
+    loop {
+        sleep(LOOK).await;
+        if !control.current.load().config.server.watch_config || control.shared.is_draining() {
+            continue;
+        }
+        // A file system that does not answer is waited for here, and reloads go on.
+        let mut watched = control.held.lock().await.watched.clone();
+        let version = watched.version;
+        let looked = spawn_blocking(move || {
+            let found = watched.look();
+            let is_due = watched.watcher.is_due(&watched.taken_up, found);
+            (watched, is_due)
+        });
+        // A panic there would be told by its thread, and leave nothing to look at.
+        let Ok((watched, is_due)) = looked.await else {
+            return;
+        };
+        let mut held = control.held.lock().await;
+        // A reload meanwhile has seen more.
+        if held.watched.version != version {
+            continue;
+        }
+        held.watched = watched;
+        if is_due {
+            // The outcome is in the log, in the metrics and in the history.
+            let _ = control.reload_with(&mut held, Trigger::Watch).await;
+        }
+    }
+}
