@@ -20,6 +20,8 @@ mod secure;
 mod tools;
 
 mod acme;
+mod acme_authority;
+mod acme_trouble;
 mod address_lists;
 mod admin;
 mod bad_answers;
@@ -69,6 +71,7 @@ mod h2_upstream_visitors;
 mod handover;
 mod handover_failing;
 mod handover_probation;
+mod handover_purges;
 mod health;
 mod hostile;
 mod hsts;
