@@ -21,12 +21,6 @@ fn shop() -> Origin {
     Origin::start(|_| page("ok"))
 }
 
-fn write(site: &Site, name: &str, content: &str) {
-    let path = site.path(name);
-    std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-    std::fs::write(path, content).expect("written");
-}
-
 /// The smallest configuration, which includes others.
 fn including(shop: &Origin) -> String {
     format!("include = [\"conf.d/*.toml\"]\n{}", smallest(shop))
@@ -36,10 +30,9 @@ fn including(shop: &Origin) -> String {
 fn included_routes_are_served_and_reloaded() {
     let (one, two) = (shop(), Origin::start(|_| page("two")));
     let site = Site::new(&including(&one));
-    write(
-        &site,
+    site.write(
         "conf.d/two.toml",
-        &format!(
+        format!(
             "[upstreams.two]\nservers = [\"{two}\"]\n[[routes]]\npath = \"/two\"\nupstream = \"two\"\n"
         ),
     );
@@ -48,8 +41,7 @@ fn included_routes_are_served_and_reloaded() {
         (edge.get("/").text(), edge.get("/two").text()),
         ("ok".into(), "two".into())
     );
-    write(
-        &edge.site,
+    edge.site.write(
         "conf.d/three.toml",
         "[[routes]]\npath = \"/three\"\nupstream = \"two\"\n",
     );
@@ -57,8 +49,7 @@ fn included_routes_are_served_and_reloaded() {
     ended(&edge.site.dhal(&["reload"]), 0);
     assert_eq!(edge.get("/three").text(), "two");
     // Nothing of a file that is wrong takes effect, nor of the others.
-    write(
-        &edge.site,
+    edge.site.write(
         "conf.d/three.toml",
         "[[routes]]\npath = \"/three\"\nupstream = \"three\"\n",
     );
@@ -80,17 +71,12 @@ fn check_tells_every_mistake_of_all_files_at_once() {
          [address_lists.bad]\nfile = \"bad.txt\"\n[server]\nthreads = 9999\n",
         including(&shop)
     ));
-    write(&site, "bad.txt", "10.0.0.1\nnonsense\n");
-    write(
-        &site,
+    site.write("bad.txt", "10.0.0.1\nnonsense\n");
+    site.write(
         "conf.d/a.toml",
         "[[routes]]\npath = \"/a\"\nupstream = \"shpo\"\nmax_body = \"1 MB\"\n",
     );
-    write(
-        &site,
-        "conf.d/b.toml",
-        "[limits.few]\nrate = \"5\"\nburts = 7\n",
-    );
+    site.write("conf.d/b.toml", "[limits.few]\nrate = \"5\"\nburts = 7\n");
     let checked = site.dhal(&["check"]);
     assert_eq!(checked.status.code(), Some(1));
     let said = text(&checked.stderr);
@@ -127,11 +113,7 @@ fn a_start_says_where_a_file_is_named() {
 fn print_means_the_same_when_it_is_read_again() {
     let shop = shop();
     let site = Site::new(&including(&shop));
-    write(
-        &site,
-        "conf.d/a.toml",
-        "[server]\nthreads = \"${THREADS:-2}\"\n",
-    );
+    site.write("conf.d/a.toml", "[server]\nthreads = \"${THREADS:-2}\"\n");
     let printed = ended(&site.dhal(&["config", "print", "--origin"]), 0);
     for part in [
         "threads = 2  # ",
@@ -143,7 +125,7 @@ fn print_means_the_same_when_it_is_read_again() {
     }
     let plain = ended(&site.dhal(&["config", "print"]), 0);
     assert!(!plain.contains('#'), "{plain}");
-    write(&site, "elsewhere/again.toml", &printed);
+    site.write("elsewhere/again.toml", &printed);
     let again = site.dhal(&["config", "print", "-c", "elsewhere/again.toml"]);
     assert_eq!(ended(&again, 0), plain);
     let json = ended(&site.dhal(&["config", "print", "--json"]), 0);

@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     client::{Conn, Response},
+    edge::Edge,
     secure::Identity,
     tools::PATIENCE,
 };
@@ -130,6 +131,19 @@ pub(crate) fn https(address: SocketAddr, name: &str) -> Conn {
     let stream = tls(address, name, &config).expect("a handshake");
     let socket = stream.sock.try_clone().expect("a second handle");
     Conn::over(stream, socket)
+}
+
+/// Asks over HTTP/1.1 and over HTTP/2, each on a connection of its own.
+pub(crate) fn both(
+    edge: &Edge,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> [Response; 2] {
+    let plain = edge.ask(method, path, fields);
+    let mut h2 = H2::connect(edge.site.https);
+    let second = h2.ask(method, path, fields, None);
+    [plain, second.expect("an answer over HTTP/2")]
 }
 
 /// A proper HTTP/2 connection on a runtime of its own.

@@ -55,6 +55,8 @@ mod faults_large;
 mod faults_outages;
 mod faults_uploads;
 mod files;
+mod files_found;
+mod files_large;
 
 mod flights;
 mod forwarding;

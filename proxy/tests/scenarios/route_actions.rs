@@ -3,18 +3,10 @@
 use crate::{
     client::Response,
     edge::{Edge, Site},
-    h2::H2,
+    h2::{H2, both},
     origin::{Origin, page},
     tools::eventually,
 };
-
-/// Asks over HTTP/1.1 and over HTTP/2, each on a connection of its own.
-fn both(edge: &Edge, method: &str, path: &str, fields: &[(&str, &str)]) -> [Response; 2] {
-    let plain = edge.ask(method, path, fields);
-    let mut h2 = H2::connect(edge.site.https);
-    let second = h2.ask(method, path, fields, None);
-    [plain, second.expect("an answer over HTTP/2")]
-}
 
 #[test]
 fn redirects_lead_where_the_configuration_says() {

@@ -3,20 +3,12 @@
 use std::io::Write;
 
 use crate::{
-    client::{Conn, Response},
+    client::Conn,
     edge::{Edge, Site},
-    h2::H2,
+    h2::{H2, both},
     origin::{Origin, page, raw},
     tools::eventually,
 };
-
-/// Asks over HTTP/1.1 and over HTTP/2, each on a connection of its own.
-fn both(edge: &Edge, method: &str, path: &str) -> [Response; 2] {
-    let plain = edge.ask(method, path, &[]);
-    let mut h2 = H2::connect(edge.site.https);
-    let second = h2.ask(method, path, &[], None);
-    [plain, second.expect("an answer over HTTP/2")]
-}
 
 /// A shop that says what it was asked for, and an edge before it with doors that are closed.
 fn shop(server: &str) -> (Origin, Edge) {
@@ -97,7 +89,7 @@ fn a_closed_door_has_one_spelling() {
         "/a%2Bb/x",
         "//a%2bb//x",
     ] {
-        for answer in both(&edge, "GET", path) {
+        for answer in both(&edge, "GET", path, &[]) {
             assert_eq!(answer.status, 403, "{path}");
         }
     }
@@ -111,12 +103,12 @@ fn a_closed_door_has_one_spelling() {
         ("/locked/x%2F..%2F..%2Fopen", "/open"),
         ("/locked/x%5C..%5C..%5Copen?q", "/open?q"),
     ] {
-        for answer in both(&edge, "GET", path) {
+        for answer in both(&edge, "GET", path, &[]) {
             assert_eq!((answer.status, answer.text().as_str()), (200, wanted));
         }
     }
     for path in ["/a%2F..%2F..%2Flocked/x", "/%2F..%2Flocked/x"] {
-        for answer in both(&edge, "GET", path) {
+        for answer in both(&edge, "GET", path, &[]) {
             assert_eq!(answer.status, 400, "{path}");
         }
     }
@@ -141,7 +133,7 @@ fn limits_and_placeholders_read_what_routes_read() {
         ("//in//x?q", "/internal/x?p=//in//x"),
         ("/in%2Fx%2By", "/internal/x+y?p=/in%2Fx%2By"),
     ] {
-        for answer in both(&edge, "GET", path) {
+        for answer in both(&edge, "GET", path, &[]) {
             assert_eq!((answer.status, answer.text().as_str()), (200, wanted));
         }
     }
@@ -151,7 +143,7 @@ fn limits_and_placeholders_read_what_routes_read() {
         ("/go%5C%5Cevil.example", "/evil.example"),
         ("//go/x", "/x"),
     ] {
-        for answer in both(&edge, "GET", path) {
+        for answer in both(&edge, "GET", path, &[]) {
             assert_eq!(answer.field("location"), Some(wanted), "{path}");
         }
     }
@@ -175,7 +167,7 @@ fn encoded_slashes_may_be_letters_or_refused() {
     }
     let (shop, edge) = shop("encoded_slashes = \"refuse\"");
     for path in ["/locked%2fx", "/x%5Cy", "/a%2F..%2Fb", "//a/%2F"] {
-        for answer in both(&edge, "GET", path) {
+        for answer in both(&edge, "GET", path, &[]) {
             assert_eq!(answer.status, 400, "{path}");
         }
     }
@@ -235,7 +227,7 @@ fn files_and_stored_pages_have_spellings_too() {
         ("/both//closed/x.txt", 403, None),
         ("/both/closed%2Fx.txt", 403, None),
     ] {
-        for answer in both(&edge, "GET", path) {
+        for answer in both(&edge, "GET", path, &[]) {
             assert_eq!(answer.status, status, "{path}");
             assert!(text.is_none_or(|text| answer.text() == text), "{path}");
             assert!(!answer.text().contains("secret"), "{path}");
@@ -290,11 +282,11 @@ fn a_question_mark_at_the_end_says_that_there_is_no_query() {
         ("/all/x?z=1", "/product?z=1"),
         ("/m/x?z=1", "/x"),
     ] {
-        for answer in both(&edge, "GET", path) {
+        for answer in both(&edge, "GET", path, &[]) {
             assert_eq!((answer.status, answer.text().as_str()), (200, wanted));
         }
     }
-    for answer in both(&edge, "GET", "/go/x?z=1") {
+    for answer in both(&edge, "GET", "/go/x?z=1", &[]) {
         assert_eq!(answer.field("location"), Some("/new/x"));
     }
 }
@@ -385,7 +377,7 @@ fn our_own_failures_are_never_stored() {
         ("/page", 200, Some(cached)),
         ("/fixed", 410, Some(cached)),
     ] {
-        for answer in both(&edge, "GET", path) {
+        for answer in both(&edge, "GET", path, &[]) {
             assert_eq!(answer.status, status, "{path}");
             assert_eq!(answer.field("cache-control"), wanted, "{path}");
             assert_eq!(answer.count("cache-control"), 1, "{path}");
