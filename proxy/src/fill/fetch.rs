@@ -51,6 +51,8 @@ pub(super) struct Task {
     pub(super) variation: Option<Arc<Variation>>,
     /// Only this part is wanted, of something that is too large as a whole.
     pub(super) part: Option<Wanted>,
+    /// Somebody waits for it; otherwise what is stored is to be fetched anew, be it fresh or not.
+    pub(super) is_waited_for: bool,
 }
 
 /// Ends a flight however its task ends.
@@ -205,11 +207,12 @@ impl Task {
     }
 
     /// Whether another fetch has just brought what this one is for: it landed after this request had
-    /// looked into the store, and before it could be joined.
+    /// looked into the store, and before it could be joined. Its head may have come before the request did, which whoever
+    /// waits does not mind; what nobody waits for is fetched because of what was there before.
     fn came_meanwhile(&self, stored: &Stored) -> bool {
-        let now = SystemTime::now();
-        millis(stored.response_time()) >= millis(self.order.began.wall)
-            && self.filler.reuse(&self.order, stored, now) == Reuse::Fresh
+        let is_news = || millis(stored.response_time()) >= millis(self.order.began.wall);
+        (self.is_waited_for || is_news())
+            && self.filler.reuse(&self.order, stored, SystemTime::now()) == Reuse::Fresh
     }
 
     fn fail(&self, stored: Option<&Stored>, failure: Failure) {

@@ -118,7 +118,7 @@ impl Filler {
             }
             flight.raise(order.class());
             if ours {
-                self.begin(&flight, order, variation, part);
+                self.begin(&flight, order, variation, part, true);
             }
             let limit = order.snapshot.config.cache.lock_timeout;
             let limit = (!ours).then(|| Deadline::now() + limit);
@@ -347,7 +347,7 @@ impl Filler {
             flight.raise(order.class());
             self.shared.metrics.cache.refreshes.inc();
             let variation = self.shared.store.variation(&order.fetch.key);
-            self.begin(&flight, order, variation, None);
+            self.begin(&flight, order, variation, None, false);
         }
     }
 
@@ -366,6 +366,7 @@ impl Filler {
             order,
             variation: None,
             part: None,
+            is_waited_for: false,
         };
         task.once(most).await
     }
@@ -381,6 +382,7 @@ impl Filler {
         order: &Arc<Order>,
         variation: Option<Arc<Variation>>,
         part: Option<Wanted>,
+        is_waited_for: bool,
     ) {
         let task = fetch::Task {
             filler: Arc::clone(self),
@@ -388,6 +390,7 @@ impl Filler {
             order: Arc::clone(order),
             variation,
             part,
+            is_waited_for,
         };
         self.running.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(task.run());
@@ -401,3 +404,6 @@ impl Filler {
         self.started.elapsed()
     }
 }
+
+#[cfg(test)]
+mod tests;

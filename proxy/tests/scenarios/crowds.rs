@@ -124,7 +124,8 @@ fn a_thousand_wait_for_one_request_where_nothing_stale_may_answer() {
 
 /// Nobody's patience ends while a busy machine gets a thousand requests under way.
 fn patient(shop: &Origin) -> String {
-    plain(shop) + "[cache]\nlock_timeout = \"60s\"\n"
+    let shop = plain(shop).replace("servers =", "timeouts = { response = \"60s\" }\nservers =");
+    shop + "[cache]\nlock_timeout = \"60s\"\n"
 }
 
 #[test]
