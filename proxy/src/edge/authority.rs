@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use super::request_view::Scheme;
 
-/// A valid authority in lower case, without userinfo and without the scheme's default port.
+/// A valid authority in lower case, without userinfo, without the dot of DNS's root behind the name, and without the
+/// scheme's default port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authority<'a> {
     /// `host[:port]`, part of the cache key.
@@ -24,6 +25,15 @@ impl Authority<'_> {
 pub fn normalise(authority: &str, scheme: Scheme) -> Option<Authority<'_>> {
     let host_len = host_len(authority)?;
     let host = &authority[..host_len];
+    // `shop.example.` is the same host: as another one it would pass its routes by.
+    if let Some(name) = host.strip_suffix('.') {
+        let plain = format!("{name}{}", &authority[host_len..]);
+        let found = normalise(&plain, scheme)?;
+        return Some(Authority {
+            whole: Cow::Owned(found.whole.into_owned()),
+            host_len: found.host_len,
+        });
+    }
     let port = match &authority[host_len..] {
         "" => None,
         rest => Some(rest.strip_prefix(':')?),
@@ -82,6 +92,13 @@ mod tests {
             ),
             ("127.0.0.1:80", Some(("127.0.0.1", "127.0.0.1"))),
             ("[::1]:8080", Some(("[::1]:8080", "[::1]"))),
+            ("shop.example.", Some(("shop.example", "shop.example"))),
+            (
+                "Shop.example.:8080",
+                Some(("shop.example:8080", "shop.example")),
+            ),
+            (".", None),
+            ("a..", None),
             ("", None),
             ("a b", None),
             ("a,b", None),
