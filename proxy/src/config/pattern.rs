@@ -170,9 +170,14 @@ impl Scalar for PathPattern {
 
 #[cfg(test)]
 impl PathPattern {
-    /// A pattern that is known to be right.
+    /// A pattern that is known to be right; an expression behind `~`.
     pub(crate) fn parse_for_tests(text: &str) -> Self {
-        Self::parse(text).expect("a pattern")
+        match text.strip_prefix('~') {
+            Some(regex) => {
+                Self::Regex(crate::route::path_regex::PathRegex::new(regex).expect("an expression"))
+            }
+            None => Self::parse(text).expect("a pattern"),
+        }
     }
 }
 

@@ -85,20 +85,7 @@ impl Rewrite {
     /// The target that a shop is asked for, normalised like those of visitors. An error says why there is none.
     pub fn apply<'a>(&self, values: &Values<'a>, target: &'a str) -> Result<Cow<'a, str>, Refused> {
         let template = match self {
-            Self::Strip(length) => {
-                return Ok(match matched(values, target) {
-                    Cow::Borrowed(target) => match target.get(*length..) {
-                        Some(rest) if rest.starts_with('/') => Cow::Borrowed(rest),
-                        Some(rest) => Cow::Owned(["/", rest].concat()),
-                        None => Cow::Borrowed(target),
-                    },
-                    Cow::Owned(target) => Cow::Owned(match target.get(*length..) {
-                        Some(rest) if rest.starts_with('/') => rest.to_owned(),
-                        Some(rest) => ["/", rest].concat(),
-                        None => target,
-                    }),
-                });
-            }
+            Self::Strip(length) => return Ok(stripped(matched(values, target), *length)),
             Self::Matched => return Ok(matched(values, target)),
             Self::Matching(regex, _) if !regex.matches(&values.matched) => {
                 return Ok(Cow::Borrowed(target));
@@ -120,6 +107,21 @@ impl Rewrite {
     }
 }
 
+/// A target without so many bytes at its beginning.
+fn stripped(target: Cow<'_, str>, length: usize) -> Cow<'_, str> {
+    match target.get(length..) {
+        None => target,
+        Some(rest) if !rest.starts_with('/') => Cow::Owned(["/", rest].concat()),
+        Some(_) => match target {
+            Cow::Borrowed(target) => Cow::Borrowed(&target[length..]),
+            Cow::Owned(mut target) => {
+                target.drain(..length);
+                Cow::Owned(target)
+            }
+        },
+    }
+}
+
 /// The target with its path as routes read it.
 fn matched<'a>(values: &Values<'a>, target: &'a str) -> Cow<'a, str> {
     match (&values.matched, values.query) {
@@ -137,13 +139,6 @@ pub struct Refused(pub &'static str);
 mod tests {
     use super::*;
     use crate::{config::model::PathPattern, route::template::Known};
-
-    fn pattern(text: &str) -> PathPattern {
-        match text.strip_prefix('~') {
-            Some(regex) => PathPattern::Regex(PathRegex::new(regex).expect("an expression")),
-            None => PathPattern::parse_for_tests(text),
-        }
-    }
 
     fn template(text: &str, path: &PathPattern, regex: Option<&PathRegex>) -> Template {
         let known = Known {
@@ -178,7 +173,7 @@ mod tests {
                 "/x?a=%0d%0aset-cookie:%20b",
             ),
         ] {
-            let path = pattern(path);
+            let path = PathPattern::parse_for_tests(path);
             let redirect = Redirect {
                 status: 302,
                 to: template(to, &path, None),
@@ -191,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_shops_are_asked_for() {
-        let any = pattern("/*");
+        let any = PathPattern::parse_for_tests("/*");
         let to = |text: &str| Rewrite::To(template(text, &any, None));
         let matching = |text: &str, to: &str| {
             let regex = PathRegex::new(text).expect("an expression");

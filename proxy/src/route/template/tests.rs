@@ -10,13 +10,6 @@ fn values<'a>(target: &'a str) -> Values<'a> {
     }
 }
 
-fn pattern(text: &str) -> PathPattern {
-    match text.strip_prefix('~') {
-        Some(regex) => PathPattern::Regex(PathRegex::new(regex).expect("an expression")),
-        None => PathPattern::parse_for_tests(text),
-    }
-}
-
 fn template(text: &str, path: &PathPattern) -> Result<Template, (String, Option<String>)> {
     let known = Known {
         path,
@@ -63,7 +56,7 @@ fn placeholders_become_parts_of_the_request() {
         ("/*", "{{{client_ip}}} {request_id}", "/", "{192.0.2.7} abc"),
         ("/*", "plain", "/", "plain"),
     ] {
-        let path = pattern(path);
+        let path = PathPattern::parse_for_tests(path);
         let template = template(text, &path).expect("a template");
         let expanded = template.url(&values(target));
         assert_eq!(expanded.as_deref(), Ok(wanted), "{text} {target}");
@@ -89,7 +82,7 @@ fn parts_are_those_of_the_path_that_was_matched() {
         ),
         ("~^/p/(.*)$", "{1}", "/p//a%2Fb%20c", "a/b%20c", "a%2Fb%20c"),
     ] {
-        let path = pattern(path);
+        let path = PathPattern::parse_for_tests(path);
         let template = template(text, &path).expect("a template");
         for (slashes, wanted) in [(Decode, decode), (Keep, keep)] {
             let values = Values::new("https", "shop.example", target, slashes);
@@ -113,7 +106,7 @@ fn what_is_no_template() {
         ("/*", &"{path}".repeat(17), "more than 16"),
         ("/*", &"x".repeat(9_000), "longer than"),
     ] {
-        let path = pattern(path);
+        let path = PathPattern::parse_for_tests(path);
         let why = template(text, &path).expect_err(text).0;
         assert!(why.contains(wanted), "{text}: {why}");
     }
@@ -121,7 +114,7 @@ fn what_is_no_template() {
 
 #[test]
 fn queries_stand_in_their_place() {
-    let path = pattern("/*");
+    let path = PathPattern::parse_for_tests("/*");
     for (text, wanted) in [
         ("/a{?query}", None),
         ("/a?x={path}&{query}", None),
@@ -149,7 +142,7 @@ fn queries_stand_in_their_place() {
 
 #[test]
 fn results_are_bounded() {
-    let path = pattern("/*");
+    let path = PathPattern::parse_for_tests("/*");
     let template = template("{path}{path}{path}", &path).expect("a template");
     let long = format!("/{}", "a".repeat(8_000));
     assert_eq!(template.url(&values(&long)), Err(TooLong));
