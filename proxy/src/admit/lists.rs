@@ -22,7 +22,7 @@ use ipnet::IpNet;
 use nix::fcntl::OFlag;
 
 use super::rate::lasting;
-use crate::config::model;
+use crate::config::{mapped, model};
 
 /// Largest file: a million of the longest lines that an address and a short comment make.
 const FILE_MAX: u64 = 128 << 20;
@@ -107,7 +107,7 @@ impl AddressSet {
     pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for network in networks {
-            match plain(network) {
+            match mapped::network(network).unwrap_or(network) {
                 IpNet::V4(net) => v4.push((net.network().to_bits(), net.broadcast().to_bits())),
                 IpNet::V6(net) => v6.push((net.network().to_bits(), net.broadcast().to_bits())),
             }
@@ -134,20 +134,6 @@ impl AddressSet {
     /// Bytes of both tables.
     pub fn bytes(&self) -> usize {
         self.v4.bytes() + self.v6.bytes()
-    }
-}
-
-/// A network of mapped addresses as the IPv4 network that it is.
-fn plain(network: IpNet) -> IpNet {
-    let IpNet::V6(net) = network else {
-        return network;
-    };
-    match net.network().to_ipv4_mapped() {
-        Some(v4) if net.prefix_len() >= 96 => {
-            // At most 32 are left, so this is a network.
-            ipnet::Ipv4Net::new(v4, net.prefix_len() - 96).map_or(network, IpNet::V4)
-        }
-        _ => network,
     }
 }
 
@@ -200,6 +186,9 @@ fn read(path: &Path, from: impl Read) -> Result<Said, BadFile> {
         let Ok(network) = network else {
             let shown: String = text.chars().take(60).collect();
             return Err(wrong(&format!("`{shown}` is no address or network")));
+        };
+        let Some(network) = mapped::network(network) else {
+            return Err(wrong(mapped::TOO_WIDE));
         };
         if network != network.trunc() {
             let place = || {

@@ -30,6 +30,7 @@ mod key_header;
 mod limits;
 mod listeners;
 mod literals;
+pub(crate) mod mapped;
 mod masking;
 pub mod model;
 pub mod named;

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::paths::{FilePath, resolved};
 use crate::config::{
     diagnostic::{Complaint, shown},
+    mapped,
     read::Scalar,
 };
 
@@ -24,13 +25,13 @@ impl Scalar for SocketAddr {
     }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
-        text.parse().map_err(|_| {
+        text.parse().ok().map(mapped::unmapped).unwrap_or_else(|| {
             let complaint = Complaint::new(format!("{} is no IP address with a port", shown(text)));
             match text.rsplit_once(':') {
                 Some(("" | "*", port)) => {
-                    complaint.help(format!("write \"0.0.0.0:{port}\" for every IPv4 address of the host, \"[::]:{port}\" for IPv6"))
+                    Err(complaint.help(format!("write \"0.0.0.0:{port}\" for every IPv4 address of the host, \"[::]:{port}\" for IPv6")))
                 }
-                _ => complaint.help("write \"127.0.0.1:8080\", \"0.0.0.0:80\" or \"[::1]:8080\""),
+                _ => Err(complaint.help("write \"127.0.0.1:8080\", \"0.0.0.0:80\" or \"[::1]:8080\"")),
             }
         })
     }
@@ -95,10 +96,11 @@ impl Scalar for Network {
         let parsed = text
             .parse()
             .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        parsed.map(Self).map_err(|_| {
+        let parsed = parsed.map_err(|_| {
             Complaint::new(format!("{} is no network", shown(text)))
                 .help("write an IP address or a network such as \"10.0.0.0/8\" or \"fd00::/8\"")
-        })
+        });
+        mapped::plain(parsed?).map(Self)
     }
 }
 
@@ -123,6 +125,7 @@ impl Scalar for ServerAddress {
                 .help("write an IP address or a name, and a port: \"127.0.0.1:3000\", \"[::1]:3000\" or \"shop.internal:3000\"")
         };
         if let Ok(address) = text.parse::<SocketAddr>() {
+            let address = mapped::unmapped(address)?;
             return match (address.port(), address.ip().is_unspecified()) {
                 (0, _) => Err("a server needs a port other than 0".into()),
                 (_, true) => Err(
