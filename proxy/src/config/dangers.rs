@@ -13,6 +13,7 @@ use super::{
     file::{self, File},
     model::{Config, HostPattern, PathPattern, Route, Segment},
     read::{Field, List},
+    unmatchable,
 };
 
 /// First segments of paths behind which a shop keeps what thieves try by machine: passwords, cards, carts full of
@@ -51,6 +52,7 @@ pub(super) fn dangers(file: &File, config: Option<&Config>, cx: &mut Context<'_>
         unlimited(section, route, cx);
         private_pages(section, route, config, cx);
         never_chosen(section, route, &all, cx);
+        never_matching(section, config, cx);
         nobody(section, file, cx);
     }
     everybody(file, cx);
@@ -122,6 +124,21 @@ fn private_pages(section: &file::Route, route: &Route, config: &Config, cx: &mut
             ))
             .help("leave `cache` out, or name the session cookie in `bypass_cookies`"),
         );
+    }
+}
+
+/// An expression over something else than the paths that routes are chosen by.
+fn never_matching(section: &file::Route, config: &Config, cx: &mut Context<'_>) {
+    let Some(regex) = section.path_regex.given() else {
+        return;
+    };
+    let text = regex.get_ref().text();
+    if let Some(why) = unmatchable::why(text, config.server.encoded_slashes) {
+        let complaint = Complaint::new(format!(
+            "this route never matches: no path that routes are chosen by fits {}",
+            shown(text)
+        ));
+        cx.warning(regex.span(), complaint.help(why));
     }
 }
 

@@ -43,6 +43,7 @@ mod scalar;
 pub mod schema;
 mod secret;
 mod units;
+mod unmatchable;
 mod upstreams;
 mod visitors;
 mod waiting_rooms;

@@ -54,6 +54,15 @@ fn dangers_are_told() {
             "[address_lists.us]\nentries = ['10.0.0.0/8']\n[[routes]]\npath = '/admin/*'\nupstream = 'shop'\nallow = ['us']\n",
             &[],
         ),
+        // What no path has.
+        (
+            "[[routes]]\npath_regex = '^/a%2fb'\nupstream = 'shop'\n[[routes]]\npath_regex = '^/a/b'\nupstream = 'shop'\n",
+            &[(6, "no path that routes are chosen by fits `^/a%2fb`")],
+        ),
+        (
+            "[server]\nencoded_slashes = 'keep'\n[[routes]]\npath_regex = '^/a%2Fb'\nupstream = 'shop'\n",
+            &[],
+        ),
         (
             "concurrency = true\n[[routes]]\npath = '/buy'\nupstream = 'shop'\nclass = 'checkout'\n",
             &[(7, "is of class `checkout` and has no limit")],
