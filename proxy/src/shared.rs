@@ -290,6 +290,11 @@ impl Shared {
         let rules = snapshot.config.limits.iter().cloned();
         let adopted = rules.zip(snapshot.limits.iter().cloned());
         let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        for limiter in &snapshot.limits {
+            if let Some((_, before)) = limiters.get(limiter.name) {
+                limiter.go_on_from(before, self.started.elapsed());
+            }
+        }
         *limiters = adopted
             .map(|(rule, limiter)| (rule.name.clone(), (rule, limiter)))
             .collect();

@@ -191,6 +191,19 @@ impl Clients {
         ahead
     }
 
+    /// Changes how far ahead of `now` clients have asked.
+    pub(super) fn change_ahead(&self, now: u64, change: impl Fn(u64) -> u64) {
+        let pages = self.pages.iter().filter_map(OnceLock::get);
+        let buckets = pages.flat_map(|page| page.iter());
+        for slot in buckets.flat_map(|bucket| &bucket.0) {
+            let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+            let _ = slot.arrival.fetch_update(ok, failed, |arrival| {
+                let ahead = arrival.saturating_sub(now);
+                (ahead > 0).then(|| now.saturating_add(change(ahead)))
+            });
+        }
+    }
+
     /// Takes over what another process knows of a client.
     pub(super) fn set_arrival(&self, client: u64, arrival: u64) {
         let Some(client) = NonZeroU64::new(client).map(Client) else {

@@ -181,6 +181,36 @@ impl RateLimit {
         Arc::clone(&self.memory)
     }
 
+    /// Goes on with the memory of a rule that allowed another rate or burst. As many requests as clients have used up stay
+    /// used up, at most all that this rule has for them; so a change that is taken back leaves them where they were,
+    /// unless there was less for them meanwhile.
+    pub fn go_on_from(&self, before: &Self, now: Duration) {
+        let terms = |rule: &Self| (rule.pause, rule.burst);
+        if !Arc::ptr_eq(&self.memory, &before.memory) || terms(self) == terms(before) {
+            return;
+        }
+        let (old, new) = (u128::from(before.pause), u128::from(self.pause));
+        // Who waits has asked for more than a burst.
+        let most = self.most_ahead(self.turns());
+        let now = now.as_nanos() as u64;
+        self.memory.clients.change_ahead(now, |ahead| {
+            let same_number = (u128::from(ahead) * new).div_ceil(old.max(1));
+            let same_number = u64::try_from(same_number).unwrap_or(u64::MAX);
+            same_number.min(most)
+        });
+    }
+
+    /// Nanoseconds that a client can be ahead with its burst used up, and so many waiting.
+    fn most_ahead(&self, waiting: u32) -> u64 {
+        let requests = u64::from(self.burst).saturating_add(u64::from(waiting));
+        self.pause.saturating_mul(requests)
+    }
+
+    /// Requests of one client that may wait.
+    fn turns(&self) -> u32 {
+        turns(self.action, Duration::from_nanos(self.pause)).unwrap_or(0)
+    }
+
     /// What it has decided so far.
     pub fn counts(&self) -> &LimitCounts {
         &self.counts
@@ -364,10 +394,10 @@ impl RateLimit {
         if networks.map(|prefix| (prefix.ipv4, prefix.ipv6)) != Some(known.networks) {
             return;
         }
-        let now = now.as_nanos() as u64;
+        let (now, most) = (now.as_nanos() as u64, self.most_ahead(self.turns()));
         for (client, ahead) in known.clients.iter().take(KNOWN_MOST) {
             // Whatever another version may say, nobody is shut out for longer.
-            let ahead = (*ahead).min(AHEAD_MOST.as_nanos() as u64);
+            let ahead = (*ahead).min(AHEAD_MOST.as_nanos() as u64).min(most);
             self.memory.clients.set_arrival(*client, now + ahead);
         }
     }

@@ -102,6 +102,41 @@ fn a_reload_does_not_forgive() {
     assert!(edge.reload(&unchanged).status.success());
     assert_eq!(get_from(&edge, 2, "/").status, 429);
     assert_eq!(get_from(&edge, 2, "/new").status, 200);
-    assert!(edge.reload(&config(&shop, 5)).status.success());
-    assert_eq!(get_from(&edge, 2, "/").status, 200, "another rule");
+}
+
+/// A changed rate or burst is no amnesty for those who are at their limit, nor for anybody else.
+#[test]
+fn what_was_used_up_stays_so_when_rate_and_burst_change() {
+    let shop = Origin::start(|_| page("ok"));
+    let rule = |rate: &str, burst: u32| {
+        format!(
+            "[upstreams.shop]\nservers = [\"{shop}\"]\n[limits.few]\nrate = \"{rate}\"\nburst = {burst}\n\
+             [[routes]]\nupstream = \"shop\"\nlimits = [\"few\"]\n"
+        )
+    };
+    let edge = Edge::start(&rule("5/h", 5));
+    // How many of ten requests are admitted.
+    let admitted = |last| {
+        let answers = (0..10).map(|_| get_from(&edge, last, "/").status);
+        answers.filter(|status| *status == 200).count()
+    };
+    let reload = |text: &str| {
+        let output = edge.reload(text);
+        assert!(output.status.success(), "{output:?}");
+    };
+    assert_eq!((get_from(&edge, 3, "/").status, admitted(2)), (200, 5));
+    reload(&rule("5/h", 6));
+    assert_eq!(admitted(2), 1, "one more than before");
+    reload(&rule("6/h", 6));
+    assert_eq!(admitted(2), 0);
+    assert_eq!(admitted(4), 6, "somebody new");
+    let (status, said) = edge.admin("POST", "/rollback");
+    assert_eq!(status, 200, "{said}");
+    assert_eq!((admitted(2), admitted(4)), (0, 0));
+    // One of five of them is gone at each rate; the others are there still.
+    assert!((3..=5).contains(&admitted(3)));
+    reload(&rule("7200/h", 2));
+    eventually("the next is admitted when one is replenished", || {
+        get_from(&edge, 2, "/").status == 200
+    });
 }

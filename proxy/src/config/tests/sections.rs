@@ -243,6 +243,12 @@ fn limits_and_address_lists() {
         plain.counts_as(&changed),
         "what it does is another question"
     );
+    let faster = Limit {
+        period: secs(60),
+        burst: std::num::NonZeroU32::MIN,
+        ..plain.clone()
+    };
+    assert!(plain.counts_as(&faster), "and so is what it allows");
     for changed in [
         Limit {
             max_keys: 7,
@@ -253,7 +259,7 @@ fn limits_and_address_lists() {
             ..plain.clone()
         },
         Limit {
-            period: secs(60),
+            prefix: limit.prefix,
             ..plain.clone()
         },
     ] {
