@@ -304,8 +304,7 @@ impl Shared {
         drop(lists);
         self.waiting_rooms.adopt(&snapshot.waiting_rooms);
         self.acme.adopt(snapshot.config.acme.as_ref());
-        let hosts: Vec<_> = snapshot.upstreams.iter().flat_map(|u| u.hosts()).collect();
-        self.names.retain(&hosts);
+        self.names.retain(&snapshot.hosts());
         for upstream in &snapshot.upstreams {
             upstream.set_bounds();
         }

@@ -354,6 +354,11 @@ impl Snapshot {
         })
     }
 
+    /// Names of servers, those that are no addresses.
+    pub fn hosts(&self) -> Vec<&str> {
+        self.upstreams.iter().flat_map(|u| u.hosts()).collect()
+    }
+
     /// What changes of an answer.
     pub fn dress<'a>(&'a self, route: Option<&'a Route>) -> &'a Dress {
         route.map_or(&self.dress, |route| &route.dress)

@@ -59,6 +59,23 @@ struct Bound {
     path: Option<SocketPath>,
 }
 
+impl Bound {
+    /// It is about to be served.
+    fn tell(&self) {
+        match (&self.socket, &self.address) {
+            (Socket::Tcp(listener), AdminAddress::Tcp(address)) => {
+                // With port 0 only the system knows.
+                let address = listener.local_addr().unwrap_or(*address);
+                tracing::info!(%address, "admin endpoint");
+            }
+            (_, AdminAddress::Unix(path)) => {
+                tracing::info!(path = %path.display(), "admin endpoint");
+            }
+            (Socket::Unix(_), AdminAddress::Tcp(_)) => {}
+        }
+    }
+}
+
 /// All addresses that are served.
 #[derive(Default)]
 pub struct Endpoints {
@@ -133,6 +150,7 @@ impl Endpoints {
             }
         }
         for bound in change.new {
+            bound.tell();
             let (serving, accepts) = begin(control, &self.token, bound.socket);
             let path = bound.path.or_else(|| SocketPath::of(&bound.address));
             self.served.push(Endpoint {
@@ -216,7 +234,6 @@ fn bind(
                 .map_or_else(|| StdTcp::bind(address), Ok)
                 .with_context(|| format!("cannot listen on the admin address {address}"))?;
             listener.set_nonblocking(true)?;
-            tracing::info!(address = %listener.local_addr()?, "admin endpoint");
             let kept = listener.as_fd().try_clone_to_owned()?;
             (Socket::Tcp(listener), kept)
         }
@@ -225,7 +242,6 @@ fn bind(
             let listener = taken
                 .map_or_else(|| bind_unix(path, access, owner), Ok)
                 .with_context(|| format!("cannot listen on the admin socket {}", path.display()))?;
-            tracing::info!(path = %path.display(), "admin endpoint");
             let kept = listener.as_fd().try_clone_to_owned()?;
             (Socket::Unix(listener), kept)
         }

@@ -5,10 +5,13 @@
 //! costs lines, never requests; how many is counted.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, Metadata, OpenOptions, remove_file, symlink_metadata},
     io,
-    os::{fd::AsFd, unix::fs::OpenOptionsExt},
-    path::PathBuf,
+    os::{
+        fd::AsFd,
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -50,6 +53,22 @@ pub struct AccessLog {
     writer: thread::Thread,
     /// Says when the last line is written.
     done: Mutex<Receiver<()>>,
+    /// The file that was not there before.
+    made: Option<Made>,
+}
+
+/// A file that a log has made: where it is, and its number.
+pub(crate) struct Made(PathBuf, (u64, u64));
+
+impl Made {
+    /// Removes it, as long as nothing stands in it. Blocks.
+    pub(crate) fn remove(self) {
+        let is_it = |about: &Metadata| (about.dev(), about.ino()) == self.1;
+        if symlink_metadata(&self.0).is_ok_and(|about| is_it(&about) && about.len() == 0) {
+            // Where nothing can be removed it stays, which does no harm.
+            let _ = remove_file(&self.0);
+        }
+    }
 }
 
 /// What serving threads and the log's thread share.
@@ -123,13 +142,17 @@ impl Buffer {
 impl AccessLog {
     /// Opens the target and starts its thread; `threads` are those that will write.
     pub fn open(config: &Config, threads: usize) -> Result<Self, BuildError> {
-        let (file, path) = match &config.target {
+        let (file, path, made) = match &config.target {
             // Unbuffered: what is collected is written whole.
             LogTarget::Stdout => (
                 io::stdout().as_fd().try_clone_to_owned().map(File::from),
                 None,
+                None,
             ),
-            LogTarget::File(path) => (append(path), Some(path.clone())),
+            LogTarget::File(path) => match append_or_make(path) {
+                Ok((file, made)) => (Ok(file), Some(path.clone()), made),
+                Err(why) => (Err(why), Some(path.clone()), None),
+            },
         };
         let fails = |why: io::Error| BuildError::File {
             path: path.clone().unwrap_or_else(|| PathBuf::from("stdout")),
@@ -160,7 +183,13 @@ impl AccessLog {
             desk,
             writer: writer.thread().clone(),
             done: Mutex::new(done),
+            made,
         })
+    }
+
+    /// The file, where opening the log has made it: to be removed again where the log comes to no use.
+    pub(crate) fn take_made(&mut self) -> Option<Made> {
+        self.made.take()
     }
 
     /// Writes a request's line.
@@ -225,9 +254,23 @@ impl Drop for AccessLog {
 }
 
 /// Opens a log for appending; waits for nobody who might read from a pipe.
-pub(super) fn append(path: &PathBuf) -> io::Result<File> {
-    let opened = OpenOptions::new()
-        .create(true)
+pub(super) fn append(path: &Path) -> io::Result<File> {
+    open(path, OpenOptions::new().create(true))
+}
+
+/// The same, and says whether there was none.
+fn append_or_make(path: &Path) -> io::Result<(File, Option<Made>)> {
+    if let Ok(file) = open(path, OpenOptions::new().create_new(true)) {
+        let about = file.metadata()?;
+        let made = Made(path.to_owned(), (about.dev(), about.ino()));
+        return Ok((file, Some(made)));
+    }
+    // It is there, or a link leads to where it is to be.
+    Ok((append(path)?, None))
+}
+
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let opened = options
         .append(true)
         .custom_flags(OFlag::O_NONBLOCK.bits())
         .open(path);

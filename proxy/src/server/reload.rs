@@ -22,10 +22,13 @@ use super::{
     thread_count, unix_now, watch_names,
 };
 use crate::{
-    admin::Endpoints,
+    admin::{Change as AdminChange, Endpoints},
     config::{self, model::Config},
     handover::Role,
-    listen::{sockets::LINGER, tls::Certificates},
+    listen::{
+        sockets::{Change, LINGER},
+        tls::Certificates,
+    },
     observe::access_log::AccessLog,
     sandbox::{self, Paths},
     snapshot::Snapshot,
@@ -297,34 +300,41 @@ impl Control {
         };
         let new = held.at_files("read what the files name", build).await?;
         let new = new?;
-        let log = match &new.config.access_log {
+        let mut log = match &new.config.access_log {
             wanted if *wanted == old.config.access_log => None,
             Some(wanted) => {
                 let (wanted, threads) = (wanted.clone(), thread_count(&new.config));
                 let open = move || AccessLog::open(&wanted, threads);
                 let log = held.at_files("open the access log", open).await?;
-                Some(Some(Arc::new(log.map_err(|why| {
+                Some(Some(log.map_err(|why| {
                     at_key(file, (&["access_log", "path"], None), &why.to_string())
-                })?)))
+                })?))
             }
             None => Some(None),
         };
         // Those of the old configuration stay watched until this one is in force.
         let names = watch_names(&new, &self.shared).await;
-        // Last what others may see, should anything fail after it: least of all sockets that nobody accepts from.
-        let admin = admin(&held.endpoints, new.config.admin.as_ref(), None, None, file)?;
-        let pid_file = match (&new.config.server.pid_file, &held.pid_file) {
-            (Some(wanted), Some(known)) if wanted == known.path() => None,
-            (Some(wanted), _) => Some(Some(write_pid(wanted, file)?)),
-            (None, _) => Some(None),
+        let seen = match self.prepare_what_is_seen(held, &new, file) {
+            Ok(seen) => seen,
+            Err(why) => {
+                // Nothing of it has been.
+                drop(names);
+                self.shared.names.retain(&old.hosts());
+                if let Some(made) = log.as_mut().and_then(|log| log.as_mut()?.take_made()) {
+                    // A file system that does not answer keeps it, and the reason stays what it is.
+                    let remove = move || made.remove();
+                    let _ = held.at_files("remove the new access log", remove).await;
+                }
+                return Err(why);
+            }
         };
-        let listening = listeners(&self.sockets, &new.config)?;
+        let (admin, pid_file, listening) = seen;
         // Nothing can fail from here on, and nothing is waited for.
         if let Some(pid_file) = pid_file {
             held.pid_file = pid_file;
         }
         if let Some(log) = log {
-            self.shared.access_log.store(log);
+            self.shared.access_log.store(log.map(Arc::new));
         }
         held.names = Some(names);
         // While names were waited for, those who watched for the old configuration may have taken an answer
@@ -354,6 +364,23 @@ impl Control {
         held.check(health::watch(&new.upstreams, self.started));
         self.settle(held, &new);
         Ok(())
+    }
+
+    /// Does what others may see of a configuration, should anything fail after it: least of all sockets that nobody
+    /// accepts from. Dropped, it has not been.
+    fn prepare_what_is_seen(
+        &self,
+        held: &Held,
+        new: &Snapshot,
+        file: Option<&Path>,
+    ) -> Result<(AdminChange, Option<Option<PidFile>>, Change), String> {
+        let admin = admin(&held.endpoints, new.config.admin.as_ref(), None, None, file)?;
+        let pid_file = match (&new.config.server.pid_file, &held.pid_file) {
+            (Some(wanted), Some(known)) if wanted == known.path() => None,
+            (Some(wanted), _) => Some(Some(write_pid(wanted, file)?)),
+            (None, _) => Some(None),
+        };
+        Ok((admin, pid_file, listeners(&self.sockets, &new.config)?))
     }
 
     /// Keeps certificates for handshakes of those who were let in before, and for nothing else.
