@@ -89,6 +89,8 @@ pub struct Endpoints {
 pub struct Change {
     wanted: Vec<AdminAddress>,
     new: Vec<Bound>,
+    /// Served so far under a name that somebody has removed, and among the new ones again.
+    lost: Vec<AdminAddress>,
     token: Option<String>,
     access: Option<Permissions>,
 }
@@ -123,9 +125,25 @@ impl Endpoints {
                 new.push(bound.map_err(|why| (Some(at), why))?);
             }
         }
+        let mut lost = Vec::new();
+        for endpoint in &self.served {
+            let is_lost = endpoint.path.as_ref().is_some_and(SocketPath::is_lost);
+            if !is_lost || !wanted.contains(&endpoint.address) {
+                continue;
+            }
+            // What cannot be had back is no reason to refuse anything else.
+            match bind(&endpoint.address, None, access.as_ref(), owner) {
+                Ok(bound) => {
+                    new.push(bound);
+                    lost.push(endpoint.address.clone());
+                }
+                Err(why) => tracing::warn!("{why:#}"),
+            }
+        }
         Ok(Change {
             wanted: wanted.to_vec(),
             new,
+            lost,
             token,
             access,
         })
@@ -135,6 +153,9 @@ impl Endpoints {
     pub fn apply(&mut self, change: Change, control: &Arc<Control>) {
         let mut wanted = change.wanted;
         self.served.retain(|endpoint| {
+            if change.lost.contains(&endpoint.address) {
+                return false;
+            }
             let at = wanted
                 .iter()
                 .position(|address| *address == endpoint.address);
@@ -309,6 +330,11 @@ impl SocketPath {
         };
         let metadata = std::fs::symlink_metadata(path).ok()?;
         Some(Self(path.to_owned(), number(&metadata)))
+    }
+
+    /// Nothing has that name any more.
+    fn is_lost(&self) -> bool {
+        std::fs::symlink_metadata(&self.0).is_err_and(|why| why.kind() == io::ErrorKind::NotFound)
     }
 
     /// It stays.

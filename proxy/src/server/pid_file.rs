@@ -17,6 +17,16 @@ impl PidFile {
         Ok(Self(path.to_owned()))
     }
 
+    /// Writes it again where somebody has removed it.
+    pub(super) fn restore(&self) {
+        let is_lost = fs::symlink_metadata(&self.0);
+        if is_lost.is_err_and(|why| why.kind() == io::ErrorKind::NotFound)
+            && let Err(why) = life::write_pid(&self.0)
+        {
+            tracing::warn!(path = %self.0.display(), %why, "cannot write the pid file again");
+        }
+    }
+
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.0

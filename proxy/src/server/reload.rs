@@ -330,8 +330,9 @@ impl Control {
         };
         let (admin, pid_file, listening) = seen;
         // Nothing can fail from here on, and nothing is waited for.
-        if let Some(pid_file) = pid_file {
-            held.pid_file = pid_file;
+        match pid_file {
+            Some(pid_file) => held.pid_file = pid_file,
+            None => held.pid_file.iter().for_each(PidFile::restore),
         }
         if let Some(log) = log {
             self.shared.access_log.store(log.map(Arc::new));

@@ -2,10 +2,13 @@
 
 use std::{fs, thread, time::Duration};
 
+use nix::sys::signal::Signal;
+
 use crate::{
     edge::{Edge, Site},
     origin::{Origin, page},
     secure::Authority,
+    serving::smallest,
     tools::eventually,
 };
 
@@ -105,4 +108,30 @@ fn each_file_that_is_named_is_watched() {
     thread::sleep(Duration::from_millis(2_500));
     assert_eq!(counted(), before, "without a reload");
     assert_eq!(edge.metric(FAILURES).unwrap_or_default(), 0.0);
+}
+
+#[test]
+fn what_was_deleted_is_made_anew() {
+    let shop = Origin::start(|_| page("ok"));
+    let pid = "[server]\npid_file = \"@dir/dhal.pid\"\n";
+    let mut edge = Edge::start(&(smallest(&shop) + pid));
+    let number = edge.site.read("dhal.pid");
+    assert_eq!(number.trim(), edge.id().to_string());
+    for name in ["admin.sock", "dhal.pid"] {
+        fs::remove_file(edge.site.path(name)).expect("removed");
+    }
+    edge.signal(Signal::SIGHUP);
+    eventually("both are there", || {
+        edge.site.path("admin.sock").exists() && edge.site.read("dhal.pid") == number
+    });
+    eventually("it is answered there", || {
+        edge.metric(SUCCESSES) == Some(1.0)
+    });
+    let output = edge.site.dhal(&["reload"]);
+    assert!(output.status.success(), "{output:?}");
+    edge.signal(Signal::SIGTERM);
+    edge.wait();
+    for name in ["admin.sock", "dhal.pid"] {
+        assert!(!edge.site.path(name).exists(), "{name} goes with the edge");
+    }
 }
