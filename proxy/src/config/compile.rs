@@ -42,6 +42,8 @@ pub(super) struct Compiled {
     pub(super) folders: Vec<PathBuf>,
     /// What is not to be repeated from the environment.
     pub(super) secrets: Secrets,
+    /// All that was read, for operators who ask what it was.
+    pub(super) text: Arc<str>,
 }
 
 /// The configuration of a text and what it includes; with `is_thorough` the files that it names are looked at too.
@@ -89,6 +91,7 @@ pub(super) fn compile(
         files: included.paths().map(Path::to_owned).collect(),
         folders: included.folders.clone(),
         secrets: cx.source.secrets.clone(),
+        text: included.together(name, text),
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     io::{self, Read as _},
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use toml::{
@@ -128,6 +129,18 @@ struct Text {
 impl Included {
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|file| file.path.as_path())
+    }
+
+    /// The texts of all files one after the other, where there are several; `name` is that of the first.
+    pub(super) fn together(&self, name: &str, main: &str) -> Arc<str> {
+        if self.files.is_empty() {
+            return main.into();
+        }
+        let mut all = format!("# {name}\n{main}\n");
+        for file in &self.files {
+            all.push_str(&format!("# {}\n{}\n", file.path.display(), file.text));
+        }
+        all.into()
     }
 }
 

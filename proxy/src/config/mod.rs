@@ -54,6 +54,7 @@ mod tests;
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 pub use despite::{KeyPath, admin_despite_mistakes, at_key};
@@ -76,6 +77,8 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// Folders in which included files were looked for by a pattern: a new file there may change it.
     pub folders: Vec<PathBuf>,
+    /// What stood in these files when they were read.
+    pub text: Arc<str>,
     /// What is not to be repeated from the environment.
     secrets: Secrets,
 }
@@ -106,13 +109,21 @@ pub struct Surroundings<'a> {
 
 /// Reads and compiles a file and what it includes.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Errors> {
+    read(path, env, false).0
+}
+
+/// The same, with the text that was read, whatever became of it.
+pub fn load_with_text(
+    path: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> (Result<Loaded, Errors>, Option<Arc<str>>) {
     read(path, env, false)
 }
 
 /// The same, and looks at everything that it names: certificates, keys, lists, pages. What is wrong with them is
 /// among the diagnostics, at the keys that name them.
 pub fn check(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Errors> {
-    read(path, env, true)
+    read(path, env, true).0
 }
 
 /// Why a configuration could not be put in force: with places, where it is because of a file that it names.
@@ -141,18 +152,24 @@ fn read(
     path: &Path,
     env: &dyn Fn(&str) -> Option<String>,
     is_thorough: bool,
-) -> Result<Loaded, Errors> {
-    let text = include::read_text(path).map_err(|cause| Errors::Unreadable {
-        path: path.to_owned(),
-        cause,
-    })?;
+) -> (Result<Loaded, Errors>, Option<Arc<str>>) {
+    let text = match include::read_text(path) {
+        Ok(text) => text,
+        Err(cause) => {
+            let path = path.to_owned();
+            return (Err(Errors::Unreadable { path, cause }), None);
+        }
+    };
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let surroundings = Surroundings { folder, env };
     let name = path.display().to_string();
     let compiled = compile::compile(&name, &text, &surroundings, is_thorough);
-    let mut loaded = usable(compiled)?;
-    loaded.files.insert(0, path.to_owned());
-    Ok(loaded)
+    let text = Arc::clone(&compiled.text);
+    let loaded = usable(compiled).map(|mut loaded| {
+        loaded.files.insert(0, path.to_owned());
+        loaded
+    });
+    (loaded, Some(text))
 }
 
 /// Compiles a text and what it includes; `name` stands before every diagnostic.
@@ -167,6 +184,7 @@ fn usable(compiled: compile::Compiled) -> Result<Loaded, Errors> {
             warnings: compiled.diagnostics,
             files: compiled.files,
             folders: compiled.folders,
+            text: compiled.text,
             secrets: compiled.secrets,
         }),
         None => Err(Errors::Invalid(compiled.diagnostics)),

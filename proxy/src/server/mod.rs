@@ -123,7 +123,7 @@ fn serve(path: &Path, loaded: config::Loaded, plan: Plan) -> anyhow::Result<()> 
     if let Some(inherited) = &inherited {
         inherited.begin_with(&shared);
     }
-    let text = reload::text(&loaded.files);
+    let text = Some(loaded.text);
     let watched = Watched::new(&config, loaded.files, loaded.folders);
     let lent = config.listeners.iter().flat_map(|listener| {
         let address = listener.address;

@@ -38,7 +38,7 @@ use crate::{
 pub(super) use self::{
     places::{admin, at_key, listeners, write_pid},
     rollback::keep_watch,
-    watched::{Watched, keep_up, text},
+    watched::{Watched, keep_up},
 };
 
 /// Pause between two looks at the files. A change takes effect after two of them.
@@ -172,12 +172,8 @@ impl Control {
         // Files are read from a disk, which may take its time.
         let work = move || {
             let found = watched.look();
-            let loaded = load_again(&path);
+            let (loaded, text) = load_again(&path);
             watched.take_up(found, loaded.as_ref().ok());
-            let text = match &loaded {
-                Ok(loaded) => text(&loaded.files),
-                Err(_) => text(&[path]),
-            };
             (watched, loaded, text)
         };
         let (loaded, text) = match held.at_files("read the files", work).await {

@@ -17,9 +17,6 @@ use crate::{
     },
 };
 
-/// Bytes of a text that is kept: a file of a configuration has fewer.
-const FILE_MAX: u64 = 16 << 20;
-
 /// The files of the configuration, and what they held when it was read.
 #[derive(Default, Clone)]
 pub(in crate::server) struct Watched {
@@ -75,30 +72,17 @@ fn with_named(config: &Config, mut files: Vec<PathBuf>) -> Vec<PathBuf> {
     files
 }
 
-/// The text of a configuration, for operators who ask what it was; several files one after the other. Blocks.
-pub(in crate::server) fn text(files: &[PathBuf]) -> Option<Arc<str>> {
-    let read = |file: &Path| regular::read_text(file, FILE_MAX).ok();
-    if let [file] = files {
-        return read(file).map(Arc::from);
-    }
-    let mut text = String::new();
-    for file in files {
-        text.push_str(&format!("# {}\n", file.display()));
-        text.push_str(&read(file)?);
-        text.push('\n');
-    }
-    (!files.is_empty()).then(|| Arc::from(text))
-}
-
-/// Reads the files of the running edge. What came by a pipe is not there a second time. Blocks.
-pub(super) fn load_again(path: &Path) -> Result<config::Loaded, String> {
+/// Reads the files of the running edge, and says what stood in them. What came by a pipe is not there a second time.
+/// Blocks.
+pub(super) fn load_again(path: &Path) -> (Result<config::Loaded, String>, Option<Arc<str>>) {
     if path.exists()
         && let Err(why) = regular::open(path)
     {
-        return Err(format!("cannot read {} again: {why}", path.display()));
+        let why = format!("cannot read {} again: {why}", path.display());
+        return (Err(why), None);
     }
-    let loaded = config::load(path, &|name| std::env::var(name).ok());
-    loaded.map_err(|why| why.to_string())
+    let (loaded, text) = config::load_with_text(path, &|name| std::env::var(name).ok());
+    (loaded.map_err(|why| why.to_string()), text)
 }
 
 /// Reloads when the files change, where the configuration in force wants it so.
