@@ -18,7 +18,7 @@ use crate::{
     acme,
     admit::{
         lists::{AddressList, BadFile},
-        rate::{RateLimit, lasting},
+        rate::RateLimit,
         waiting_room::{Rooms, WaitingRoom},
     },
     cache::{
@@ -265,7 +265,7 @@ impl Shared {
             let counts_as_before = known.counts_as(limit);
             counts_as_before.then(|| limiter.memory())
         });
-        let counts = self.metrics.limits.limit(lasting(&limit.name));
+        let counts = self.metrics.limits.limit(&limit.name);
         Arc::new(RateLimit::new(limit, memory, exempt, counts))
     }
 
@@ -277,7 +277,13 @@ impl Shared {
         let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         let known = lists.iter().find(|known| known.is_as(list)).cloned();
         drop(lists);
-        known.map_or_else(|| AddressList::new(list).map(Arc::new), Ok)
+        known.map_or_else(
+            || {
+                let counts = self.metrics.limits.list(&list.name);
+                AddressList::new(list).map(|new| Arc::new(new.counted(counts)))
+            },
+            Ok,
+        )
     }
 
     /// A waiting room; one of the same name goes on where it is. The error says which file cannot be used.
@@ -302,6 +308,7 @@ impl Shared {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         lists.clone_from(&snapshot.lists);
         drop(lists);
+        self.metrics.adopt(snapshot);
         self.waiting_rooms.adopt(&snapshot.waiting_rooms);
         self.acme.adopt(snapshot.config.acme.as_ref());
         self.names.retain(&snapshot.hosts());
@@ -324,6 +331,11 @@ impl Shared {
         }
     }
 
+    /// Ends what is told of names that neither the configuration in force has, nor one that still answers somebody.
+    pub fn forget_names(&self) {
+        self.metrics.forget(&self.names);
+    }
+
     /// Forgets clients that have been quiet, and what no configuration refers to any more.
     pub fn tidy(&self, now: Duration) {
         self.store.tidy();
@@ -344,6 +356,10 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         upstreams.retain(|_, lasting| Arc::strong_count(lasting) > 1);
+        drop(upstreams);
+        drop(servers);
+        drop(limiters);
+        self.forget_names();
     }
 
     /// The waiting rooms' memory.

@@ -146,6 +146,7 @@ async fn ready(State(control): State<Arc<Control>>) -> (StatusCode, &'static str
 
 /// Gauges that are not kept up with are read now.
 async fn metrics(State(control): State<Arc<Control>>) -> Response {
+    control.shared.forget_names();
     let metrics = &control.shared.metrics;
     let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let snapshot = control.current.load_full();

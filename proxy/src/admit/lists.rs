@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::SystemTime,
@@ -22,7 +22,10 @@ use ipnet::IpNet;
 use nix::fcntl::OFlag;
 
 use super::rate::lasting;
-use crate::config::{mapped, model};
+use crate::{
+    config::{mapped, model},
+    observe::limit_metrics::ListCounts,
+};
 
 /// Largest file: a million of the longest lines that an address and a short comment make.
 const FILE_MAX: u64 = 128 << 20;
@@ -270,6 +273,8 @@ struct Known {
 pub struct AddressList {
     /// Name of the list.
     pub name: &'static str,
+    /// Whom it kept out.
+    pub counts: Arc<ListCounts>,
     entries: Vec<IpNet>,
     file: Option<PathBuf>,
     in_force: ArcSwap<InForce>,
@@ -285,6 +290,7 @@ impl AddressList {
     pub fn new(list: &model::AddressList) -> Result<Self, BadFile> {
         let made = Self {
             name: lasting(&list.name),
+            counts: Arc::default(),
             entries: list.entries.clone(),
             file: list.file.clone(),
             in_force: ArcSwap::default(),
@@ -305,6 +311,12 @@ impl AddressList {
             }
         }
         Ok(made)
+    }
+
+    /// The same list, which counts there.
+    #[must_use]
+    pub fn counted(self, counts: Arc<ListCounts>) -> Self {
+        Self { counts, ..self }
     }
 
     /// Whether it is what the configuration describes, apart from what its file says now.

@@ -118,8 +118,8 @@ impl Why {
 pub(crate) struct Visit;
 
 impl Observer for Visit {
-    fn kept_out(&mut self, shared: &Shared, list: &AddressList, why: Kept) {
-        shared.metrics.limits.kept_out(list, why);
+    fn kept_out(&mut self, _: &Shared, list: &AddressList, why: Kept) {
+        list.counts.inc(why);
     }
 
     fn count(

@@ -158,6 +158,7 @@ impl World {
             .config;
         let (shared, _) = Shared::new(&config.cache, 1);
         let snapshot = Snapshot::build(config, 1, &shared).expect("built");
+        shared.adopt(&snapshot);
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         Self {
             shared,

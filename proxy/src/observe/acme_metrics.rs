@@ -1,5 +1,7 @@
 //! What is counted of certificates that are ordered.
 
+use std::sync::{Mutex, PoisonError};
+
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::{
@@ -13,6 +15,8 @@ pub struct AcmeMetrics {
     orders: IntCounterVec,
     renewal: GaugeVec,
     failures: IntGaugeVec,
+    /// Certificates whose end is told.
+    told: Mutex<Vec<String>>,
 }
 
 /// How an order may end.
@@ -54,6 +58,7 @@ impl AcmeMetrics {
                 "Orders of a certificate that have failed in a row.",
                 &["certificate"],
             ),
+            told: Mutex::default(),
         }
     }
 
@@ -67,7 +72,15 @@ impl AcmeMetrics {
         let expiry = certificates.expiry();
         self.renewal.reset();
         self.failures.reset();
-        for certificate in issued.status() {
+        let status = issued.status();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in &*told {
+            if !status.iter().any(|certificate| certificate.path == *path) {
+                let _ = expiry.remove_label_values(&[path]);
+            }
+        }
+        *told = status.iter().map(|known| known.path.clone()).collect();
+        for certificate in status {
             let labels = [certificate.path.as_str()];
             if let Some(end) = certificate.not_after {
                 expiry.with_label_values(&labels).set(end as f64);

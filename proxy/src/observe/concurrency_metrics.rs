@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use super::metrics::{counters, gauges, register};
+use super::{
+    metrics::{counters, gauges, register},
+    named::keep,
+    upstream_metrics::InUse,
+};
 use crate::upstream::Upstream;
 
 /// Read off the gates when somebody asks.
@@ -46,6 +50,10 @@ impl ConcurrencyMetrics {
                 &["upstream", "class", "why"],
             ),
         }
+    }
+
+    pub(super) fn forget(&self, in_use: &InUse) {
+        keep(&self.shed, |label| in_use.has(&label("upstream")));
     }
 
     pub(super) fn refresh(&self, upstreams: &[Arc<Upstream>], tick: Duration) {

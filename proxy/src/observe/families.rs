@@ -80,14 +80,6 @@ impl Labelled {
             });
         }
     }
-
-    /// Adds one to the counter of a value.
-    pub(super) fn inc(&self, value: &str) {
-        match self.counts.load().get(value) {
-            Some(known) => known.inc(),
-            None => self.of(value).inc(),
-        }
-    }
 }
 
 impl Collector for Labelled {

@@ -1,8 +1,7 @@
 //! Counters and gauges of limits and address lists.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use prometheus::{
     IntGaugeVec, Registry,
     core::{Collector, Desc},
@@ -12,10 +11,11 @@ use prometheus::{
 use super::{
     families::{counter, described, family, labels},
     metrics::{gauges, register},
+    named::Named,
     per_thread::Counts,
 };
 use crate::{
-    admit::{lists::AddressList, rate::RateLimit, state::LimitDecision},
+    admit::{rate::RateLimit, state::LimitDecision},
     snapshot::Snapshot,
 };
 
@@ -24,6 +24,19 @@ use crate::{
 pub struct LimitCounts {
     decisions: [Counts; LimitDecision::ALL.len()],
     pushed_out: Counts,
+    /// Refusals that visitors were told of.
+    refused: Counts,
+}
+
+/// Whom an address list kept out, with a part for each thread.
+#[derive(Default)]
+pub struct ListCounts([Counts; Kept::ALL.len()]);
+
+impl ListCounts {
+    /// Counts a request that is refused.
+    pub fn inc(&self, why: Kept) {
+        self.0[why as usize].inc();
+    }
 }
 
 impl LimitCounts {
@@ -68,40 +81,11 @@ impl Kept {
     }
 }
 
-/// Counters by a name that is known for as long as the process lives.
-struct ByName<T>(Arc<ArcSwap<HashMap<&'static str, Arc<T>>>>);
-
-impl<T> Clone for ByName<T> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<T: Default> ByName<T> {
-    fn new() -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(HashMap::new())))
-    }
-
-    fn of(&self, name: &'static str) -> Arc<T> {
-        if let Some(known) = self.0.load().get(name) {
-            return Arc::clone(known);
-        }
-        let new = Arc::new(T::default());
-        self.0.rcu(|all| {
-            let mut all = HashMap::clone(all);
-            all.entry(name).or_insert_with(|| Arc::clone(&new));
-            all
-        });
-        // Another thread may have been first.
-        self.0.load().get(name).map_or(new, Arc::clone)
-    }
-}
-
 /// Collects the decisions of limits.
 #[derive(Clone)]
 struct Decisions {
     desc: Desc,
-    all: ByName<LimitCounts>,
+    all: Named<LimitCounts>,
 }
 
 impl Collector for Decisions {
@@ -110,35 +94,36 @@ impl Collector for Decisions {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let all = self.all.0.load();
-        let metrics = all.iter().flat_map(|(name, counts)| {
-            LimitDecision::ALL.map(|decision| {
+        let mut metrics = Vec::new();
+        self.all.for_each(|name, counts| {
+            metrics.extend(LimitDecision::ALL.map(|decision| {
                 let pairs = [("decision", decision.as_str()), ("limit", name)];
                 counter(labels(pairs), counts.get(decision))
-            })
+            }));
         });
-        vec![family(&self.desc, MetricType::COUNTER, metrics.collect())]
+        vec![family(&self.desc, MetricType::COUNTER, metrics)]
     }
 }
 
-/// Collects how many keys made room for others.
+/// Collects one of the counters of limits.
 #[derive(Clone)]
-struct PushedOut {
+struct OfLimits {
     desc: Desc,
-    all: ByName<LimitCounts>,
+    all: Named<LimitCounts>,
+    which: fn(&LimitCounts) -> u64,
 }
 
-impl Collector for PushedOut {
+impl Collector for OfLimits {
     fn desc(&self) -> Vec<&Desc> {
         vec![&self.desc]
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let all = self.all.0.load();
-        let metrics = all
-            .iter()
-            .map(|(name, counts)| counter(labels([("limit", *name)]), counts.pushed_out()));
-        vec![family(&self.desc, MetricType::COUNTER, metrics.collect())]
+        let mut metrics = Vec::new();
+        self.all.for_each(|name, counts| {
+            metrics.push(counter(labels([("limit", name)]), (self.which)(counts)));
+        });
+        vec![family(&self.desc, MetricType::COUNTER, metrics)]
     }
 }
 
@@ -146,7 +131,7 @@ impl Collector for PushedOut {
 #[derive(Clone)]
 struct KeptOut {
     desc: Desc,
-    all: ByName<[Counts; Kept::ALL.len()]>,
+    all: Named<ListCounts>,
 }
 
 impl Collector for KeptOut {
@@ -155,21 +140,21 @@ impl Collector for KeptOut {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let all = self.all.0.load();
-        let metrics = all.iter().flat_map(|(name, counts)| {
-            Kept::ALL.map(|why| {
-                let pairs = [("list", *name), ("why", why.as_str())];
-                counter(labels(pairs), counts[why as usize].get())
-            })
+        let mut metrics = Vec::new();
+        self.all.for_each(|name, counts| {
+            metrics.extend(Kept::ALL.map(|why| {
+                let pairs = [("list", name), ("why", why.as_str())];
+                counter(labels(pairs), counts.0[why as usize].get())
+            }));
         });
-        vec![family(&self.desc, MetricType::COUNTER, metrics.collect())]
+        vec![family(&self.desc, MetricType::COUNTER, metrics)]
     }
 }
 
 /// Metrics of limits and address lists.
 pub struct LimitMetrics {
-    decisions: Decisions,
-    kept_out: KeptOut,
+    all: Named<LimitCounts>,
+    lists: Named<ListCounts>,
     keys: IntGaugeVec,
     keys_max: IntGaugeVec,
     bytes: IntGaugeVec,
@@ -186,35 +171,43 @@ impl LimitMetrics {
             "Requests that limits counted, by what they decided.",
             &["decision", "limit"],
         );
+        let all = Named::default();
         let decisions = desc.map(|desc| Decisions {
             desc,
-            all: ByName::new(),
+            all: all.clone(),
         });
-        let decisions: Decisions = register(registry, decisions);
-        let desc = described(
+        let _: Decisions = register(registry, decisions);
+        let of_limits = |name: &str, help: &str, which: fn(&LimitCounts) -> u64| {
+            let desc = described(name, help, &["limit"]);
+            let all = all.clone();
+            let _: OfLimits = register(registry, desc.map(|desc| OfLimits { desc, all, which }));
+        };
+        of_limits(
             "dhal_limit_keys_pushed_out_total",
             "Keys that made room for others, because a limit remembered as many as it may.",
-            &["limit"],
+            LimitCounts::pushed_out,
         );
-        let pushed_out = desc.map(|desc| PushedOut {
-            desc,
-            all: decisions.all.clone(),
-        });
-        let _: PushedOut = register(registry, pushed_out);
+        of_limits(
+            "dhal_ratelimit_rejected_total",
+            "Requests refused by a limit.",
+            |counts| counts.refused.get(),
+        );
         let desc = described(
             "dhal_address_list_refused_total",
             "Requests refused because of an address list.",
             &["list", "why"],
         );
+        let lists = Named::default();
         let kept_out = desc.map(|desc| KeptOut {
             desc,
-            all: ByName::new(),
+            all: lists.clone(),
         });
+        let _: KeptOut = register(registry, kept_out);
         let of_limit = |name, help| gauges(registry, name, help, &["limit"]);
         let of_list = |name, help| gauges(registry, name, help, &["list"]);
         Self {
-            decisions,
-            kept_out: register(registry, kept_out),
+            all,
+            lists,
             keys: of_limit("limit_keys", "Keys that a limit remembers."),
             keys_max: of_limit("limit_keys_max", "Keys that a limit remembers at most."),
             bytes: of_limit("limit_bytes", "Bytes of what a limit remembers."),
@@ -229,13 +222,31 @@ impl LimitMetrics {
     }
 
     /// The counters of a limit, the same across reloads.
-    pub fn limit(&self, name: &'static str) -> Arc<LimitCounts> {
-        self.decisions.all.of(name)
+    pub fn limit(&self, name: &str) -> Arc<LimitCounts> {
+        self.all.of(name)
     }
 
-    /// Counts a request that is refused.
-    pub fn kept_out(&self, list: &AddressList, why: Kept) {
-        self.kept_out.all.of(list.name)[why as usize].inc();
+    /// The counters of an address list, the same across reloads.
+    pub fn list(&self, name: &str) -> Arc<ListCounts> {
+        self.lists.of(name)
+    }
+
+    /// Counts a refusal that a visitor is told of.
+    pub(super) fn refused(&self, limit: &str) {
+        self.all.with(limit, |counts| counts.refused.inc());
+    }
+
+    /// Tells of the limits and lists of a configuration that takes effect.
+    pub(super) fn adopt(&self, snapshot: &Snapshot) {
+        self.all
+            .tell(snapshot.limits.iter().map(|limit| limit.name));
+        self.lists.tell(snapshot.lists.iter().map(|list| list.name));
+    }
+
+    /// Forgets those that nobody has a use for.
+    pub(super) fn forget(&self) {
+        self.all.forget_unheld(|_| {});
+        self.lists.forget_unheld(|_| {});
     }
 
     /// Reads the gauges off.

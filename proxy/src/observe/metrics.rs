@@ -12,10 +12,10 @@ pub use super::request_metrics::{RouteMetrics, Totals};
 use super::{
     acme_metrics::AcmeMetrics, cache_metrics::CacheMetrics,
     certificate_metrics::CertificateMetrics, families::Labelled, limit_metrics::LimitMetrics,
-    per_thread::Counts, request_metrics::Requests, room_metrics::RoomMetrics,
+    named::keep, per_thread::Counts, request_metrics::Requests, room_metrics::RoomMetrics,
     upstream_metrics::UpstreamMetrics, visitor_metrics::VisitorMetrics,
 };
-use crate::cache::status::Outcome;
+use crate::{cache::status::Outcome, snapshot::Snapshot, upstream::names::Names};
 
 /// Every counter of the process.
 pub struct Metrics {
@@ -24,7 +24,6 @@ pub struct Metrics {
     /// For requests that belong to no route.
     pub no_route: Arc<RouteMetrics>,
     outcomes: Vec<(&'static str, Arc<Counts>)>,
-    rate_limited: Labelled,
     /// Requests that were sent to a server once more.
     pub retries: IntCounterVec,
     /// Those of them that the budget paid for: a server may have had work with the first attempt.
@@ -101,16 +100,12 @@ impl Metrics {
         );
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Self {
-            no_route: requests.route(""),
+            no_route: {
+                let none = requests.route("");
+                requests.tell([""].into_iter());
+                none
+            },
             outcomes,
-            rate_limited: register(
-                &registry,
-                Labelled::new(
-                    "dhal_ratelimit_rejected_total",
-                    "Requests refused by a limit.",
-                    "limit",
-                ),
-            ),
             retries: counters(
                 &registry,
                 "upstream_retries_total",
@@ -228,6 +223,29 @@ impl Metrics {
         self.requests.route(name)
     }
 
+    /// Tells of what a configuration that takes effect names.
+    pub fn adopt(&self, snapshot: &Snapshot) {
+        let routes = snapshot.config.routes.iter();
+        self.requests.tell(routes.map(|route| route.name.as_str()));
+        self.limits.adopt(snapshot);
+        self.upstreams.adopt(&snapshot.upstreams);
+    }
+
+    /// Forgets what neither the configuration in force names, nor one that is left and still answers somebody.
+    pub fn forget(&self, names: &Names) {
+        self.requests.forget_unheld();
+        self.limits.forget();
+        self.upstreams.forget(names, |upstreams| {
+            for counters in [&self.retries, &self.retries_charged, &self.budget_exhausted] {
+                keep(counters, |label| upstreams.has(&label("upstream")));
+            }
+            keep(&self.tunnels, |label| upstreams.has(&label("upstream")));
+            keep(&self.upstream_changes, |label| {
+                upstreams.has_server(&label("upstream"), &label("server"))
+            });
+        });
+    }
+
     /// Requests of all routes so far.
     pub fn totals(&self) -> Totals {
         self.requests.totals()
@@ -250,7 +268,7 @@ impl Metrics {
 
     /// Counts a refusal by a limit.
     pub fn rate_limited(&self, rule: &str) {
-        self.rate_limited.inc(rule);
+        self.limits.refused(rule);
     }
 
     /// Requests answered from the store and all requests on cached routes.
@@ -351,10 +369,10 @@ mod tests {
     #[test]
     fn what_is_counted_is_rendered() {
         let metrics = Metrics::new();
+        let shop = metrics.route("shop");
+        metrics.requests.tell(["shop"].into_iter());
         let invented = Method::from_bytes(b"INVENTED").expect("token");
-        metrics
-            .route("shop")
-            .count(&Method::GET, 200, Duration::from_millis(3));
+        shop.count(&Method::GET, 200, Duration::from_millis(3));
         metrics.route("shop").count(&invented, 999, Duration::ZERO);
         metrics.cache_outcome(Outcome::Hit);
         let text = String::from_utf8(metrics.render()).expect("text");

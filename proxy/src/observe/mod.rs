@@ -10,6 +10,7 @@ pub mod limit_metrics;
 mod log_line;
 mod log_writer;
 pub mod metrics;
+mod named;
 mod per_thread;
 pub mod process_log;
 pub mod record;

@@ -1,7 +1,6 @@
 //! What is counted of every request: by route, method and code, and how long it took.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -14,6 +13,7 @@ use prometheus::{
 
 use super::{
     families::{counter, described, family, labels},
+    named::Named,
     per_thread::{Count, PerThread, Place},
 };
 
@@ -153,7 +153,9 @@ impl RouteMetrics {
 /// The counters of all routes, told to Prometheus as two families.
 #[derive(Clone)]
 pub(super) struct Requests {
-    routes: Arc<Mutex<HashMap<String, Arc<RouteMetrics>>>>,
+    routes: Named<RouteMetrics>,
+    /// What was counted of routes that are forgotten.
+    gone: Arc<Mutex<Totals>>,
     counters: Desc,
     histograms: Desc,
 }
@@ -162,7 +164,8 @@ impl Requests {
     /// Without any route.
     pub(super) fn new() -> prometheus::Result<Self> {
         Ok(Self {
-            routes: Arc::default(),
+            routes: Named::default(),
+            gone: Arc::default(),
             counters: described(
                 "dhal_http_requests_total",
                 "Requests answered.",
@@ -176,10 +179,20 @@ impl Requests {
         })
     }
 
-    /// The counters of a route, the same whenever it is asked for.
+    /// The counters of a route.
     pub(super) fn route(&self, name: &str) -> Arc<RouteMetrics> {
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(routes.entry(name.to_owned()).or_default())
+        self.routes.of(name)
+    }
+
+    /// Tells of these routes from now on.
+    pub(super) fn tell<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        self.routes.tell(names);
+    }
+
+    /// Forgets routes that nobody has a use for. What they counted stays in the sum over all.
+    pub(super) fn forget_unheld(&self) {
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        self.routes.forget_unheld(|route| gone.add(route));
     }
 }
 
@@ -201,6 +214,17 @@ impl Totals {
         self.by_time.iter().sum()
     }
 
+    fn add(&mut self, route: &RouteMetrics) {
+        for part in route.parts.all() {
+            for (sum, bucket) in self.by_time.iter_mut().zip(&part.buckets) {
+                *sum += bucket.get();
+            }
+            let errors = part.codes.iter().filter_map(|by_code| by_code[4].get());
+            let errors = errors.flat_map(|codes| codes.iter()).map(Count::get);
+            self.errors += errors.sum::<u64>();
+        }
+    }
+
     /// What has been counted since.
     pub fn since(&self, before: &Self) -> Self {
         Self {
@@ -213,18 +237,10 @@ impl Totals {
 impl Requests {
     /// The sum over all routes.
     pub(super) fn totals(&self) -> Totals {
-        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut totals = Totals::default();
-        for part in routes.values().flat_map(|route| route.parts.all()) {
-            for (sum, bucket) in totals.by_time.iter_mut().zip(&part.buckets) {
-                *sum += bucket.get();
-            }
-            let errors = part.codes.iter().filter_map(|by_code| by_code[4].get());
-            totals.errors += errors
-                .flat_map(|codes| codes.iter())
-                .map(Count::get)
-                .sum::<u64>();
-        }
+        // Held, so that no route is forgotten meanwhile.
+        let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut totals = *gone;
+        self.routes.for_each(|_, route| totals.add(route));
         totals
     }
 }
@@ -235,9 +251,8 @@ impl Collector for Requests {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut counters, mut histograms) = (Vec::new(), Vec::new());
-        for (name, route) in &*routes {
+        self.routes.for_each(|name, route| {
             route.for_each_code(|method, status, count| {
                 let code = status.to_string();
                 let labels = labels([("code", &code), ("method", method), ("route", name)]);
@@ -246,7 +261,7 @@ impl Collector for Requests {
             let mut metric = Metric::from_label(labels([("route", name)]));
             metric.set_histogram(route.histogram());
             histograms.push(metric);
-        }
+        });
         vec![
             family(&self.counters, MetricType::COUNTER, counters),
             family(&self.histograms, MetricType::HISTOGRAM, histograms),

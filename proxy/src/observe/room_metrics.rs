@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use prometheus::{IntCounterVec, IntGaugeVec, Registry};
 
-use super::metrics::{counters, gauges};
+use super::{
+    metrics::{counters, gauges},
+    named::keep,
+};
 use crate::admit::waiting_room::WaitingRoom;
 
 /// Gauges and counters by room; rooms count for themselves, and are read off when someone asks.
@@ -81,6 +84,22 @@ impl RoomMetrics {
         ];
         for gauges in all {
             gauges.reset();
+        }
+        let counters = [
+            &self.admitted,
+            &self.guests,
+            &self.issued,
+            &self.kept,
+            &self.left,
+            &self.no_shows,
+            &self.returned,
+            &self.waits,
+            &self.refused,
+        ];
+        for counters in counters {
+            keep(counters, |label| {
+                rooms.iter().any(|room| room.name == label("room"))
+            });
         }
         for room in rooms {
             let (labels, figures) = ([room.name], room.figures());

@@ -1,22 +1,31 @@
 //! Counters of upstreams' connections and of the names of their servers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
-use prometheus::{IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{
+    IntCounterVec, IntGaugeVec, Registry,
+    core::{Collector, Desc},
+    proto::{MetricFamily, MetricType},
+};
 
 use super::{
     concurrency_metrics::ConcurrencyMetrics,
-    families::Labelled,
+    families::{counter, described, family, labels},
     metrics::{counters, gauges, register},
+    named::{Named, keep},
     per_thread::Counts,
 };
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, names::Names};
 
 /// What is told of all upstreams.
 pub struct UpstreamMetrics {
-    opened: Labelled,
-    reused: Labelled,
-    rejected: Labelled,
+    connections: Named<ConnectionCounts>,
+    /// Those that have been in force and that somebody may still ask.
+    known: Mutex<Vec<Weak<Upstream>>>,
     open: IntGaugeVec,
     queue: IntGaugeVec,
     addresses: IntGaugeVec,
@@ -26,6 +35,7 @@ pub struct UpstreamMetrics {
 }
 
 /// The counters of an upstream, which every request to it counts.
+#[derive(Default)]
 pub struct ConnectionCounts {
     /// New connections.
     pub opened: Count,
@@ -36,7 +46,8 @@ pub struct ConnectionCounts {
 }
 
 /// A number that counts up, with a part for each thread.
-pub struct Count(Arc<Counts>);
+#[derive(Default)]
+pub struct Count(Counts);
 
 impl Count {
     /// Adds one.
@@ -50,22 +61,83 @@ impl Count {
     }
 }
 
+/// Collects one of the counters of upstreams.
+#[derive(Clone)]
+struct OfUpstreams {
+    desc: Desc,
+    all: Named<ConnectionCounts>,
+    which: fn(&ConnectionCounts) -> &Count,
+}
+
+impl Collector for OfUpstreams {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut metrics = Vec::new();
+        self.all.for_each(|name, counts| {
+            let value = (self.which)(counts).get();
+            metrics.push(counter(labels([("upstream", name)]), value));
+        });
+        vec![family(&self.desc, MetricType::COUNTER, metrics)]
+    }
+}
+
+/// Names of upstreams and servers that somebody has a use for.
+pub(super) struct InUse {
+    upstreams: HashSet<String>,
+    servers: HashSet<(String, String)>,
+}
+
+impl InUse {
+    fn of(upstreams: &[Arc<Upstream>]) -> Self {
+        let names = upstreams.iter().map(|upstream| upstream.name().to_owned());
+        let servers = upstreams.iter().flat_map(|upstream| {
+            let told = upstream.servers_told().into_iter();
+            told.map(|server| (upstream.name().to_owned(), server))
+        });
+        Self {
+            upstreams: names.collect(),
+            servers: servers.collect(),
+        }
+    }
+
+    pub(super) fn has(&self, upstream: &str) -> bool {
+        self.upstreams.contains(upstream)
+    }
+
+    pub(super) fn has_server(&self, upstream: &str, server: &str) -> bool {
+        let pair = (upstream.to_owned(), server.to_owned());
+        self.servers.contains(&pair)
+    }
+}
+
 impl UpstreamMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
-        let labelled = |name: &str, help: &str| {
-            let name = format!("dhal_upstream_{name}_total");
-            register(registry, Labelled::new(&name, help, "upstream"))
+        let all = Named::default();
+        let of_upstreams = |name: &str, help: &str, which: fn(&ConnectionCounts) -> &Count| {
+            let desc = described(&format!("dhal_upstream_{name}_total"), help, &["upstream"]);
+            let all = Named::clone(&all);
+            let made = desc.map(|desc| OfUpstreams { desc, all, which });
+            let _: OfUpstreams = register(registry, made);
         };
+        of_upstreams("connections_opened", "Connections to servers.", |counts| {
+            &counts.opened
+        });
+        of_upstreams(
+            "connections_reused",
+            "Requests on connections that were used before.",
+            |counts| &counts.reused,
+        );
+        of_upstreams(
+            "queue_rejected",
+            "Requests that got no connection, as too many waited or for too long.",
+            |counts| &counts.rejected,
+        );
         Self {
-            opened: labelled("connections_opened", "Connections to servers."),
-            reused: labelled(
-                "connections_reused",
-                "Requests on connections that were used before.",
-            ),
-            rejected: labelled(
-                "queue_rejected",
-                "Requests that got no connection, as too many waited or for too long.",
-            ),
+            connections: all,
+            known: Mutex::default(),
             open: gauges(
                 registry,
                 "upstream_connections_open",
@@ -96,12 +168,28 @@ impl UpstreamMetrics {
     }
 
     /// The counters of an upstream, the same across reloads.
-    pub fn of(&self, upstream: &str) -> ConnectionCounts {
-        ConnectionCounts {
-            opened: Count(self.opened.of(upstream)),
-            reused: Count(self.reused.of(upstream)),
-            rejected: Count(self.rejected.of(upstream)),
-        }
+    pub fn of(&self, upstream: &str) -> Arc<ConnectionCounts> {
+        self.connections.of(upstream)
+    }
+
+    /// Tells of the upstreams of a configuration that takes effect.
+    pub(super) fn adopt(&self, upstreams: &[Arc<Upstream>]) {
+        let names = upstreams.iter().map(|upstream| upstream.name());
+        self.connections.tell(names);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|upstream| upstream.strong_count() > 0);
+        known.extend(upstreams.iter().map(Arc::downgrade));
+    }
+
+    /// Forgets those that nobody has a use for; `others` does so with what is counted of them elsewhere.
+    pub(super) fn forget(&self, names: &Names, others: impl FnOnce(&InUse)) {
+        self.connections.forget_unheld(|_| {});
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known: Vec<_> = known.iter().filter_map(Weak::upgrade).collect();
+        let in_use = InUse::of(&known);
+        keep(&self.dns_failures, |label| names.knows(&label("name")));
+        self.concurrency.forget(&in_use);
+        others(&in_use);
     }
 
     /// Reads what is not kept up with.

@@ -8,6 +8,7 @@ pub mod budget;
 pub mod choose;
 pub mod concurrency;
 pub mod connect;
+mod departed;
 pub mod health;
 pub mod names;
 pub mod orders;
@@ -19,7 +20,7 @@ mod testing;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -44,6 +45,7 @@ use crate::{
 };
 use budget::RetryBudget;
 use concurrency::Concurrency;
+use departed::Departed;
 use orders::Orders;
 use outage::Outage;
 
@@ -52,7 +54,7 @@ pub struct Upstream {
     /// What the file says of it.
     pub config: model::Upstream,
     /// Its connections.
-    pub counts: ConnectionCounts,
+    pub counts: Arc<ConnectionCounts>,
     /// What outlives the configuration.
     pub lasting: Arc<Lasting>,
     /// How its servers are reached.
@@ -76,8 +78,16 @@ pub struct Lasting {
     pub orders: Orders,
     /// Requests at work, and those that wait.
     pub concurrency: Arc<Concurrency>,
+    /// Addresses that names of servers led to lately.
+    departed: Mutex<Departed>,
     /// Held by who ejects a server, so that two threads do not eject the last two.
     ejecting: Mutex<()>,
+}
+
+impl Lasting {
+    fn departed(&self) -> MutexGuard<'_, Departed> {
+        self.departed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Upstream {
@@ -185,6 +195,17 @@ impl Upstream {
     /// Its servers at the moment.
     pub fn servers(&self) -> Arc<Vec<Arc<Server>>> {
         self.servers.load_full()
+    }
+
+    /// Servers of whom there is something to tell: those of the moment, and addresses that its names led to lately.
+    pub fn servers_told(&self) -> Vec<String> {
+        // Held, so that none leaves or comes back between the two.
+        let departed = self.lasting.departed();
+        let servers = self.servers.load();
+        let now = servers.iter().map(|server| server.name.clone());
+        let has_names = self.hosts().next().is_some();
+        let left = departed.left().filter(|_| has_names);
+        now.chain(left.map(SocketAddr::to_string)).collect()
     }
 
     /// Picks a server that was not tried yet, `None` where nothing can answer.

@@ -125,6 +125,10 @@ impl Upstream {
     pub(super) fn set_servers(&self, servers: Vec<Arc<Server>>) {
         let orders = self.lasting.orders.lock();
         mark(&servers, &orders);
+        let named = servers.iter().filter(|server| server.host().is_some());
+        let named = named.map(|server| server.address).collect();
+        let mut departed = self.lasting.departed();
+        departed.note(named);
         self.servers.store(Arc::new(servers));
     }
 }

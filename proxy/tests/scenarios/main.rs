@@ -96,6 +96,7 @@ mod relaying;
 mod relaying_early;
 mod relaying_ends;
 mod reload;
+mod reload_forgets;
 mod reload_history;
 mod reload_hostile;
 mod reload_listeners;

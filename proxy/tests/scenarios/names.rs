@@ -1,7 +1,7 @@
 //! Servers that are given by name: where they lead, when that changes, and when nobody says.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     thread,
     time::{Duration, Instant},
 };
@@ -9,6 +9,7 @@ use std::{
 use crate::{
     dns::{Dns, Says},
     edge::{Edge, Site},
+    health::CHECKED,
     origin::{Origin, page},
     tools::{eventually, free_address},
 };
@@ -197,6 +198,43 @@ fn what_an_entry_says_goes_for_each_of_its_addresses() {
     one.stop();
     assert!((0..20).all(|_| edge.get("/").text() == "spare"));
     assert!(!two.seen().is_empty() && !three.seen().is_empty());
+}
+
+/// A name that leads to new addresses all the time, as behind a balancer in a cloud. Nobody listens at any of them.
+#[test]
+fn what_is_told_of_addresses_that_left_is_bounded() {
+    const ADDRESSES: u8 = 60;
+    let dns = Dns::start();
+    let port = free_address().port();
+    let lead = |turn: u8| {
+        let addresses = (1..=ADDRESSES).map(|n| Ipv4Addr::new(127, 200, turn, n));
+        dns.say("shop.internal", Says::Addresses(addresses.collect(), 1));
+    };
+    lead(0);
+    let check = format!("health_check = {{ protocol = \"tcp\", {CHECKED} }}\n[[routes]]");
+    let config = config(&dns, &format!("\"shop.internal:{port}\"")).replace("[[routes]]", &check);
+    let edge = Edge::start(&config);
+    let told = |turn: u8| {
+        let (_, text) = edge.admin("GET", "/metrics");
+        let changes = text
+            .lines()
+            .filter(|line| line.starts_with("dhal_upstream_changes_total"));
+        let of_turn = format!("server=\"127.200.{turn}.");
+        changes.filter(|line| line.contains(&of_turn)).count()
+    };
+    let all = usize::from(ADDRESSES);
+    for turn in 0..4 {
+        lead(turn);
+        eventually("all are down", || told(turn) == all);
+        if turn == 1 {
+            // What left before stays so across a reload.
+            assert!(edge.reload(&format!("{config}\n")).status.success());
+        }
+        if turn > 0 {
+            assert_eq!(told(turn - 1), all, "it may come back");
+        }
+    }
+    eventually("the first are forgotten", || told(0) + told(1) <= 4);
 }
 
 #[test]

@@ -59,6 +59,8 @@ fn the_text_is_that_of_plain_counters() {
         let histogram: Histogram = histograms.with_label_values(&[route]);
         histogram.observe(duration.as_secs_f64());
     }
+    assert!(!text(&ours).contains("idle"), "nothing is in force");
+    requests.tell(["idle", "shop \"1\"\\", "", "b"].into_iter());
     let sum = |line: &str| line.contains("_sum");
     let (ours, theirs) = (text(&ours), text(&theirs));
     for (ours, theirs) in ours.lines().zip(theirs.lines()) {
@@ -96,6 +98,28 @@ fn what_many_threads_count_adds_up() {
     assert_eq!(histogram.get_sample_count(), 100_000);
     assert_eq!(histogram.get_bucket()[0].cumulative_count(), 100 * 101);
     assert!((histogram.get_sample_sum() - 100.0 * 0.4995).abs() < 1e-9);
+}
+
+/// A probation compares sums over all routes, and a reload takes routes away.
+#[test]
+fn what_routes_that_are_gone_have_counted_stays_in_the_sum() {
+    let requests = Requests::new().expect("described");
+    let (stays, goes) = (requests.route("stays"), requests.route("goes"));
+    requests.tell(["stays", "goes"].into_iter());
+    for (route, status) in [(&stays, 200), (&goes, 200), (&goes, 503)] {
+        route.count(&Method::GET, status, Duration::from_millis(1));
+    }
+    let before = requests.totals();
+    assert_eq!((before.requests(), before.errors), (3, 1));
+    drop(goes);
+    for _ in 0..2 {
+        requests.forget_unheld();
+        assert_eq!(requests.totals(), before);
+    }
+    let mut told = Vec::new();
+    let names = |name: &str, _: &RouteMetrics| told.push(name.to_owned());
+    requests.routes.for_each(names);
+    assert_eq!(told, ["stays"]);
 }
 
 #[test]

@@ -76,6 +76,11 @@ impl Names {
             .map_or_else(Arc::default, |known| Arc::clone(&known.addresses))
     }
 
+    /// Whether there is a use for a name.
+    pub fn knows(&self, host: &str) -> bool {
+        self.known().contains_key(host)
+    }
+
     /// Forgets the others.
     pub fn retain(&self, hosts: &[&str]) {
         self.known()
