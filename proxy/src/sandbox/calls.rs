@@ -84,13 +84,9 @@ const STARTING: &[i64] = &[libc::SYS_execve, libc::SYS_fork, libc::SYS_vfork];
 #[cfg(not(target_arch = "x86_64"))]
 const STARTING: &[i64] = &[libc::SYS_execve];
 
-/// Sockets towards visitors, shops, names and systemd, and what the C library asks for addresses by.
-const FAMILIES: [i32; 4] = [
-    libc::AF_UNIX,
-    libc::AF_INET,
-    libc::AF_INET6,
-    libc::AF_NETLINK,
-];
+/// Sockets towards visitors, shops, names and systemd. Names are looked up by a resolver of our own, which asks no
+/// kernel for addresses.
+const FAMILIES: [i32; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
 
 /// What is asked of descriptors: whether one is a terminal, how much can be read, and not to wait.
 #[expect(
@@ -189,6 +185,28 @@ fn rule(argument: u8, length: Length, op: Op, value: u64) -> anyhow::Result<Secc
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_unit_lets_the_same_sockets_be_made() {
+        let unit = include_str!("../../../config/dhal.service");
+        let families = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("RestrictAddressFamilies="));
+        let mut families: Vec<_> = families
+            .expect("a line")
+            .split(' ')
+            .map(|family| match family {
+                "AF_UNIX" => libc::AF_UNIX,
+                "AF_INET" => libc::AF_INET,
+                "AF_INET6" => libc::AF_INET6,
+                other => panic!("{other}: is it needed?"),
+            })
+            .collect();
+        families.sort_unstable();
+        let mut own = FAMILIES;
+        own.sort_unstable();
+        assert_eq!(families, own);
+    }
 
     #[test]
     fn what_breaks_out_is_not_on_the_list() {
