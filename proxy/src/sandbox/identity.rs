@@ -173,6 +173,21 @@ impl Identity {
         }
     }
 
+    /// Makes a folder for a log, a pid file or a socket where there is none in a folder that is there. Others may enter
+    /// it: who may open the socket is for the socket to say.
+    pub(super) fn make_place(&self, path: &Path) {
+        let made = fs::DirBuilder::new().mode(0o755).create(path);
+        match made.and_then(|()| self.own(path, None)) {
+            Err(why)
+                if ![io::ErrorKind::AlreadyExists, io::ErrorKind::NotFound]
+                    .contains(&why.kind()) =>
+            {
+                tracing::warn!(path = %path.display(), user = %self.name, %why, "the folder cannot be made for the user");
+            }
+            _ => {}
+        }
+    }
+
     /// Makes a folder of this user where there is none, and it could not make it itself.
     pub(super) fn make_folder(&self, path: &Path) {
         if path.exists() || self.act(|| make_folder(path)).is_ok() {

@@ -118,6 +118,9 @@ impl Plan {
         let folders = acme.chain(config.cache.disk.iter().map(|disk| &disk.path));
         match &self.identity {
             Some(user) => {
+                // `/run` is empty after each start of the machine.
+                let places = self.paths.made.iter().map(|path| paths::parent(path));
+                places.for_each(|folder| user.make_place(folder));
                 files.for_each(|path| user.make_file(path));
                 folders.for_each(|path| user.make_folder(path));
             }

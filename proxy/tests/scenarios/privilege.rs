@@ -260,6 +260,30 @@ fn folders_of_root_are_no_obstacle() {
     assert_eq!(edge.site.read("dhal.pid"), "");
 }
 
+/// After a start of the machine `/run` is empty, and where systemd does not make folders there nobody does.
+#[test]
+fn folders_of_pid_file_and_socket_are_made_for_the_user() {
+    if !is_root() {
+        return;
+    }
+    let shop = Origin::start(|_| page("hello"));
+    let config = smallest(&shop) + &as_user().replace("@dir/dhal.pid", "@dir/run/dhal.pid");
+    let admin = "[admin]\naddress = \"unix:@dir/run/admin.sock\"\n";
+    let log = "[access_log]\npath = \"@dir/log/access.log\"\n";
+    let mut edge = Edge::start(&(config + admin + log));
+    for name in ["run", "log"] {
+        let about = fs::metadata(edge.site.path(name)).expect(name);
+        let is = (about.uid(), about.gid(), about.mode() & 0o777);
+        assert_eq!(is, (USER, USER, 0o755), "{name}");
+    }
+    let said = text(&edge.site.dhal(&["reload"]));
+    assert!(said.contains("is in force"), "{said}");
+    edge.signal(Signal::SIGTERM);
+    assert!(edge.wait().success());
+    let left = fs::read_dir(edge.site.path("run")).expect("a folder");
+    assert_eq!(left.count(), 0);
+}
+
 #[test]
 fn who_cannot_become_the_user_is_told() {
     let shop = Origin::start(|_| page("hello"));
