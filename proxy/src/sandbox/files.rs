@@ -101,7 +101,7 @@ impl Rules {
         beyond
     }
 
-    fn reads(&self, path: &Path) -> bool {
+    pub(super) fn reads(&self, path: &Path) -> bool {
         // What is not there is told by whoever looks for it.
         let Some(path) = destination(path) else {
             return true;

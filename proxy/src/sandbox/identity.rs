@@ -110,6 +110,11 @@ impl Identity {
         })
     }
 
+    /// Its group as people know it.
+    pub(super) fn group(&self) -> String {
+        group_shown(self.gid)
+    }
+
     /// Whether the process is still to become it.
     pub fn is_to_come(&self) -> bool {
         Uid::effective() != self.uid
@@ -297,6 +302,14 @@ pub fn gid_of(name: &str) -> anyhow::Result<Gid> {
                 "there is no group {name} on this machine: make it with `groupadd --system {name}`"
             )
         })
+}
+
+/// A group as people know it.
+pub(super) fn group_shown(gid: Gid) -> String {
+    match Group::from_gid(gid) {
+        Ok(Some(group)) => group.name,
+        _ => gid.to_string(),
+    }
 }
 
 /// A user as people know it.

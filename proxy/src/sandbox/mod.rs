@@ -5,6 +5,7 @@
 //! takes over is started by one that has given it all up, and can gain none of it: an upgrade never widens what an
 //! edge may do, a restart does (`docs/decisions/0011-an-upgrade-gains-nothing.md`).
 
+mod advice;
 mod calls;
 mod files;
 mod identity;
@@ -163,8 +164,8 @@ impl Plan {
     pub fn carry_out(self, program: &Path, is_heir: bool) -> anyhow::Result<Sandbox> {
         let was_root = self.identity.is_some();
         if let Some(user) = &self.identity {
-            for what in self.paths.denied(Some(user)) {
-                tracing::warn!(user = %user.name, "{what}, which reloads and upgrades may need");
+            for denied in self.paths.denied(Some(user)) {
+                tracing::warn!("{}", advice::told(&denied, user));
             }
             let kept = user.become_it()?;
             if !kept {
@@ -245,6 +246,12 @@ impl Held {
     }
 }
 
+/// What a process that could not start may not read of what is named, each a sentence that says what to do about it.
+pub fn hints(paths: &Paths) -> Vec<String> {
+    let held = Held::of_before().files;
+    advice::hints(paths, held.as_ref().map(|(_, rules)| rules))
+}
+
 /// Whether a process of this [mark](Sandbox::mark) is kept from files, and from programs.
 pub fn bounds_files(mark: &str) -> bool {
     serde_json::from_str(mark).is_ok_and(|held: Held| held.files.is_some())
@@ -275,6 +282,11 @@ impl Sandbox {
         beyond(rules, paths)
     }
 
+    /// What this process may not read of what is named, each a sentence that says what to do about it.
+    pub fn hints(&self, paths: &Paths) -> Vec<String> {
+        advice::hints(paths, self.held.files.as_ref().map(|(_, rules)| rules))
+    }
+
     /// What a process that takes over has to know.
     pub fn mark(&self) -> Option<String> {
         serde_json::to_string(&self.held).ok()
@@ -294,24 +306,6 @@ impl Sandbox {
             seccomp_calls: self.held.calls.as_ref().map(|(count, _)| *count),
         }
     }
-}
-
-/// What this process may not read of what is named, each a sentence that says what to do about it.
-pub fn hints(paths: &Paths) -> Vec<String> {
-    let uid = Uid::effective();
-    if uid.is_root() {
-        return Vec::new();
-    }
-    let user = identity::shown(uid);
-    let denied = paths.denied(None).into_iter();
-    let unread = denied.filter(|what| what.ends_with("cannot be read"));
-    let said = unread.map(|what| {
-        format!(
-            "{what} by {user}, who runs this process: let {user} read it (`chgrp`, `chmod g+r`, of a folder \
-             `chmod g+rx`), or restart as root, which reads it before it is given up"
-        )
-    });
-    said.collect()
 }
 
 impl fmt::Display for SandboxStatus {
@@ -370,10 +364,6 @@ pub fn check(
         return Ok(Vec::new());
     }
     let denied = Paths::of(config, files, folders).denied(Some(&user));
-    let said = denied.into_iter().map(|what| {
-        format!(
-            "{what} by the user {name}: a start as root can do without, reloads and upgrades may fail for it"
-        )
-    });
+    let said = denied.iter().map(|denied| advice::told(denied, &user));
     Ok(said.collect())
 }

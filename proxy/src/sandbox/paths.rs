@@ -1,7 +1,7 @@
 //! What a configuration has the process read and write.
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +16,24 @@ use crate::config::model::{Action, AdminAddress, CertificateFiles, Config, LogTa
 
 /// Files of folders that are looked at: a folder of pages may have any number.
 const LOOKED_AT: usize = 1_024;
+
+/// What cannot be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Denied {
+    /// A sentence without an end.
+    pub what: String,
+    /// Where something cannot be read: what has to be opened for that, and lets only others in.
+    pub closed: Option<Closed>,
+}
+
+/// What keeps something from being read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Closed {
+    /// A file or folder.
+    pub path: PathBuf,
+    /// Whether it is the first closed folder on the way to what is to be read, and not that itself.
+    pub is_on_the_way: bool,
+}
 
 /// Files and folders that a configuration names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,16 +90,16 @@ impl Paths {
         paths
     }
 
-    /// What this process cannot read or write, each a sentence without an end; as `user` would, where that is to come.
-    pub fn denied(&self, user: Option<&Identity>) -> Vec<String> {
+    /// What this process cannot read or write; as `user` would, where that is to come.
+    pub fn denied(&self, user: Option<&Identity>) -> Vec<Denied> {
         match user {
             Some(user) => user.act(|| self.refused()),
             None => self.refused(),
         }
     }
 
-    fn refused(&self) -> Vec<String> {
-        let mut said = Vec::new();
+    fn refused(&self) -> Vec<Denied> {
+        let (mut said, mut unread) = (Vec::new(), Vec::new());
         let in_folders = self
             .folders
             .iter()
@@ -92,13 +110,14 @@ impl Paths {
         let in_folders = in_folders.flatten().filter(|path| path.is_file());
         let in_folders: Vec<_> = in_folders.take(LOOKED_AT).collect();
         for path in self.files.iter().chain(&in_folders) {
-            if denies(File::open(path).map(drop)) {
-                said.push(format!("{} cannot be read", path.display()));
+            if !readable(path) {
+                unread.push((format!("{} cannot be read", path.display()), path));
             }
         }
         for folder in &self.folders {
             if denies(fs::read_dir(folder).map(drop)) {
-                said.push(format!("the folder {} cannot be read", folder.display()));
+                let what = format!("the folder {} cannot be read", folder.display());
+                unread.push((what, folder));
             }
         }
         for path in &self.made {
@@ -120,10 +139,47 @@ impl Paths {
                 said.push(format!("the folder {} cannot be written", folder.display()));
             }
         }
-        said.sort();
-        said.dedup();
-        said
+        let unwritten = said.into_iter().map(|what| Denied { what, closed: None });
+        let unread = unread.into_iter().map(|(what, path)| Denied {
+            what,
+            closed: Some(closed(path)),
+        });
+        let mut denied: Vec<_> = unwritten.chain(unread).collect();
+        denied.sort();
+        denied.dedup();
+        denied
     }
+}
+
+/// What keeps a file away: the first folder on the way to it, or to where its link leads, that cannot be entered; else
+/// itself.
+fn closed(path: &Path) -> Closed {
+    // A link can be followed by whoever may enter its folder.
+    let led = fs::read_link(path).map(|to| parent(path).join(to));
+    let led = led.unwrap_or_else(|_| path.to_owned());
+    for way in [path, &led] {
+        let mut folders: Vec<_> = way.ancestors().skip(1).collect();
+        folders.retain(|folder| !folder.as_os_str().is_empty());
+        let mut shut = folders.iter().rev().filter(|folder| {
+            let entered = faccessat(AT_FDCWD, **folder, AccessFlags::X_OK, AtFlags::AT_EACCESS);
+            matches!(entered, Err(Errno::EACCES))
+        });
+        if let Some(folder) = shut.next() {
+            // Without the steps up of a link.
+            return Closed {
+                path: real(folder),
+                is_on_the_way: true,
+            };
+        }
+    }
+    Closed {
+        path: real(&led),
+        is_on_the_way: false,
+    }
+}
+
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// The folder of a file.
@@ -136,6 +192,13 @@ pub(super) fn parent(path: &Path) -> &Path {
 
 fn denies(outcome: std::io::Result<()>) -> bool {
     outcome.is_err_and(|why| why.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
+/// Whether a file can be read. It is asked and not tried: to open a pipe waits for somebody who writes to it. A file
+/// that is not there is another matter.
+fn readable(path: &Path) -> bool {
+    let asked = faccessat(AT_FDCWD, path, AccessFlags::R_OK, AtFlags::AT_EACCESS);
+    !matches!(asked, Err(Errno::EACCES))
 }
 
 /// Whether something can be made in a folder. A folder that is not there is another matter.

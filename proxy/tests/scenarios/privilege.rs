@@ -20,7 +20,7 @@ use crate::{
     h2::https,
     handover::{Service, signal},
     origin::{Origin, page},
-    serving::smallest,
+    serving::{plain, smallest},
     tools::eventually,
 };
 
@@ -134,7 +134,11 @@ fn root_is_given_up_and_all_goes_on() {
         "{}",
         edge.stderr()
     );
-    let warned = format!("{} cannot be read, which reloads", key.display());
+    let warned = format!(
+        "{0} cannot be read by the user {USER}: only a start as root reads it, reloads and upgrades will be refused, and \
+         a file that takes its place is not taken up; let {USER} read it (`chgrp {USER} {0} && chmod g+r {0}`)",
+        key.display()
+    );
     assert!(edge.stderr().contains(&warned), "{}", edge.stderr());
     assert_eq!(edge.get("/a").text(), "hello");
     assert_eq!(https(edge.site.https, "shop.example").get("/a").status, 200);
@@ -282,6 +286,29 @@ fn folders_of_pid_file_and_socket_are_made_for_the_user() {
     assert!(edge.wait().success());
     let left = fs::read_dir(edge.site.path("run")).expect("a folder");
     assert_eq!(left.count(), 0);
+}
+
+/// Certbot keeps keys in folders that only root may enter, and leads to them by links.
+#[test]
+fn the_folder_that_keeps_a_key_away_is_named() {
+    if !is_root() {
+        return;
+    }
+    let shop = Origin::start(|_| page("hello"));
+    let site = Site::new_tls(&(plain(&shop) + &as_user()));
+    fs::create_dir_all(site.path("archive")).expect("a folder");
+    let key = site.path("certs/dev.key");
+    fs::rename(&key, site.path("archive/dev1.key")).expect("moved");
+    std::os::unix::fs::symlink("../archive/dev1.key", &key).expect("a link");
+    let closed = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(site.path("archive"), closed).expect("set");
+    let said = text(&site.dhal(&["check"]));
+    let archive = site.path("archive").display().to_string();
+    assert!(
+        said.contains(&format!("{} cannot be read by", key.display()))
+            && said.contains(&format!("`chgrp {USER} {archive} && chmod g+x {archive}`")),
+        "{said}"
+    );
 }
 
 #[test]
