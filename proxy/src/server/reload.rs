@@ -191,24 +191,34 @@ impl Control {
                 &held.watched.folders,
             ),
         };
+        let paths = Arc::new(paths);
         let mut warnings = String::new();
-        let outcome = match loaded {
+        let mut outcome = match loaded {
             Ok(loaded) => {
                 warnings = config::render(&loaded.warnings);
-                match self.sandbox.refuses(&paths) {
-                    None => {
+                let (this, named) = (Arc::clone(self), Arc::clone(&paths));
+                // Links are followed.
+                let refuses = move || this.sandbox.refuses(&named);
+                match held.at_files("find what the files name", refuses).await {
+                    Ok(None) => {
                         self.put_in_force(held, loaded.config, Some(&self.path))
                             .await
                     }
-                    Some(why) => Err(why),
+                    Ok(Some(why)) | Err(why) => Err(why),
                 }
             }
             Err(why) => Err(why),
         };
-        let outcome = outcome.map_err(|why| {
-            let hints = sandbox::hints(&paths);
-            [vec![why], hints].concat().join("\n")
-        });
+        if let Err(why) = &mut outcome {
+            let this = Arc::clone(self);
+            let hints = move || this.sandbox.hints(&paths);
+            // Where a file system does not answer, the reason stays what it is.
+            let hints = held.at_files("see what can be read", hints).await;
+            for hint in hints.into_iter().flatten() {
+                why.push('\n');
+                why.push_str(&hint);
+            }
+        }
         let generation = self.current.load().generation;
         let attempt = Attempt {
             trigger,

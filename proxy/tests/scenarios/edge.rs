@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{Read, Write},
     net::SocketAddr,
-    os::unix::net::UnixStream,
+    os::unix::{net::UnixStream, process::CommandExt},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
@@ -18,6 +18,7 @@ use nix::{
 
 use crate::{
     client::{Conn, Response},
+    privilege::{USER, give},
     tools::{Folder, PATIENCE, eventually, free_address},
 };
 
@@ -31,6 +32,8 @@ pub(crate) struct Site {
     files: Option<u32>,
     environment: Vec<(String, String)>,
     pub(crate) program: PathBuf,
+    /// Who runs it, where that is somebody else.
+    user: Option<u32>,
 }
 
 impl Site {
@@ -46,6 +49,7 @@ impl Site {
             files: None,
             environment: Vec::new(),
             program: PathBuf::from(env!("CARGO_BIN_EXE_dhal")),
+            user: None,
         };
         site.configure(config);
         site
@@ -76,6 +80,14 @@ impl Site {
         std::fs::copy(&self.program, &program).expect("a copy");
         self.program = program;
         self
+    }
+
+    /// Another user runs the program, who cannot become root again, and owns the folder. Only for root.
+    pub(crate) fn run_by_user(self) -> Self {
+        let mut site = self.with_program_of_its_own();
+        give(&site.path("."));
+        site.user = Some(USER);
+        site
     }
 
     /// The edge has so few descriptors.
@@ -160,6 +172,9 @@ impl Site {
             .env_remove("DHAL_LOG")
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command
     }
 
@@ -303,6 +318,9 @@ impl Edge {
 
     fn admin_with(&self, method: &str, path: &str, content: &str) -> (u16, String) {
         let mut stream = UnixStream::connect(self.site.path("admin.sock")).expect("admin socket");
+        // An edge that stands still fails its scenario, and does not hold it up.
+        let patience = Some(3 * PATIENCE);
+        stream.set_read_timeout(patience).expect("set");
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
             content.len()

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A user without a name: every machine has it.
-const USER: u32 = 54_321;
+pub(crate) const USER: u32 = 54_321;
 
 /// What makes the edge this user.
 pub(crate) fn as_user() -> String {
