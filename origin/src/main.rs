@@ -1,5 +1,11 @@
 //! Parses the command line, builds the shop and serves it.
 
+#![warn(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic when nobody reads any more; `writeln!` does not"
+)]
+
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,7 +38,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("dhakacart-origin: {error:#}");
+            let _ = writeln!(std::io::stderr(), "dhakacart-origin: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -43,6 +49,8 @@ fn run(options: Serve) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would be said on the same standard error, and panic where nobody reads that any more.
+        .log_internal_errors(false)
         .init();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -2,6 +2,12 @@
 //!
 //! Modules stand in the order in which a request meets them; `edge::decide` is where its story is told.
 
+#![warn(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic when nobody reads any more; verbs use `cli::output`, the rest logs"
+)]
+
 pub mod cli;
 pub mod config;
 pub mod handover;

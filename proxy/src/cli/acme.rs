@@ -7,7 +7,10 @@ use clap::Subcommand;
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
-use super::admin_client::{Client, Question, wait_for};
+use super::{
+    admin_client::{Client, Question, wait_for},
+    say,
+};
 use crate::admin::status::Status;
 
 /// What to do.
@@ -60,6 +63,5 @@ fn renew(client: &Client, name: &str) -> anyhow::Result<()> {
         "nothing is ordered: {}",
         text.trim_end()
     );
-    println!("{}", text.trim_end());
-    Ok(())
+    say!("{}", text.trim_end())
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::{remark, say};
 use crate::{
     acme,
     config::{
@@ -17,7 +18,7 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     let loaded = config::check(path, &|name| std::env::var(name).ok())?;
     super::warn(&loaded);
     for what in sandbox::check(&loaded.config, &loaded.files, &loaded.folders)? {
-        eprintln!("warning: {what}");
+        remark!("warning: {what}");
     }
     let files = loaded.files.len();
     let config = loaded.config;
@@ -34,7 +35,7 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
         files => format!(" in {files} files"),
     };
     for line in plan(config)? {
-        println!("acme: {line}");
+        say!("acme: {line}")?;
     }
     for name in config
         .acme
@@ -46,19 +47,18 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
             .as_ref()
             .is_some_and(|files| files.table().named(name).is_some())
         {
-            println!(
+            say!(
                 "acme: {name}: visitors see the certificate of [[certificates]], which goes first"
-            );
+            )?;
         }
     }
-    println!(
+    say!(
         "{}: valid, {} listeners, {} upstreams, {} routes{files}",
         path.display(),
         config.listeners.len(),
         config.upstreams.len(),
         config.routes.len()
-    );
-    Ok(())
+    )
 }
 
 /// What would be ordered.

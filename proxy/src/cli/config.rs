@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use hyper::{Method, StatusCode};
 
-use super::admin_client;
+use super::{admin_client, remark};
 use crate::config::{self, reference, schema};
 
 /// What to do with the configuration.
@@ -50,7 +50,7 @@ pub(super) fn config(file: &Path, action: &Action) -> ExitCode {
         Ok(false) => ExitCode::SUCCESS,
         Ok(true) => ExitCode::FAILURE,
         Err(why) => {
-            eprintln!("{why:#}");
+            remark!("{why:#}");
             failure
         }
     }

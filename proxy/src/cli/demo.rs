@@ -18,7 +18,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::dev_cert;
+use super::{dev_cert, say};
 use crate::config::model::{Admin, AdminAddress};
 
 /// How long all three may take until they answer; the first start fills the shop's database.
@@ -52,8 +52,7 @@ pub(super) fn demo(config: Option<&Path>, options: &Options) -> anyhow::Result<(
         .with_context(|| format!("cannot make {}", options.dir.display()))?;
     stop(&options.dir);
     if options.stop {
-        println!("stopped");
-        return Ok(());
+        return say!("stopped");
     }
     for address in SHOPS.iter().chain(&EDGE) {
         if answers(address) {
@@ -96,7 +95,7 @@ pub(super) fn demo(config: Option<&Path>, options: &Options) -> anyhow::Result<(
     command.env(MARK, mark(&options.dir));
     running.start("edge", command)?;
     running.wait_until_up()?;
-    announce(&options.dir, options.detach);
+    announce(&options.dir, options.detach)?;
     if !options.detach {
         running.wait();
     }
@@ -111,30 +110,27 @@ fn purge_endpoint(admin: Option<&Admin>) -> Option<String> {
     })
 }
 
-fn announce(dir: &Path, detached: bool) {
-    println!();
-    println!(
-        "  The shop behind the edge   https://localhost:8443/   (HTTP/2; the certificate is for development)"
-    );
-    println!("  The same without TLS       http://localhost:8080/");
-    println!(
-        "  Metrics and readiness      http://127.0.0.1:9900/metrics   http://127.0.0.1:9900/readyz"
-    );
-    println!(
-        "  The shops themselves       http://{}/   http://{}/",
-        SHOPS[0], SHOPS[1]
-    );
-    println!("  Logs                       {}/*.log", dir.display());
-    println!();
-    println!("  Twice, and the second is a hit:");
-    println!("      curl -sk -o /dev/null -D - https://localhost:8443/ | grep -i cache-status");
-    println!();
-    if detached {
-        println!("  Stop it with: make demo-stop");
-    } else {
-        println!("  Ctrl-C stops all of it.");
-    }
-    println!();
+fn announce(dir: &Path, detached: bool) -> anyhow::Result<()> {
+    let [first, second] = SHOPS;
+    let dir = dir.display();
+    let end = match detached {
+        true => "Stop it with: make demo-stop",
+        false => "Ctrl-C stops all of it.",
+    };
+    say!(
+        "
+  The shop behind the edge   https://localhost:8443/   (HTTP/2; the certificate is for development)
+  The same without TLS       http://localhost:8080/
+  Metrics and readiness      http://127.0.0.1:9900/metrics   http://127.0.0.1:9900/readyz
+  The shops themselves       http://{first}/   http://{second}/
+  Logs                       {dir}/*.log
+
+  Twice, and the second is a hit:
+      curl -sk -o /dev/null -D - https://localhost:8443/ | grep -i cache-status
+
+  {end}
+"
+    )
 }
 
 fn answers(address: &str) -> bool {

@@ -12,6 +12,8 @@ use anyhow::Context;
 use clap::Args;
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair};
 
+use super::say;
+
 /// Where and for whom.
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -29,20 +31,18 @@ pub(super) struct Options {
 pub(super) fn dev_cert(options: &Options) -> anyhow::Result<()> {
     let (cert, key) = (options.out.join("dev.pem"), options.out.join("dev.key"));
     if !options.force && cert.exists() && key.exists() {
-        println!(
+        return say!(
             "{} is there already; --force makes a new one",
             cert.display()
         );
-        return Ok(());
     }
     make(&cert, &key, &options.names)?;
-    println!(
+    say!(
         "{} and {} for {}",
         cert.display(),
         key.display(),
         options.names.join(", ")
-    );
-    Ok(())
+    )
 }
 
 /// Makes a pair that is valid for a year, the key readable by its owner only.

@@ -9,7 +9,10 @@ use anyhow::{Context, bail};
 use clap::Args;
 use hyper::{Method, StatusCode};
 
-use super::admin_client::{Client, Question, wait_for};
+use super::{
+    admin_client::{Client, Question, wait_for},
+    say,
+};
 use crate::{
     admin::{
         Drained,
@@ -47,15 +50,15 @@ pub(super) fn drain(path: &Path, options: &Options) -> anyhow::Result<()> {
     let client = Client::of(&super::admin(path)?);
     let drained = wait_for(order(&client, "/drain", &options.which))?;
     for server in &drained.servers {
-        println!(
+        say!(
             "{} takes nothing new, {}",
             server.name,
             left(server.in_flight)
-        );
+        )?;
     }
     if drained.servers.is_empty() {
         let server = &options.which.server;
-        println!("{server} takes nothing new, at the moment it leads to no server");
+        say!("{server} takes nothing new, at the moment it leads to no server")?;
         return Ok(());
     }
     let Some(patience) = options.wait else {
@@ -70,14 +73,15 @@ pub(super) fn undrain(path: &Path, which: &Which) -> anyhow::Result<()> {
     let client = Client::of(&super::admin(path)?);
     let drained = wait_for(order(&client, "/undrain", which))?;
     for server in &drained.servers {
-        println!(
+        say!(
             "{} takes requests again, it is {}",
-            server.name, server.state
-        );
+            server.name,
+            server.state
+        )?;
     }
     if drained.servers.is_empty() {
         let server = &which.server;
-        println!("{server} takes requests again, at the moment it leads to no server");
+        say!("{server} takes requests again, at the moment it leads to no server")?;
     }
     Ok(())
 }
@@ -128,7 +132,7 @@ async fn finish(
             _ => 0,
         };
         if looks_without == 2 {
-            println!("nothing is in flight any more");
+            say!("nothing is in flight any more")?;
             return Ok(());
         }
         if Instant::now() >= until && in_flight > 0 {

@@ -15,6 +15,7 @@ use hyper::{Method, StatusCode};
 use super::{
     WrongUsage,
     admin_client::{Client, Question as Ask, wait_for},
+    remark,
 };
 use crate::{
     config::model::{Cache, Config},
@@ -112,7 +113,7 @@ fn by_either(path: &Path, options: &Options, question: &Question) -> anyhow::Res
         Err(why) if options.running => Err(why),
         Err(why) => {
             // Said where it does not disturb those who read JSON.
-            eprintln!("{why:#}; this is by the file {}\n", path.display());
+            remark!("{why:#}; this is by the file {}\n", path.display());
             by_file(config, question)
         }
     }

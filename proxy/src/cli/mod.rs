@@ -15,6 +15,7 @@ mod history;
 mod import;
 mod limits;
 mod man;
+mod output;
 mod process;
 mod purge;
 mod reload;
@@ -24,7 +25,6 @@ mod upgrade;
 mod warm;
 
 use std::{
-    io::{self, ErrorKind, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -32,6 +32,7 @@ use std::{
 use anyhow::Context;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use self::output::{print, remark, say};
 use crate::config::{self as configuration, model::Admin};
 
 /// Where the configuration is when nobody says otherwise.
@@ -122,10 +123,7 @@ pub fn main() -> ExitCode {
         Some(Verb::DevCert(options)) => dev_cert::dev_cert(&options),
         Some(Verb::Completions(options)) => completions::completions(Cli::command(), &options),
         Some(Verb::Man(options)) => man::man(Cli::command(), &options),
-        Some(Verb::Version) => {
-            println!("dhal {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
+        Some(Verb::Version) => say!("dhal {}", env!("CARGO_PKG_VERSION")),
         None if cli.check => check::check(file),
         None => Err(anyhow::Error::new(WrongUsage(
             "say what to do, for example `dhal run -c dhal.toml`; `dhal --help` lists the verbs",
@@ -134,11 +132,11 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) if why.is::<WrongUsage>() => {
-            eprintln!("dhal: {why}");
+            remark!("dhal: {why}");
             ExitCode::from(2)
         }
         Err(why) => {
-            eprintln!("{why:#}");
+            remark!("{why:#}");
             ExitCode::FAILURE
         }
     }
@@ -148,15 +146,6 @@ pub fn main() -> ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct WrongUsage(&'static str);
-
-/// Writes a text of many lines; whoever closes the pipe has read enough.
-fn print(text: &[u8]) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
-        Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
-    }
-}
 
 /// Reads a configuration with this process's environment.
 fn load(path: &Path) -> anyhow::Result<configuration::Loaded> {
@@ -172,7 +161,7 @@ fn admin(path: &Path) -> anyhow::Result<Admin> {
             let Some(admin) = admin_despite_mistakes(path) else {
                 return Err(why);
             };
-            eprintln!(
+            remark!(
                 "warning: {} is broken, and not what runs; `dhal check` says more:\n{why}\n",
                 path.display()
             );
@@ -190,6 +179,6 @@ fn admin_despite_mistakes(path: &Path) -> Option<Admin> {
 /// Shows what is legal, but probably not what was meant.
 fn warn(loaded: &configuration::Loaded) {
     if !loaded.warnings.is_empty() {
-        eprintln!("{}\n", configuration::render(&loaded.warnings));
+        remark!("{}\n", configuration::render(&loaded.warnings));
     }
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{
     WrongUsage,
     admin_client::{Client, Question, wait_for},
+    say,
 };
 use crate::admin::Purged;
 
@@ -67,12 +68,11 @@ pub(super) fn purge(path: &Path, options: &Options) -> anyhow::Result<()> {
     let named = [("", urls), ("prefix ", prefixes), ("tag ", tags)];
     for (kind, names) in named {
         for name in names {
-            println!("{done} {kind}{name}");
+            say!("{done} {kind}{name}")?;
         }
     }
     if *all {
-        println!("{done} everything");
+        say!("{done} everything")?;
     }
-    println!("generation {}", purged.generation);
-    Ok(())
+    say!("generation {}", purged.generation)
 }

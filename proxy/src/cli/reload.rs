@@ -7,7 +7,7 @@ use clap::Args;
 use hyper::{Method, StatusCode};
 use nix::sys::signal::Signal;
 
-use super::{admin_client, admin_despite_mistakes, process};
+use super::{admin_client, admin_despite_mistakes, process, say};
 use crate::config::model::{Admin, AdminAddress};
 
 /// How.
@@ -56,8 +56,7 @@ fn roll_back(path: &Path, options: &Options) -> anyhow::Result<()> {
     if status != StatusCode::OK {
         bail!("nothing was taken back: {}", text.trim_end());
     }
-    print!("{text}");
-    Ok(())
+    super::print(text.as_bytes())
 }
 
 /// Where the running edge is asked.
@@ -96,8 +95,7 @@ fn put_in_force(path: &Path, options: &Options) -> anyhow::Result<()> {
             ),
         })?;
         if status == StatusCode::OK {
-            print!("{text}");
-            return Ok(());
+            return super::print(text.as_bytes());
         }
         bail!(
             "reload refused, the old configuration stays in force:\n{}",
@@ -105,6 +103,5 @@ fn put_in_force(path: &Path, options: &Options) -> anyhow::Result<()> {
         );
     }
     let pid = process::send(Signal::SIGHUP, &config.server)?;
-    println!("process {pid} was told to reload; its log says what came of it");
-    Ok(())
+    say!("process {pid} was told to reload; its log says what came of it")
 }

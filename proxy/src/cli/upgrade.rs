@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::{
     admin_client::{Client, Question, wait_for},
-    process,
+    process, say,
 };
 use crate::admin::UpgradeOrder;
 
@@ -38,8 +38,7 @@ pub(super) fn upgrade(path: &Path, options: &Options) -> anyhow::Result<()> {
         bail!("--binary needs the [admin] section: a signal cannot name a program");
     }
     let pid = process::send(Signal::SIGQUIT, server)?;
-    println!("process {pid} was told to upgrade; its log says what came of it");
-    Ok(())
+    say!("process {pid} was told to upgrade; its log says what came of it")
 }
 
 fn ask(client: &Client, options: &Options, patience: std::time::Duration) -> anyhow::Result<()> {
@@ -54,8 +53,7 @@ fn ask(client: &Client, options: &Options, patience: std::time::Duration) -> any
     };
     let (status, text) = wait_for(client.ask(&question))?;
     if status == StatusCode::OK {
-        print!("{text}");
-        return Ok(());
+        return super::print(text.as_bytes());
     }
     bail!(
         "no upgrade, the running process goes on:\n{}",

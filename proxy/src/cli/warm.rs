@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use super::{
     WrongUsage,
     admin_client::{Client, Question, wait_for},
+    remark, say,
 };
 use crate::admin::{Pages, Warmed};
 
@@ -58,15 +59,15 @@ pub(super) fn warm(path: &Path, options: &Options) -> anyhow::Result<()> {
         urls.retain(|url| known.insert(url.clone()));
         fetch(client, urls, usize::from(options.concurrency)).await
     })?;
-    println!(
+    say!(
         "{} stored, {} already there, {} not storable, {} failed",
         tally.stored,
         tally.fresh,
         tally.not_storable,
         tally.failures.len()
-    );
+    )?;
     for (url, why) in tally.failures.iter().take(LISTED_MAX) {
-        eprintln!("{url}: {why}");
+        remark!("{url}: {why}");
     }
     match tally.failures.len() {
         0 => Ok(()),
@@ -201,7 +202,7 @@ impl Progress {
             }
             Self::Lines { done, all } => {
                 *done += 1;
-                eprintln!("{done}/{all} {url}: {said}");
+                remark!("{done}/{all} {url}: {said}");
             }
         }
     }

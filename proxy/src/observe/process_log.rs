@@ -12,6 +12,8 @@ pub fn start() {
     let _ = fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would be said on the same standard error, and panic where nobody reads that any more.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_timer(Clock)
         .with_target(false)

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::SocketAddr,
     os::unix::{net::UnixStream, process::CommandExt},
     path::PathBuf,
@@ -164,7 +164,7 @@ impl Site {
         numbers.filter(is_own).collect()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
@@ -181,6 +181,18 @@ impl Site {
     /// Runs a verb on the configuration and waits for its end.
     pub(crate) fn dhal(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("dhal runs")
+    }
+
+    /// The same where those who were to read what it says have closed their end already; what it says of errors is kept
+    /// if asked for.
+    pub(crate) fn dhal_unheard(&self, arguments: &[&str], keeps_errors: bool) -> Output {
+        let closed = || io::pipe().expect("a pipe").1;
+        let mut command = self.command(arguments);
+        command.stdout(closed());
+        if !keeps_errors {
+            command.stderr(closed());
+        }
+        command.output().expect("dhal runs")
     }
 
     /// Starts the edge without waiting for it.

@@ -35,6 +35,7 @@ mod caching_more;
 mod certificates;
 mod choosing;
 mod cli;
+mod cli_unheard;
 mod client_certificates;
 mod client_certificates_change;
 mod collapse;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::{
-    super::{WrongUsage, admin_client::wait_for},
+    super::{WrongUsage, admin_client::wait_for, print, say},
     ask::{Answer, Origin},
     requests::{self, Asked, Requests},
 };
@@ -123,8 +123,8 @@ pub(super) fn compare(options: &Options, json: bool) -> anyhow::Result<()> {
     let mut comparison = wait_for(run(origins, requests, Arc::new(ignored), at_once))?;
     comparison.skipped = skipped;
     match json {
-        true => println!("{}", serde_json::to_string_pretty(&comparison)?),
-        false => print!("{}", text(&comparison)),
+        true => say!("{}", serde_json::to_string_pretty(&comparison)?)?,
+        false => print(text(&comparison).as_bytes())?,
     }
     match comparison.differ + comparison.failed {
         0 => Ok(()),

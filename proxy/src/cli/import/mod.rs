@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use nginx_import::Files;
 
-use super::WrongUsage;
+use super::{WrongUsage, print, remark};
 
 /// Largest file that is read; a list of addresses may be long.
 const FILE_MAX: u64 = 32 << 20;
@@ -58,18 +58,18 @@ fn translate(file: &Path, options: &Options) -> anyhow::Result<()> {
     };
     let import = nginx_import::import(&OnDisk, name)?;
     match &options.output {
-        None => std::io::stdout().write_all(import.toml.as_bytes())?,
+        None => print(import.toml.as_bytes())?,
         Some(output) => write(output, &import.toml, options.force)?,
     }
     match options.json {
-        true => eprintln!("{}", serde_json::to_string_pretty(&import.report)?),
-        false => eprintln!("{}", import.report),
+        true => remark!("{}", serde_json::to_string_pretty(&import.report)?),
+        false => remark!("{}", import.report),
     }
     if let Some(output) = &options.output
         && let Err(why) = super::load(output)
     {
-        eprintln!("\n{why:#}\n");
-        eprintln!(
+        remark!("\n{why:#}\n");
+        remark!(
             "{}: `dhal check` does not take this yet, see above",
             output.display()
         );

@@ -12,7 +12,7 @@ mod spool;
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Write, stdin, stdout},
+    io::{BufRead, BufReader, stdin},
     path::{Path, PathBuf},
 };
 
@@ -112,9 +112,7 @@ pub(super) fn limits(path: &Path, options: &Options) -> anyhow::Result<()> {
         true => serde_json::to_string_pretty(&report)? + "\n",
         false => report.to_string(),
     };
-    stdout()
-        .write_all(text.as_bytes())
-        .context("the report cannot be written")
+    super::print(text.as_bytes())
 }
 
 /// Where the configured edge writes its access log.
