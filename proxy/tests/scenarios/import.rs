@@ -305,6 +305,32 @@ fn a_file_that_is_there_stays() {
 }
 
 #[test]
+fn what_nginx_says_in_another_way_each_time_is_left_out() {
+    let moody = |seen: &Seen| page(format!("{}", seen.nth)).field("X-Mood", seen.nth.to_string());
+    let one = Origin::start(moody);
+    let other = Origin::start(|seen| match seen.target.as_str() {
+        "/lost" => page("now"),
+        _ => page("now").field("X-Mood", "now"),
+    });
+    let here = Site::new("");
+    fs::write(here.path("urls"), "/same\n/lost\n").expect("written");
+    let (nginx, dhal) = (format!("http://{one}"), format!("http://{other}"));
+    let asked = [
+        "--nginx", &nginx, "--dhal", &dhal, "--urls", "urls", "--json",
+    ];
+    let output = here.dhal(&[&["import", "--compare"][..], &asked[..]].concat());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(
+        (&report["equal"], &report["unsteady"]),
+        (&1.into(), &2.into()),
+        "{report}"
+    );
+    let what = &report["differences"][0]["what"];
+    assert_eq!(what.as_array().map(Vec::len), Some(1), "{report}");
+    assert_eq!(what[0]["name"], "x-mood", "{report}");
+}
+
+#[test]
 fn differences_are_shown() {
     let one = Origin::start(|seen| match seen.target.as_str() {
         "/same" => page("same").field("X-A", "1").field("Server", "nginx"),

@@ -85,6 +85,8 @@ struct Comparison {
     failed: usize,
     /// Lines of the log that were passed over.
     skipped: u64,
+    /// Answers of which something was left out, because nginx itself says it in another way each time.
+    unsteady: usize,
     differences: Vec<Difference>,
 }
 
@@ -168,14 +170,16 @@ async fn run(
             let (origins, ignored) = (Arc::clone(&origins), Arc::clone(&ignored));
             running.spawn(async move {
                 let both = tokio::join!(origins.0.ask(&asked), origins.1.ask(&asked));
-                (number, difference(&asked, both, &origins, &ignored))
+                let found = difference(&asked, both, &origins, &ignored);
+                (number, without_moods(found, &asked, &origins).await)
             });
         }
         let Some(done) = running.join_next().await else {
             break;
         };
-        let (number, difference) = done?;
+        let (number, (difference, is_unsteady)) = done?;
         comparison.compared += 1;
+        comparison.unsteady += usize::from(is_unsteady);
         match difference {
             None => comparison.equal += 1,
             Some(difference) => {
@@ -193,6 +197,35 @@ async fn run(
 }
 
 type Both = (anyhow::Result<Answer>, anyhow::Result<Answer>);
+
+/// Leaves out of a difference what nginx itself says in another way when it is asked again, and tells whether there was
+/// any. What Dhal does not say at all stays.
+async fn without_moods(
+    found: Option<Difference>,
+    asked: &Asked,
+    origins: &(Origin, Origin),
+) -> (Option<Difference>, bool) {
+    let Some(found) = found else {
+        return (None, false);
+    };
+    if found.failure.is_some() || !asked.method.is_safe() {
+        return (Some(found), false);
+    }
+    let Ok(again) = origins.0.ask(asked).await else {
+        return (Some(found), false);
+    };
+    let host = own_host(asked, &origins.0);
+    let place = Place::new(&host, &origins.0.authority, origins.0.scheme());
+    let before = found.what.len();
+    let what: Vec<_> = found
+        .what
+        .into_iter()
+        .filter(|pair| pair.dhal.is_empty() || pair.nginx == said(&pair.name, &again, place))
+        .collect();
+    let is_unsteady = what.len() < before;
+    let rest = (!what.is_empty()).then_some(Difference { what, ..found });
+    (rest, is_unsteady)
+}
 
 fn difference(
     asked: &Asked,
@@ -216,11 +249,7 @@ fn difference(
             });
         }
     };
-    let own = |at: &Origin| match asked.host.is_empty() {
-        true => at.authority.clone(),
-        false => asked.host.clone(),
-    };
-    let hosts = (own(&origins.0), own(&origins.1));
+    let hosts = (own_host(asked, &origins.0), own_host(asked, &origins.1));
     let hosts = (
         Place::new(&hosts.0, &origins.0.authority, origins.0.scheme()),
         Place::new(&hosts.1, &origins.1.authority, origins.1.scheme()),
@@ -231,6 +260,14 @@ fn difference(
         failure: None,
         what,
     })
+}
+
+/// The host that one of the two is asked for.
+fn own_host(asked: &Asked, at: &Origin) -> String {
+    match asked.host.is_empty() {
+        true => at.authority.clone(),
+        false => asked.host.clone(),
+    }
 }
 
 /// As what one of the two was asked, and where: by these it may name itself.
@@ -270,22 +307,31 @@ fn pairs(
             });
         }
     };
-    pair("status", nginx.status.to_string(), dhal.status.to_string());
-    // Pages that nginx has made itself differ from ours in everything but where they lead.
-    let own_page = is_own_page(method, nginx);
     let names: BTreeSet<_> = nginx.fields.keys().chain(dhal.fields.keys()).collect();
-    for name in names {
-        if ignored.contains(name) || (own_page && name != "location") {
-            continue;
-        }
-        let value = |answer: &Answer, host: Place<'_>| field(name, answer, host);
-        pair(name, value(nginx, hosts.0), value(dhal, hosts.1));
-    }
-    if !own_page && nginx.hash != dhal.hash {
-        let size = |answer: &Answer| format!("{} bytes, {}", answer.bytes, answer.hash);
-        pair("content", size(nginx), size(dhal));
+    let own_page = is_own_page(method, nginx);
+    let names = names.into_iter().map(String::as_str).filter(|name| {
+        // Of pages that nginx has made itself all that it says besides counts, as what `add_header` adds.
+        let is_of_page = || {
+            let is_said =
+                nginx.fields.contains_key(*name) || matches!(*name, "location" | "set-cookie");
+            !is_said || *name == "content-type"
+        };
+        !(ignored.contains(*name) || own_page && is_of_page())
+    });
+    let content = (!own_page).then_some("content");
+    for name in ["status"].into_iter().chain(names).chain(content) {
+        pair(name, said(name, nginx, hosts.0), said(name, dhal, hosts.1));
     }
     out
+}
+
+/// What an answer says of one thing, as far as it matters.
+fn said(name: &str, answer: &Answer, place: Place<'_>) -> String {
+    match name {
+        "status" => answer.status.to_string(),
+        "content" => format!("{} bytes, {}", answer.bytes, answer.hash),
+        name => field(name, answer, place),
+    }
 }
 
 /// Whether nginx has made the page itself. The answer to HEAD shows only what it could be.
@@ -347,7 +393,8 @@ fn field(name: &str, answer: &Answer, place: Place<'_>) -> String {
         }
         _ => {}
     }
-    values.join(", ")
+    // Each line is a cookie, in which a comma is nothing else.
+    values.join(if name == "set-cookie" { " + " } else { ", " })
 }
 
 fn text(comparison: &Comparison) -> String {
@@ -374,6 +421,13 @@ fn text(comparison: &Comparison) -> String {
         "{} compared: {} equal, {} differ, {} failed",
         comparison.compared, comparison.equal, comparison.differ, comparison.failed
     );
+    if comparison.unsteady > 0 {
+        let _ = write!(
+            out,
+            "; in {} nginx differs from itself, which was left out",
+            comparison.unsteady
+        );
+    }
     if comparison.skipped > 0 {
         let _ = write!(out, "; {} lines passed over", comparison.skipped);
     }
@@ -445,7 +499,14 @@ mod tests {
             &[("content-type", "text/html")],
             "<hr><center>nginx</center>",
         );
-        let dhal = answer(404, &[("content-type", "text/plain")], "not found");
+        let dhal = answer(
+            404,
+            &[
+                ("content-type", "text/plain"),
+                ("cache-control", "no-store"),
+            ],
+            "not found",
+        );
         assert!(names(&nginx, &dhal).is_empty());
         let nginx = answer(
             200,
@@ -465,6 +526,33 @@ mod tests {
             "",
         );
         assert!(names(&nginx, &dhal).is_empty());
+    }
+
+    #[test]
+    fn what_stands_on_pages_of_nginx() {
+        let own = "<hr><center>nginx</center>";
+        for (status, name, value) in [
+            (404, "strict-transport-security", "max-age=1"),
+            (403, "x-frame-options", "DENY"),
+            (302, "set-cookie", "a=1"),
+        ] {
+            let fields = [
+                ("location", "/x"),
+                ("content-type", "text/html"),
+                (name, value),
+            ];
+            let nginx = answer(status, &fields, own);
+            let lost = answer(status, &fields[..1], "");
+            assert_eq!(names(&nginx, &lost), [name]);
+            assert_eq!(names(&nginx, &answer(status, &fields, "")), [""; 0]);
+        }
+        // A cookie that nginx does not set.
+        let nginx = answer(302, &[("location", "/x")], own);
+        let dhal = answer(302, &[("location", "/x"), ("set-cookie", "a=1")], "");
+        assert_eq!(names(&nginx, &dhal), ["set-cookie"]);
+        let nginx = answer(200, &[("set-cookie", "a=1"), ("set-cookie", "b=2")], "");
+        let dhal = answer(200, &[("set-cookie", "a=1, b=2")], "");
+        assert_eq!(names(&nginx, &dhal), ["set-cookie"]);
     }
 
     #[test]
