@@ -177,6 +177,15 @@ pub fn parse(name: &str, text: &str, surroundings: &Surroundings<'_>) -> Result<
     usable(compile::compile(name, text, surroundings, false))
 }
 
+/// The same, and looks at everything that it names, as [`check`] does.
+pub fn check_text(
+    name: &str,
+    text: &str,
+    surroundings: &Surroundings<'_>,
+) -> Result<Loaded, Errors> {
+    usable(compile::compile(name, text, surroundings, true))
+}
+
 fn usable(compiled: compile::Compiled) -> Result<Loaded, Errors> {
     match compiled.config {
         Some(config) => Ok(Loaded {

@@ -305,6 +305,25 @@ fn a_file_that_is_there_stays() {
 }
 
 #[test]
+fn what_check_refuses_is_no_success() {
+    let here = Site::new("");
+    let text = "http { server { listen 127.0.0.1:443 ssl; ssl_certificate none.pem; ssl_certificate_key none.key; location / { proxy_pass http://127.0.0.1:3000; } } }";
+    fs::write(here.path("nginx.conf"), text).expect("written");
+    for arguments in [
+        &["import", "nginx.conf"][..],
+        &["import", "nginx.conf", "-o", "new.toml"],
+    ] {
+        let output = here.dhal(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("does not take this yet"), "{said}");
+        assert!(said.contains("none.pem"), "{said}");
+    }
+    // It can be mended by hand.
+    assert!(here.read("new.toml").contains("none.pem"));
+}
+
+#[test]
 fn what_nginx_says_in_another_way_each_time_is_left_out() {
     let moody = |seen: &Seen| page(format!("{}", seen.nth)).field("X-Mood", seen.nth.to_string());
     let one = Origin::start(moody);

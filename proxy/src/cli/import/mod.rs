@@ -15,6 +15,7 @@ use clap::Args;
 use nginx_import::Files;
 
 use super::{WrongUsage, print, remark};
+use crate::config;
 
 /// Largest file that is read; a list of addresses may be long.
 const FILE_MAX: u64 = 32 << 20;
@@ -65,16 +66,23 @@ fn translate(file: &Path, options: &Options) -> anyhow::Result<()> {
         true => remark!("{}", serde_json::to_string_pretty(&import.report)?),
         false => remark!("{}", import.report),
     }
-    if let Some(output) = &options.output
-        && let Err(why) = super::load(output)
-    {
-        remark!("\n{why:#}\n");
-        remark!(
-            "{}: `dhal check` does not take this yet, see above",
-            output.display()
-        );
-    }
-    Ok(())
+    checked(&import.toml, options.output.as_deref())
+}
+
+/// Looks at what was written as `dhal check` does.
+fn checked(text: &str, output: Option<&Path>) -> anyhow::Result<()> {
+    let env = |name: &str| std::env::var(name).ok();
+    let folder = output
+        .and_then(Path::parent)
+        .unwrap_or_else(|| Path::new(""));
+    let surroundings = config::Surroundings { folder, env: &env };
+    let name = output
+        .unwrap_or_else(|| Path::new("dhal.toml"))
+        .display()
+        .to_string();
+    config::check_text(&name, text, &surroundings)
+        .map(|_| ())
+        .with_context(|| format!("{name}: `dhal check` does not take this yet"))
 }
 
 fn write(output: &Path, text: &str, force: bool) -> anyhow::Result<()> {
