@@ -1,5 +1,7 @@
 //! Regular expressions: what PCRE takes and Dhal's engine does not.
 
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
 /// Longest expression that Dhal takes, with room for what is put before it.
 const TEXT_MAX: usize = 1_000;
 
@@ -350,12 +352,53 @@ fn plain(pattern: &str) -> Option<String> {
     out.starts_with('/').then_some(out)
 }
 
-/// Whether an expression matches a path.
-pub(crate) fn matches(pattern: &str, ignore_case: bool, path: &str) -> bool {
-    translated(pattern, ignore_case)
-        .ok()
-        .and_then(|text| regex::Regex::new(&text).ok())
-        .is_some_and(|regex| regex.is_match(path))
+/// An expression that has been read.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    /// As [`translated`] has it.
+    pub(crate) own: Result<String, String>,
+    /// As [`superset`] has it; `None` where nobody can read it.
+    all: Option<regex::Regex>,
+}
+
+impl Compiled {
+    fn of(pattern: &str, ignore_case: bool) -> Self {
+        let own = translated(pattern, ignore_case);
+        let all = match &own {
+            Ok(text) => Some(text.clone()),
+            Err(_) => superset(pattern, ignore_case),
+        };
+        Self {
+            all: all.and_then(|text| regex::Regex::new(&text).ok()),
+            own,
+        }
+    }
+
+    /// Whether it matches a path; one that Dhal cannot take does not.
+    pub(crate) fn matches(&self, path: &str) -> bool {
+        self.own.is_ok() && self.all.as_ref().is_some_and(|all| all.is_match(path))
+    }
+
+    /// Whether it matches a path, or could: one that nobody can read may match everything.
+    pub(crate) fn may_match(&self, path: &str) -> bool {
+        self.all.as_ref().is_none_or(|all| all.is_match(path))
+    }
+}
+
+/// Expressions by their texts and whether case is ignored. To compile one takes far longer than to match it, and each
+/// rewrite asks those of all locations. There is one for a server, so that its directives bound it.
+#[derive(Debug, Default)]
+pub(crate) struct Expressions(RefCell<HashMap<(String, bool), Rc<Compiled>>>);
+
+impl Expressions {
+    /// The expression, compiled the first time alone.
+    pub(crate) fn get(&self, pattern: &str, ignore_case: bool) -> Rc<Compiled> {
+        let mut known = self.0.borrow_mut();
+        let compiled = known
+            .entry((pattern.to_owned(), ignore_case))
+            .or_insert_with(|| Rc::new(Compiled::of(pattern, ignore_case)));
+        Rc::clone(compiled)
+    }
 }
 
 /// An expression for exactly this path, percent-encoded as Dhal sees it; nginx sees it decoded.
@@ -404,7 +447,11 @@ mod tests {
             (r"^/a\{b", "/a%7Bb", true),
             ("^/a{2}$", "/aa", true),
         ] {
-            assert_eq!(matches(pattern, false, path), expected, "{pattern} {path}");
+            assert_eq!(
+                Compiled::of(pattern, false).matches(path),
+                expected,
+                "{pattern} {path}"
+            );
         }
         assert!(translated("^/[a-c--b]", false).is_err());
         assert!(translated("^/[ a]", false).is_err());

@@ -2,7 +2,7 @@
 //!
 //! What kept visitors out must not be lost: where it cannot be carried over, the route is closed.
 
-use super::{Scope, Translator, gates, global::is_network};
+use super::{Scope, Translator, gates, global::is_network, limits::do_overlap};
 use crate::{
     toml::{self, Section},
     tree::Directive,
@@ -140,6 +140,45 @@ impl<'a> Translator<'a> {
         self.tell_closed(gate);
     }
 
+    /// Of a server that listens within: who may come to a route comes from these networks, and from those that it names.
+    pub(super) fn within_alone(&mut self, networks: &[String], out: &mut Section) {
+        let why = "nginx listens within alone, Dhal's routes are for every address";
+        if self.blind {
+            return self.shut(out, why);
+        }
+        let known = out.keys.iter().find(|key| key.name == "allow");
+        let own = known.and_then(|key| {
+            let mut lists = self.lists.list.iter();
+            lists.find(|(name, _)| key.value == toml::strings(&[name]))
+        });
+        let own: Option<Vec<String>> = own.map(|(_, list)| {
+            let entries = list
+                .keys
+                .iter()
+                .map(|key| key.value.clone())
+                .collect::<String>();
+            let inner = entries.split('"').skip(1).step_by(2);
+            inner.map(str::to_owned).collect()
+        });
+        let common: Vec<String> = match (known, own) {
+            (None, _) => networks.to_vec(),
+            (Some(_), None) => Vec::new(),
+            (Some(_), Some(own)) => {
+                let pairs = own
+                    .iter()
+                    .flat_map(|o| networks.iter().map(move |n| (o, n)));
+                pairs
+                    .filter_map(|(one, other)| narrower(one, other))
+                    .collect()
+            }
+        };
+        if common.is_empty() {
+            return self.shut(out, why);
+        }
+        let name = self.list("inside", &common);
+        out.remarked("allow", toml::strings(&[name]), why);
+    }
+
     /// The same for what a site is closed for, of which each route says it.
     pub(super) fn shut(&mut self, out: &mut Section, why: &str) {
         let name = self.everybody();
@@ -184,6 +223,16 @@ fn only_allowed(rules: &[&Directive]) -> Option<Vec<String>> {
     });
     let networks: Vec<_> = networks.collect::<Option<_>>()?;
     (!networks.is_empty()).then_some(networks)
+}
+
+/// What two networks have in common.
+fn narrower(one: &str, other: &str) -> Option<String> {
+    let bits = |network: &str| match network.split_once('/') {
+        Some((_, bits)) => bits.parse().unwrap_or(128_u32),
+        None => 128,
+    };
+    let narrow = if bits(one) >= bits(other) { one } else { other };
+    do_overlap(one, other).then(|| narrow.to_owned())
 }
 
 /// Rules in their order, of which the first that fits counts, as two lists of which `deny` goes first. `all`

@@ -84,14 +84,24 @@ pub(super) fn rules<'a>(scope: &Scope<'a>) -> Vec<&'a Directive> {
     Vec::new()
 }
 
+/// Whether nginx alone leads to a location; what lies within one is so, too.
+pub(super) fn is_internal(scope: &Scope<'_>) -> bool {
+    let mut around = scope.0.iter().copied().flatten();
+    around.any(|d| d.name == "internal")
+}
+
 /// The shade of a location alone.
 pub(super) fn shade(scope: &Scope<'_>) -> Shade {
     let own = |name: &str| scope.own().iter().find(|d| d.name == name);
-    if own("internal").is_some() {
+    if is_internal(scope) {
         return Shade::Shut;
     }
     let ifs = || scope.own().iter().filter(|d| d.name == "if");
     if ifs().any(|d| Body::of(d) != Body::Harmless) {
+        return Shade::Gated;
+    }
+    // For other methods what is said in its block goes before all this.
+    if own("limit_except").is_some() {
         return Shade::Gated;
     }
     if let Some(answer) = own("return") {
@@ -117,7 +127,6 @@ pub(super) fn shade(scope: &Scope<'_>) -> Shade {
     let is_gated = !foreign(scope).is_empty()
         || rules.iter().any(|d| d.name == "deny")
         || !scope.all("limit_req").is_empty()
-        || own("limit_except").is_some()
         || is_foreign;
     match is_gated {
         true => Shade::Gated,
@@ -141,6 +150,34 @@ pub(super) fn shade_of_all<'a>(parent: &Scope<'a>, location: &'a Directive) -> S
         }
     }
     all
+}
+
+/// The gates that are in force in a location, by their numbers.
+fn in_force(scope: &Scope<'_>) -> Vec<usize> {
+    let is_own = |d: &&Directive| {
+        matches!(
+            d.name.as_str(),
+            "internal" | "return" | "limit_except" | "rewrite"
+        ) || (d.name == "if" && Body::of(d) != Body::Harmless)
+    };
+    let mut all: Vec<usize> = scope.own().iter().filter(is_own).map(|d| d.id).collect();
+    all.extend(rules(scope).iter().map(|d| d.id));
+    all.extend(foreign(scope).iter().map(|d| d.id));
+    all.extend(scope.all("limit_req").iter().map(|d| d.id));
+    all.extend(scope.one("satisfy").map(|d| d.id));
+    all
+}
+
+/// Whether a location within this one keeps out other visitors than this one does.
+pub(super) fn hides<'a>(scope: &Scope<'a>, location: &'a Directive) -> bool {
+    let own = in_force(scope);
+    let mut inner = location.children().iter().filter(|d| d.name == "location");
+    inner.any(|inner| {
+        let within = scope.within(inner.children());
+        let leads = inner.children().iter().any(|d| d.name == "rewrite");
+        let is_open = shade(&within) == Shade::Open && !leads;
+        (!is_open && in_force(&within) != own) || hides(&within, inner)
+    })
 }
 
 /// The shade of a server with all its locations.

@@ -35,9 +35,7 @@ impl<'a> Translator<'a> {
         if !names.is_empty() {
             out.set("limits", toml::strings(&names));
         }
-        for directive in scope.all("limit_conn") {
-            self.connections(directive);
-        }
+        self.connections(&scope.all("limit_conn"));
         for name in [
             "limit_conn_status",
             "limit_conn_log_level",
@@ -183,6 +181,9 @@ impl<'a> Translator<'a> {
         }
         keys.dedup();
         let why = match (odd.is_empty(), optional) {
+            _ if keys.is_empty() && odd.iter().all(|name| name == "$server_name") => Some(
+                "nginx counts all visitors together, Dhal by their addresses: bound the requests at work by `concurrency` of the upstream".to_owned(),
+            ),
             (false, _) => Some(format!(
                 "without {}: Dhal counts by \"client-ip\", \"header:NAME\", \"cookie:NAME\", \"param:NAME\" or \"host\", so more requests are counted together",
                 odd.join(" ")
@@ -260,41 +261,64 @@ impl<'a> Translator<'a> {
         })
     }
 
-    /// `limit_conn`: Dhal bounds the connections of one client, for the whole process.
-    fn connections(&mut self, directive: &'a Directive) {
-        let zone = directive.arg(0);
-        let definition = self.http.iter().find(|d| {
-            d.name == "limit_conn_zone"
-                && d.words().any(|w| {
-                    w.strip_prefix("zone=")
-                        .is_some_and(|z| z.split(':').next() == Some(zone))
-                })
-        });
-        let by_client =
-            definition.is_some_and(|d| matches!(d.arg(0), "$binary_remote_addr" | "$remote_addr"));
-        let number: Option<u64> = directive.arg(1).parse().ok();
-        match (definition, number) {
-            (Some(definition), Some(number @ 1..=20_000)) if by_client => {
-                let name = "max_connections_per_client";
-                let known = self.server.keys.iter().find(|k| k.name == name);
-                let known: Option<u64> = known.and_then(|k| k.value.parse().ok());
-                self.server
-                    .set(name, known.map_or(number, |k| k.max(number)).to_string());
-                self.full(definition);
-                self.differs(directive, "`max_connections_per_client` counts connections over all servers, with any number of requests each, and closes what is beyond");
-            }
-            (definition, _) => {
-                if let Some(definition) = definition {
-                    self.missing(definition, "Dhal counts the connections of a client");
+    /// `limit_conn` of a location: all of them hold, so the strictest counts.
+    fn connections(&mut self, directives: &[&'a Directive]) {
+        let mut strictest: Option<(u64, &'a Directive)> = None;
+        for directive in directives.iter().copied() {
+            let zone = directive.arg(0);
+            let definition = self.http.iter().find(|d| {
+                d.name == "limit_conn_zone"
+                    && d.words().any(|w| {
+                        w.strip_prefix("zone=")
+                            .is_some_and(|z| z.split(':').next() == Some(zone))
+                    })
+            });
+            let by_client =
+                definition.filter(|d| matches!(d.arg(0), "$binary_remote_addr" | "$remote_addr"));
+            let number: Option<u64> = directive.arg(1).parse().ok();
+            match (by_client, number) {
+                (Some(definition), Some(number @ 1..=20_000)) => {
+                    self.full(definition);
+                    self.full(directive);
+                    if strictest.is_none_or(|(known, _)| number < known) {
+                        strictest = Some((number, directive));
+                    }
                 }
-                self.missing(directive, "Dhal bounds requests at work by `connections.max` or `concurrency` of an upstream");
+                _ => {
+                    if let Some(definition) = definition {
+                        self.missing(definition, "Dhal counts the connections of a client");
+                    }
+                    self.missing(directive, "Dhal bounds requests at work by `connections.max` or `concurrency` of an upstream");
+                }
+            }
+        }
+        if let Some(found) = strictest
+            && !self.connection_bounds.contains(&found)
+        {
+            self.connection_bounds.push(found);
+        }
+    }
+
+    /// `max_connections_per_client`, of what the locations say: Dhal has one bound for the whole process. A lower one
+    /// would turn visitors away from pages for which nginx has a higher one.
+    pub(super) fn connections_per_client(&mut self) {
+        let bounds = std::mem::take(&mut self.connection_bounds);
+        let Some(most) = bounds.iter().map(|(number, _)| *number).max() else {
+            return;
+        };
+        self.server
+            .set("max_connections_per_client", most.to_string());
+        for (number, directive) in bounds {
+            match number < most {
+                true => self.missing(directive, format!("another location lets a client have {most} connections, and `max_connections_per_client` is one bound for all: make it {number} if that is enough for them, or let a limit of this route count requests")),
+                false => self.differs(directive, "`max_connections_per_client` counts connections over all servers, with any number of requests each, and closes what is beyond"),
             }
         }
     }
 }
 
 /// Whether two networks have addresses in common.
-fn do_overlap(one: &str, other: &str) -> bool {
+pub(super) fn do_overlap(one: &str, other: &str) -> bool {
     let parsed = |text: &str| -> Option<(IpAddr, u32)> {
         let (address, bits) = text.split_once('/').unwrap_or((text, "128"));
         Some((address.parse().ok()?, bits.parse().ok()?))

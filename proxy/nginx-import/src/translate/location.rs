@@ -4,7 +4,7 @@
 //! matches goes before it. Dhal: exact paths, prefixes that are `final`, expressions in their order, prefixes.
 
 use super::{
-    Block, Scope, Translator,
+    Block, Scope, Translator, gates,
     order::{self, Step},
     server::Site,
 };
@@ -127,7 +127,7 @@ impl<'a> Site<'a> {
                 Kind::Prefix(text) if path.starts_with(text) => (text.len(), false),
                 Kind::Final(text) if path.starts_with(text) => (text.len(), true),
                 Kind::Regex { text, ignore_case } => {
-                    if found.is_none() && expression::matches(text, ignore_case, path) {
+                    if found.is_none() && self.expressions.get(text, ignore_case).matches(path) {
                         found = Some(location);
                     }
                     continue;
@@ -165,6 +165,15 @@ impl<'a> Translator<'a> {
             self.tell_closed(location);
         }
         self.server_rules(site, true);
+        // What stands before the rule for which the site is closed is closed with it.
+        if let Some(why) = self.shut.clone() {
+            for mut block in self.routes.split_off(from) {
+                if let Block::Section(section) = &mut block {
+                    self.shut(section, &why);
+                }
+                self.routes.push(block);
+            }
+        }
         if let Some(answer) = all {
             if answer.arg(0) == "444" && site.hosts.is_empty() {
                 self.differs(
@@ -185,7 +194,9 @@ impl<'a> Translator<'a> {
         let any = self.routes[from..].iter().any(|block| match block {
             Block::Section(section) => {
                 let own = section.keys.iter().any(|k| k.name == "host") != site.hosts.is_empty();
-                own && !section.has("path") && !section.has(dialect::PATH_REGEX)
+                let is_all = |k: &toml::Key| k.name == "path" && k.value == "\"/*\"";
+                let has_path = section.has("path") || section.has(dialect::PATH_REGEX);
+                own && (!has_path || section.keys.iter().any(is_all))
             }
             Block::Comment(_) => false,
         });
@@ -219,8 +230,9 @@ impl<'a> Translator<'a> {
         let alone = step.matchers.len() == 1;
         for (matcher, is_final) in &step.matchers {
             let mut out = Section::default();
-            if let Some(internal) = location.children().iter().find(|d| d.name == "internal") {
-                self.full(internal);
+            if gates::is_internal(&scope) {
+                let own = location.children().iter().find(|d| d.name == "internal");
+                self.full_all(own.as_slice());
                 out.set("respond", toml::table(&[("status", "404".to_owned())]));
             } else {
                 self.content(site, &scope, matcher, &mut out);
@@ -238,6 +250,7 @@ impl<'a> Translator<'a> {
             {
                 self.slashed(site, path);
             }
+            self.hidden_slash(site, &step.parent, location, &out);
             self.route(site, matcher, *is_final, out);
         }
     }
@@ -264,6 +277,36 @@ impl<'a> Translator<'a> {
         self.pending = notes;
     }
 
+    /// nginx looks at `/api/` for who asks for `/api`, where it has an upstream, and hides both where that is internal.
+    fn hidden_slash(
+        &mut self,
+        site: &Site<'a>,
+        parent: &Scope<'a>,
+        location: &'a Directive,
+        out: &Section,
+    ) {
+        let bare = |location: &'a Directive| match kind(location) {
+            Kind::Exact(text) | Kind::Prefix(text) | Kind::Final(text) => Some(text),
+            _ => None,
+        };
+        let Some(path) = bare(location).and_then(|text| text.strip_suffix('/')) else {
+            return;
+        };
+        let scope = parent.within(location.children());
+        let has_upstream = scope.own().iter().any(|d| d.name == "proxy_pass");
+        let mut beside = parent.own().iter().filter(|d| d.name == "location");
+        if path.is_empty()
+            || !has_upstream
+            || !gates::is_internal(&scope)
+            || beside.any(|d| bare(d) == Some(path))
+        {
+            return;
+        }
+        let notes = self.notes();
+        self.route(site, &Matcher::exact(path), false, out.clone());
+        self.pending = notes;
+    }
+
     /// What answers, and on which terms.
     pub(super) fn content(
         &mut self,
@@ -273,7 +316,7 @@ impl<'a> Translator<'a> {
         out: &mut Section,
     ) {
         self.location_redirects(site, scope, out);
-        self.location_ifs(scope, out);
+        self.location_ifs(site, scope, out);
         let own = |name: &str| scope.own().iter().find(|d| d.name == name);
         if out.has("redirect") {
         } else if let Some(answer) = own("return") {
@@ -387,30 +430,25 @@ impl<'a> Translator<'a> {
             self.only_methods(methods, &mut out);
         }
         if let Some(networks) = self.only_from.clone() {
-            match self.blind {
-                true => self.shut(&mut out, "nginx listens within alone"),
-                false if out.has("allow") => {}
-                false => {
-                    let name = self.list("inside", &networks);
-                    out.remarked(
-                        "allow",
-                        toml::strings(&[name]),
-                        "nginx listens within alone, Dhal's routes are for every address",
-                    );
-                }
-            }
+            self.within_alone(&networks, &mut out);
         }
         if let Some(why) = self.shut.clone() {
             self.shut(&mut out, &why);
         }
-        let identity = format!(
-            "{:?} {:?} {:?}",
-            site.hosts,
-            // A prefix may be written as another location's expression; the first of them counts.
-            matcher.key(),
-            out.keys.iter().find(|k| k.name == "methods")
-        );
-        if !self.route_names.insert(identity) {
+        // A prefix may be written as another location's expression, and a host may have been led elsewhere; the first of
+        // them counts, whatever the methods.
+        let any = [String::new()];
+        let hosts = if site.hosts.is_empty() {
+            &any[..]
+        } else {
+            &site.hosts[..]
+        };
+        let key = matcher
+            .key()
+            .filter(|_| *matcher != Matcher::Prefix("/".to_owned()));
+        let mut left = hosts.to_vec();
+        left.retain(|host| self.route_names.insert(format!("{host} {key:?}")));
+        if left.is_empty() {
             let notes = self.notes();
             if !notes.is_empty() {
                 self.routes.push(Block::Comment(notes.join("\n")));
@@ -419,8 +457,8 @@ impl<'a> Translator<'a> {
         }
         let mut section = Section::new("[[routes]]");
         section.notes = self.notes();
-        match &site.hosts[..] {
-            [] => {}
+        match &left[..] {
+            [one] if one.is_empty() => {}
             [one] => section.set("host", toml::string(one)),
             several => section.set("host", toml::strings(several)),
         }

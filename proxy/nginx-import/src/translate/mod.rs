@@ -6,6 +6,7 @@
 
 mod access;
 mod cache;
+mod ends;
 mod gates;
 mod global;
 mod headers;
@@ -186,6 +187,8 @@ struct Translator<'a> {
     only_from: Option<Vec<String>>,
     /// Visitors' addresses are not known as nginx knows them.
     blind: bool,
+    /// What locations say of the connections of a client, each once.
+    connection_bounds: Vec<(u64, &'a Directive)>,
     /// That files with a dot before their names are refused is noted once.
     hidden_told: bool,
 }
@@ -219,6 +222,7 @@ pub(crate) fn translate(tree: &Tree) -> Import {
         methods: None,
         only_from: None,
         blind: false,
+        connection_bounds: Vec::new(),
         hidden_told: false,
     };
     if let Some(http) = http {
@@ -237,6 +241,7 @@ impl<'a> Translator<'a> {
         self.access_log();
         self.access_log.notes = self.notes();
         self.servers();
+        self.connections_per_client();
         self.idle_upstreams();
     }
 

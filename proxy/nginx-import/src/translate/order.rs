@@ -14,7 +14,7 @@
 use std::cmp::Reverse;
 
 use super::{
-    Scope,
+    Scope, Translator, ends,
     gates::{self, Shade},
     location::{Kind, Matcher, is_path, kind},
     server::Site,
@@ -32,7 +32,9 @@ pub(super) struct Step<'a> {
     pub(super) differs: Option<String>,
     /// Why there is no route.
     pub(super) missing: Option<String>,
-    rank: (u8, Reverse<usize>, u8),
+    /// The group, the length of the prefix for which it stands there, whether it is no expression within it, and its own
+    /// length.
+    rank: (u8, Reverse<usize>, u8, Reverse<usize>),
 }
 
 /// A location, flat.
@@ -68,21 +70,20 @@ pub(super) struct Plan<'a> {
 pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
     let mut items = Vec::new();
     flatten(&mut items, &site.scope, site.directive, None, false, false);
+    // Where the rewrite is lost, so is the gate that it leads to.
+    for item in &mut items {
+        if item.shade == Shade::Open && leads_to_gate(site, item.location) {
+            item.shade = Shade::Gated;
+        }
+    }
     let compiled: Vec<_> = items
         .iter()
         .filter_map(|item| match item.kind {
-            Kind::Regex { text, ignore_case } => Some(
-                expression::superset(text, ignore_case).and_then(|t| regex::Regex::new(&t).ok()),
-            ),
+            Kind::Regex { text, ignore_case } => Some(site.expressions.get(text, ignore_case)),
             _ => None,
         })
         .collect();
-    // One that nobody can read may match everything.
-    let is_matched = |path: &str| {
-        compiled
-            .iter()
-            .any(|regex| regex.as_ref().is_none_or(|r| r.is_match(path)))
-    };
+    let is_matched = |path: &str| compiled.iter().any(|regex| regex.may_match(path));
     let is_outer = |item: &Item<'_>| item.within.is_none() && !item.in_regex;
     let is_regex = |item: &Item<'_>| matches!(item.kind, Kind::Regex { .. });
     let outer: Vec<usize> = (0..items.len())
@@ -100,13 +101,66 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
         .filter(|i| items[*i].within.is_some() && is_regex(&items[*i]))
         .collect();
 
+    // The outermost prefix around a location in which expressions stand beside it.
+    let beside = |i: usize| -> Option<usize> {
+        let mut found = None;
+        let mut at = i;
+        while let Some(outer) = items[at].within {
+            let is_final = matches!(items[at].kind, Kind::Final(_));
+            let is_here = |n: &usize| *n != i && items[*n].within == Some(outer);
+            match is_final {
+                true => found = None,
+                false if nested.iter().any(is_here) => found = Some(outer),
+                false => {}
+            }
+            at = outer;
+        }
+        found
+    };
+    // A whole path that is written as an expression goes before it.
+    let has_written_exact = |i: usize| {
+        items.iter().any(|other| match other.kind {
+            Kind::Exact(path) => path.starts_with(text(i)) && !is_path(path),
+            _ => false,
+        })
+    };
+    // Whether a location is chosen behind the expressions of a prefix around it.
+    let lies_in = |mut at: usize, around: usize| {
+        while let Some(outer) = items[at].within {
+            if outer == around {
+                return !matches!(items[at].kind, Kind::Final(_));
+            }
+            at = outer;
+        }
+        false
+    };
+
     // Which prefixes are expressions, and which of them go first.
     let mut odd = vec![false; items.len()];
     let mut first = vec![false; items.len()];
-    let simple = |i: usize| simple(text(i), items[i].shade, items[i].is_final, &is_matched);
+    let simple = |i: usize| {
+        // What lies within `^~` has expressions of its own beside it.
+        let is_alone = items[i].is_final && items[i].within.is_none();
+        simple(
+            text(i),
+            items[i].shade,
+            items[i].is_final,
+            is_alone,
+            &is_matched,
+        )
+    };
     for i in &prefixes {
         let has_inner = nested.iter().any(|n| items[*n].within == Some(*i));
-        odd[*i] = simple(*i).is_none() || (items[*i].is_final && has_inner);
+        // `^~ /` would take `/bx`, which this one leaves.
+        let leaves_some = !items[*i].is_final
+            && !text(*i).ends_with('/')
+            && items.iter().any(|l| l.shade != Shade::Open && is_regex(l))
+            && prefixes
+                .iter()
+                .any(|p| matches!(items[*p].kind, Kind::Final(_)) && extends(*i, *p));
+        odd[*i] = simple(*i).is_none()
+            || leaves_some
+            || (items[*i].is_final && (has_inner || beside(*i).is_some() || has_written_exact(*i)));
     }
     // What lies in a prefix, but is chosen by a longer one.
     let mut siblings: Vec<Vec<usize>> = vec![Vec::new(); items.len()];
@@ -115,7 +169,7 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
             siblings[*n] = prefixes
                 .iter()
                 .copied()
-                .filter(|q| extends(*q, p))
+                .filter(|q| extends(*q, p) && !lies_in(*q, p))
                 .collect();
             for q in siblings[*n].clone() {
                 // It must go before the expression, or visitors came by that.
@@ -157,6 +211,18 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
     let mut steps = Vec::new();
     let mut shut_for = None;
     for (i, item) in items.iter().enumerate() {
+        // `/é` is hidden along with it, and no route can say so before all expressions.
+        let path = match item.kind {
+            Kind::Exact(path) | Kind::Prefix(path) | Kind::Final(path) => path,
+            _ => "",
+        };
+        if path.len() > 1
+            && path.ends_with('/')
+            && !is_path(path)
+            && gates::is_internal(&item.parent.within(item.location.children()))
+        {
+            shut_for = shut_for.or(Some(item.location));
+        }
         let mut step = Step {
             location: item.location,
             parent: item.parent.clone(),
@@ -164,7 +230,7 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
             closed: None,
             differs: None,
             missing: None,
-            rank: (2, Reverse(0), 0),
+            rank: (2, Reverse(0), 0, Reverse(0)),
         };
         if is_hidden(&items, item) {
             step.missing = Some(
@@ -191,9 +257,11 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
                 if odd[i] {
                     step.matchers = vec![(Matcher::Begins(path.to_owned()), false)];
                     let goes_first = first[i] || item.is_final;
+                    // Expressions beside it go before it, as nginx looks for them behind the longest prefix.
+                    let place = beside(i).map_or(path.len(), |p| text(p).len());
                     step.rank = match goes_first {
-                        true => (1, Reverse(path.len()), 1),
-                        false => (4, Reverse(path.len()), 1),
+                        true => (1, Reverse(place), 1, Reverse(path.len())),
+                        false => (4, Reverse(path.len()), 1, Reverse(0)),
                     };
                     if first[i] && !item.is_final && item.shade != Shade::Shut && !outer_open {
                         step.closed = Some(
@@ -210,18 +278,20 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
                                 || (other.prefix() == Some(text) && other.within == item.within)
                         })
                     };
+                    let has_exact = items.iter().any(|other| other.kind == Kind::Exact(path));
                     if !path.ends_with('/') && step.matchers.len() == 2 {
                         step.differs = Some(format!(
                             "`{path}` and everything below `{below}`; nginx takes `{path}x` too"
                         ));
                         // Locations that say more than this one take their part of it.
-                        let has_exact = items.iter().any(|other| other.kind == Kind::Exact(path));
                         let has_below = is(Kind::Prefix(&below), &below);
                         step.matchers.retain(|(matcher, _)| match matcher {
                             Matcher::Exact(_) => !has_exact,
                             Matcher::Prefix(_) => !has_below,
                             _ => true,
                         });
+                    } else if !path.ends_with('/') && has_exact {
+                        step.missing = Some("it seems to be a file, which `=` takes; write a route for what else begins with it".to_owned());
                     } else if !path.ends_with('/') {
                         step.differs = Some("this path alone, which seems to be a file; nginx takes everything that begins with it".to_owned());
                     }
@@ -245,16 +315,16 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
                     .any(|d| d.name == "location");
                 let hides = inner && {
                     let scope = item.parent.within(item.location.children());
-                    gates::shade(&scope) != item.shade
+                    gates::shade(&scope) != Shade::Shut && gates::hides(&scope, item.location)
                 };
                 if hides {
                     step.closed = Some("an expression within it keeps visitors out".to_owned());
                 }
                 let region = item.within.map(text);
                 if region.is_some() {
-                    step.rank = (1, Reverse(region.map_or(0, str::len)), 0);
+                    step.rank = (1, Reverse(region.map_or(0, str::len)), 0, Reverse(0));
                 }
-                let own = expression::translated(pattern, ignore_case);
+                let own = site.expressions.get(pattern, ignore_case).own.clone();
                 let within = match &own {
                     Ok(own) => expression::within(region.unwrap_or("/"), own),
                     Err(_) => expression::Within::No,
@@ -312,6 +382,20 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
     Plan { steps, shut_for }
 }
 
+/// Whether a rewrite in a location, or in a condition or location within it, leads to where visitors may be kept out.
+fn leads_to_gate(site: &Site<'_>, block: &Directive) -> bool {
+    block.children().iter().any(|d| match d.name.as_str() {
+        "rewrite" => {
+            Translator::outside(d).is_none()
+                && may_be_guarded_beyond(site, d.arg(1), None, &|gate| {
+                    ends::of(site, block, d, gate).is_some()
+                })
+        }
+        "if" | "location" => leads_to_gate(site, d),
+        _ => false,
+    })
+}
+
 /// A location that leads to another by a rewrite.
 fn leads_elsewhere(location: &Directive) -> bool {
     location
@@ -325,6 +409,7 @@ fn simple(
     path: &str,
     shade: Shade,
     is_final: bool,
+    is_alone: bool,
     is_matched: &dyn Fn(&str) -> bool,
 ) -> Option<Vec<(Matcher, bool)>> {
     if path == "/" && !is_final {
@@ -341,7 +426,7 @@ fn simple(
         .bytes()
         .last()
         .is_some_and(|b| b.is_ascii_alphanumeric());
-    if !is_word || shade != Shade::Open || (!is_final && is_matched(path)) {
+    if !is_word || shade != Shade::Open || (!is_alone && is_matched(path)) {
         return None;
     }
     if last.contains('.') {
@@ -418,36 +503,51 @@ fn flatten<'a>(
 /// Whether a rewritten path, of which the part before its first variable is fixed, may be one that a location keeps
 /// visitors out of. `own`: a location whose gates are asked anyway.
 pub(super) fn may_be_guarded(site: &Site<'_>, to: &str, own: Option<&Directive>) -> bool {
+    may_be_guarded_beyond(site, to, own, &|_| false)
+}
+
+/// The same, but for locations whose gates are `kept` in another way.
+pub(super) fn may_be_guarded_beyond(
+    site: &Site<'_>,
+    to: &str,
+    own: Option<&Directive>,
+    kept: &dyn Fn(&Directive) -> bool,
+) -> bool {
     let path = to.split('?').next().unwrap_or_default();
     let fixed = path.split('$').next().unwrap_or_default();
     let is_fixed = fixed.len() == path.len();
     let is_dark = |location: &Directive| {
-        own.is_none_or(|own| own.id != location.id)
-            && gates::shade_of_all(&site.scope, location) != Shade::Open
+        own.is_none_or(|own| own.id != location.id) && site.shade_of(location) != Shade::Open
     };
     let chosen = site.location_of(fixed);
     if chosen.is_some_and(is_dark) {
         return true;
     }
-    if is_fixed {
-        return false;
+    // What no location takes is the server's own.
+    let takes_all =
+        |location: &Directive| matches!(kind(location), Kind::Prefix("/") | Kind::Final("/"));
+    if gates::shade(&site.scope) != Shade::Open
+        && !(is_fixed && chosen.is_some())
+        && !site.locations().any(takes_all)
+    {
+        return true;
     }
     site.locations().any(|location| {
         is_dark(location)
             && match kind(location) {
                 Kind::Exact(text) | Kind::Prefix(text) | Kind::Final(text) => {
-                    text.starts_with(fixed)
+                    !is_fixed && text.starts_with(fixed)
                 }
-                // Others are looked for in the path as it was asked, before this one.
+                // One that Dhal can read has been looked at.
+                Kind::Regex { text, ignore_case } if is_fixed => {
+                    let compiled = site.expressions.get(text, ignore_case);
+                    compiled.own.is_err() && compiled.may_match(fixed)
+                }
+                Kind::Regex { .. } if kept(location) => false,
+                // What a variable brings may be anything.
                 Kind::Regex { text, ignore_case } => {
-                    let literal = expression::literal_start(text);
-                    let sample = path.replace(['$', '{', '}'], "");
-                    match literal {
-                        Some(literal) => literal.starts_with(fixed) || fixed.starts_with(&literal),
-                        None => {
-                            text.starts_with('^') || expression::matches(text, ignore_case, &sample)
-                        }
-                    }
+                    let literal = expression::literal_start(text).filter(|_| !ignore_case);
+                    literal.is_none_or(|l| l.starts_with(fixed) || fixed.starts_with(&l))
                 }
                 Kind::Named(_) => false,
             }

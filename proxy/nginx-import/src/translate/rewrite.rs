@@ -5,9 +5,9 @@ mod https;
 mod returns;
 
 use super::{
-    Scope, Translator,
+    Scope, Translator, ends,
     gates::{self, Shade},
-    location::Matcher,
+    location::{Kind, Matcher, kind},
     order,
     server::Site,
 };
@@ -134,13 +134,18 @@ impl<'a> Translator<'a> {
 
     /// The rules of a server, which come before its locations.
     pub(super) fn server_rules(&mut self, site: &Site<'a>, has_ifs: bool) {
-        let directives = site.directive.children();
-        for directive in directives {
-            match directive.name.as_str() {
-                "rewrite" => self.server_rewrite(site, directive),
-                "if" if has_ifs => self.server_if(site, directive),
-                _ => {}
+        let named = |name: &'static str| {
+            let all = site.directive.children().iter();
+            all.filter(move |d| d.name == name)
+        };
+        // What a condition restricts it restricts for rewritten paths, too.
+        if has_ifs {
+            for directive in named("if") {
+                self.server_if(site, directive);
             }
+        }
+        for directive in named("rewrite") {
+            self.server_rewrite(site, directive);
         }
     }
 
@@ -179,12 +184,11 @@ impl<'a> Translator<'a> {
         let to = directive.arg(1);
         let fixed = to.split(['$', '?']).next().unwrap_or_default();
         let target = site.location_of(fixed);
-        let is_dark =
-            |location: &Directive| gates::shade_of_all(&site.scope, location) != Shade::Open;
+        let is_dark = |location: &Directive| site.shade_of(location) != Shade::Open;
         // Where it is lost, those must not come whom nginx would have led to a closed door.
         let is_guarded = match target {
             Some(target) => is_dark(target) || order::may_be_guarded(site, to, Some(target)),
-            None => site.locations().any(is_dark),
+            None => site.locations().any(is_dark) || gates::shade(&site.scope) != Shade::Open,
         };
         let pattern = match self.pattern(directive.arg(0)) {
             Ok(pattern) => pattern,
@@ -200,6 +204,11 @@ impl<'a> Translator<'a> {
                 "what it leads to may be a location that keeps visitors out",
                 true,
             );
+        }
+        let has_inner = target.children().iter().any(|d| d.name == "location");
+        if is_dark(target) && (has_inner || !is_kept(site, &pattern)) {
+            let why = "what it leads to keeps visitors out, and other routes go before this one";
+            return self.lost_rewrite(site, directive, why, true);
         }
         let to = match variables::placeholders(&with_query(to), Use::Target, &site.server_name) {
             Ok(to) => to,
@@ -247,7 +256,8 @@ impl<'a> Translator<'a> {
             Ok(matcher) => Some(matcher),
             Err(_) => expression::superset(directive.arg(0), false).map(Matcher::Regex),
         };
-        let Some(matcher) = matcher else {
+        let is_kept = |matcher: &Matcher| is_kept(site, matcher);
+        let Some(matcher) = matcher.filter(is_kept) else {
             self.shut = Some(format!("see {}", self.tree.place(directive.at)));
             return self.tell_closed(directive);
         };
@@ -268,15 +278,20 @@ impl<'a> Translator<'a> {
         // Whoever `break`s stays here.
         let leads = |d: &&Directive| d.name == "rewrite" && d.arg(2) != "break";
         for directive in scope.own().iter().filter(leads) {
-            let own = site.locations().find(|l| {
-                let children = l.children();
-                std::ptr::eq(children, scope.own())
-            });
-            if Self::outside(directive).is_none()
-                && order::may_be_guarded(site, directive.arg(1), own)
-            {
+            if Self::outside(directive).is_some() {
+                continue;
+            }
+            let around = ends::around(site.directive, scope);
+            // Gates of the location itself are asked anyway.
+            let own = around.filter(|around| site.locations().any(|l| l.id == around.id));
+            let kept = |gate: &Directive| {
+                around.is_some_and(|around| ends::of(site, around, directive, gate).is_some())
+            };
+            if order::may_be_guarded_beyond(site, directive.arg(1), own, &kept) {
                 self.missing(directive, "what it leads to may be a location that keeps visitors out, and Dhal chooses no other one. Until then nobody may come: take `deny` away");
                 self.close(directive, out);
+            } else {
+                self.kept_by_ends(site, scope, directive);
             }
         }
         for directive in scope.own().iter().filter(|d| d.name == "rewrite") {
@@ -354,6 +369,28 @@ impl<'a> Translator<'a> {
             }
         }
     }
+}
+
+/// Whether a route that is written before those of locations is asked before all of them.
+fn is_kept(site: &Site<'_>, matcher: &Matcher) -> bool {
+    match matcher {
+        Matcher::Exact(_) => true,
+        Matcher::Any => false,
+        // Whole paths and `^~` go before it.
+        _ => goes_before_locations(site.directive),
+    }
+}
+
+fn goes_before_locations(block: &Directive) -> bool {
+    let mut inner = block.children().iter().filter(|d| d.name == "location");
+    inner.all(|location| {
+        let is_behind = match kind(location) {
+            Kind::Exact(_) | Kind::Final(_) => false,
+            Kind::Prefix(text) => text.ends_with('/'),
+            Kind::Regex { .. } | Kind::Named(_) => true,
+        };
+        is_behind && goes_before_locations(location)
+    })
 }
 
 /// A target under a prefix, with what the prefix left.

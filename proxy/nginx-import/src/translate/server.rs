@@ -4,8 +4,10 @@
 //! The default server of an address answers names that nobody has; in Dhal these are routes without `host`.
 
 use std::{
-    collections::HashSet,
+    cell::RefCell,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
+    rc::Rc,
 };
 
 use super::{
@@ -14,7 +16,7 @@ use super::{
     listen::Listen,
     rewrite,
 };
-use crate::{toml, tree::Directive};
+use crate::{expression::Expressions, toml, tree::Directive};
 
 /// A `server` block.
 pub(super) struct Server<'a> {
@@ -48,6 +50,20 @@ pub(super) struct Site<'a> {
     pub(super) server_name: String,
     /// Whether it speaks TLS.
     pub(super) tls: bool,
+    /// The expressions of its locations and rewrites.
+    pub(super) expressions: Rc<Expressions>,
+    /// The shades of its locations, by their numbers.
+    pub(super) shades: Rc<RefCell<HashMap<usize, Shade>>>,
+}
+
+impl Site<'_> {
+    /// The shade of a location, with those within it.
+    pub(super) fn shade_of(&self, location: &Directive) -> Shade {
+        let mut shades = self.shades.borrow_mut();
+        *shades
+            .entry(location.id)
+            .or_insert_with(|| gates::shade_of_all(&self.scope, location))
+    }
 }
 
 impl<'a> Translator<'a> {
@@ -278,7 +294,9 @@ impl<'a> Translator<'a> {
         }
         // A name that an `if` leads elsewhere has a route for all its paths.
         let led = rewrite::led_hosts(directive);
-        if hosts.iter().any(|host| !led.contains(host)) {
+        let is_led = |host: &String| led.contains(host) && is_name(host);
+        let leads_all = !hosts.is_empty() && hosts.iter().all(is_led);
+        if !leads_all {
             hosts.retain(|host| !led.contains(host));
         }
         let site = Site {
@@ -287,8 +305,14 @@ impl<'a> Translator<'a> {
             hosts,
             server_name: server.names.first.clone(),
             tls: !is_plain,
+            expressions: Rc::default(),
+            shades: Rc::default(),
         };
-        self.site(&site);
+        // Nobody comes as far as its locations.
+        match leads_all {
+            true => self.server_rules(&site, true),
+            false => self.site(&site),
+        }
     }
 
     /// A server without TLS that leads to https: its listener does it, or nothing can.

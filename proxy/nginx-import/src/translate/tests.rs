@@ -396,6 +396,203 @@ fn gates_that_cannot_be_carried_over_close() {
     ]);
 }
 
+/// What a model of nginx has found: each let somebody in whom nginx keeps out.
+#[test]
+fn nobody_comes_as_far_as_the_locations_of_a_host_that_is_led_away() {
+    let import = translated(
+        "http { server { listen 8080; } server { listen 8080; server_name b.example; \
+         if ($host = b.example) { return 403; } location ^~ /a/ { proxy_pass http://10.0.0.1; } } }",
+    );
+    let route = "host = \"b.example\"\nrespond = { status = 403 }";
+    let is_so = import.toml.contains(route) && !import.toml.contains("/a/");
+    assert!(is_so, "{}", import.toml);
+}
+
+#[test]
+fn what_is_chosen_behind_a_gate_stays_behind_it() {
+    let closed = "deny = [\"everybody\"]   # closed";
+    check(&[
+        (
+            r"location ~ /b { limit_except GET HEAD { deny all; } proxy_pass http://shop; location ~* \.b$ { return 403; } }",
+            &["path_regex = \"/b\"", closed],
+        ),
+        (
+            r"deny 10.0.0.5; location ~ ^/b { proxy_pass http://shop; location ~ \.p$ { allow 10.0.0.5; deny 10.0.0.0/8; } }",
+            &[closed],
+        ),
+        // What holds for both is no reason.
+        (
+            r"deny 10.0.0.5; location ~ ^/b { proxy_pass http://shop; location ~ \.p$ { proxy_pass http://shop; } }",
+            &["deny = [\"denied\"]", "!closed"],
+        ),
+        (
+            "location ~ ^/b { proxy_pass http://shop; location ~ b$ { limit_except GET { deny all; } return 301 /x; } }",
+            &[closed],
+        ),
+        (
+            "location /a/ { internal; location ~ b$ { proxy_pass http://shop; } }",
+            &["path_regex = \"^/a/.*b$\"\nrespond = { status = 404 }"],
+        ),
+        (
+            "location /a { proxy_pass http://shop; location = /a/ { internal; proxy_pass http://shop; } }",
+            &[
+                "path = \"/a/\"\nrespond = { status = 404 }",
+                "path = \"/a\"\nrespond = { status = 404 }",
+            ],
+        ),
+        (
+            "rewrite ^ /a/x break; location / { return 403; } location = / { proxy_pass http://shop; }",
+            &[
+                "path = \"/\"\nupstream = \"shop\"\nupstream_host = \"shop\"\ndeny = [\"everybody\"]   # closed: see nginx.conf",
+            ],
+        ),
+        (
+            "rewrite ^ /b/x break; location ~ a$ { proxy_pass http://shop; } location ~ ^/b/ { deny all; proxy_pass http://shop; }",
+            &[
+                "path_regex = \"a$\"\nupstream = \"shop\"\nupstream_host = \"shop\"\ndeny = [\"everybody\"]   # closed: see nginx.conf",
+            ],
+        ),
+        (
+            r"rewrite \.p$ /a last; location ~ a$ { proxy_pass http://shop; location ~ ^/ab? { deny all; } }",
+            &[
+                "path_regex = '\\.p$'\nrespond = { status = 403 }\ndeny = [\"everybody\"]   # closed",
+            ],
+        ),
+        (
+            "deny 10.0.0.5; location ~ /a/b { allow 10.0.0.0/8; rewrite ^ /b/x; proxy_pass http://shop; }",
+            &[closed],
+        ),
+        (
+            "location /a/ { if ($args) { rewrite ^ /b last; } proxy_pass http://shop; } location ~ b { return 403; }",
+            &[closed],
+        ),
+        (
+            "location /a/ { rewrite ^ /ab/x? last; proxy_pass http://shop; } location ~ ^/ab(?=/) { return 403; }",
+            &[
+                "path = \"/a/*\"\nupstream = \"shop\"\nupstream_host = \"shop\"\ndeny = [\"everybody\"]   # closed",
+            ],
+        ),
+        // What a narrower prefix leaves is not the `^~` one's.
+        (
+            r"location /b { } location ^~ / { proxy_pass http://shop; } location ~ \.p$ { return 403; }",
+            &["!before_regex", "path_regex = \"^/b\""],
+        ),
+        // A whole path goes before an expression, in whatever prefix it stands.
+        (
+            r"rewrite ^/(.*)b$ /a; location /b/ { deny all; location = /b/b { allow 10.0.0.0/8; deny all; proxy_pass http://shop; } } deny all;",
+            &["allow = [\"allowed\"]\ndeny = [\"everybody\"]   # closed"],
+        ),
+        // A file that stands there twice is what `=` says of it.
+        (
+            "location ^~ /.g { proxy_pass http://shop; } location = /.g { return 404; }",
+            &["path = \"/.g\"\nrespond = { status = 404 }"],
+        ),
+        // What both paths end in is refused before, for these paths alone.
+        (
+            r"location /s/ { proxy_pass http://shop; location ~ ^/s/v { rewrite ^/s/v\d*/(.*)$ /s/$1 last; proxy_pass http://shop; } } location = /x.p { proxy_pass http://shop; } location ~ \.p$ { return 403; }",
+            &[
+                "path_regex = '\\.p$'\nrespond = { status = 403 }\n\n# nginx.conf:3: rewrite ",
+                "!closed",
+            ],
+        ),
+        (
+            r"location ~ ^/s/v { deny 10.1.2.3; rewrite ^/s/v\d*/(.*)$ /s/$1 last; proxy_pass http://shop; } location ~ \.p$ { return 403; }",
+            &[
+                "path_regex = '^/s/v\\d*/.*(?:\\.p$)'\nrespond = { status = 403 }\n\n# nginx.conf:3: rewrite ",
+                "!closed",
+            ],
+        ),
+        // It may be about the version, or about more than a name.
+        (
+            r"location ~ ^/s/v { rewrite ^/(s/v\d*)/(.*)$ /s/$1 last; proxy_pass http://shop; } location ~ \.p$ { return 403; }",
+            &[closed],
+        ),
+        (
+            r"location ~ ^/s/v { rewrite ^/s/v\d*/(.*)$ /s.p/$1 last; proxy_pass http://shop; } location ~ \.p { return 403; }",
+            &[closed],
+        ),
+        (
+            r"location ~ ^/s/vx { rewrite ^/s/v\d*/(.*)$ /s/$1 last; proxy_pass http://shop; } location ~ \.p$ { return 403; }",
+            &[closed],
+        ),
+        (
+            r"location ~ ^/s/v { rewrite ^/s/v\d*/(.*)$ /s/$1 last; proxy_pass http://shop; } location ~ s/p { return 403; }",
+            &[closed],
+        ),
+        (
+            r"rewrite ^/a/(.*)$ /b/$1 last; location / { proxy_pass http://shop; } location ~ \.p$ { deny all; }",
+            &["path_regex = \"^/a/(.*)$\"\nrespond = { status = 403 }"],
+        ),
+        (
+            "location ~ a { deny all; proxy_pass http://shop; } location ~ a { if ($request_method != GET) { return 405; } proxy_pass http://shop; }",
+            &["!methods"],
+        ),
+        (
+            "location ^~ / { return 404; } location /ab/ { proxy_pass http://shop; location ~* ^/(?!b)a { rewrite ^ /b/x; } }",
+            &[closed],
+        ),
+        (
+            "location ^~ / { proxy_pass http://shop; } location = /é/ { return 404; }",
+            &[
+                "path_regex = \"^/%C3%A9/$\"\nrespond = { status = 404 }",
+                "path_regex = \"^/\"",
+                "!before_regex",
+            ],
+        ),
+        (
+            "location /é/ { internal; proxy_pass http://shop; } location ~ ^/[^/]*$ { proxy_pass http://shop; }",
+            &[
+                "path_regex = \"^/[^/]*$\"\nupstream = \"shop\"\nupstream_host = \"shop\"\ndeny = [\"everybody\"]   # closed",
+            ],
+        ),
+        (
+            "location ^~ / { proxy_pass http://shop; }",
+            &["path = \"/*\"", "!status = 404"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_server_within_lets_in_who_comes_from_there_alone() {
+    let import = |rule: &str| {
+        translated(&format!(
+            "http {{ server {{ listen 80; location / {{ proxy_pass http://10.0.0.1; }} }}
+            server {{ listen 127.0.0.1:8081; server_name a.example; {rule} location / {{ proxy_pass http://10.0.0.2; }} }} }}"
+        ))
+    };
+    let apart = import("allow 10.0.0.0/8; deny all;").toml;
+    let (_, own) = apart.split_once("host = \"a.example\"").expect("its route");
+    assert!(
+        own.contains("# closed: nginx listens within alone"),
+        "{apart}"
+    );
+    let some = import("allow 127.0.0.1; allow 10.0.0.0/8; deny all;").toml;
+    assert!(some.contains("entries = [\"127.0.0.1\"]"), "{some}");
+    let (_, own) = some.split_once("host = \"a.example\"").expect("its route");
+    assert!(own.contains("allow = [\"inside\"]"), "{some}");
+}
+
+#[test]
+fn expressions_within_a_prefix_go_before_the_prefixes_beside_them() {
+    for (text, order) in [
+        (
+            "location ^~ /a/ { location /a/x.p { proxy_pass http://shop; } location ~ ^/a/(?!b) { deny all; } }",
+            ["\"^/a/\"\nrespond", "'^/a/x\\.p'"],
+        ),
+        (
+            "location /a- { location ^~ /a-.p { return 404; } location ~ b$ { proxy_pass http://shop; } }",
+            ["'^/a\\-\\.p'", "'^/a\\-.*b$'"],
+        ),
+    ] {
+        let toml = server(text).toml;
+        let at = |text: &str| {
+            toml.find(text)
+                .unwrap_or_else(|| panic!("{text} in {toml}"))
+        };
+        assert!(at(order[0]) < at(order[1]), "{toml}");
+    }
+}
+
 #[test]
 fn expressions_stand_where_nginx_looks_for_them() {
     let import = server(
@@ -431,6 +628,21 @@ fn many_lists_take_no_long_time() {
     let began = std::time::Instant::now();
     translated(&(text + "}"));
     assert!(began.elapsed() < std::time::Duration::from_secs(30));
+}
+
+#[test]
+fn many_rewrites_and_gates_take_no_long_time() {
+    let mut text = String::new();
+    for n in 0..400 {
+        text += &format!(
+            "location ~ ^/s{n}/ {{ rewrite ^/s{n}/v\\d*/(.*)$ /s{n}/$1 last; proxy_pass http://shop; }}
+            location ~ \\.p{n}$ {{ deny all; }}"
+        );
+    }
+    let began = std::time::Instant::now();
+    let import = server(&text);
+    assert!(began.elapsed() < std::time::Duration::from_secs(30));
+    assert_eq!(import.toml.matches("rewrite = {").count(), 400);
 }
 
 #[test]
@@ -487,6 +699,33 @@ fn limits() {
         assert!(import.toml.contains(expected), "{line}: {}", import.toml);
         assert!(import.toml.contains("limits = [\"a\"]"), "{}", import.toml);
     }
+}
+
+#[test]
+fn the_strictest_of_several_connection_limits_counts() {
+    let import = |locations: &str| {
+        translated(&format!(
+            "http {{ limit_conn_zone $binary_remote_addr zone=a:1m; limit_conn_zone $remote_addr zone=b:1m;
+            limit_conn_zone $server_name zone=s:1m; server {{ listen 80; {locations} }} }}"
+        ))
+    };
+    let bound = |number: u64| format!("max_connections_per_client = {number}\n");
+    let both =
+        import("location / { limit_conn a 20; limit_conn b 5; proxy_pass http://10.0.0.1; }");
+    assert!(both.toml.contains(&bound(5)), "{}", both.toml);
+    let odd = import("location / { limit_conn s 5; limit_conn a 20; proxy_pass http://10.0.0.1; }");
+    assert!(odd.toml.contains(&bound(20)), "{}", odd.toml);
+    assert!(odd.toml.contains("limit_conn s 5;"), "{}", odd.toml);
+    // What holds for one location alone is told.
+    let apart = import(
+        "location / { limit_conn a 20; proxy_pass http://10.0.0.1; } location /d/ { limit_conn a 2; proxy_pass http://10.0.0.1; }",
+    );
+    assert!(apart.toml.contains(&bound(20)), "{}", apart.toml);
+    assert!(
+        apart.toml.contains("make it 2 if that is enough"),
+        "{}",
+        apart.toml
+    );
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! `if`: what it asks, and what it does with those whom it fits.
 
+use std::rc::Rc;
+
 use crate::{
     toml::{self, Section},
     translate::{
         Scope, Translator, gates,
         location::Matcher,
+        order,
         server::{Site, is_name},
     },
     tree::Directive,
@@ -35,7 +38,7 @@ impl<'a> Translator<'a> {
             .find(|d| matches!(d.name.as_str(), "return" | "rewrite"));
         let (Some(condition), Some(answer), 1) = (condition, answer, directive.children().len())
         else {
-            return self.condition_of_site(directive);
+            return self.condition_of_site(site, directive);
         };
         let refuses = answer.name == "return"
             && answer
@@ -68,6 +71,8 @@ impl<'a> Translator<'a> {
                     server_name: site.server_name.clone(),
                     directive: site.directive,
                     tls: site.tls,
+                    expressions: Rc::clone(&site.expressions),
+                    shades: Rc::clone(&site.shades),
                 };
                 self.full(directive);
                 let mut out = Section::default();
@@ -89,13 +94,17 @@ impl<'a> Translator<'a> {
                 self.missing(directive, "Dhal's routes are for every address: set `redirect_to_https = true` at the listener without TLS");
                 self.with_block(directive);
             }
-            _ => self.condition_of_site(directive),
+            _ => self.condition_of_site(site, directive),
         }
     }
 
     /// A condition that cannot be carried over. One that keeps visitors out closes the whole site.
-    fn condition_of_site(&mut self, directive: &'a Directive) {
-        match Body::of(directive) {
+    fn condition_of_site(&mut self, site: &Site<'a>, directive: &'a Directive) {
+        let body = match leads_to_gate(site, directive) {
+            true => Body::Gate,
+            false => Body::of(directive),
+        };
+        match body {
             Body::Harmless => self.missing(
                 directive,
                 "Dhal has no conditions; write a route for the case",
@@ -119,7 +128,12 @@ impl<'a> Translator<'a> {
 
     /// `if` in a location: some say which methods there are. One that keeps visitors out and cannot be carried over
     /// closes the route.
-    pub(in crate::translate) fn location_ifs(&mut self, scope: &Scope<'a>, out: &mut Section) {
+    pub(in crate::translate) fn location_ifs(
+        &mut self,
+        site: &Site<'a>,
+        scope: &Scope<'a>,
+        out: &mut Section,
+    ) {
         for directive in scope.own().iter().filter(|d| d.name == "if") {
             let only = directive.children().first().filter(|d| d.name == "return");
             match (Condition::of(directive), only) {
@@ -135,7 +149,7 @@ impl<'a> Translator<'a> {
                         _ => self.differs(answer, "405, with `Allow`"),
                     }
                 }
-                _ if Body::of(directive) == Body::Gate => {
+                _ if Body::of(directive) == Body::Gate || leads_to_gate(site, directive) => {
                     self.missing(directive, "Dhal has no conditions; let the shop decide. Until then nobody may come: take `deny` away");
                     self.with_block(directive);
                     self.close(directive, out);
@@ -170,6 +184,14 @@ impl<'a> Translator<'a> {
         }
         out.set("methods", toml::strings(&methods));
     }
+}
+
+/// Whether a condition leads to a location that may keep visitors out.
+fn leads_to_gate(site: &Site<'_>, directive: &Directive) -> bool {
+    let mut inner = directive.children().iter().filter(|d| d.name == "rewrite");
+    inner.any(|rewrite| {
+        Translator::outside(rewrite).is_none() && order::may_be_guarded(site, rewrite.arg(1), None)
+    })
 }
 
 /// What both lists have.
