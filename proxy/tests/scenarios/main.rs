@@ -79,6 +79,7 @@ mod health;
 mod hostile;
 mod hsts;
 mod import;
+mod import_model;
 mod killed;
 mod large;
 mod leaving;
