@@ -1,6 +1,7 @@
 //! The admin endpoint: is it alive, is it ready, what has it counted; reload, purge and warm.
 
 mod acme;
+mod compare;
 mod drain;
 mod endpoints;
 mod explain;
@@ -31,6 +32,7 @@ use crate::{
     sandbox::{Identity, gid_of},
 };
 
+pub use compare::{Compared, Secrets};
 pub use drain::Drained;
 pub use endpoints::{Change, Endpoints};
 pub use purge::{PurgeOrder, PurgeUrl, Purged};

@@ -15,7 +15,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{acme, drain, explain, purge, reloads, status::Status, upgrade, warm};
+use super::{acme, compare, drain, explain, purge, reloads, status::Status, upgrade, warm};
 use crate::server::Control;
 
 /// Content of a request: ten thousand URLs of a hundred bytes.
@@ -44,6 +44,10 @@ pub(super) fn router(control: Arc<Control>, access: Access) -> Router {
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .route("/config", get(config))
+        .route(
+            "/config/compare",
+            post(compare::compare).layer(DefaultBodyLimit::max(compare::BODY_MAX)),
+        )
         .route("/reload", post(reloads::reload))
         .route("/rollback", post(reloads::roll_back))
         .route("/reloads", get(reloads::entries))
@@ -123,7 +127,9 @@ impl From<BytesRejection> for Refusal {
     fn from(why: BytesRejection) -> Self {
         let status = why.status();
         let why = match status {
-            StatusCode::PAYLOAD_TOO_LARGE => "the content exceeds 1 MiB".to_owned(),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                "the content is too large: orders take 1 MiB, `/config/compare` 16 MiB".to_owned()
+            }
             _ => why.body_text(),
         };
         Self { status, why }

@@ -1,13 +1,19 @@
 //! `dhal config`: what a configuration comes to, how it differs from the one that runs, and what can be written there.
 
-use std::{path::Path, process::ExitCode};
+use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use hyper::{Method, StatusCode};
 
-use super::{admin_client, remark};
-use crate::config::{self, reference, schema};
+use super::{
+    admin_client::{self, Client, Question, wait_for},
+    remark,
+};
+use crate::{
+    admin::{Compared, Secrets},
+    config::{self, DigestKey, Effective, model::Admin, reference, schema},
+};
 
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
@@ -80,13 +86,65 @@ fn diff(file: &Path) -> anyhow::Result<bool> {
         "the admin endpoint answered {status}: {}",
         running.trim_end()
     );
-    let lines = config::difference(&running, &config.effective.toml(false))
+    let mut lines = config::difference(&running, &config.effective.toml(false))
         .map_err(anyhow::Error::msg)
         .context("the admin endpoint's answer is not understood")?;
+    let (key, digests) = digests(&config.effective)?;
+    // Without the token there may be nothing to ask about, either.
+    let has_none = digests.is_empty() && !running.contains(config::HIDDEN);
+    let mut compared = compare_secrets(admin, key, digests);
+    if has_none && compared.is_err() {
+        compared = Ok(Compared::default());
+    }
+    let is_known = compared.is_ok();
+    match compared {
+        Ok(Compared { differ, files }) => {
+            let differ = differ.into_iter().filter(|path| {
+                // Where another variable is written, or other fields, that is told already.
+                let told = format!(" {path} = ");
+                !lines.iter().any(|line| line[1..].starts_with(&told))
+            });
+            let differ: Vec<_> = differ
+                .map(|path| format!("~ {path}: another secret"))
+                .collect();
+            lines.extend(differ);
+            let files = files.iter().map(|file| file.display());
+            lines.extend(files.map(|file| format!("~ {file}: another content")));
+        }
+        Err(why) => remark!("what is not shown is not compared: {why:#}"),
+    }
     for line in &lines {
         show(&format!("{line}\n"))?;
     }
+    ensure!(is_known || !lines.is_empty(), "nothing else differs");
     Ok(!lines.is_empty())
+}
+
+/// Digests of all that is not shown, and what they are keyed with.
+fn digests(effective: &Effective) -> anyhow::Result<(DigestKey, BTreeMap<String, String>)> {
+    let mut key = DigestKey::default();
+    aws_lc_rs::rand::fill(&mut key).context("no random number can be had")?;
+    let digests = effective.digests(&key);
+    Ok((key, digests))
+}
+
+/// Which secrets differ from those of the running edge; neither side tells the other what they are.
+fn compare_secrets(
+    admin: &Admin,
+    key: DigestKey,
+    digests: BTreeMap<String, String>,
+) -> anyhow::Result<Compared> {
+    let question = Question {
+        json: Some(serde_json::to_string(&Secrets { key, digests })?),
+        ..Question::new(Method::POST, "/config/compare")
+    };
+    let (status, text) = wait_for(Client::of(admin).ask(&question))?;
+    ensure!(
+        status == StatusCode::OK,
+        "the admin endpoint answered {status}: {}",
+        text.trim_end()
+    );
+    serde_json::from_str(&text).context("the admin endpoint's answer is not understood")
 }
 
 fn show(text: &str) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
-use super::secret::HIDDEN;
+use super::secret::{self, HIDDEN};
 
 /// Keys that tell the tables of a list apart: what has one of them stays itself when others come before it.
 const TELLING: [&str; 4] = ["name", "id", "address", "cert"];
@@ -36,7 +36,7 @@ pub fn difference(old: &str, new: &str) -> Result<Vec<String>, String> {
     Ok(lines)
 }
 
-fn keys_of(text: &str) -> Result<BTreeMap<String, String>, String> {
+pub(super) fn keys_of(text: &str) -> Result<BTreeMap<String, String>, String> {
     let table: Table = text
         .parse()
         .map_err(|why: toml::de::Error| why.message().to_owned())?;
@@ -96,7 +96,10 @@ fn list(path: &str, items: &[Value], keys: &mut BTreeMap<String, String>) {
 }
 
 fn telling(table: &Table) -> String {
-    let text = |key: &str| table.get(key).and_then(Value::as_str);
+    let text = |key: &str| {
+        let text = table.get(key).and_then(Value::as_str)?;
+        Some(secret::digest_of(text).map_or(text, |_| HIDDEN))
+    };
     if let Some(text) = TELLING.iter().find_map(|key| text(key)) {
         return text.to_owned();
     }

@@ -5,6 +5,7 @@
 //! left out: which ones these are is found by compiling what is about to be printed.
 
 mod computed;
+mod digests;
 mod maker;
 mod printer;
 
@@ -22,6 +23,8 @@ use super::{
     model::Config,
     secret::HIDDEN,
 };
+
+pub use digests::Key as DigestKey;
 
 /// How often what is to be printed is compiled: what is wrong with a key may hide what is wrong with another.
 const ROUNDS_MAX: usize = 8;

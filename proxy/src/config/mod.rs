@@ -61,7 +61,8 @@ pub use despite::{KeyPath, admin_despite_mistakes, at_key};
 pub use diagnostic::{Anchor, Diagnostic, Severity, render};
 pub(crate) use diagnostic::{nearest, suggest};
 pub use difference::difference;
-pub use effective::Effective;
+pub use effective::{DigestKey, Effective};
+pub(crate) use secret::HIDDEN;
 
 use self::masking::Secrets;
 use crate::regular;

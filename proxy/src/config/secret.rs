@@ -3,7 +3,18 @@
 use toml::de::DeValue;
 
 /// What stands in the place of a secret that the file holds in the clear.
-pub(super) const HIDDEN: &str = "(hidden)";
+pub(crate) const HIDDEN: &str = "(hidden)";
+
+/// The same with a digest of the secret; it is never printed, see [`super::Effective::digests`].
+pub(super) fn with_digest(digest: &str) -> String {
+    format!("(hidden {digest})")
+}
+
+/// The digest that stands in the place of a secret.
+pub(super) fn digest_of(text: &str) -> Option<&str> {
+    let digest = text.strip_prefix("(hidden ")?.strip_suffix(')')?;
+    (digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit())).then_some(digest)
+}
 
 /// Words of a name that tell of a secret.
 const WORDS: [&str; 17] = [

@@ -236,6 +236,7 @@ impl Control {
             tracing::error!(%trigger, "reload refused, the old configuration stays in force:\n{why}");
             return Err(why);
         }
+        held.watched.comes_into_force();
         let snapshot = self.current.load_full();
         let bounds = &snapshot.config.reload;
         let kept = Kept::new(

@@ -163,3 +163,88 @@ fn diff_tells_what_a_reload_would_change() {
     let nobody = Site::new(&smallest(&shop));
     ended(&nobody.dhal(&["config", "diff"]), 2);
 }
+
+/// A configuration with a secret in the clear, one of the environment, and one in a file.
+fn with_secrets(shop: &Origin, admin: &str, literal: &str) -> String {
+    smallest(shop)
+        + &format!(
+            "request_headers.set = {{ X-Api-Key = \"{literal}\", X-Db = \"${{DB_PASSWORD:-FIRST-OF-ALL}}\" }}\n\
+             [admin]\naddress = [\"{admin}\"]\ntoken_file = \"@dir/token\"\n"
+        )
+}
+
+#[test]
+fn diff_tells_which_secrets_differ_and_not_what_they_are() {
+    let shop = shop();
+    let here = "unix:@dir/admin.sock";
+    let site = Site::new(&with_secrets(&shop, here, "LITERAL-ONE"));
+    site.write("token", "0123456789abcdef");
+    let edge = Edge::start_at(site);
+    let diff = |variable: Option<&str>| {
+        let mut command = edge.site.command(&["config", "diff"]);
+        command.envs(variable.map(|value| ("DB_PASSWORD", value)));
+        command.output().expect("dhal runs")
+    };
+    assert_eq!(ended(&diff(None), 0), "");
+    let key = "~ routes[/*].request_headers.set.X-Api-Key: another secret\n";
+    let variable = "~ routes[/*].request_headers.set.X-Db: another secret\n";
+    let token = edge.site.path("token");
+    let file = format!("~ {}: another content\n", token.display());
+    assert_eq!(ended(&diff(Some("SECOND-OF-ALL")), 1), variable);
+    edge.site
+        .configure(&with_secrets(&shop, here, "LITERAL-TWO"));
+    assert_eq!(ended(&diff(None), 1), key);
+    edge.site.write("token", "fedcba9876543210");
+    assert_eq!(ended(&diff(None), 1), format!("{key}{file}"));
+    let all = format!("{key}{variable}{file}");
+    assert_eq!(ended(&diff(Some("SECOND-OF-ALL")), 1), all);
+    // Tried in vain, it is still not in force.
+    edge.site.configure("nonsense = 1\n");
+    ended(&edge.site.dhal(&["reload"]), 1);
+    edge.site
+        .configure(&with_secrets(&shop, here, "LITERAL-TWO"));
+    assert_eq!(ended(&diff(None), 1), format!("{key}{file}"));
+    ended(&edge.site.dhal(&["reload"]), 0);
+    assert_eq!(ended(&diff(None), 0), "");
+    // Nothing is told to those who have neither secrets nor digests of them.
+    let (status, answer) = edge.admin_json("/config/compare", "{}");
+    assert_eq!(status, 422, "{answer}");
+    let (_, shown) = edge.admin("GET", "/config");
+    assert!(shown.contains("\"(hidden)\""), "{shown}");
+}
+
+#[test]
+fn over_tcp_secrets_are_compared_with_the_token_only() {
+    let shop = shop();
+    let site = Site::new(&with_secrets(&shop, "@admin", "LITERAL-ONE"));
+    site.write("token", "0123456789abcdef");
+    let mut edge = site.spawn();
+    crate::tools::eventually("it is ready", || {
+        edge.site.dhal(&["status"]).status.success()
+    });
+    assert_eq!(ended(&edge.site.dhal(&["config", "diff"]), 0), "");
+    edge.site
+        .configure(&with_secrets(&shop, "@admin", "LITERAL-TWO"));
+    let said = ended(&edge.site.dhal(&["config", "diff"]), 1);
+    assert!(said.contains("X-Api-Key: another secret"), "{said}");
+    // The same with a token that is none.
+    edge.site.write("token", "0000000000000000");
+    let refused = edge.site.dhal(&["config", "diff"]);
+    assert_eq!(ended(&refused, 2), "");
+    let why = text(&refused.stderr);
+    assert!(why.contains("is not compared"), "{why}");
+    edge.signal(nix::sys::signal::Signal::SIGTERM);
+    edge.wait();
+    // Who has no secrets needs none.
+    let without = smallest(&shop) + "[admin]\naddress = [\"@admin\"]\n";
+    let site = Site::new(&without);
+    let mut edge = site.spawn();
+    crate::tools::eventually("it is ready", || {
+        edge.site.dhal(&["status"]).status.success()
+    });
+    let same = edge.site.dhal(&["config", "diff"]);
+    assert_eq!(ended(&same, 0), "");
+    assert_eq!(text(&same.stderr), "");
+    edge.signal(nix::sys::signal::Signal::SIGTERM);
+    edge.wait();
+}

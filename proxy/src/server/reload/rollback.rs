@@ -53,6 +53,7 @@ impl Control {
             text: History::text_of(&kept),
         };
         self.history.note(attempt, true, reason.as_deref());
+        held.watched.in_force.clear();
         let metrics = &self.shared.metrics;
         self.history.went_back(&kept);
         self.probation.end();

@@ -26,6 +26,8 @@ pub(in crate::server) struct Watched {
     pub(super) files: Vec<PathBuf>,
     pub(super) folders: Vec<PathBuf>,
     taken_up: Contents,
+    /// What was taken up when the configuration in force was; empty where that is one of before.
+    pub(super) in_force: Contents,
 }
 
 impl Watched {
@@ -41,11 +43,17 @@ impl Watched {
             ..Self::default()
         };
         watched.taken_up = watched.look();
+        watched.comes_into_force();
         watched
     }
 
     pub(super) fn look(&mut self) -> Contents {
         self.watcher.contents(&self.files, &self.folders)
+    }
+
+    /// What was taken up last is in force.
+    pub(super) fn comes_into_force(&mut self) {
+        self.in_force.clone_from(&self.taken_up);
     }
 
     /// What was found is taken up; `loaded` is what came of it, where it was of use.
@@ -83,6 +91,25 @@ pub(super) fn load_again(path: &Path) -> (Result<config::Loaded, String>, Option
     }
     let (loaded, text) = config::load_with_text(path, &|name| std::env::var(name).ok());
     (loaded.map_err(|why| why.to_string()), text)
+}
+
+impl Control {
+    /// Files that the configuration in force names, that a reload reads, and that hold something else than when they were
+    /// read. The error is a sentence.
+    pub async fn changed_files(&self) -> Result<Vec<PathBuf>, String> {
+        let files = with_named(&self.current.load().config, Vec::new());
+        let mut held = self.held.lock().await;
+        let mut watched = held.watched.clone();
+        let work = move || {
+            let found = watched.watcher.contents(&files, &[]);
+            let differs = |(path, content): (PathBuf, _)| {
+                let before = watched.in_force.get(&path)?;
+                (*before != content).then_some(path)
+            };
+            found.into_iter().filter_map(differs).collect()
+        };
+        held.at_files("read the files", work).await
+    }
 }
 
 /// Reloads when the files change, where the configuration in force wants it so.
