@@ -6,6 +6,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Line, Order, Purges};
 
 /// Another process.
@@ -56,6 +58,16 @@ impl Peers {
     }
 }
 
+/// A purge as one process tells it to another.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    #[serde(flatten)]
+    line: Line,
+    /// It comes back from who was told, at a later step.
+    #[serde(default, rename = "back", skip_serializing_if = "std::ops::Not::not")]
+    is_back: bool,
+}
+
 impl Purges {
     /// From now on this process is told of every purge.
     pub fn attach(&self, peer: Arc<dyn Peer>) {
@@ -72,22 +84,32 @@ impl Purges {
     }
 
     /// Takes over a purge that another process has told, and passes it on to others. A step that was reached here
-    /// already purges what was asked for until now: more, never less. Whoever told it has written it down.
+    /// already purges what was asked for until now: more, never less. Whoever told it has written it down, and is told of the
+    /// later step before it is told that all is done: with a disk that both use, it reads what was stored here, which has the
+    /// stamps of this process.
     pub fn learn(&self, line: &[u8], from: Option<&Arc<dyn Peer>>) {
-        let mut line: Line = serde_json::from_slice(line).unwrap_or_else(|_| Line::everything());
+        let mut told: Told = serde_json::from_slice(line).unwrap_or_else(|_| Told {
+            line: Line::everything(),
+            is_back: false,
+        });
+        let is_later;
         {
             let mut marks = self.write();
-            line.seq = line.seq.max(self.seq() + 1);
-            self.mark(&mut marks, &line);
+            let seq = told.line.seq;
+            told.line.seq = seq.max(self.seq() + 1);
+            self.mark(&mut marks, &told.line);
+            // What was lost on the way has no step of its own. What came back is not told back: two that purge at once
+            // would go on for ever.
+            is_later = seq > 0 && told.line.seq > seq && !told.is_back;
         }
-        let others = self.peers.all();
-        let mut others = others
-            .iter()
-            .filter(|peer| from.is_none_or(|from| !Arc::ptr_eq(peer, from)))
-            .peekable();
-        if others.peek().is_some() {
-            let line = serde_json::to_vec(&line).unwrap_or_default();
-            others.for_each(|peer| peer.tell(&line));
+        let is_back = told.is_back;
+        for peer in self.peers.all() {
+            let is_from = from.is_some_and(|from| Arc::ptr_eq(&peer, from));
+            if is_from && !is_later {
+                continue;
+            }
+            told.is_back = is_back || is_from;
+            peer.tell(&serde_json::to_vec(&told).unwrap_or_default());
         }
     }
 
@@ -150,6 +172,60 @@ mod tests {
             uri: 1,
             tags: Box::from([tag_number(name.as_bytes())]),
         }
+    }
+
+    /// Two processes, of which one has come further in its steps, and a disk that both read.
+    #[test]
+    fn what_the_other_has_stored_is_purged_whatever_its_steps() {
+        let (old, new) = (Purges::in_memory(), Purges::in_memory());
+        let (to_old, to_new) = (Arc::<Heard>::default(), Arc::<Heard>::default());
+        let of_new: Arc<dyn Peer> = Arc::clone(&to_new) as _;
+        new.attach(Arc::clone(&to_old) as _);
+        old.attach(Arc::clone(&of_new));
+        let now = UNIX_EPOCH + Duration::from_secs(1_000);
+        new.purge(tag("a"), now).expect("no disk");
+        let first = to_old.0.lock().expect("lock").remove(0);
+        old.learn(&first, Some(&of_new));
+        assert!(to_new.0.lock().expect("lock").is_empty(), "the same step");
+        old.advance(old.seq() + 5);
+        let stored = stamp(old.seq(), "a");
+        new.purge(tag("a"), now).expect("no disk");
+        let second = to_old.0.lock().expect("lock").remove(0);
+        old.learn(&second, Some(&of_new));
+        let of_old: Arc<dyn Peer> = to_old.clone();
+        for line in to_new.0.lock().expect("lock").drain(..) {
+            new.learn(&line, Some(&of_old));
+        }
+        assert_eq!(new.standing_on_disk(&stored, b"key"), Standing::Purged);
+        assert_eq!(old.standing_on_disk(&stored, b"key"), Standing::Purged);
+        assert!(to_old.0.lock().expect("lock").is_empty(), "both know");
+    }
+
+    #[test]
+    fn two_that_purge_at_once_come_to_an_end() {
+        let both = [Purges::in_memory(), Purges::in_memory()];
+        let heard = [Arc::<Heard>::default(), Arc::<Heard>::default()];
+        let peers: [Arc<dyn Peer>; 2] = [heard[0].clone(), heard[1].clone()];
+        for (purges, peer) in both.iter().zip(&peers) {
+            purges.attach(Arc::clone(peer));
+        }
+        let now = UNIX_EPOCH + Duration::from_secs(1_000);
+        for purges in &both {
+            purges.purge(tag("a"), now).expect("no disk");
+        }
+        for _ in 0..4 {
+            let under_way = heard
+                .each_ref()
+                .map(|heard| std::mem::take(&mut *heard.0.lock().expect("lock")));
+            for line in &under_way[0] {
+                both[1].learn(line, Some(&peers[1]));
+            }
+            for line in &under_way[1] {
+                both[0].learn(line, Some(&peers[0]));
+            }
+        }
+        let is_quiet = |heard: &Arc<Heard>| heard.0.lock().expect("lock").is_empty();
+        assert!(heard.iter().all(is_quiet));
     }
 
     #[test]
