@@ -43,10 +43,13 @@ pub(super) async fn entries(
     Json(entries)
 }
 
+/// Stands in the place of what those who may only read are not told.
+pub(super) const WITHHELD: &str = "told over the Unix socket, or with the token";
+
 /// Leaves out what was wrong: it repeats lines of the configuration.
 pub(super) fn withhold(entry: &mut Entry) {
     if let Some(error) = &mut entry.error {
-        *error = "told over the Unix socket, or with the token".to_owned();
+        WITHHELD.clone_into(error);
     }
 }
 

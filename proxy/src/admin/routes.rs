@@ -212,6 +212,10 @@ async fn status(
     if !is_trusted {
         let told = [&mut status.last_reload, &mut status.last_failure];
         told.into_iter().flatten().for_each(reloads::withhold);
+        if let Some(failed) = &mut status.last_failed_upgrade {
+            // The new process may have repeated lines of the configuration.
+            reloads::WITHHELD.clone_into(&mut failed.why);
+        }
     }
     Json(status)
 }

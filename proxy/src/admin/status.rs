@@ -14,6 +14,7 @@ use super::limits::{AddressListStatus, LimitStatus};
 use crate::{
     acme::status::CertificateStatus as AcmeStatus,
     admit::waiting_room::WaitingRoom,
+    handover::FailedUpgrade,
     listen::tls::status::{self as certificates, CertificateProblem, CertificateStatus},
     observe::process_log::timestamp,
     sandbox::SandboxStatus,
@@ -55,6 +56,9 @@ pub struct Status {
     /// The last one that was refused, of those that are remembered.
     #[serde(default)]
     pub last_failure: Option<Entry>,
+    /// The last upgrade that failed.
+    #[serde(default)]
+    pub last_failed_upgrade: Option<FailedUpgrade>,
     /// What the files hold is not in force: it was refused or taken back.
     #[serde(default)]
     pub differs_from_file: bool,
@@ -238,6 +242,7 @@ impl Status {
             last_reload_successful: reloads.first().is_none_or(|entry| entry.applied),
             last_reload: reloads.iter().find(|entry| entry.applied).cloned(),
             last_failure: reloads.iter().find(|entry| !entry.applied).cloned(),
+            last_failed_upgrade: control.life.failed.get(),
             differs_from_file: control.history.differs_from_file(),
             probation_seconds: control.probation.left(tick).map(|left| left.as_secs()),
             connections: shared.open_connections(),

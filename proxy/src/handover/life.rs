@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Bounds, Failure, Handover, Predecessor, Program, Ready, Successor};
+use super::{Bounds, Failure, Handover, LastFailed, Predecessor, Program, Ready, Successor};
 use crate::{
     server::Control,
     shared::Shared,
@@ -40,6 +40,8 @@ pub struct Life {
     pub systemd: Arc<Systemd>,
     /// Whether its threads live.
     pub pulse: Arc<Pulse>,
+    /// The last upgrade that failed.
+    pub failed: LastFailed,
     /// Who serves now.
     relieved: watch::Sender<Option<Arc<Successor>>>,
 }
@@ -55,6 +57,7 @@ impl Life {
             predecessor: None,
             systemd: Arc::new(Systemd::of_environment(has_taken_over)),
             pulse: Arc::new(Pulse::of(threads)),
+            failed: LastFailed::default(),
             relieved: watch::Sender::new(None),
         })
     }
@@ -158,6 +161,7 @@ impl Control {
         let upgrades = &self.shared.metrics.upgrades;
         upgrades.with_label_values(&[why.outcome()]).inc();
         tracing::error!("no upgrade: {why}");
+        self.life.failed.note(&why, SystemTime::now());
         why
     }
 
@@ -190,6 +194,7 @@ impl Control {
             Err(why) => {
                 let upgrades = &self.shared.metrics.upgrades;
                 upgrades.with_label_values(&[why.outcome()]).inc();
+                self.life.failed.note(&why, SystemTime::now());
                 match why {
                     // It may have been written anew already.
                     Failure::NotTakenOver { .. } => self.keep_pid_file(),

@@ -21,6 +21,7 @@
 //! Up to Go the new process serves nobody, and up to Leaving the old one has given nothing away: whatever goes wrong, its
 //! end leaves the old one as it was.
 
+mod failed;
 mod incoming;
 pub mod life;
 mod link;
@@ -29,6 +30,7 @@ mod program;
 mod state;
 mod wire;
 
+pub use failed::{FailedUpgrade, LastFailed};
 pub use incoming::{Inherited, Predecessor, Ready};
 pub use life::Life;
 pub use outgoing::{Bounds, Failure, Handover, Successor};

@@ -35,11 +35,20 @@ fn children(of: u32) -> usize {
     names.filter(|name| is_child(name)).count()
 }
 
+/// The line of the status about the last one that failed.
+fn failed_upgrade(edge: &Edge) -> String {
+    let status = edge.site.dhal(&["status"]);
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    let line = status.lines().find(|line| line.starts_with("upgrade "));
+    line.unwrap_or_default().to_owned()
+}
+
 #[test]
 fn failing_upgrades_of_every_kind_change_nothing() {
     let shop = Origin::start(|_| page("hot").fresh(600));
     let config = plain(&shop)
-        + "[server]\nupgrade_timeout = \"2s\"\npid_file = \"@dir/dhal.pid\"\nkeepalive_timeout = \"2s\"\n";
+        + "[server]\nupgrade_timeout = \"2s\"\npid_file = \"@dir/dhal.pid\"\nkeepalive_timeout = \"2s\"\n"
+        + "[admin]\naddress = [\"unix:@dir/admin.sock\", \"@admin\"]\n";
     let edge = Edge::start_tls(&config);
     let good = edge.site.read("dhal.toml");
     let load = Load::begin(edge.site.http, edge.site.https);
@@ -86,6 +95,8 @@ fn failing_upgrades_of_every_kind_change_nothing() {
         failures += 1.0;
         assert_eq!(service.edge.metric(FAILURES), Some(failures));
         assert_eq!((service.pid(), children(pid)), (pid, 0));
+        let told = failed_upgrade(&service.edge);
+        assert!(told.contains(reason), "{reason}: {told}");
     }
     // Mistakes that only the new process finds, of a program that is right.
     for (config, reason) in [
@@ -101,12 +112,20 @@ fn failing_upgrades_of_every_kind_change_nothing() {
         assert_eq!(service.edge.metric(FAILURES), Some(failures));
         assert_eq!((service.pid(), children(pid)), (pid, 0));
     }
+    // What others need not know.
+    let (_, everything) = service.edge.admin("GET", "/status");
+    assert!(everything.contains("none.pem"), "{everything}");
+    let status = crate::client::Conn::open(service.edge.site.admin_tcp).get("/status");
+    let text = status.text();
+    assert!(text.contains("last_failed_upgrade\":{\"at\":"), "{text}");
+    assert!(!text.contains("none.pem"), "{text}");
     std::fs::write(service.edge.site.path("dhal.toml"), good).expect("written");
     assert_eq!(service.edge.site.read("dhal.pid"), format!("{pid}\n"));
     load.goes_on(50);
     // What was wrong was the new program every time.
     let (before, _) = service.upgrade();
     assert_eq!(before, pid);
+    assert_eq!(failed_upgrade(&service.edge), "");
     load.goes_on(50);
     load.end();
     assert!(service.edge.wait().success());

@@ -47,6 +47,9 @@ impl fmt::Display for Status {
         if let Some(entry) = &self.last_failure {
             writeln!(f, "refused   {entry}")?;
         }
+        if let Some(failed) = &self.last_failed_upgrade {
+            writeln!(f, "upgrade   {failed}")?;
+        }
         if let Some(seconds) = self.probation_seconds {
             writeln!(f, "probation {seconds} s to go")?;
         }
