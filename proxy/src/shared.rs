@@ -412,6 +412,19 @@ impl Shared {
         self.hurry.send_replace(true);
     }
 
+    /// Takes [`start_leaving`](Self::start_leaving) back: the other process is gone. Not after `start_draining`.
+    pub fn stop_leaving(&self) {
+        self.unwanted.store(Arc::default());
+        self.draining.store(false, Ordering::Release);
+        self.leaving.store(false, Ordering::Release);
+        self.drain.send_replace(false);
+    }
+
+    /// Returns when leaving was taken back.
+    pub async fn stays(&self) {
+        let _ = self.drain.subscribe().wait_for(|drain| !*drain).await;
+    }
+
     /// Whether the end has begun.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)

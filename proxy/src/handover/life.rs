@@ -2,7 +2,11 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -78,6 +82,12 @@ impl Life {
                 .with_label_values(&["success"])
                 .inc();
         }
+    }
+
+    /// Nobody else serves any more.
+    pub fn serves_again(&self) {
+        self.handover.begin_again();
+        self.relieved.send_replace(None);
     }
 
     /// Whether the process before would go on by itself: names of sockets are not to be taken away from it.
@@ -207,7 +217,7 @@ impl Control {
     }
 
     /// Puts this process's number back into its file.
-    fn keep_pid_file(&self) {
+    pub(crate) fn keep_pid_file(&self) {
         let current = self.current.load();
         let path = &current.config.server.pid_file;
         let own = format!("{}\n", std::process::id());
@@ -221,8 +231,13 @@ impl Control {
     }
 
     /// Leaves: accepts nobody, lets everybody finish, and tells the process that serves how that comes along.
-    /// `hurry` comes where the process is told to end meanwhile.
-    pub async fn leave(&self, successor: &Successor, hurry: impl Future<Output = ()>) {
+    /// `hurry` comes where the process is told to end meanwhile. `false` where this process serves again, because the
+    /// other one has crashed.
+    pub async fn leave(
+        self: &Arc<Self>,
+        successor: &Successor,
+        hurry: impl Future<Output = ()>,
+    ) -> bool {
         let (grace, short) = {
             let server = &self.current.load().config.server;
             (server.upgrade_grace, server.shutdown_grace)
@@ -239,19 +254,38 @@ impl Control {
                 sleep(LOOK).await;
             }
         };
+        let is_told = AtomicBool::new(false);
         let shortened = async {
             hurry.await;
+            is_told.store(true, Ordering::Relaxed);
             tracing::info!(grace = ?short, "told to end meanwhile");
             self.shared.start_draining();
             sleep(short).await;
         };
-        tokio::select! {
-            ended = timeout(grace.max(2 * STAYS), closed) => if ended.is_err() {
-                self.say_what_is_cut();
-            },
-            () = shortened => self.say_what_is_cut(),
-            () = self.deserted(successor) => {}
-            () = self.tell(successor, until) => {}
+        let closed = timeout(grace.max(2 * STAYS), closed);
+        let (mut closed, mut shortened) = (pin!(closed), pin!(shortened));
+        let mut may_return = true;
+        loop {
+            tokio::select! {
+                ended = &mut closed => if ended.is_err() {
+                    self.say_what_is_cut();
+                },
+                () = &mut shortened => self.say_what_is_cut(),
+                () = successor.crashed(), if may_return => {
+                    if self.deserted() {
+                        break;
+                    }
+                    if !is_told.load(Ordering::Relaxed) && self.take_back(successor).await {
+                        return false;
+                    }
+                    // Those who are still here are finished.
+                    successor.replaced(false);
+                    may_return = false;
+                    continue;
+                }
+                () = self.tell(successor, until) => {}
+            }
+            break;
         }
         let began = Instant::now();
         while !successor.has_all() && began.elapsed() < DELIVERED_WITHIN {
@@ -259,20 +293,21 @@ impl Control {
         }
         self.shared.stop();
         tracing::info!("left");
+        true
     }
 
-    /// Returns when the process that serves has crashed and systemd is to start another one, which it does not as long
-    /// as this one keeps it from learning of that. Without systemd nobody starts one, and visitors are finished.
-    async fn deserted(&self, successor: &Successor) {
-        successor.crashed().await;
-        if !self.life.systemd.listens() {
-            std::future::pending::<()>().await;
+    /// The process that serves has crashed: whether systemd is to start another one, which it does not as long as this
+    /// one keeps it from learning of that.
+    fn deserted(&self) -> bool {
+        let is_heard = self.life.systemd.listens();
+        if is_heard {
+            let open = self.shared.open_connections();
+            tracing::warn!(
+                open,
+                "leaving at once, so that systemd starts another process"
+            );
         }
-        let open = self.shared.open_connections();
-        tracing::warn!(
-            open,
-            "leaving at once, so that systemd starts another process"
-        );
+        is_heard
     }
 
     /// Never returns.

@@ -19,9 +19,11 @@
 //! ```
 //!
 //! Up to Go the new process serves nobody, and up to Leaving the old one has given nothing away: whatever goes wrong, its
-//! end leaves the old one as it was.
+//! end leaves the old one as it was. Should it crash later, while the old one still has visitors, systemd starts another;
+//! where there is none, the old one binds anew and serves again (`server/take_back.rs`).
 
 mod failed;
+mod fate;
 mod incoming;
 pub mod life;
 mod link;

@@ -16,16 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    errno::Errno,
-    sys::wait::{Id, WaitPidFlag, WaitStatus, waitid},
-    unistd::Pid,
-};
-use tokio::sync::Notify;
-
 use super::{
+    fate::{Fate, reap},
     link::Link,
-    program::{Program, Started},
+    program::Program,
     state::State,
     wire::{self, Hello, Kind, Leaving, Offer, PROTOCOL, Prepared, Role},
 };
@@ -95,6 +89,9 @@ pub enum Failure {
         /// How the new process ended, and what it said.
         ended: String,
     },
+    /// It took over and has crashed since, so that this process serves again.
+    #[error("process {0} took over, and has crashed since")]
+    Crashed(u32),
 }
 
 impl Failure {
@@ -102,7 +99,10 @@ impl Failure {
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::Busy | Self::Ending | Self::First => "refused",
-            Self::Descriptors(_) | Self::NotStarted { .. } | Self::NotTakenOver { .. } => "failure",
+            Self::Descriptors(_)
+            | Self::NotStarted { .. }
+            | Self::NotTakenOver { .. }
+            | Self::Crashed(_) => "failure",
         }
     }
 }
@@ -125,8 +125,8 @@ pub struct Successor {
     /// Addresses that it does not listen on: what waits there to be accepted is this process's.
     pub unwanted: Vec<SocketAddr>,
     link: Arc<Link>,
-    /// Told where it ends otherwise than with success while this process lives.
-    crashed: Arc<Notify>,
+    /// What becomes of it while this process lives.
+    fate: Arc<Fate>,
 }
 
 impl fmt::Display for Successor {
@@ -173,6 +173,11 @@ impl Handover {
     /// Whether none begins any more: this process ends, or another one serves.
     pub fn is_over(&self) -> bool {
         self.cancelled().is_over
+    }
+
+    /// Upgrades may begin again: the process that took over is gone, and this one serves.
+    pub fn begin_again(&self) {
+        self.cancelled().is_over = false;
     }
 
     /// Gives the duplicates up, so that addresses are free once their threads have closed them, and ends an upgrade
@@ -278,7 +283,7 @@ impl Handover {
             Ok(successor) => {
                 // One more would take over from a process that leaves.
                 self.cancelled().is_over = true;
-                reap(started, Arc::clone(&successor.crashed));
+                reap(started, Arc::clone(&successor.fate));
                 tracing::info!(took = ?began.elapsed(), "{successor}");
                 Ok(successor)
             }
@@ -344,7 +349,7 @@ impl Handover {
             version: hello.version,
             unwanted: prepared.unwanted,
             link,
-            crashed: Arc::default(),
+            fate: Arc::default(),
         })
     }
 
@@ -421,37 +426,6 @@ fn until_it_has_proven_itself(link: &Arc<Link>, shared: &Shared) -> std::io::Res
     Ok(())
 }
 
-/// Waits for the end of a process that may outlive this one, so that it leaves nothing behind if it does not. One that
-/// crashes is left to whoever inherits it: systemd learns of its end from there, and from nowhere else.
-fn reap(started: Started, crashed: Arc<Notify>) {
-    let Started { mut child, .. } = started;
-    let pid = Pid::from_raw(child.id().cast_signed());
-    let wait = move || {
-        let ends = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-        let end = loop {
-            match waitid(Id::Pid(pid), ends) {
-                Err(Errno::EINTR) => {}
-                end => break end,
-            }
-        };
-        let end = match end {
-            Ok(WaitStatus::Exited(_, 0)) => {
-                let _ = child.wait();
-                return;
-            }
-            Ok(WaitStatus::Exited(_, code)) => format!("exit status {code}"),
-            Ok(WaitStatus::Signaled(_, signal, _)) => signal.to_string(),
-            _ => "it is gone".to_owned(),
-        };
-        tracing::error!(%pid, end, "the process that took over has crashed: nobody is accepted");
-        crashed.notify_one();
-    };
-    // Without a thread it is left to whoever inherits it.
-    let _ = thread::Builder::new()
-        .name("upgrade-wait".to_owned())
-        .spawn(wait);
-}
-
 impl Successor {
     /// Takes over its purges until one of the two is gone.
     ///
@@ -460,6 +434,7 @@ impl Successor {
     pub fn listen(&self, shared: &Arc<Shared>) -> std::io::Result<()> {
         self.link.read_until(None)?;
         let (link, shared) = (Arc::clone(&self.link), Arc::clone(shared));
+        let fate = Arc::clone(&self.fate);
         thread::Builder::new()
             .name("handover-in".to_owned())
             .spawn(move || {
@@ -467,9 +442,12 @@ impl Successor {
                 let peer: Arc<dyn Peer> = Arc::clone(&link) as _;
                 shared.store.purges.detach(&peer);
                 link.close();
+                if fate.is_taken_back() {
+                    return;
+                }
                 tracing::info!("nobody tells of purges any more: what is stored here is not used");
-                // For as long as there is a process: nobody knows what is purged elsewhere.
-                loop {
+                // As long as another process may serve: nobody knows what is purged there.
+                while !fate.is_taken_back() {
                     shared.store.purges.learn(&purge::everything(), None);
                     thread::sleep(FORGETS_EVERY);
                 }
@@ -490,7 +468,12 @@ impl Successor {
 
     /// Returns when it has crashed.
     pub async fn crashed(&self) {
-        self.crashed.notified().await;
+        self.fate.crashed().await;
+    }
+
+    /// Says whether this process serves in its place again, of one that crashed.
+    pub fn replaced(&self, by_this: bool) {
+        self.fate.decide(self.pid, by_this);
     }
 
     /// Whether it has all the stored responses that it is to have, or is gone.

@@ -359,9 +359,10 @@ impl Sockets {
         });
     }
 
-    /// Keeps none any more: when the process drains, a socket closes as soon as its thread has emptied its queue.
+    /// Keeps none any more: when the process drains, a socket closes as soon as its thread has emptied its queue. A
+    /// change after that binds everything anew.
     pub fn end(&self) {
-        for line in self.lines.borrow().iter() {
+        for line in self.lines.send_replace(Arc::from([])).iter() {
             line.kept().clear();
         }
     }

@@ -4,6 +4,7 @@ mod history;
 mod pid_file;
 mod probation;
 mod reload;
+mod take_back;
 mod watch;
 mod worker;
 
@@ -382,8 +383,9 @@ impl Control {
                             _ = interrupt.recv() => {}
                         }
                     };
-                    control.leave(&successor, told).await;
-                    return Ok(());
+                    if control.leave(&successor, told).await {
+                        return Ok(());
+                    }
                 }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,

@@ -85,6 +85,15 @@ impl Held {
         self.endpoints.leave();
     }
 
+    /// This one serves again.
+    pub(super) fn come_back(&mut self, control: &Arc<Control>) -> Result<(), String> {
+        let current = control.current.load();
+        let wanted = current.config.admin.as_ref();
+        let change = admin(&self.endpoints, wanted, None, None, Some(&control.path))?;
+        self.endpoints.apply(change, control);
+        Ok(())
+    }
+
     /// What ends the accepting of orders for now.
     pub(super) fn step_aside(&self) -> impl Fn() + Send + 'static {
         self.endpoints.step_aside()

@@ -63,15 +63,19 @@ impl Worker {
                     pool.tidy(started.elapsed());
                 }
             });
-            self.accept(&hall).await;
-            // Connections live on until they are done or the grace is over.
-            tokio::select! {
-                () = self.shared.stopped() => {}
-                () = async {
-                    self.shared.hurries().await;
-                    hall.places.wake();
-                    std::future::pending().await
-                } => {}
+            loop {
+                self.accept(&hall).await;
+                // Connections live on until they are done or the grace is over.
+                tokio::select! {
+                    () = self.shared.stopped() => break,
+                    // The process that had taken over is gone.
+                    () = self.shared.stays() => {}
+                    () = async {
+                        self.shared.hurries().await;
+                        hall.places.wake();
+                        std::future::pending().await
+                    } => {}
+                }
             }
             tidying.abort();
         });
@@ -79,7 +83,7 @@ impl Worker {
         runtime.shutdown_background();
     }
 
-    /// Accepts from its sockets of all lines until the process drains; lines come and go.
+    /// Accepts from its sockets of all lines until the process drains or leaves; lines come and go.
     async fn accept(&mut self, hall: &Arc<Hall>) {
         let mut drain = self.shared.drain_signal();
         let mut loops = JoinSet::new();

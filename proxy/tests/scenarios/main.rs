@@ -72,6 +72,7 @@ mod h2_upstream;
 mod h2_upstream_failing;
 mod h2_upstream_visitors;
 mod handover;
+mod handover_back;
 mod handover_failing;
 mod handover_probation;
 mod handover_purges;
