@@ -25,6 +25,8 @@ pub struct Held {
     pub validity: Validity,
     /// The same for this certificate wherever it is read, 0 to 1.
     pub jitter: f64,
+    /// Tells it from others.
+    pub(super) fingerprint: String,
     pub(super) key: Arc<CertifiedKey>,
 }
 
@@ -62,7 +64,8 @@ impl Held {
             not_before: time(parsed.validity().not_before),
             not_after: time(parsed.validity().not_after),
         };
-        let [high, low, ..] = *blake3::hash(leaf).as_bytes();
+        let hash = blake3::hash(leaf);
+        let [high, low, ..] = *hash.as_bytes();
         let jitter = f64::from(u16::from_be_bytes([high, low])) / f64::from(u16::MAX);
         let signer = aws_lc_rs::sign::any_supported_type(&private)
             .map_err(|why| format!("its key cannot be used: {why}"))?;
@@ -73,6 +76,7 @@ impl Held {
             path: path.to_owned(),
             validity,
             jitter,
+            fingerprint: hash.to_hex()[..32].to_owned(),
             key: Arc::new(key),
         })
     }

@@ -13,7 +13,7 @@ use super::{
     challenge::{self, Showcase},
     held::Held,
     renewal,
-    storage::{Failures, Storage, seconds, time},
+    storage::{Failures, Rest, Storage, seconds, time},
 };
 use crate::{
     config::{model, suggest},
@@ -51,6 +51,8 @@ pub(super) struct Slot {
     pub(super) held: Option<Arc<Held>>,
     /// In a row.
     pub(super) failures: Option<Failures>,
+    /// The pause after the one that is held.
+    pub(super) rest: Option<Rest>,
     /// It is ordered whatever the clock says.
     pub(super) forced: bool,
     /// It was asked for by an operator, and that order has failed: it is tried again like one that is due.
@@ -87,11 +89,15 @@ impl Slot {
             let most = seconds(SystemTime::now()) + 86_400;
             failures.not_before = failures.not_before.min(most);
         }
+        let rest = held
+            .as_ref()
+            .and_then(|held| storage.read_rest(&stem, held));
         Self {
             stem,
             names,
             held,
             failures,
+            rest,
             forced: false,
             is_owed: false,
             suggested: None,
@@ -118,10 +124,13 @@ impl Slot {
         Some(due)
     }
 
-    /// Before that nothing is ordered, because it failed.
+    /// Before that nothing is ordered, because it failed, or because it has just been done. An operator's order waits for
+    /// failures only.
     pub(super) fn pause_ends(&self) -> Option<SystemTime> {
-        let failures = self.failures.as_ref()?;
-        Some(time(failures.not_before))
+        let failures = self.failures.as_ref().map(|failures| failures.not_before);
+        let rest = self.rest.as_ref().filter(|_| !self.is_owed);
+        let end = failures.max(rest.map(|rest| rest.until))?;
+        Some(time(end))
     }
 
     pub(super) fn wants_order(&self, renew_before: Option<Duration>, now: SystemTime) -> bool {
@@ -136,7 +145,7 @@ impl Slot {
         self.is_owed || self.due(renew_before).is_none_or(|due| due <= time)
     }
 
-    /// When it is ordered again, where a failure is what holds that up.
+    /// When it is ordered again, where a pause is what holds that up.
     pub(super) fn next_order(
         &self,
         renew_before: Option<Duration>,

@@ -16,7 +16,7 @@ use super::{
     issued::{Issued, Slot},
     order::{self, Failure, Kind, Ordering},
     renewal,
-    storage::{Failures, Lock, Storage, seconds, time},
+    storage::{Failures, Lock, Rest, Storage, seconds, time},
 };
 use crate::{config::model::Acme, random, shared::Shared};
 
@@ -181,24 +181,28 @@ impl Keeper {
             return false;
         }
         let (storage, stem, names) = (self.storage.clone(), slot.stem.clone(), slot.names.clone());
-        let read = spawn_blocking(move || storage.read_certificate(&stem, &names)).await;
-        let Ok(Ok(Some(held))) = read else {
+        let read = spawn_blocking(move || {
+            let held = storage.read_certificate(&stem, &names).ok().flatten()?;
+            let rest = storage.read_rest(&stem, &held);
+            Some((held, rest))
+        });
+        let Ok(Some((held, rest))) = read.await else {
             return false;
         };
         let old = slot.held.as_ref().map(|held| held.validity.not_after);
         let due = renewal::due(&held.validity, self.config.renew_before, None, held.jitter);
         let newer = old.is_none_or(|old| held.validity.not_after > old);
         if newer && due > SystemTime::now() {
-            self.take(&slot.stem, held);
+            self.take(&slot.stem, held, rest);
             return true;
         }
         false
     }
 
-    fn take(&self, stem: &str, held: Held) {
+    fn take(&self, stem: &str, held: Held, rest: Option<Rest>) {
         self.shared.acme.change(stem, |slot| {
             slot.held = Some(Arc::new(held));
-            slot.failures = None;
+            (slot.failures, slot.rest) = (None, rest);
             (slot.forced, slot.is_owed) = (false, false);
             slot.suggested = None;
             slot.ask_again = SystemTime::UNIX_EPOCH;
@@ -215,7 +219,8 @@ impl Keeper {
         }
         self.shared.metrics.acme.order("issued");
         let due = renewal::due(&held.validity, self.config.renew_before, None, held.jitter);
-        self.take(&slot.stem, held);
+        let rest = rest_after(slot, &held, now);
+        self.take(&slot.stem, held, Some(rest.clone()));
         // Or one order would follow the other, up to the authority's limit for duplicates.
         let trouble = (due <= now + AT_ONCE).then(|| self.due_at_once(slot));
         if let Some(failures) = &trouble {
@@ -227,6 +232,7 @@ impl Keeper {
         let slot = Slot {
             unsaved: Some(pem.into()),
             failures: trouble,
+            rest: Some(rest),
             ..slot.clone()
         };
         self.save(&slot).await;
@@ -255,9 +261,12 @@ impl Keeper {
             return;
         };
         let (storage, stem) = (self.storage.clone(), slot.stem.clone());
-        let failures = slot.failures.clone();
+        let (failures, rest) = (slot.failures.clone(), slot.rest.clone());
         let saved = blocking(move || {
             storage.prepare()?;
+            if let Some(rest) = &rest {
+                storage.note_rest(&stem, rest)?;
+            }
             Storage::write(&storage.certificate(&stem), pem.as_bytes())?;
             storage.note_failures(&stem, failures.as_ref())
         });
@@ -368,6 +377,24 @@ impl Keeper {
                 return;
             }
         }
+    }
+}
+
+/// The pause after a certificate that has just been issued, before the one that was held is forgotten. An authority may
+/// suggest for each new one that it was to be renewed long ago.
+fn rest_after(slot: &Slot, held: &Held, now: SystemTime) -> Rest {
+    let before = slot.rest.as_ref().map_or(0, |rest| rest.row);
+    let old = slot.held.as_ref().filter(|_| !slot.forced);
+    let row = match old.is_some_and(|old| renewal::is_early(&old.validity, now)) {
+        true => before.saturating_add(1),
+        false => 1,
+    };
+    let jitter = random::below(1_001) as f64 / 1_000.0;
+    let pause = renewal::rest(row, &held.validity, now, jitter);
+    Rest {
+        row,
+        until: seconds(now + pause),
+        certificate: held.fingerprint.clone(),
     }
 }
 

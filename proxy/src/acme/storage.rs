@@ -46,6 +46,17 @@ pub(super) struct Failures {
     pub(super) why: String,
 }
 
+/// The pause after a certificate was issued, which a restart does not forget either.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Rest {
+    /// How many in a row were issued after one that was hardly used.
+    pub(super) row: u32,
+    /// Seconds since 1970 before which the certificate is not replaced by itself.
+    pub(super) until: u64,
+    /// Which one: what somebody else has put in its place is another.
+    pub(super) certificate: String,
+}
+
 /// Something in the folder that cannot be used.
 #[derive(Debug)]
 pub(super) struct Broken {
@@ -93,6 +104,10 @@ impl Storage {
 
     fn failures(&self, stem: &str) -> PathBuf {
         self.0.join("certificates").join(format!("{stem}.failed"))
+    }
+
+    fn rest(&self, stem: &str) -> PathBuf {
+        self.0.join("certificates").join(format!("{stem}.issued"))
     }
 
     /// The file of an account: another one for another authority, or another account there.
@@ -201,6 +216,19 @@ impl Storage {
                 _ => Ok(()),
             },
         }
+    }
+
+    /// The pause after a certificate, where it is this one; what cannot be read is none.
+    pub(super) fn read_rest(&self, stem: &str, held: &Held) -> Option<Rest> {
+        let mut rest: Rest = read_json(&self.rest(stem)).ok().flatten()?;
+        // A clock that was wrong, or a file that is, holds nothing up for longer than a day.
+        rest.until = rest.until.min(seconds(SystemTime::now()) + 86_400);
+        (rest.certificate == held.fingerprint).then_some(rest)
+    }
+
+    /// Remembers the pause after a certificate.
+    pub(super) fn note_rest(&self, stem: &str, rest: &Rest) -> io::Result<()> {
+        Self::write(&self.rest(stem), &serde_json::to_vec(rest)?)
     }
 
     /// Puts something unusable out of the way, where somebody may look at it. Returns its new place.

@@ -44,6 +44,8 @@ pub(crate) struct State {
     mood: Mood,
     /// Whether it says when to renew: first certificates at once, others in a year.
     pub(crate) suggests: bool,
+    /// All of them at once.
+    pub(crate) insists: bool,
     /// Orders that were taken. Those whose nonce is refused come again.
     orders: usize,
     /// What orders said they stand in for.
@@ -134,6 +136,7 @@ impl Ca {
         let state = Arc::new(Mutex::new(State {
             mood: Mood::Well,
             suggests: false,
+            insists: false,
             orders: 0,
             replaced: Vec::new(),
         }));
@@ -201,8 +204,11 @@ fn answer(seen: &Seen, pebble: std::net::SocketAddr, state: &Mutex<State>) -> An
         Mood::Well | Mood::Busy => {}
     }
     if let Some(_certificate) = seen.target.strip_prefix("/renewal/") {
-        let first = seen.nth == 1 && state.lock().expect("lock").replaced.is_empty();
-        let window = match first {
+        let is_due = {
+            let state = state.lock().expect("lock");
+            state.insists || state.replaced.is_empty()
+        };
+        let window = match is_due {
             true => ("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z"),
             false => ("2035-01-01T00:00:00Z", "2035-01-02T00:00:00Z"),
         };

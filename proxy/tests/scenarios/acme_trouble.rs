@@ -208,10 +208,10 @@ fn the_authority_says_when_to_renew() {
     ca.lead(&["shop.example"], site.http);
     ca.state.lock().expect("lock").suggests = true;
     site.configure(&(plain(&shop) + LISTENERS + &ca.section(r#"[["shop.example"]]"#, "")));
-    let edge = Edge::start_at(site);
-    eventually("it is issued, and then renewed", || {
-        orders(&edge, "issued") == 2.0
-    });
+    let mut edge = Edge::start_at(site);
+    is_held_up(&ca, &edge, 1);
+    has_rested(&mut edge, 1);
+    eventually("it is renewed", || orders(&edge, "issued") == 1.0);
     let replaced = ca.state.lock().expect("lock").replaced.clone();
     assert_eq!(replaced.len(), 1, "{replaced:?}");
     let file = stored(&edge, ".pem").remove(0);
@@ -223,7 +223,83 @@ fn the_authority_says_when_to_renew() {
     eventually("the second is not renewed at once", || {
         edge.metric(&series) > Some(1.8e9)
     });
-    assert_eq!(orders(&edge, "issued"), 2.0);
+    assert_eq!(ca.orders(), 2);
+}
+
+/// So many were ordered; the last is due already, and waits.
+fn is_held_up(ca: &Ca, edge: &Edge, ordered: usize) {
+    eventually("the authority wants it renewed, and that waits", || {
+        let status = edge.site.dhal(&["acme", "status"]);
+        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        status.contains("2020 ") && status.contains("next order at")
+    });
+    // It looks twice a second.
+    let looks = std::time::Instant::now() + Duration::from_secs(2);
+    eventually("it had time for another order", || {
+        assert_eq!(ca.orders(), ordered);
+        std::time::Instant::now() > looks
+    });
+}
+
+/// The pause after a certificate, which is the next of so many in a row, is over at the next start.
+fn has_rested(edge: &mut Edge, row: u64) {
+    let file = stored(edge, ".issued").remove(0);
+    let read = || -> Value {
+        let text = std::fs::read(&file).expect("a file");
+        serde_json::from_slice(&text).expect("JSON")
+    };
+    let mut rest = read();
+    let pause = rest["until"].as_u64().expect("seconds")
+        - SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs();
+    let hours = 1 << (row - 1);
+    assert_eq!(rest["row"], row);
+    assert!(
+        (hours * 2_600..hours * 4_600).contains(&pause),
+        "{row}: {pause} s"
+    );
+    rest["until"] = json!(0);
+    std::fs::write(&file, rest.to_string()).expect("written");
+    edge.restart(Signal::SIGTERM);
+}
+
+/// An authority that would have every certificate replaced that it has just issued.
+#[test]
+fn a_suggestion_in_the_past_for_each_certificate() {
+    let shop = shop();
+    let site = Site::new("");
+    let Some(ca) = Ca::start(&site, false) else {
+        return;
+    };
+    ca.lead(&["shop.example"], site.http);
+    {
+        let mut state = ca.state.lock().expect("lock");
+        (state.suggests, state.insists) = (true, true);
+    }
+    site.configure(&(plain(&shop) + LISTENERS + &ca.section(r#"[["shop.example"]]"#, "")));
+    let mut edge = Edge::start_at(site);
+    is_held_up(&ca, &edge, 1);
+    // Neither a restart nor a reload ends the pause.
+    edge.restart(Signal::SIGTERM);
+    is_held_up(&ca, &edge, 1);
+    let section = ca.section(r#"[["shop.example"]]"#, "renew_before = \"30h\"");
+    let reloaded = edge.reload(&(plain(&shop) + LISTENERS + &section));
+    assert!(reloaded.status.success(), "{reloaded:?}");
+    is_held_up(&ca, &edge, 1);
+    // The next ones wait for longer each time.
+    for row in 1..3 {
+        has_rested(&mut edge, row);
+        let ordered = usize::try_from(row).expect("a few") + 1;
+        eventually("it is replaced", || orders(&edge, "issued") == 1.0);
+        is_held_up(&ca, &edge, ordered);
+    }
+    // An operator waits for nothing.
+    let renewed = edge.site.dhal(&["acme", "renew", "shop.example"]);
+    assert!(renewed.status.success(), "{renewed:?}");
+    eventually("it is ordered", || ca.orders() == 4);
+    is_held_up(&ca, &edge, 4);
 }
 
 /// A clock that runs ahead takes what was issued for old, and an authority issues few duplicates.
