@@ -53,6 +53,14 @@ dhal upgrade
 expect "an upgrade has another main process" is_another "$before"
 expect "and no restart" test "$(restarts)" = 0
 
+sleep 2
+systemctl stop dhal
+# Called by `expect`.
+# shellcheck disable=SC2329
+killed() { journalctl -u dhal -o cat --no-pager -n 8 | grep -q SIGKILL; }
+expect "which ends by itself, and is not killed" eval '! killed'
+systemctl start dhal
+
 before=$(main_pid)
 dhal upgrade --binary /bin/false 2>/dev/null
 expect "an upgrade that fails keeps the process" test "$(main_pid)" = "$before"
