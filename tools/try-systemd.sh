@@ -45,7 +45,9 @@ mount -t overlay overlay -o "lowerdir=$base,upperdir=$work/upper,workdir=$work/w
 mkdir "$work/root/src" "$work/root/binaries"
 
 options=(--quiet --directory="$work/root" --register=no --private-network --boot --console=pipe
-  --bind-ro="$PWD:/src" --bind-ro="$binaries:/binaries")
+  --bind-ro="$PWD:/src" --bind-ro="$binaries:/binaries"
+  # What a machine lets be called, and older versions of systemd-nspawn do not know.
+  --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self")
 # Where systemd does not run this machine there is no unit to make for it.
 [ -d /run/systemd/system ] || options+=(--keep-unit)
 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn "${options[@]}" </dev/null >"$work/console" 2>&1 &
@@ -66,6 +68,9 @@ inside env -C /src PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin \
 
 echo "== when things go wrong"
 inside bash /src/tools/try-systemd-faults.sh
+
+echo "== what is given up"
+inside bash /src/tools/try-systemd-hardening.sh
 
 echo "== the package"
 command -v dpkg-deb >/dev/null || { echo "SKIPPED: there is no dpkg-deb" >&2; exit 0; }

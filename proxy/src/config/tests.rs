@@ -188,6 +188,10 @@ fn examples_are_valid() {
         pair(&production).key,
         PathBuf::from("/etc/dhal/certs/shop.key")
     );
+    // Nothing that is installed serves as root, whoever starts it.
+    let hardening = &production.server.hardening;
+    assert_eq!(hardening.user.as_deref(), Some("dhal"));
+    assert!(hardening.landlock && hardening.seccomp);
     let disk = production.cache.disk.as_ref().unwrap();
     assert_eq!(disk.path, PathBuf::from("/var/cache/dhal"));
     let cached = |path: PathPattern| {
