@@ -95,22 +95,25 @@ class IdleConnections:
 class SlowReaders:
     """Clients that ask for a large body and read a KiB of it a second."""
 
-    def __init__(self, count: int, port: int, path: str) -> None:
+    def __init__(self, port: int, path: str) -> None:
+        self.port, self.path = port, path
         self.sockets: list[socket.socket] = []
-        try:
-            for _ in range(count):
-                stream = socket.socket()
-                self.sockets.append(stream)
-                stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-                stream.settimeout(tls_client.TIMEOUT_SECONDS)
-                stream.connect(("127.0.0.1", port))
-                stream.sendall(f"GET {path} HTTP/1.1\r\nHost: {tls_client.HOST}\r\n\r\n".encode())
-            for stream in self.sockets:
-                if not (answer := stream.recv(SLOW_READ_BYTES)).startswith(b"HTTP/1.1 200"):
-                    raise WrongAnswer(f"{answer[:40]!r}")
-        except BaseException:
-            self.close()
-            raise
+
+    def grow_to(self, count: int) -> None:
+        """More of them, until there are `count`."""
+        new = [self._ask() for _ in range(len(self.sockets), count)]
+        for stream in new:
+            if not (answer := stream.recv(SLOW_READ_BYTES)).startswith(b"HTTP/1.1 200"):
+                raise WrongAnswer(f"{answer[:40]!r}")
+
+    def _ask(self) -> socket.socket:
+        stream = socket.socket()
+        self.sockets.append(stream)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        stream.settimeout(tls_client.TIMEOUT_SECONDS)
+        stream.connect(("127.0.0.1", self.port))
+        stream.sendall(f"GET {self.path} HTTP/1.1\r\nHost: {tls_client.HOST}\r\n\r\n".encode())
+        return stream
 
     def read_for(self, seconds: int) -> None:
         """Each reads once a second."""

@@ -16,8 +16,11 @@ IDLE_POINTS = (1000, 5000, 10_000, 15_000)
 # For others, and over HTTP/2, which has no goal: a run must stay within its time.
 IDLE_POINTS_FEWER = (1000, 2500, 4000)
 IDLE_POINTS_QUICK = (100, 400, 700, 1000)
-SLOW_READERS = 50
+SLOW_POINTS = (10, 60)
 SLOW_SECONDS = 3
+# What a server took to store the content it gives back by and by: with the first of them its memory is the same for so
+# many seconds, to so many KiB, or never mind.
+SLOW_REST_SECONDS, SLOW_REST_KIB, SLOW_REST_MAX = 8, 256, 40
 STALLED_CONNECTIONS = 20
 STALLED_STREAMS = 100
 # For the heads of all answers. nginx sends none before it may send content; what it holds is measured all the same.
@@ -69,13 +72,32 @@ def _idle(server: Server, work: Work, quick: bool) -> Held:
 
 
 def _slow(server: Server, work: Work) -> Held:
-    before = cpu.memory_kib(server.pids())
-    readers = SlowReaders(SLOW_READERS, server.place.plain_port, work.path)
+    readers = SlowReaders(server.place.plain_port, work.path)
+    points = []
     try:
-        readers.read_for(SLOW_SECONDS)
-        return Held((cpu.memory_kib(server.pids()) - before) / SLOW_READERS)
+        for count in SLOW_POINTS:
+            readers.grow_to(count)
+            held = _rested(server, readers) if not points else _read_on(server, readers, SLOW_SECONDS)
+            points.append((count, held))
+        return Held(slope(points))
     finally:
         readers.close()
+
+
+def _read_on(server: Server, readers: SlowReaders, seconds: int) -> int:
+    readers.read_for(seconds)
+    return cpu.memory_kib(server.pids())
+
+
+def _rested(server: Server, readers: SlowReaders) -> int:
+    """KiB when they have stopped changing."""
+    seen = [_read_on(server, readers, 1) for _ in range(SLOW_REST_SECONDS)]
+    for _ in range(SLOW_REST_MAX - SLOW_REST_SECONDS):
+        last = seen[-SLOW_REST_SECONDS:]
+        if max(last) - min(last) < SLOW_REST_KIB:
+            break
+        seen.append(_read_on(server, readers, 1))
+    return seen[-1]
 
 
 def _stalled(server: Server, work: Work) -> Held:

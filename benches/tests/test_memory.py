@@ -97,7 +97,8 @@ class Crowds(unittest.TestCase):
         idle.close()
 
     def test_slow_readers_leave_the_rest_where_it_is(self) -> None:
-        readers = crowd.SlowReaders(2, self.server.server_port, "/endless")
+        readers = crowd.SlowReaders(self.server.server_port, "/endless")
+        readers.grow_to(2)
         self.assertEqual(len(Answering.connections), 2)
         start = time.monotonic()
         readers.read_for(1)
