@@ -26,7 +26,7 @@ use std::{
     path::Path,
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -94,6 +94,8 @@ enum Paper {
 /// All purges that may still matter.
 pub struct Purges {
     seq: AtomicU64,
+    /// Purges elsewhere are not heard of.
+    is_deaf: AtomicBool,
     marks: RwLock<Marks>,
     /// Orders one purge after the other, and keeps them over a restart where there is a disk.
     paper: Mutex<Paper>,
@@ -108,6 +110,7 @@ impl Purges {
         Self {
             // Zero is the mark of what was never purged.
             seq: AtomicU64::new(1),
+            is_deaf: AtomicBool::new(false),
             marks: RwLock::default(),
             paper: Mutex::new(Paper::None),
             pending: Mutex::default(),
@@ -346,6 +349,9 @@ impl Purges {
 
     /// The same for a stored response, which remembers the answer. `false`: it is gone.
     pub fn lets_stand(&self, stored: &Stored) -> bool {
+        if self.is_deaf() {
+            return false;
+        }
         let seq = self.seq();
         let checked = stored.facts().checked.load(Ordering::Acquire);
         if checked >= seq {

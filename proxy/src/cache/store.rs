@@ -211,7 +211,10 @@ impl Store {
             return None;
         }
         if !self.purges.lets_stand(&stored) {
-            self.remove(&stored);
+            // What is only not known to stand may come to stand again.
+            if !self.purges.is_deaf() {
+                self.remove(&stored);
+            }
             return None;
         }
         Some(stored)

@@ -192,7 +192,10 @@ impl Task {
         match loaded {
             Ok(Some(Loaded::Response(stored))) => {
                 if !store.purges.lets_stand(&stored) {
-                    self.shared().forget_on_disk(&self.flight.key);
+                    // Where that is not known, another process uses the disk.
+                    if !store.purges.is_deaf() {
+                        self.shared().forget_on_disk(&self.flight.key);
+                    }
                     return false;
                 }
                 store.put(stored.clone());

@@ -90,6 +90,10 @@ impl Filler {
         let mut asked = Asked::default();
         let mut in_vain = 0;
         for round in 0..ROUNDS {
+            // What others fetch may have been purged elsewhere since it was asked for.
+            if store.purges.is_deaf() {
+                break;
+            }
             if (round > 0 || !order.fetch.validate)
                 && let Some(answered) = self.look(order, round > 0)
             {

@@ -159,3 +159,21 @@ async fn what_is_refreshed_is_fetched_although_it_is_fresh() {
     let asked = tokio::time::timeout(Duration::from_secs(20), shop.accept()).await;
     assert!(asked.is_ok_and(|asked| asked.is_ok()), "the shop is asked");
 }
+
+/// What others wait for may have been purged elsewhere after it was asked for.
+#[tokio::test]
+async fn nobody_waits_for_others_where_purges_are_not_heard_of() {
+    let world = World::new((Ipv4Addr::LOCALHOST, 1).into());
+    let Decision::Fetch(fetch) = world.decide() else {
+        panic!("nothing is stored")
+    };
+    world.store("max-age=60", Duration::ZERO);
+    world.filler.shared.store.purges.go_deaf();
+    let (interim, _) = mpsc::channel(1);
+    let order = world.order(fetch);
+    let answered = world.filler.get(&order, &interim).await;
+    assert!(matches!(answered.served, Served::Own));
+    world.filler.shared.store.purges.hear_again(false);
+    let answered = world.filler.get(&order, &interim).await;
+    assert!(matches!(answered.served, Served::Stored(_)));
+}

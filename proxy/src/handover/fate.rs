@@ -1,12 +1,9 @@
 //! What becomes of a process that took over while the one before still lives.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -21,60 +18,88 @@ use super::program::Started;
 /// What has become of a process that took over.
 #[derive(Default)]
 pub(super) struct Fate {
-    state: AtomicU8,
-    notify: Notify,
+    state: Mutex<State>,
+    changed: Condvar,
+    crash: Notify,
+    /// What was not known of purges while nobody told of them is settled.
+    settled: Notify,
 }
 
-/// It lives, or nobody knows.
-const SERVES: u8 = 0;
-/// It has crashed, and whether this process serves in its place is about to be known.
-const CRASHED: u8 = 1;
-/// This process serves again: it has heard of all purges that there were.
-const TAKEN_BACK: u8 = 2;
-/// Somebody else may serve.
-const LOST: u8 = 3;
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    /// It lives, or nobody knows.
+    #[default]
+    Lives,
+    /// It has crashed, and whether this process serves in its place is about to be known.
+    Crashed,
+    /// This process serves again.
+    TakenBack,
+    /// Somebody else may serve.
+    Lost,
+}
 
-/// How long after the loss of the link the process may be looked at that was at its other end: its descriptors close a
-/// moment before it ends.
-const ENDS_WITHIN: Duration = Duration::from_millis(50);
-/// How often.
-const LOOK: Duration = Duration::from_millis(1);
+/// How long after the loss of the link the process may be seen to end that was at its other end: its descriptors close
+/// a moment before it does, which is long where it had many. Meanwhile nothing that is stored here is used.
+pub(super) const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 impl Fate {
     fn has_crashed(&self) {
-        self.turns(CRASHED);
-        self.notify.notify_one();
+        self.turns(State::Crashed);
+        self.crash.notify_one();
     }
 
-    fn turns(&self, state: u8) {
-        self.state.store(state, Ordering::Release);
+    fn turns(&self, state: State) {
+        *self.state() = state;
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns when it has crashed.
     pub(super) async fn crashed(&self) {
-        self.notify.notified().await;
+        self.crash.notified().await;
     }
 
     /// Of one that crashed: whether this process serves in its place.
     pub(super) fn decide(&self, pid: u32, by_this: bool) {
-        self.turns(if by_this { TAKEN_BACK } else { LOST });
         if by_this {
+            self.turns(State::TakenBack);
             // Nobody else asks how it ended.
             let _ = waitpid(Pid::from_raw(pid.cast_signed()), Some(WaitPidFlag::WNOHANG));
+        } else {
+            self.turns(State::Lost);
         }
     }
 
-    /// Whether this process serves again. Waits for that to be known where the other one has crashed.
-    pub(super) fn is_taken_back(&self) -> bool {
-        let began = Instant::now();
-        loop {
-            match self.state.load(Ordering::Acquire) {
-                TAKEN_BACK => return true,
-                LOST => return false,
-                SERVES if began.elapsed() > ENDS_WITHIN => return false,
-                _ => thread::sleep(LOOK),
-            }
-        }
+    /// Whether the end of the link was that of the process, in whose place this one serves again: nobody can have purged
+    /// anything in between. Waits for that to be known.
+    pub(super) fn is_taken_back_at_once(&self, ends_within: Duration) -> bool {
+        let lives = |state: &mut State| *state == State::Lives;
+        let seen = self
+            .changed
+            .wait_timeout_while(self.state(), ends_within, lives);
+        let (state, _) = seen.unwrap_or_else(PoisonError::into_inner);
+        let is_open = |state: &mut State| *state == State::Crashed;
+        let decided = self.changed.wait_while(state, is_open);
+        *decided.unwrap_or_else(PoisonError::into_inner) == State::TakenBack
+    }
+
+    /// Returns when this process serves again, if ever.
+    pub(super) fn until_taken_back(&self) {
+        let is_not = |state: &mut State| *state != State::TakenBack;
+        drop(self.changed.wait_while(self.state(), is_not));
+    }
+
+    /// What is stored is used again.
+    pub(super) fn settle(&self) {
+        self.settled.notify_one();
+    }
+
+    /// Returns when it is.
+    pub(super) async fn settled(&self) {
+        self.settled.notified().await;
     }
 }
 
@@ -113,18 +138,26 @@ pub(super) fn reap(started: Started, fate: Arc<Fate>) {
 mod tests {
     use super::*;
 
+    const NOW: Duration = Duration::ZERO;
+    const SOON: Duration = Duration::from_secs(20);
+
     #[test]
     fn who_asks_waits_for_what_is_about_to_be_known() {
         let fate = Fate::default();
-        assert!(!fate.is_taken_back(), "it lives");
-        fate.has_crashed();
+        assert!(!fate.is_taken_back_at_once(NOW), "it lives");
         thread::scope(|scope| {
-            let asked = scope.spawn(|| fate.is_taken_back());
+            let asked = scope.spawn(|| fate.is_taken_back_at_once(SOON));
+            fate.has_crashed();
             fate.decide(u32::MAX, false);
             assert!(!asked.join().expect("no panic"));
         });
+        thread::scope(|scope| {
+            scope.spawn(|| fate.until_taken_back());
+            fate.turns(State::TakenBack);
+        });
+        let fate = Fate::default();
         fate.has_crashed();
-        fate.turns(TAKEN_BACK);
-        assert!(fate.is_taken_back());
+        fate.turns(State::TakenBack);
+        assert!(fate.is_taken_back_at_once(NOW));
     }
 }

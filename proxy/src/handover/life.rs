@@ -279,7 +279,7 @@ impl Control {
                         return false;
                     }
                     // Those who are still here are finished.
-                    successor.replaced(false);
+                    successor.is_lost();
                     may_return = false;
                     continue;
                 }

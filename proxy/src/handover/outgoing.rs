@@ -16,15 +16,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::time::timeout;
+
 use super::{
-    fate::{Fate, reap},
+    fate::{ENDS_WITHIN, Fate, reap},
     link::Link,
     program::Program,
     state::State,
     wire::{self, Hello, Kind, Leaving, Offer, PROTOCOL, Prepared, Role},
 };
 use crate::{
-    cache::{handed, purge, purge::Peer},
+    cache::{handed, purge::Peer},
     sandbox,
     shared::{Current, Shared},
 };
@@ -34,8 +36,8 @@ const SERVES_WITHIN: Duration = Duration::from_secs(10);
 /// How long the new process is watched, once it serves, before the old one lets go of anything: by then it has done twice
 /// what is done once a second, and for the first time what visitors make it do.
 const PROBATION: Duration = Duration::from_secs(2);
-/// How often a process that has lost its successor makes its store forget, because nobody tells it of purges.
-const FORGETS_EVERY: Duration = Duration::from_secs(1);
+/// How long it takes at most until the thread that hears of purges knows that nobody else serves.
+const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a process can hand over, and whether it is at it.
 pub struct Handover {
@@ -427,32 +429,38 @@ fn until_it_has_proven_itself(link: &Arc<Link>, shared: &Shared) -> std::io::Res
 }
 
 impl Successor {
-    /// Takes over its purges until one of the two is gone.
+    /// Takes over its purges until one of the two is gone. From then on nothing that is stored here is used as long as
+    /// another process may serve: nobody knows what is purged there.
     ///
     /// # Errors
-    /// There is no thread for that.
+    /// There is no thread for that, and nothing is used from now on.
     pub fn listen(&self, shared: &Arc<Shared>) -> std::io::Result<()> {
-        self.link.read_until(None)?;
-        let (link, shared) = (Arc::clone(&self.link), Arc::clone(shared));
-        let fate = Arc::clone(&self.fate);
-        thread::Builder::new()
-            .name("handover-in".to_owned())
-            .spawn(move || {
-                while link.next(&shared.store.purges).is_ok() {}
-                let peer: Arc<dyn Peer> = Arc::clone(&link) as _;
-                shared.store.purges.detach(&peer);
-                link.close();
-                if fate.is_taken_back() {
-                    return;
-                }
+        let (link, fate) = (Arc::clone(&self.link), Arc::clone(&self.fate));
+        let store = Arc::clone(shared);
+        let listening = move || {
+            let purges = &store.store.purges;
+            while link.next(purges).is_ok() {}
+            purges.go_deaf();
+            let peer: Arc<dyn Peer> = Arc::clone(&link) as _;
+            purges.detach(&peer);
+            link.close();
+            let may_have_missed = !fate.is_taken_back_at_once(ENDS_WITHIN);
+            if may_have_missed {
                 tracing::info!("nobody tells of purges any more: what is stored here is not used");
-                // As long as another process may serve: nobody knows what is purged there.
-                while !fate.is_taken_back() {
-                    shared.store.purges.learn(&purge::everything(), None);
-                    thread::sleep(FORGETS_EVERY);
-                }
-            })?;
-        Ok(())
+                fate.until_taken_back();
+            }
+            purges.hear_again(may_have_missed);
+            fate.settle();
+        };
+        let begun = self.link.read_until(None).and_then(|()| {
+            thread::Builder::new()
+                .name("handover-in".to_owned())
+                .spawn(listening)
+        });
+        if begun.is_err() {
+            shared.store.purges.go_deaf();
+        }
+        begun.map(drop)
     }
 
     /// Tells it how this process's end comes along.
@@ -471,9 +479,17 @@ impl Successor {
         self.fate.crashed().await;
     }
 
-    /// Says whether this process serves in its place again, of one that crashed.
-    pub fn replaced(&self, by_this: bool) {
-        self.fate.decide(self.pid, by_this);
+    /// Says that this process serves in the place of one that crashed; returns when what is stored is used again.
+    pub async fn is_replaced(&self) {
+        self.fate.decide(self.pid, true);
+        if timeout(SETTLED_WITHIN, self.fate.settled()).await.is_err() {
+            tracing::warn!("what is stored is not used yet");
+        }
+    }
+
+    /// Says that somebody else may serve in the place of one that crashed.
+    pub fn is_lost(&self) {
+        self.fate.decide(self.pid, false);
     }
 
     /// Whether it has all the stored responses that it is to have, or is gone.

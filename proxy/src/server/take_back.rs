@@ -36,9 +36,9 @@ impl Control {
                 return false;
             }
         };
+        from.is_replaced().await;
         self.shared.stop_leaving();
         self.sockets.apply(change);
-        from.replaced(true);
         self.life.serves_again();
         if let Err(why) = self.held.lock().await.come_back(self) {
             tracing::error!("orders are not taken: {why}");
@@ -66,7 +66,7 @@ impl Control {
             match self.sockets.prepare(&self.current.load().config.listeners) {
                 Err(why) if why.why.kind() == io::ErrorKind::AddrInUse => {
                     // Whoever has it may be told of purges that are not heard of here.
-                    from.replaced(false);
+                    from.is_lost();
                     if began.elapsed() > FREE_WITHIN {
                         return Err(why);
                     }

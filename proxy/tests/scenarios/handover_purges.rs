@@ -13,7 +13,7 @@ use crate::{
     client::Conn,
     disk::{kept, plain_with_disk},
     edge::Edge,
-    handover::Service,
+    handover::{Service, is_alive},
     origin::{Origin, page},
     serving::{plain, smallest},
     tools::{Gate, eventually},
@@ -151,6 +151,31 @@ fn a_purge_reaches_the_connections_of_the_old_process() {
         "although it is connected to the one before"
     );
     assert_eq!(service.edge.get("/").text(), "new");
+}
+
+/// The process that stood between the first and the third is gone, and with it the way that purges took.
+#[test]
+fn who_hears_of_no_purges_answers_nothing_that_was_stored() {
+    let gate = Gate::default();
+    let sells = gate.clone();
+    let shop = Origin::start(move |_| page(if sells.is_open() { "new" } else { "old" }).fresh(600));
+    let mut service = Service::of(Edge::start(&smallest(&shop)));
+    let [mut first, mut second] = [service.edge.connect(), service.edge.connect()];
+    for conn in [&mut first, &mut second] {
+        assert_eq!(conn.get("/").text(), "old");
+    }
+    service.upgrade();
+    let (between, _) = service.upgrade();
+    eventually("the second process is gone", || !is_alive(between));
+    eventually("the first one knows", || {
+        service.edge.stderr().contains("nobody tells of purges")
+    });
+    let answer = first.get("/");
+    assert_eq!(answer.text(), "old");
+    assert_eq!(answer.cache(), "dhal; fwd=uri-miss");
+    gate.open();
+    assert!(purged(&service.edge.site.path("admin.sock")));
+    assert_eq!(second.get("/").text(), "new");
 }
 
 #[test]

@@ -113,6 +113,25 @@ impl Purges {
         }
     }
 
+    /// Another process may serve, and nobody tells of its purges any more: what is stored here answers nobody, and
+    /// nothing is written down.
+    pub fn go_deaf(&self) {
+        self.is_deaf.store(true, Ordering::Release);
+    }
+
+    /// The other process is gone. `may_have_missed`: it may have purged something since [`go_deaf`](Self::go_deaf).
+    pub fn hear_again(&self, may_have_missed: bool) {
+        if may_have_missed {
+            self.learn(&everything(), None);
+        }
+        self.is_deaf.store(false, Ordering::Release);
+    }
+
+    /// Whether purges elsewhere are not heard of.
+    pub fn is_deaf(&self) -> bool {
+        self.is_deaf.load(Ordering::Acquire)
+    }
+
     /// Begins where another process is, so that what it has stored is not of the future.
     pub fn advance(&self, seq: u64) {
         let _marks = self.write();

@@ -95,6 +95,23 @@ fn what_varies_stands_under_its_key_until_a_response_does() {
     assert_eq!(store.size(), (1, response.weight() as u64));
 }
 
+/// Another process may have purged what is here, until it is known that there is none.
+#[test]
+fn what_is_not_known_to_stand_answers_nobody_and_may_come_back() {
+    let store = store();
+    let response = stored(UNIX_EPOCH, store.purges.seq());
+    let fields = http::HeaderMap::new();
+    store.put(response.clone());
+    for may_have_missed in [false, true] {
+        store.purges.go_deaf();
+        assert!(matches!(store.find(b"key", &fields), Found::Nothing));
+        assert!(store.get(b"key").is_none());
+        assert!(!store.purges.leaves_untouched(&response), "nor is it kept");
+        store.purges.hear_again(may_have_missed);
+        assert_eq!(store.get(b"key").is_none(), may_have_missed);
+    }
+}
+
 #[test]
 fn a_sweep_takes_what_was_purged_and_nothing_else() {
     let store = store();
