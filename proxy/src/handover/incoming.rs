@@ -5,18 +5,20 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::{fs::FileTypeExt, net::UnixListener, net::UnixStream},
+        unix::{
+            fs::FileTypeExt,
+            net::{UnixListener, UnixStream},
+            process::parent_id,
+        },
     },
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
+use tokio::sync::watch;
 
 use super::{
     link::Link,
@@ -205,7 +207,7 @@ impl Inherited {
                 pid: offer.pid,
                 version: offer.version,
                 since: offer.since,
-                has_let_go: AtomicBool::new(false),
+                has_let_go: watch::Sender::new(false),
                 leaving: Mutex::new(None),
             }),
         })
@@ -241,7 +243,7 @@ impl Ready {
         let (shared, systemd) = (Arc::clone(shared), Arc::clone(systemd));
         let letting_go = Arc::clone(&predecessor);
         let let_go = move || {
-            if letting_go.has_let_go.swap(true, Ordering::AcqRel) {
+            if letting_go.has_let_go.send_replace(true) {
                 return;
             }
             if let Some(Err(why)) = stderr.as_ref().map(rustix::stdio::dup2_stderr) {
@@ -268,6 +270,14 @@ impl Ready {
                 let peer: Arc<dyn Peer> = Arc::clone(&link) as _;
                 shared.store.purges.detach(&peer);
                 link.close();
+                // One that lives and has not let go ends this process: everything stays its own.
+                let lost = Instant::now();
+                while !predecessor.has_let_go()
+                    && predecessor.lives()
+                    && lost.elapsed() < ENDS_US_WITHIN
+                {
+                    thread::sleep(LOOK);
+                }
                 let_go();
                 predecessor.set(None);
                 tracing::info!(pid = predecessor.pid, "the process before is gone");
@@ -285,14 +295,24 @@ pub struct Predecessor {
     /// When it began, in seconds since 1970.
     pub since: u64,
     /// It leaves, or is gone. Until then it would go on by itself, should this process end.
-    has_let_go: AtomicBool,
+    has_let_go: watch::Sender<bool>,
     leaving: Mutex<Option<Leaving>>,
 }
 
 impl Predecessor {
     /// Whether this process serves alone from now on.
     pub fn has_let_go(&self) -> bool {
-        self.has_let_go.load(Ordering::Acquire)
+        *self.has_let_go.borrow()
+    }
+
+    /// Returns when it does.
+    pub async fn lets_go(&self) {
+        let _ = self.has_let_go.subscribe().wait_for(|has| *has).await;
+    }
+
+    /// Whether it lives: it has started this process.
+    fn lives(&self) -> bool {
+        parent_id() == self.pid
     }
 
     fn hear(&self, content: &[u8]) {

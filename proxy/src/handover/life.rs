@@ -31,6 +31,8 @@ const STAYS: Duration = Duration::from_millis(300);
 const BEATS_WITHIN: Duration = Duration::from_millis(2_500);
 /// How often it looks whether the last connection is closed.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long an order waits at most for the process before, which watches this one for two seconds.
+const LETS_GO_WITHIN: Duration = Duration::from_secs(10);
 /// How long the last stored responses may take on their way.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -96,6 +98,19 @@ impl Life {
         before.is_some_and(|before| !before.has_let_go())
     }
 
+    /// Returns `true` once the process before has let go of everything, and `false` where that takes too long. Until then
+    /// what is done to sockets is done to its, too, and it may still end this process.
+    pub async fn is_alone(&self) -> bool {
+        let Some(before) = self.predecessor.as_ref().filter(|_| self.is_on_probation()) else {
+            return true;
+        };
+        tracing::info!(
+            pid = before.pid,
+            "waits until the process before has let go"
+        );
+        timeout(LETS_GO_WITHIN, before.lets_go()).await.is_ok()
+    }
+
     /// Returns once another process serves.
     pub async fn relieved(&self) -> Arc<Successor> {
         let mut relieved = self.relieved.subscribe();
@@ -146,7 +161,8 @@ impl Control {
                 stored: server.upgrade_handover,
             }
         };
-        if self.life.handover.is_running() {
+        // A third process would take this one's end for that of all before it, and serve beside the first.
+        if self.life.handover.is_running() || !self.life.is_alone().await {
             return Err(self.refused(Failure::Busy));
         }
         // Until it is over no reload takes a socket away that another process has, too.

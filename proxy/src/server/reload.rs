@@ -158,6 +158,12 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static [&'static str]> {
 impl Control {
     /// Puts the files' present content in force, or nothing of it.
     pub async fn reload(self: &Arc<Self>, trigger: Trigger) -> Result<String, String> {
+        // A listener that goes would be deaf in the process before as well.
+        if !self.life.is_alone().await {
+            let why = "the process before has not let go yet: try again";
+            tracing::error!(%trigger, "reload refused: {why}");
+            return Err(why.to_owned());
+        }
         let mut held = self.held.lock().await;
         self.life.systemd.reloading();
         let outcome = self.reload_with(&mut held, trigger).await;

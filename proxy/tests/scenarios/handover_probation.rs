@@ -5,14 +5,16 @@ use std::thread;
 use nix::sys::signal::Signal;
 
 use crate::{
+    client::Conn,
     edge::Edge,
     handover::{Service, is_alive, signal},
     origin::{Origin, page},
-    serving::plain,
-    tools::eventually,
+    serving::{plain, smallest},
+    tools::{eventually, free_address},
 };
 
 const FAILURES: &str = "dhal_upgrades_total{outcome=\"failure\"}";
+const RELOADS: &str = "dhal_config_reloads_total{outcome=\"success\"}";
 const SERVES: &str = "the new process serves pid=";
 
 /// The process that the log says serves, of the so many-th upgrade.
@@ -78,10 +80,59 @@ fn a_new_process_that_ends_after_it_has_begun_to_serve_is_no_upgrade() {
     assert_eq!(service.edge.get("/").status, 200);
 }
 
+/// A reload would make a listener that goes deaf in both processes, and a third process would serve beside the first.
+#[test]
+fn orders_wait_until_the_new_process_is_alone() {
+    const WAITS: &str = "waits until the process before has let go";
+    let shop = Origin::start(|_| page("hot"));
+    let other = free_address();
+    let one = smallest(&shop);
+    let both = format!("{one}[[listeners]]\naddress = \"{other}\"\n");
+    let service = Service::of(Edge::start(&both));
+    let first = service.edge.id();
+    let site = &service.edge.site;
+    thread::scope(|scope| {
+        let upgrade = scope.spawn(|| site.dhal(&["upgrade"]));
+        let second = successor(&service.edge, 1);
+        eventually("orders go to it", || service.pid() == second);
+        site.configure(&one);
+        let orders = ["reload", "upgrade"].map(|verb| scope.spawn(move || site.dhal(&[verb])));
+        eventually("they wait", || {
+            service.edge.stderr().matches(WAITS).count() == 2
+        });
+        signal(second, Signal::SIGKILL);
+        for order in orders {
+            assert!(!order.join().expect("no panic").status.success());
+        }
+        assert_eq!(upgrade.join().expect("no panic").status.code(), Some(1));
+    });
+    assert_eq!(service.pid(), first);
+    assert_eq!(site.processes(), [first]);
+    for _ in 0..20 {
+        assert_eq!(Conn::open(other).get("/").status, 200);
+    }
+}
+
+#[test]
+fn orders_that_have_waited_are_carried_out() {
+    let shop = Origin::start(|_| page("hot"));
+    let service = Service::of(Edge::start(&smallest(&shop)));
+    let site = &service.edge.site;
+    thread::scope(|scope| {
+        let upgrade = scope.spawn(|| site.dhal(&["upgrade"]));
+        let second = successor(&service.edge, 1);
+        eventually("orders go to it", || service.pid() == second);
+        let reload = site.dhal(&["reload"]);
+        assert!(reload.status.success(), "{reload:?}");
+        assert!(upgrade.join().expect("no panic").status.success());
+    });
+    assert_eq!(service.edge.metric(RELOADS), Some(1.0));
+}
+
 #[test]
 fn a_stop_in_between_stops_both() {
     let shop = Origin::start(|_| page("hot"));
-    let mut service = Service::of(Edge::start(&crate::serving::smallest(&shop)));
+    let mut service = Service::of(Edge::start(&smallest(&shop)));
     let second = thread::scope(|scope| {
         let site = &service.edge.site;
         let upgrade = scope.spawn(|| site.dhal(&["upgrade"]));
@@ -98,7 +149,7 @@ fn a_stop_in_between_stops_both() {
 #[test]
 fn nobody_outlives_the_test_that_started_it() {
     let shop = Origin::start(|_| page("hot"));
-    let edge = Edge::start(&crate::serving::smallest(&shop));
+    let edge = Edge::start(&smallest(&shop));
     let output = edge.site.dhal(&["upgrade"]);
     assert!(output.status.success(), "{output:?}");
     let all = edge.site.processes();

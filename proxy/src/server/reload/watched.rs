@@ -116,7 +116,10 @@ impl Control {
 pub(in crate::server) async fn keep_up(control: Arc<Control>) {
     loop {
         sleep(LOOK).await;
-        if !control.current.load().config.server.watch_config || control.shared.is_draining() {
+        if !control.current.load().config.server.watch_config
+            || control.shared.is_draining()
+            || control.life.is_on_probation()
+        {
             continue;
         }
         // A file system that does not answer is waited for here, and reloads go on.
