@@ -35,6 +35,10 @@ use crate::{
 
 /// How long stored responses are waited for before visitors are served; what comes later is taken in beside that.
 const STORED_WITHIN: Duration = Duration::from_secs(5);
+/// How long a process that has given this one up may take to end it: more than the half second that it waits before.
+const ENDS_US_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is looked whether it lives.
+const LOOK: Duration = Duration::from_millis(5);
 /// How long the old process may take to say what it hands over.
 const OFFERED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -58,7 +62,7 @@ impl Inherited {
             return Ok(None);
         };
         // Of a process that was started by one that took over itself, it says nothing.
-        if parent != std::os::unix::process::parent_id().to_string() {
+        if parent != parent_id().to_string() {
             return Ok(None);
         }
         let socket = io::stdin().as_fd().try_clone_to_owned()?;

@@ -292,6 +292,29 @@ fn systemd_hears_who_serves_and_that_it_lives() {
     eventually("it ends", || !is_alive(now));
 }
 
+/// A stop while the new process is watched ends both, and systemd hears nothing of the one that never was the service.
+#[test]
+fn who_is_given_up_never_says_that_it_is_the_service() {
+    let shop = Origin::start(|_| page("hot"));
+    let site = Site::new(&smallest(&shop)).with_variable("NOTIFY_SOCKET", "@dir/notify.sock");
+    let mut systemd = Notified::at(&site);
+    let mut service = Service::of(Edge::start_at(site));
+    let first = service.pid();
+    thread::scope(|scope| {
+        let site = &service.edge.site;
+        let upgrade = scope.spawn(|| site.dhal(&["upgrade"]));
+        eventually("another process serves", || service.pid() != first);
+        let second = service.pid();
+        service.edge.signal(Signal::SIGTERM);
+        assert_eq!(upgrade.join().expect("no panic").status.code(), Some(1));
+        eventually("it is ended", || !is_alive(second));
+        systemd.listen();
+        let said = systemd.words.join("\n");
+        assert!(!said.contains(&format!("MAINPID={second}")), "{said}");
+    });
+    assert!(service.edge.wait().success());
+}
+
 /// Systemd starts another process when it learns that the one that serves has crashed, and it inherits that one only
 /// when its parent is gone. Without systemd nobody would start one, and visitors of the old process are finished.
 #[test]
