@@ -10,7 +10,7 @@ use std::{
 use nix::errno::Errno;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{OwnedSemaphorePermit, watch},
     time::{Instant, sleep, timeout_at},
 };
 
@@ -55,17 +55,22 @@ pub async fn accept(hall: Arc<Hall>, listener: TcpListener, line: Arc<Line>) {
         }
     }
     // Where another process accepts, what waits is for that one.
-    let shared = &hall.shared;
-    let is_taken_over = shared.is_draining()
-        && !shared.closes_idle()
-        && !shared.is_given_up(line.settings().listener.address);
-    if !is_taken_over && let Ok(listener) = listener.into_std() {
+    if !is_taken_over(&hall, &line)
+        && let Ok(listener) = listener.into_std()
+    {
         take_rest(&hall, &line, &listener).await;
     }
     let is_draining = *drain.borrow();
     if is_draining {
         hall.places.wake();
     }
+}
+
+fn is_taken_over(hall: &Hall, line: &Line) -> bool {
+    let shared = &hall.shared;
+    shared.is_draining()
+        && !shared.closes_idle()
+        && !shared.is_given_up(line.settings().listener.address)
 }
 
 /// Takes what waits in a queue. The system is asked itself: the runtime may say that nothing is there because it
@@ -104,18 +109,45 @@ async fn enter(hall: &Arc<Hall>, line: &Line, stream: TcpStream, peer: SocketAdd
     let slot = tokio::select! {
         biased;
         slot = crowd.slot() => slot,
-        () = has_no_time(hall, &mut drain) => return,
+        () = drained(&mut drain) => None,
     };
-    let mut place = hall.places.enter();
-    if let Some(member) = member {
-        place.belongs_to(member);
-    }
-    place.came_under(Arc::clone(&settings));
+    let is_in_the_way = slot.is_none() && is_taken_over(hall, line);
     let hall = Arc::clone(hall);
-    tokio::spawn(async move {
-        connection(&hall, stream, peer, &settings, place).await;
-        drop(slot);
-    });
+    let enters = async move {
+        let slot = match slot {
+            Some(slot) => slot,
+            None => slot_in_time(&hall).await?,
+        };
+        let mut place = hall.places.enter();
+        if let Some(member) = member {
+            place.belongs_to(member);
+        }
+        place.came_under(Arc::clone(&settings));
+        Some(async move {
+            connection(&hall, stream, peer, &settings, place).await;
+            drop(slot);
+        })
+    };
+    if is_in_the_way {
+        // Its socket closes: should the other process crash, the address is to be had at once.
+        tokio::spawn(async move {
+            if let Some(connection) = enters.await {
+                connection.await;
+            }
+        });
+    } else if let Some(connection) = enters.await {
+        tokio::spawn(connection);
+    }
+}
+
+/// A slot of a process that drains; `None` where it ends before it has one.
+async fn slot_in_time(hall: &Hall) -> Option<OwnedSemaphorePermit> {
+    let mut drain = hall.shared.drain_signal();
+    tokio::select! {
+        biased;
+        slot = hall.shared.crowd.slot() => slot,
+        () = has_no_time(hall, &mut drain) => None,
+    }
 }
 
 async fn drained(drain: &mut watch::Receiver<bool>) {

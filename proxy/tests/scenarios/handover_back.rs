@@ -9,7 +9,7 @@ use crate::{
     handover::{Service, is_alive, signal},
     origin::{Origin, page},
     serving::smallest,
-    tools::eventually,
+    tools::{Gate, eventually},
     upgrade::{ASK, echoing},
 };
 
@@ -89,6 +89,36 @@ fn the_process_before_serves_again() {
     service.edge.signal(Signal::SIGTERM);
     assert!(service.edge.wait().success());
     assert!(!service.edge.site.path("dhal.pid").exists());
+}
+
+/// Who waits for a place in the process before does not keep its addresses from being bound anew.
+#[test]
+fn the_process_before_serves_again_although_it_is_full() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let shop = Origin::start(move |r| match r.target.as_str() {
+        "/held" => page("held").when(&held),
+        _ => page("hot"),
+    });
+    let config = smallest(&shop) + "[server]\nmax_connections = 1\nkeepalive_timeout = \"1s\"\n";
+    let mut service = Service::of(Edge::start(&config));
+    let mut first = service.edge.connect();
+    first.request("GET", "/held", &[("Connection", "close")]);
+    eventually("the shop is asked", || shop.count("/held") == 1);
+    let mut waits = service.edge.connect();
+    waits.request("GET", "/", &[("Connection", "close")]);
+    eventually("it is accepted", || {
+        service.edge.metric("dhal_connections_accepted_total") == Some(2.0)
+    });
+    let (_, now) = service.upgrade();
+    signal(now, Signal::SIGKILL);
+    eventually("the process before serves again", || {
+        service.edge.stderr().contains(AGAIN)
+    });
+    gate.open();
+    assert_eq!(first.response("GET").status, 200);
+    assert_eq!(waits.response("GET").status, 200);
+    assert_eq!(service.edge.get("/").status, 200);
 }
 
 #[test]
