@@ -16,6 +16,7 @@ use super::Control;
 use crate::{
     handover::{Failure, Successor},
     listen::sockets::{BindError, Change},
+    sandbox,
 };
 
 /// How long an address may still be held: by threads of this process that wait for a place in a full house, and by a
@@ -32,7 +33,19 @@ impl Control {
         let change = match self.bind_again(from).await {
             Ok(change) => change,
             Err(why) => {
-                tracing::error!("this process cannot serve again, and nobody is accepted: {why}");
+                // Of low ports only root, or who has kept the right to them, can bind one anew.
+                let help = sandbox::low_port(why.address.port(), &why.why);
+                let help = help.map(|help| format!("; {help}")).unwrap_or_default();
+                match why.why.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        tracing::error!(
+                            "this process cannot serve again, because somebody else may: {why}"
+                        );
+                    }
+                    _ => tracing::error!(
+                        "this process cannot serve again, and nobody is accepted: {why}{help}"
+                    ),
+                }
                 return false;
             }
         };
