@@ -283,9 +283,9 @@ impl Control {
         let mut may_return = true;
         loop {
             tokio::select! {
-                ended = &mut closed => if ended.is_err() {
-                    self.say_what_is_cut();
-                },
+                // Whoever was told to end does not serve again, and whoever ends otherwise does so only where somebody
+                // serves.
+                biased;
                 () = &mut shortened => self.say_what_is_cut(),
                 () = successor.crashed(), if may_return => {
                     if self.deserted() {
@@ -299,6 +299,9 @@ impl Control {
                     may_return = false;
                     continue;
                 }
+                ended = &mut closed => if ended.is_err() {
+                    self.say_what_is_cut();
+                },
                 () = self.tell(successor, until) => {}
             }
             break;

@@ -386,6 +386,8 @@ impl Control {
                     if control.leave(&successor, told).await {
                         return Ok(());
                     }
+                    // An order of back then was for another process.
+                    upgrade = signal(SignalKind::quit())?;
                 }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
