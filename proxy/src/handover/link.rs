@@ -64,7 +64,17 @@ struct Heard {
 impl Link {
     /// Begins to write to the other process.
     pub(super) fn start(stream: UnixStream, cargo: Option<Cargo>) -> io::Result<Arc<Self>> {
-        stream.set_write_timeout(Some(STUCK))?;
+        Self::start_patiently(stream, cargo, STUCK)
+    }
+
+    /// The same to a process that may not read for so long, because it has other things to do before, up to
+    /// [`hurries`](Self::hurries).
+    pub(super) fn start_patiently(
+        stream: UnixStream,
+        cargo: Option<Cargo>,
+        patience: Duration,
+    ) -> io::Result<Arc<Self>> {
+        stream.set_write_timeout(Some(patience.max(Duration::from_millis(1))))?;
         let (out, frames) = sync_channel(WAITING_MOST);
         let link = Arc::new(Self {
             stream,
@@ -156,6 +166,11 @@ impl Link {
             kind => return Ok(Some((kind, content))),
         }
         Ok(None)
+    }
+
+    /// The other process reads all the time from now on.
+    pub(super) fn hurries(&self) -> io::Result<()> {
+        self.stream.set_write_timeout(Some(STUCK))
     }
 
     /// Reads fail from this moment on.
@@ -298,6 +313,27 @@ mod tests {
             let _ = confirmed.next(&Purges::in_memory());
         });
         reader.close();
+    }
+
+    #[test]
+    fn a_process_that_does_not_read_for_as_long_as_it_may_gets_everything() {
+        let cargo = || (0..1000_u32).map(|_| vec![0; 1024]);
+        let begin = |patience| {
+            let (one, other) = UnixStream::pair().expect("a pair");
+            let link = Link::start_patiently(one, Some(Box::new(cargo())), patience);
+            (link.expect("a thread"), other)
+        };
+        let (hasty, _unread) = begin(Duration::from_millis(50));
+        let (patient, other) = begin(Duration::from_secs(60));
+        let began = Instant::now();
+        while !hasty.is_closed() && began.elapsed() < Duration::from_secs(20) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(hasty.is_closed() && !patient.is_closed());
+        let reader = Link::start(other, None).expect("a thread");
+        let purges = Purges::in_memory();
+        while reader.next(&purges).expect("a frame").0 != Kind::AllStored {}
+        patient.close();
     }
 
     #[test]

@@ -331,12 +331,14 @@ impl Handover {
         self.offer(&stream, bounds, shared, current)?;
         let cargo = handed::hottest(Arc::clone(shared), bounds.stored);
         // From here on every purge goes along; what was purged before is not in the cargo.
-        let link = Link::start(stream, Some(Box::new(cargo)))?;
+        // It reads once it has read its configuration and made everything ready.
+        let link = Link::start_patiently(stream, Some(Box::new(cargo)), bounds.timeout)?;
         let peer: Arc<dyn Peer> = Arc::clone(&link) as _;
         shared.store.purges.attach(Arc::clone(&peer));
         let served = self
             .until_it_serves(&link, until, shared, current)
             .and_then(|prepared| {
+                link.hurries()?;
                 tracing::info!(pid = hello.pid, watched_for = ?PROBATION, "the new process serves");
                 serves();
                 until_it_has_proven_itself(&link, shared)?;
