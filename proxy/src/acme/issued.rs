@@ -13,7 +13,8 @@ use super::{
     challenge::{self, Showcase},
     held::Held,
     renewal,
-    storage::{Failures, Rest, Storage, seconds, time},
+    rest::Rest,
+    storage::{Failures, Storage, seconds, time},
 };
 use crate::{
     config::{model, suggest},
@@ -67,8 +68,8 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    fn new(storage: &Storage, stem: String, names: Vec<String>) -> Self {
-        let mut failures = storage.read_failures(&stem);
+    pub(super) fn new(storage: &Storage, stem: String, names: Vec<String>) -> Self {
+        let failures = storage.read_failures(&stem);
         let held = match storage.read_certificate(&stem, &names) {
             Ok(held) => held.map(Arc::new),
             Err(broken) => {
@@ -84,15 +85,10 @@ impl Slot {
                 None
             }
         };
-        // A clock that was wrong, or a file that is, holds nothing up for longer than a day.
-        if let Some(failures) = &mut failures {
-            let most = seconds(SystemTime::now()) + 86_400;
-            failures.not_before = failures.not_before.min(most);
-        }
         let rest = held
             .as_ref()
             .and_then(|held| storage.read_rest(&stem, held));
-        Self {
+        let mut slot = Self {
             stem,
             names,
             held,
@@ -104,6 +100,16 @@ impl Slot {
             ask_again: SystemTime::UNIX_EPOCH,
             unsaved: None,
             save_again: SystemTime::UNIX_EPOCH,
+        };
+        slot.bound_pause(SystemTime::now());
+        slot
+    }
+
+    /// A clock that was wrong when a failure was noted, or a file that is, holds nothing up for longer than a day.
+    pub(super) fn bound_pause(&mut self, now: SystemTime) {
+        if let Some(failures) = &mut self.failures {
+            let most = seconds(now + renewal::ASKED_MOST);
+            failures.not_before = failures.not_before.min(most);
         }
     }
 
@@ -126,19 +132,15 @@ impl Slot {
 
     /// Before that nothing is ordered, because it failed, or because it has just been done. An operator's order waits for
     /// failures only.
-    pub(super) fn pause_ends(&self) -> Option<SystemTime> {
-        let failures = self.failures.as_ref().map(|failures| failures.not_before);
+    fn pause_ends(&self, now: SystemTime) -> Option<SystemTime> {
+        let failures = self.failures.as_ref().map(|f| time(f.not_before));
         let rest = self.rest.as_ref().filter(|_| !self.is_owed);
-        let end = failures.max(rest.map(|rest| rest.until))?;
-        Some(time(end))
+        let rest = rest.and_then(|rest| rest.end(now));
+        failures.max(rest).filter(|end| now < *end)
     }
 
     pub(super) fn wants_order(&self, renew_before: Option<Duration>, now: SystemTime) -> bool {
-        if self.forced {
-            return true;
-        }
-        let paused = self.pause_ends().is_some_and(|end| now < end);
-        !paused && self.is_wanted_at(renew_before, now)
+        self.forced || (self.pause_ends(now).is_none() && self.is_wanted_at(renew_before, now))
     }
 
     fn is_wanted_at(&self, renew_before: Option<Duration>, time: SystemTime) -> bool {
@@ -151,7 +153,7 @@ impl Slot {
         renew_before: Option<Duration>,
         now: SystemTime,
     ) -> Option<SystemTime> {
-        let end = self.pause_ends().filter(|end| *end > now)?;
+        let end = self.pause_ends(now)?;
         self.is_wanted_at(renew_before, end).then_some(end)
     }
 }

@@ -16,7 +16,8 @@ use super::{
     issued::{Issued, Slot},
     order::{self, Failure, Kind, Ordering},
     renewal,
-    storage::{Failures, Lock, Rest, Storage, seconds, time},
+    rest::Rest,
+    storage::{Failures, Lock, Storage, seconds, time},
 };
 use crate::{config::model::Acme, random, shared::Shared};
 
@@ -34,13 +35,6 @@ const ASK_AGAIN: Duration = Duration::from_secs(3_600);
 
 /// Pause before a certificate that could not be written down is tried once more.
 const SAVE_AGAIN: Duration = Duration::from_secs(60);
-
-/// No certificate is meant to be renewed within such a time after it was issued.
-const AT_ONCE: Duration = Duration::from_secs(60);
-
-/// The first pause after a certificate that is due as soon as it is issued, doubled with each further one: authorities
-/// issue few duplicates, Let's Encrypt five in a week.
-const DUE_AGAIN: Duration = Duration::from_secs(3_600);
 
 /// Pause while another process orders.
 const ELSEWHERE: Duration = Duration::from_secs(5);
@@ -81,8 +75,13 @@ pub async fn keep(shared: Arc<Shared>) {
 
 /// The most urgent work: names without a certificate first, then what is due for longest.
 fn next(issued: &Issued, now: SystemTime) -> Option<(Arc<Acme>, Work)> {
-    let state = issued.state();
+    let mut state = issued.state();
     let config = Arc::clone(state.config.as_ref()?);
+    // The clock may have been set back.
+    state
+        .slots
+        .iter_mut()
+        .for_each(|slot| slot.bound_pause(now));
     let slots = &state.slots;
     let wanting = slots
         .iter()
@@ -192,7 +191,10 @@ impl Keeper {
         let old = slot.held.as_ref().map(|held| held.validity.not_after);
         let due = renewal::due(&held.validity, self.config.renew_before, None, held.jitter);
         let newer = old.is_none_or(|old| held.validity.not_after > old);
-        if newer && due > SystemTime::now() {
+        let now = SystemTime::now();
+        // One that is due, too, while it rests: or processes with a clock that runs ahead would order in turn.
+        let rests = rest.as_ref().is_some_and(|rest| rest.end(now).is_some());
+        if newer && (due > now || rests) {
             self.take(&slot.stem, held, rest);
             return true;
         }
@@ -217,42 +219,22 @@ impl Keeper {
         if held.validity.not_after <= now || held.validity.not_before > now {
             tracing::warn!(names = %shown, "the certificate is not valid by this host's clock; is the clock right?");
         }
-        self.shared.metrics.acme.order("issued");
-        let due = renewal::due(&held.validity, self.config.renew_before, None, held.jitter);
-        let rest = rest_after(slot, &held, now);
+        let jitter = random::below(1_001) as f64 / 1_000.0;
+        let rest = Rest::after(slot, &held, self.config.renew_before, now, jitter);
         self.take(&slot.stem, held, Some(rest.clone()));
-        // Or one order would follow the other, up to the authority's limit for duplicates.
-        let trouble = (due <= now + AT_ONCE).then(|| self.due_at_once(slot));
-        if let Some(failures) = &trouble {
-            self.shared
-                .acme
-                .change(&slot.stem, |slot| slot.failures = Some(failures.clone()));
+        self.shared.metrics.acme.order("issued");
+        if rest.is_due_at_once {
+            let again = httpdate::fmt_http_date(time(rest.until));
+            tracing::warn!(names = %shown, no_order_before = %again, "what was issued is to be renewed at once by this host's clock; is the clock right?");
         }
         tracing::info!(names = %shown, valid_until = %end, "a certificate has been issued and is in use");
         let slot = Slot {
             unsaved: Some(pem.into()),
-            failures: trouble,
+            failures: None,
             rest: Some(rest),
             ..slot.clone()
         };
         self.save(&slot).await;
-    }
-
-    /// A pause after a certificate that is to be renewed as soon as it is there, as one is for a clock that runs ahead.
-    fn due_at_once(&self, slot: &Slot) -> Failures {
-        let count = slot.failures.as_ref().map_or(0, |failures| failures.count);
-        let count = count.saturating_add(1);
-        let jitter = random::below(1_001) as f64 / 1_000.0;
-        let pause = renewal::pause(count, self.config.retry.max(DUE_AGAIN), None, jitter);
-        let why =
-            "what was issued is to be renewed at once by this host's clock; is the clock right?";
-        tracing::warn!(names = %slot.names.join(", "), again = format!("{}s", pause.as_secs()), why);
-        Failures {
-            count,
-            not_before: seconds(SystemTime::now() + pause),
-            asked: false,
-            why: why.to_owned(),
-        }
     }
 
     /// Writes a certificate down; one that cannot be is used all the same, and tried again.
@@ -294,7 +276,6 @@ impl Keeper {
             asked: failure.retry_after.is_some(),
             why: failure.why.clone(),
         };
-        self.shared.metrics.acme.order(failure.kind.label());
         let names = slot.names.join(", ");
         let (again, why) = (format!("{}s", pause.as_secs()), &failure.why);
         match &slot.held {
@@ -314,6 +295,8 @@ impl Keeper {
             known.forced &= !slot.forced;
             known.is_owed |= slot.forced;
         });
+        // Who sees the number sees the reason, too.
+        self.shared.metrics.acme.order(failure.kind.label());
         let (storage, stem) = (self.storage.clone(), slot.stem.clone());
         let noted = blocking(move || storage.note_failures(&stem, Some(&failures))).await;
         if let Err(why) = noted {
@@ -377,24 +360,6 @@ impl Keeper {
                 return;
             }
         }
-    }
-}
-
-/// The pause after a certificate that has just been issued, before the one that was held is forgotten. An authority may
-/// suggest for each new one that it was to be renewed long ago.
-fn rest_after(slot: &Slot, held: &Held, now: SystemTime) -> Rest {
-    let before = slot.rest.as_ref().map_or(0, |rest| rest.row);
-    let old = slot.held.as_ref().filter(|_| !slot.forced);
-    let row = match old.is_some_and(|old| renewal::is_early(&old.validity, now)) {
-        true => before.saturating_add(1),
-        false => 1,
-    };
-    let jitter = random::below(1_001) as f64 / 1_000.0;
-    let pause = renewal::rest(row, &held.validity, now, jitter);
-    Rest {
-        row,
-        until: seconds(now + pause),
-        certificate: held.fingerprint.clone(),
     }
 }
 

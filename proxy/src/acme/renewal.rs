@@ -7,13 +7,7 @@ use std::time::{Duration, SystemTime};
 const PAUSE_MOST: Duration = Duration::from_secs(6 * 3_600);
 
 /// An authority that asks for more is asked again after a day all the same.
-const ASKED_MOST: Duration = Duration::from_secs(86_400);
-
-/// The first pause after a certificate was issued. Authorities issue few duplicates, Let's Encrypt five in a week.
-const RESTED_FIRST: Duration = Duration::from_secs(3_600);
-
-/// The longest. What holds it up may be mended by somebody who looks after it on the next day.
-const RESTED_MOST: Duration = Duration::from_secs(86_400);
+pub(super) const ASKED_MOST: Duration = Duration::from_secs(86_400);
 
 /// From when to when a certificate is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,29 +67,6 @@ pub fn pause(failures: u32, first: Duration, asked: Option<Duration>, jitter: f6
     };
     let own = own.mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0);
     own.max(asked.unwrap_or_default().min(ASKED_MOST))
-}
-
-/// How long after it was issued no certificate is replaced by itself, whatever the authority suggests: `RESTED_FIRST`,
-/// doubled with each further one in a `row` that was replaced early, up to a day, a quarter more or less by `jitter`
-/// from 0 to 1. A life that is short has shorter pauses: the first is no longer than a third of it, and none so long
-/// that it would be renewed too late.
-pub fn rest(row: u32, validity: &Validity, now: SystemTime, jitter: f64) -> Duration {
-    let life = validity.length();
-    let first = RESTED_FIRST.min(life / 3);
-    let times = 1_u32.checked_shl(row.saturating_sub(1)).unwrap_or(0);
-    let own = match times {
-        0 => RESTED_MOST,
-        times => first.saturating_mul(times).min(RESTED_MOST),
-    };
-    let own = own.mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0);
-    let latest = (validity.not_after - life / 6).duration_since(now);
-    own.min(latest.unwrap_or_default().max(first))
-}
-
-/// Whether a certificate that is replaced now was hardly used: it is in the first third of its life, in which nothing
-/// but the authority's word has it renewed.
-pub fn is_early(validity: &Validity, now: SystemTime) -> bool {
-    now < validity.not_before + validity.length() / 3
 }
 
 #[cfg(test)]
@@ -175,40 +146,5 @@ mod tests {
             let found = pause(failures, minute, Some(Duration::from_secs(asked)), jitter);
             assert_eq!(found.as_secs(), wanted, "{failures} {asked} {jitter}");
         }
-    }
-
-    #[test]
-    fn rests_grow_with_the_row_and_fit_the_life() {
-        let of = |from, until| Validity {
-            not_before: day(0) + Duration::from_secs(from),
-            not_after: day(0) + Duration::from_secs(until),
-        };
-        let (quarter, short, tiny) = (of(0, 90 * DAY), of(0, 6 * DAY), of(0, 1_200));
-        for (row, validity, jitter, wanted) in [
-            (1, quarter, 0.5, 3_600),
-            (1, quarter, 0.0, 2_700),
-            (1, quarter, 1.0, 4_500),
-            (2, quarter, 0.5, 7_200),
-            (5, quarter, 0.5, 16 * 3_600),
-            (6, quarter, 0.5, DAY),
-            (33, quarter, 0.5, DAY),
-            (u32::MAX, quarter, 0.5, DAY),
-            (6, short, 0.5, DAY),
-            // Twenty minutes: after five sixths of them it is late.
-            (1, tiny, 0.5, 400),
-            (2, tiny, 0.5, 800),
-            (3, tiny, 0.5, 1_000),
-            (9, tiny, 0.5, 1_000),
-            // By this host's clock it has expired.
-            (1, of(0, 0), 0.5, 0),
-        ] {
-            let found = rest(row, &validity, day(0), jitter);
-            assert_eq!(found.as_secs(), wanted, "{row} {validity:?} {jitter}");
-        }
-        // A clock that runs ahead of most of the life makes no pause shorter than the first.
-        let late = day(0) + Duration::from_secs(1_100);
-        assert_eq!(rest(3, &tiny, late, 0.5).as_secs(), 400);
-        assert!(is_early(&quarter, day(0)) && is_early(&quarter, day(29)));
-        assert!(!is_early(&quarter, day(30)) && !is_early(&quarter, day(99)));
     }
 }

@@ -28,8 +28,11 @@ pub struct CertificateStatus {
     pub failures: u32,
     /// Why the last one did.
     pub last_failure: Option<String>,
-    /// When it is ordered again, where a failure holds that up; in seconds since 1970.
+    /// When it is ordered again, where a pause holds that up; in seconds since 1970.
     pub next_order: Option<u64>,
+    /// It was just issued, and is to be renewed at once by this host's clock, which may be wrong.
+    #[serde(default)]
+    pub due_at_once: bool,
     /// It is in use, and could not be written down.
     pub unsaved: bool,
 }
@@ -55,6 +58,8 @@ impl CertificateStatus {
             failures: failures.map_or(0, |failures| failures.count),
             last_failure: failures.map(|failures| failures.why.clone()),
             next_order: slot.next_order(config.renew_before, now).map(seconds),
+            due_at_once: (slot.rest.as_ref())
+                .is_some_and(|rest| rest.is_due_at_once && rest.end(now).is_some()),
             unsaved: slot.unsaved.is_some(),
         }
     }
@@ -84,6 +89,11 @@ impl fmt::Display for CertificateStatus {
                 f,
                 "; {} {orders} failed, the last because: {why}",
                 self.failures
+            )?;
+        }
+        if self.due_at_once {
+            f.write_str(
+                "; is the clock right? by it this was to be renewed as soon as it was issued",
             )?;
         }
         if self.next_order.is_some() {
@@ -168,6 +178,7 @@ mod tests {
             failures,
             last_failure: (failures > 0).then(|| "connection refused".to_owned()),
             next_order,
+            due_at_once: next_order.is_some() && failures == 0,
             unsaved: false,
         };
         for (status, wanted) in [
@@ -180,6 +191,11 @@ mod tests {
                 status("missing", 2, Some(784_111_777)),
                 "shop.example, www.shop.example: no certificate yet; 2 orders in a row failed, the last because: \
                  connection refused; next order at Sun, 06 Nov 1994 08:49:37 GMT",
+            ),
+            (
+                status("expired", 0, Some(784_115_377)),
+                "shop.example, www.shop.example: EXPIRED since Sun, 06 Nov 1994 08:49:37 GMT; is the clock right? \
+                 by it this was to be renewed as soon as it was issued; next order at Sun, 06 Nov 1994 09:49:37 GMT",
             ),
             (
                 status("expired", 1, None),

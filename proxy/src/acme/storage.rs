@@ -12,7 +12,7 @@ use std::{
 use instant_acme::AccountCredentials;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::held::Held;
+use super::{held::Held, rest::Rest};
 
 /// A chain of a hundred names with its key has some ten KiB.
 const FILE_MOST: u64 = 1 << 20;
@@ -44,17 +44,6 @@ pub(super) struct Failures {
     pub(super) asked: bool,
     /// The last one, a sentence.
     pub(super) why: String,
-}
-
-/// The pause after a certificate was issued, which a restart does not forget either.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Rest {
-    /// How many in a row were issued after one that was hardly used.
-    pub(super) row: u32,
-    /// Seconds since 1970 before which the certificate is not replaced by itself.
-    pub(super) until: u64,
-    /// Which one: what somebody else has put in its place is another.
-    pub(super) certificate: String,
 }
 
 /// Something in the folder that cannot be used.
@@ -220,9 +209,7 @@ impl Storage {
 
     /// The pause after a certificate, where it is this one; what cannot be read is none.
     pub(super) fn read_rest(&self, stem: &str, held: &Held) -> Option<Rest> {
-        let mut rest: Rest = read_json(&self.rest(stem)).ok().flatten()?;
-        // A clock that was wrong, or a file that is, holds nothing up for longer than a day.
-        rest.until = rest.until.min(seconds(SystemTime::now()) + 86_400);
+        let rest: Rest = read_json(&self.rest(stem)).ok().flatten()?;
         (rest.certificate == held.fingerprint).then_some(rest)
     }
 

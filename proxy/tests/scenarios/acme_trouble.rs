@@ -1,6 +1,6 @@
 //! Certificates that are ordered where something is wrong: with the authority, or with the folder.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -96,7 +96,14 @@ fn an_authority_that_is_busy_or_broken() {
             .is_some_and(|why| { why.contains("429") && why.contains("too many certificates") })
     );
 
-    // A restart does not forget that.
+    // A restart does not forget that, once it is written down.
+    eventually("it is noted", || {
+        let file = stored(&edge, ".failed").pop();
+        file.is_some_and(|file| {
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            text.contains(&next.to_string())
+        })
+    });
     ca.be(Mood::Well);
     let before = ca.orders();
     edge.restart(Signal::SIGTERM);
@@ -234,33 +241,37 @@ fn is_held_up(ca: &Ca, edge: &Edge, ordered: usize) {
         status.contains("2020 ") && status.contains("next order at")
     });
     // It looks twice a second.
-    let looks = std::time::Instant::now() + Duration::from_secs(2);
+    let looks = Instant::now() + Duration::from_secs(2);
     eventually("it had time for another order", || {
         assert_eq!(ca.orders(), ordered);
-        std::time::Instant::now() > looks
+        Instant::now() > looks
     });
 }
 
 /// The pause after a certificate, which is the next of so many in a row, is over at the next start.
 fn has_rested(edge: &mut Edge, row: u64) {
-    let file = stored(edge, ".issued").remove(0);
-    let read = || -> Value {
-        let text = std::fs::read(&file).expect("a file");
-        serde_json::from_slice(&text).expect("JSON")
-    };
-    let mut rest = read();
-    let pause = rest["until"].as_u64().expect("seconds")
-        - SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .expect("after 1970")
-            .as_secs();
+    let mut rest = Value::Null;
+    eventually("it is written down", || {
+        let file = stored(edge, ".issued").pop();
+        let text = file.map(|file| std::fs::read(file).expect("a file"));
+        rest = serde_json::from_slice(&text.unwrap_or_default()).unwrap_or_default();
+        rest["row"] == row
+    });
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("a clock").as_secs();
+    let pause = rest["until"].as_u64().expect("seconds") - now;
     let hours = 1 << (row - 1);
-    assert_eq!(rest["row"], row);
     assert!(
         (hours * 2_600..hours * 4_600).contains(&pause),
         "{row}: {pause} s"
     );
-    rest["until"] = json!(0);
+    rest["until"] = json!(now);
+    let file = stored(edge, ".issued").remove(0);
+    // Behind it the certificate is written, which counts only together with it.
+    eventually("the certificate is, too", || {
+        let pem = std::fs::read(&stored(edge, ".pem")[0]).unwrap_or_default();
+        let first = CertificateDer::from_pem_slice(&pem).ok();
+        first.is_some_and(|first| leaf(edge, "shop.example") == Some(first.to_vec()))
+    });
     std::fs::write(&file, rest.to_string()).expect("written");
     edge.restart(Signal::SIGTERM);
 }
@@ -313,19 +324,52 @@ fn what_is_due_at_once_is_not_ordered_without_end() {
     ca.lead(&["shop.example"], site.http);
     let section = ca.section(r#"[["shop.example"]]"#, "");
     site.configure(&(plain(&shop) + LISTENERS + &section));
+    let mut edge = Edge::start_at(site);
+    let waits = |edge: &Edge| {
+        eventually("it is told", || {
+            let status = edge.site.dhal(&["acme", "status"]);
+            let status = String::from_utf8_lossy(&status.stdout).into_owned();
+            assert!(!status.contains("failed"), "{status}");
+            status.contains("is the clock right?") && status.contains("next order at")
+        });
+        // It looks twice a second.
+        let looks = Instant::now() + Duration::from_secs(3);
+        eventually("it had time for more", || {
+            assert_eq!(ca.orders(), 1);
+            Instant::now() > looks
+        });
+    };
+    waits(&edge);
+    let told = "is to be renewed at once by this host's clock";
+    assert!(edge.stderr().contains(told), "{}", edge.stderr());
+    eventually("it is stored", || stored(&edge, ".pem").len() == 1);
+    edge.restart(Signal::SIGTERM);
+    waits(&edge);
+    // The pause was an hour, and the next one is two.
+    has_rested(&mut edge, 1);
+    eventually("another one", || ca.orders() == 2);
+    has_rested(&mut edge, 2);
+}
+
+/// An authority of one's own may issue for minutes, or less.
+#[test]
+fn a_short_life_is_renewed_in_time() {
+    let shop = shop();
+    let site = Site::new("");
+    let Some(ca) = Ca::start_with(&site, json!({ "certificateValidityPeriod": 36 })) else {
+        return;
+    };
+    ca.lead(&["shop.example"], site.http);
+    // Which is not before a third of the life is over.
+    let section = ca.section(r#"[["shop.example"]]"#, "renew_before = \"1h\"");
+    site.configure(&(plain(&shop) + LISTENERS + &section));
     let edge = Edge::start_at(site);
-    eventually("it is told", || {
-        edge.stderr()
-            .contains("is to be renewed at once by this host's clock")
+    has(&edge, "shop.example");
+    let first = leaf(&edge, "shop.example").expect("served");
+    let begin = Instant::now();
+    eventually("it is renewed", || {
+        leaf(&edge, "shop.example").is_some_and(|leaf| leaf != first)
     });
-    assert_eq!(ca.orders(), 1);
-    let status = edge.site.dhal(&["acme", "status"]);
-    let status = String::from_utf8_lossy(&status.stdout);
-    assert!(status.contains("is the clock right?"), "{status}");
-    // It looks twice a second.
-    let looks = std::time::Instant::now() + Duration::from_secs(3);
-    eventually("it had time for more", || {
-        assert_eq!(ca.orders(), 1);
-        std::time::Instant::now() > looks
-    });
+    assert!(begin.elapsed() > Duration::from_secs(5), "and not at once");
+    assert!(!edge.stderr().contains("clock"), "{}", edge.stderr());
 }
