@@ -25,6 +25,9 @@ const POLLING: RetryPolicy = RetryPolicy::new()
     .backoff(1.5)
     .timeout(Duration::from_secs(120));
 
+/// Of a reason, so many characters: a sentence for each of some names.
+const WHY_MOST: usize = 2_000;
+
 /// An order that came to nothing.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -68,7 +71,7 @@ impl Failure {
     pub(super) fn new(kind: Kind, why: impl Into<String>) -> Self {
         Self {
             kind,
-            why: why.into(),
+            why: readable(&why.into()),
             retry_after: None,
         }
     }
@@ -76,6 +79,19 @@ impl Failure {
     pub(super) fn storage(path: &Path, why: &dyn std::fmt::Display) -> Self {
         Self::new(Kind::Storage, format!("{}: {why}", path.display()))
     }
+}
+
+/// What an authority says goes into log lines, files and terminals: bounded, and in one line.
+fn readable(why: &str) -> String {
+    let mut text: String = why
+        .chars()
+        .take(WHY_MOST)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if why.chars().nth(WHY_MOST).is_some() {
+        text.push('…');
+    }
+    text
 }
 
 impl From<Error> for Failure {
@@ -407,6 +423,16 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It comes from the network, and goes to terminals.
+    #[test]
+    fn reasons_are_a_line_of_bounded_length() {
+        let why = |text: &str| Failure::new(Kind::Refused, text).why;
+        assert_eq!(why("no\x1b[2J,\r\nnever: ঢ\u{9b}"), "no [2J,  never: ঢ ");
+        let long = why(&"ঢ".repeat(1 << 20));
+        assert_eq!(long.chars().count(), WHY_MOST + 1);
+        assert!(long.ends_with('…'));
+    }
 
     #[test]
     fn keys_as_authorities_hand_them_out() {
