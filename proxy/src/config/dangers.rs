@@ -13,7 +13,7 @@ use super::{
     file::{self, File},
     model::{Config, HostPattern, PathPattern, Route, Segment},
     read::{Field, List},
-    unmatchable,
+    unmatchable::Looks,
 };
 
 /// First segments of paths behind which a shop keeps what thieves try by machine: passwords, cards, carts full of
@@ -48,11 +48,12 @@ pub(super) fn dangers(file: &File, config: Option<&Config>, cx: &mut Context<'_>
         .filter_map(|r| Some((&r.hosts, plain(&r.path)?)))
         .flat_map(|(hosts, path)| hosts.iter().map(move |host| (host, path.clone())))
         .collect();
+    let mut looks = Looks::new(config.server.encoded_slashes);
     for (section, route) in sections.zip(&config.routes) {
         unlimited(section, route, cx);
         private_pages(section, route, config, cx);
         never_chosen(section, route, &all, cx);
-        never_matching(section, config, cx);
+        never_matching(section, &mut looks, cx);
         nobody(section, file, cx);
     }
     everybody(file, cx);
@@ -128,12 +129,12 @@ fn private_pages(section: &file::Route, route: &Route, config: &Config, cx: &mut
 }
 
 /// An expression over something else than the paths that routes are chosen by.
-fn never_matching(section: &file::Route, config: &Config, cx: &mut Context<'_>) {
+fn never_matching(section: &file::Route, looks: &mut Looks, cx: &mut Context<'_>) {
     let Some(regex) = section.path_regex.given() else {
         return;
     };
     let text = regex.get_ref().text();
-    if let Some(why) = unmatchable::why(text, config.server.encoded_slashes) {
+    if let Some(why) = looks.why(text) {
         let complaint = Complaint::new(format!(
             "this route never matches: no path that routes are chosen by fits {}",
             shown(text)
