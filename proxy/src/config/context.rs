@@ -80,7 +80,11 @@ impl Context<'_> {
             self.wrong_type(value, wanted);
             return None;
         };
-        if text == HIDDEN {
+        self.source.secrets.note(text, self.outside.env);
+        let expanded = env::expand(text, self.outside.env);
+        let is_default = || text.contains(&format!(":-{HIDDEN}"));
+        let is_hidden = |expanded: &String| expanded.contains(HIDDEN) && is_default();
+        if text == HIDDEN || expanded.as_ref().is_ok_and(is_hidden) {
             let complaint = Complaint::new(format!(
                 "`{HIDDEN}` stands in the place of a secret where a configuration is printed, and is none itself"
             ));
@@ -88,8 +92,7 @@ impl Context<'_> {
             self.error(value.span(), complaint.help(help));
             return None;
         }
-        self.source.secrets.note(text, self.outside.env);
-        match env::expand(text, self.outside.env) {
+        match expanded {
             Ok(text) => Some(text),
             Err(complaints) => {
                 for (part, complaint) in complaints {

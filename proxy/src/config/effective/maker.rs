@@ -75,9 +75,8 @@ impl Maker<'_, '_> {
     fn entry(&self, name: &str, shape: &Shape, value: &Value<'_>) -> Entry {
         let mut names = Vec::new();
         let mut node = self.node(shape, value, &mut names);
-        if let (Node::Leaf(leaf), true) = (&mut node, secret::is_key(name))
-            && (leaf.value.is_str() || leaf.value.is_array())
-            && leaf.shown.is_none()
+        if let Node::Leaf(leaf) = &mut node
+            && is_to_hide(name, leaf.shown.as_ref(), &leaf.value)
         {
             leaf.shown = Some(Toml::String(HIDDEN.to_owned()));
         }
@@ -195,7 +194,7 @@ impl Maker<'_, '_> {
         };
         let value = value.unwrap_or(Toml::String(expanded));
         let shown = match is_secret {
-            true => Some(Toml::String(text.to_string())),
+            true => Some(Toml::String(secret::without_defaults(text))),
             false => None,
         };
         Leaf {
@@ -226,7 +225,7 @@ impl Maker<'_, '_> {
                 for (key, value) in table {
                     let key = key.get_ref().to_string();
                     let (mut seen, value) = inner(ANY, value);
-                    if secret::is_key(&key) && value.is_str() && seen == value {
+                    if is_to_hide(&key, Some(&seen), &value) {
                         seen = Toml::String(HIDDEN.to_owned());
                     }
                     shown.insert(key.clone(), seen);
@@ -245,6 +244,17 @@ impl Maker<'_, '_> {
             shown: is_hidden.then_some(shown),
         }
     }
+}
+
+/// Whether a value at a key would tell a secret, as it is about to be shown.
+fn is_to_hide(name: &str, shown: Option<&Toml>, value: &Toml) -> bool {
+    let is_reference = |shown: &Toml| shown.as_str().is_some_and(secret::is_reference);
+    let tells = match (shown, value) {
+        (Some(Toml::Array(items)), Toml::Array(_)) => !items.iter().all(is_reference),
+        (Some(shown), _) => !is_reference(shown),
+        (None, _) => true,
+    };
+    secret::is_key(name) && (value.is_str() || value.is_array()) && tells
 }
 
 fn scalar(value: &DeValue<'_>) -> Toml {

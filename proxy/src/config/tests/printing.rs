@@ -121,13 +121,49 @@ fn secrets_stay_references() {
     let json = effective.json(true);
     assert_eq!(
         json["cache"]["policies"]["pages"]["bypass_cookies"]["value"],
-        serde_json::json!(["session", "x-${STRIPE_TOKEN:-a}"])
+        serde_json::json!(["session", "x-${STRIPE_TOKEN:-(hidden)}"])
     );
     let text = effective.toml(true);
-    assert!(text.contains("${STRIPE_TOKEN:-a}"), "{text}");
+    assert!(text.contains("${STRIPE_TOKEN:-(hidden)}"), "{text}");
     for text in [text, json.to_string(), format!("{effective:?}")] {
         assert!(!text.contains("sword"), "{text}");
     }
+}
+
+/// What stands beside a reference, or takes its place, is a secret like one without.
+#[test]
+fn nothing_is_told_beside_references() {
+    let (_, effective, _) = of(
+        &format!(
+            "{MINIMAL}[routes.request_headers.set]\n\
+             Authorization = 'Bearer ${{STRIPE_TOKEN}}'\nX-Api-Key = 'BESIDE${{STRIPE_TOKEN}}'\n\
+             X-Pass = '${{STRIPE_TOKEN:-BESIDE}}'\napikey = 'BESIDE'\n\
+             [routes.request_headers.add]\nX-Token = ['BESIDE', '${{STRIPE_TOKEN}}']\nX-Jwt = ['${{STRIPE_TOKEN}}']\n"
+        ),
+        "/etc/dhal",
+    );
+    let text = effective.toml(false);
+    for line in [
+        "X-Token = \"(hidden)\"",
+        "Authorization = \"Bearer ${STRIPE_TOKEN}\"",
+        "X-Api-Key = \"(hidden)\"",
+        "X-Pass = \"${STRIPE_TOKEN:-(hidden)}\"",
+        "apikey = \"(hidden)\"",
+        "X-Jwt = [\"${STRIPE_TOKEN}\"]",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("BESIDE"), "{text}");
+    assert!(!effective.json(true).to_string().contains("BESIDE"));
+    // Read again where the variable is not set, it is no value.
+    let unset = text.replace("STRIPE_TOKEN", "OTHER_TOKEN");
+    let unset = unset
+        .lines()
+        .filter(|line| line.contains(":-") || !line.contains("hidden"));
+    let unset: Vec<&str> = unset.filter(|l| !l.contains("OTHER_TOKEN}")).collect();
+    let refused = parse("dhal.toml", &unset.join("\n"), &surroundings("/etc/dhal"));
+    let why = refused.expect_err("refused").to_string();
+    assert!(why.contains("stands in the place of a secret"), "{why}");
 }
 
 #[test]
