@@ -42,6 +42,8 @@ fn verbs_on_a_running_edge() {
     let shop = Origin::start(|_| page("ok").fresh(60));
     let edge = Edge::start(&smallest(&shop));
     edge.get("/");
+    // What is said of the log is said of this request.
+    eventually("it is logged", || edge.log().len() == 1);
     let server = shop.to_string();
     let url = format!("http://{}/", edge.site.http);
     unheard(

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::SocketAddr,
     os::unix::{
         fs::{MetadataExt, PermissionsExt, chown},
         process::CommandExt,
@@ -21,7 +21,7 @@ use crate::{
     handover::{Service, signal},
     origin::{Origin, page},
     serving::{plain, smallest},
-    tools::eventually,
+    tools::{eventually, free_address},
 };
 
 /// A user without a name: every machine has it.
@@ -100,12 +100,9 @@ fn run_as(site: &Site, user: u32, arguments: &[&str]) -> Output {
         .expect("dhal runs")
 }
 
-/// An address with a low port that is free.
+/// An address with a low port that nobody else uses; not tried out, see [`free_address`].
 fn low_address() -> String {
-    let host = std::process::id() % 200 + 10;
-    let free =
-        (900..1000).find(|port| TcpListener::bind(format!("127.77.{host}.1:{port}")).is_ok());
-    format!("127.77.{host}.1:{}", free.expect("a free port"))
+    SocketAddr::new(free_address().ip(), 900).to_string()
 }
 
 fn text(output: &Output) -> String {

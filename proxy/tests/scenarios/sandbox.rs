@@ -9,6 +9,7 @@ use std::{
 use nix::sys::signal::Signal;
 
 use crate::{
+    acme_authority::{leaf, names_of},
     client::Conn,
     disk::{kept, plain_with_disk},
     edge::{Edge, Site},
@@ -60,8 +61,12 @@ fn everything_works_within_it() {
     assert_eq!(h2.runtime.block_on(ask).expect("an answer").status, 200);
     kept(edge, 2);
     // The certificate is another one, by way of files that are moved into place.
-    let made = edge.site.dhal(&["dev-cert", "--name", "other.example"]);
+    let other = ["dev-cert", "--force", "--name", "other.example"];
+    let made = edge.site.dhal(&other);
     assert!(made.status.success(), "{made:?}");
+    eventually("it is picked up", || {
+        leaf(edge, "other.example").is_some_and(|leaf| names_of(&leaf) == ["other.example"])
+    });
     // A log that is moved away.
     fs::rename(edge.site.path("access.log"), edge.site.path("access.log.1")).expect("moved");
     edge.signal(Signal::SIGUSR1);
