@@ -191,7 +191,7 @@ impl Clients {
         ahead
     }
 
-    /// Changes how far ahead of `now` clients have asked.
+    /// Changes how far ahead of `now` clients have asked; what stays as it is is not written to.
     pub(super) fn change_ahead(&self, now: u64, change: impl Fn(u64) -> u64) {
         let pages = self.pages.iter().filter_map(OnceLock::get);
         let buckets = pages.flat_map(|page| page.iter());
@@ -199,7 +199,9 @@ impl Clients {
             let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
             let _ = slot.arrival.fetch_update(ok, failed, |arrival| {
                 let ahead = arrival.saturating_sub(now);
-                (ahead > 0).then(|| now.saturating_add(change(ahead)))
+                let changed = (ahead > 0).then(|| change(ahead));
+                let changed = changed.filter(|changed| *changed != ahead);
+                changed.map(|changed| now.saturating_add(changed))
             });
         }
     }

@@ -56,8 +56,9 @@ impl Memory {
 
 /// Clients of one rule that a process tells the next one of: those furthest beyond their rate.
 const KNOWN_MOST: usize = 20_000;
-/// A burst is replenished in less.
-const AHEAD_MOST: Duration = Duration::from_secs(86_400);
+/// A client that is further ahead than its rule lets anybody be, by more than this, was charged by the rule before it:
+/// much more than a sweep takes, which shall not take for it what comes meanwhile.
+const AHEAD_TOO_FAR: Duration = Duration::from_secs(10);
 
 /// What a rule remembers of clients that are not fully rested, for another process.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -65,6 +66,9 @@ pub struct Known {
     networks: (u8, u8),
     /// Numbers of networks, and nanoseconds that they are ahead.
     clients: Vec<(u64, u64)>,
+    /// Nanoseconds in which one request is replenished; `0` where an older version does not say.
+    #[serde(default)]
+    pause: u64,
 }
 
 /// One of the requests that wait for a rule.
@@ -189,26 +193,25 @@ impl RateLimit {
         if !Arc::ptr_eq(&self.memory, &before.memory) || terms(self) == terms(before) {
             return;
         }
-        let (old, new) = (u128::from(before.pause), u128::from(self.pause));
-        // Who waits has asked for more than a burst.
-        let most = self.most_ahead(self.turns());
         let now = now.as_nanos() as u64;
-        self.memory.clients.change_ahead(now, |ahead| {
-            let same_number = (u128::from(ahead) * new).div_ceil(old.max(1));
-            let same_number = u64::try_from(same_number).unwrap_or(u64::MAX);
-            same_number.min(most)
-        });
+        let clients = &self.memory.clients;
+        clients.change_ahead(now, |ahead| self.same_number(ahead, before.pause));
     }
 
-    /// Nanoseconds that a client can be ahead with its burst used up, and so many waiting.
-    fn most_ahead(&self, waiting: u32) -> u64 {
-        let requests = u64::from(self.burst).saturating_add(u64::from(waiting));
+    /// As far ahead as somebody is who has used up as many requests as another under a rule that replenished one in each
+    /// `pause`; at most all that this one has.
+    fn same_number(&self, ahead: u64, pause: u64) -> u64 {
+        let (old, new) = (u128::from(pause.max(1)), u128::from(self.pause));
+        let same_number = (u128::from(ahead) * new).div_ceil(old);
+        let same_number = u64::try_from(same_number).unwrap_or(u64::MAX);
+        same_number.min(self.most_ahead())
+    }
+
+    /// Nanoseconds that a client can be ahead with its burst used up, and as many requests waiting as may.
+    fn most_ahead(&self) -> u64 {
+        let turns = turns(self.action, Duration::from_nanos(self.pause)).unwrap_or(0);
+        let requests = u64::from(self.burst).saturating_add(u64::from(turns));
         self.pause.saturating_mul(requests)
-    }
-
-    /// Requests of one client that may wait.
-    fn turns(&self) -> u32 {
-        turns(self.action, Duration::from_nanos(self.pause)).unwrap_or(0)
     }
 
     /// What it has decided so far.
@@ -358,7 +361,9 @@ impl RateLimit {
         }
     }
 
-    /// Forgets clients that have had time to replenish a whole burst. Says once that there was no room for all.
+    /// Forgets clients that have had time to replenish a whole burst. Says once that there was no room for all. A request
+    /// that began under another rate ends under it, and may charge its client more than this one has for anybody: that
+    /// client is let go on when a whole burst is replenished.
     pub fn forget_idle(&self, now: Duration) {
         if self.is_newly_full() {
             tracing::warn!(
@@ -368,6 +373,11 @@ impl RateLimit {
                  begin anew when they come again. Either `max_keys` is too small, or keys are made up"
             );
         }
+        let most = self.most_ahead();
+        let too_far = most.saturating_add(AHEAD_TOO_FAR.as_nanos() as u64);
+        let within = |ahead| if ahead > too_far { most } else { ahead };
+        let clients = &self.memory.clients;
+        clients.change_ahead(now.as_nanos() as u64, within);
         NOW.set(now);
         self.limiter.retain_recent();
     }
@@ -385,20 +395,26 @@ impl RateLimit {
         Some(Known {
             networks: (prefix.ipv4, prefix.ipv6),
             clients,
+            pause: self.pause,
         })
     }
 
-    /// Takes that over, where it counts by the same networks.
+    /// Takes that over, where it counts by the same networks: what was used up stays so, under other terms as well.
     pub fn take_over(&self, known: &Known, now: Duration) {
         let networks = self.key.networks();
         if networks.map(|prefix| (prefix.ipv4, prefix.ipv6)) != Some(known.networks) {
             return;
         }
-        let (now, most) = (now.as_nanos() as u64, self.most_ahead(self.turns()));
+        let now = now.as_nanos() as u64;
+        let pause = if known.pause == 0 {
+            self.pause
+        } else {
+            known.pause
+        };
         for (client, ahead) in known.clients.iter().take(KNOWN_MOST) {
-            // Whatever another version may say, nobody is shut out for longer.
-            let ahead = (*ahead).min(AHEAD_MOST.as_nanos() as u64).min(most);
-            self.memory.clients.set_arrival(*client, now + ahead);
+            // Whatever another version may say, nobody is shut out for longer than by this rule.
+            let arrival = now.saturating_add(self.same_number(*ahead, pause));
+            self.memory.clients.set_arrival(*client, arrival);
         }
     }
 
