@@ -209,3 +209,21 @@ fn a_restart_keeps_passes_and_places_where_keys_are_kept() {
     assert_eq!(crowd[0].get(&edge, "/p").status, 200);
     assert_eq!(told(&crowd[1].get(&edge, "/p"), "place"), Some(1));
 }
+
+/// Nobody looks at the metrics while it is away.
+#[test]
+fn a_room_that_was_away_is_told_from_zero() {
+    let shop = shop();
+    let edge = Edge::start(&config(&shop, "capacity = 10"));
+    let admitted = || edge.metric("dhal_room_admitted_total{room=\"sale\"}");
+    for _ in 0..3 {
+        Browser::default().comes(&edge, "/p");
+    }
+    assert_eq!(admitted(), Some(3.0));
+    let other = config(&shop, "capacity = 10").replace("sale", "other");
+    for text in [other, config(&shop, "capacity = 10")] {
+        assert!(edge.reload(&text).status.success());
+    }
+    Browser::default().comes(&edge, "/p");
+    assert_eq!(admitted(), Some(1.0));
+}
