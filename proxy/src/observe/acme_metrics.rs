@@ -76,7 +76,7 @@ impl AcmeMetrics {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for path in &*told {
             if !status.iter().any(|certificate| certificate.path == *path) {
-                let _ = expiry.remove_label_values(&[path]);
+                certificates.forget_ordered(path);
             }
         }
         *told = status.iter().map(|known| known.path.clone()).collect();

@@ -63,6 +63,14 @@ impl CertificateMetrics {
         &self.expiry
     }
 
+    /// The end of one that is ordered no more goes, unless it is now told as that of a file.
+    pub(super) fn forget_ordered(&self, path: &str) {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if !told.0.contains_key(path) {
+            let _ = self.expiry.remove_label_values(&[path]);
+        }
+    }
+
     /// Counts a refusal of a visitor.
     pub fn refused(&self, reason: &str) {
         self.refused.with_label_values(&[reason]).inc();
@@ -103,5 +111,30 @@ impl CertificateMetrics {
             self.errors.with_label_values(&[path]).set(1);
         }
         *old_errors = errors;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use prometheus::core::Collector;
+
+    use super::*;
+
+    /// Somebody takes the folder of an authority's certificates for a folder of files.
+    #[test]
+    fn what_was_ordered_and_is_a_file_now_is_still_told() {
+        let metrics = CertificateMetrics::new(&Registry::new());
+        let end = UNIX_EPOCH + Duration::from_secs(9);
+        let told = || metrics.expiry.collect()[0].get_metric().len();
+        for path in ["shop.pem", "other.pem"] {
+            metrics.expiry().with_label_values(&[path]).set(7.0);
+        }
+        metrics.set(1, [("shop.pem", end)].into_iter(), [].into_iter());
+        metrics.forget_ordered("shop.pem");
+        assert_eq!(told(), 2);
+        metrics.forget_ordered("other.pem");
+        assert_eq!(told(), 1);
     }
 }
