@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{Ordering, fence},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -28,7 +31,10 @@ struct Entry<T> {
 impl<T> Entry<T> {
     /// Whether anybody else has a handle. They are given out under the lock, so nobody comes to have the first.
     fn is_held(&self) -> bool {
-        Arc::strong_count(&self.counts) > 1 + usize::from(self.is_told)
+        let is_held = Arc::strong_count(&self.counts) > 1 + usize::from(self.is_told);
+        // What was counted by whoever gave the last one up is seen from here on.
+        fence(Ordering::Acquire);
+        is_held
     }
 }
 
