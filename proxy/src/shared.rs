@@ -313,7 +313,7 @@ impl Shared {
         self.acme.adopt(snapshot.config.acme.as_ref());
         self.names.retain(&snapshot.hosts());
         for upstream in &snapshot.upstreams {
-            upstream.set_bounds();
+            upstream.put_in_force(self);
         }
         // What a thread keeps for itself is nothing that others could use.
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);

@@ -360,11 +360,6 @@ impl Control {
             self.shared.access_log.store(log.map(Arc::new));
         }
         held.names = Some(names);
-        // While names were waited for, those who watched for the old configuration may have taken an answer
-        // for themselves.
-        for upstream in &new.upstreams {
-            upstream.refresh(&self.shared);
-        }
         self.shared.adopt(&new);
         note_certificates(&self.shared, &new);
         if new.certificates.is_none()

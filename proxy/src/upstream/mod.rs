@@ -20,7 +20,10 @@ mod testing;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -62,6 +65,8 @@ pub struct Upstream {
     /// Files that answer in the place of servers.
     pub files: Option<Files>,
     servers: ArcSwap<Vec<Arc<Server>>>,
+    /// Its configuration has taken effect.
+    is_in_force: AtomicBool,
     chooser: Chooser,
     /// Changes of its servers.
     changes: IntCounterVec,
@@ -102,10 +107,11 @@ impl Upstream {
             transport: Transport::new(config)?,
             files: None,
             servers: ArcSwap::default(),
+            is_in_force: AtomicBool::new(false),
             config: config.clone(),
         };
-        // Orders are looked at by a refresh, once it is sure that this configuration is to be in force: the state
-        // of a server is also that of the configuration before.
+        // Orders are looked at once it is sure that this configuration is to be in force: the state of a server is
+        // also that of the configuration before.
         upstream.servers.store(Arc::new(upstream.placed(shared)));
         Ok(upstream)
     }
@@ -119,10 +125,24 @@ impl Upstream {
         })
     }
 
-    /// A name of its servers leads elsewhere, or the configuration is about to be in force.
+    /// A name of its servers leads elsewhere. Before its configuration is in force that changes nothing of what the one
+    /// before it has, too.
     pub fn refresh(&self, shared: &Shared) {
-        self.set_servers(self.placed(shared));
+        let servers = self.placed(shared);
+        if !self.is_in_force.load(Ordering::Acquire) {
+            self.servers.store(Arc::new(servers));
+            return;
+        }
+        self.set_servers(servers);
         self.set_bounds();
+    }
+
+    /// Its configuration takes effect: orders are looked at, connections are bounded as it says, and from here on
+    /// that is kept up with. While names were waited for, those who watched for the configuration before may have taken
+    /// an answer for themselves.
+    pub fn put_in_force(&self, shared: &Shared) {
+        self.is_in_force.store(true, Ordering::Release);
+        self.refresh(shared);
     }
 
     /// Servers where the configuration and the names in it say. Those that stay keep their place in turn; of two
@@ -159,8 +179,8 @@ impl Upstream {
         new
     }
 
-    /// This configuration is in force: connections are bounded as it says.
-    pub fn set_bounds(&self) {
+    /// Connections are bounded as this configuration says.
+    fn set_bounds(&self) {
         for server in self.servers.load().iter() {
             server.state.slots.set_bound(server.max());
         }

@@ -1,7 +1,7 @@
 //! Servers that are given by name: where they lead, when that changes, and when nobody says.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     thread,
     time::{Duration, Instant},
 };
@@ -184,6 +184,39 @@ fn what_is_learnt_during_a_reload_is_not_lost() {
         assert!(reload.join().expect("an end").status.success());
     });
     assert_eq!(edge.get("/").text(), "two");
+}
+
+/// Of a configuration that is refused at last the names are asked for first.
+#[test]
+fn a_refused_reload_leaves_bounds_as_they_are() {
+    let dns = Dns::start();
+    let ([one, two], port) = shops(["one", "two"]);
+    dns.lead("shop.internal", &[one.address]);
+    dns.lead("new.internal", &[two.address]);
+    let bounded = |name: &str, most: u32, more: &str| {
+        let bounds = format!("concurrency = {{ min = {most}, max = {most} }}\n[[routes]]");
+        let text = config(&dns, &format!("\"{name}:{port}\"")).replace("[[routes]]", &bounds);
+        format!("{text}\n{more}")
+    };
+    let edge = Edge::start(&bounded("shop.internal", 3, ""));
+    let limit = || edge.metric("dhal_concurrency_limit{upstream=\"shop\"}");
+    assert_eq!(limit(), Some(3.0));
+    let taken = free_address();
+    let _taken = TcpListener::bind(taken).expect("nobody else's");
+    let listeners =
+        format!("[[listeners]]\naddress = \"@http\"\n[[listeners]]\naddress = \"{taken}\"\n");
+    let refused = edge.reload(&bounded("new.internal", 7, &listeners));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains(&taken.to_string()),
+        "{said}"
+    );
+    assert!(
+        edge.stderr().contains("new.internal"),
+        "its name was asked for"
+    );
+    assert_eq!(limit(), Some(3.0));
+    assert_eq!(edge.get("/").text(), "one");
 }
 
 #[test]
