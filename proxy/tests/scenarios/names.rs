@@ -150,11 +150,9 @@ fn a_reload_while_names_do_not_resolve_loses_nothing() {
         eventually("it asks in vain", || dns.asked() > asked);
         assert_eq!(edge.get("/").text(), "one");
     }
-    assert_eq!(
-        edge.stderr().matches("cannot be resolved").count(),
-        1,
-        "still one warning"
-    );
+    let warnings = || edge.stderr().matches("cannot be resolved").count();
+    eventually("it is told", || warnings() > 0);
+    assert_eq!(warnings(), 1, "still one warning");
 
     // A name that is new gets its time, and the first request finds it.
     dns.lead("new.internal", &[two.address]);
@@ -183,7 +181,9 @@ fn what_is_learnt_during_a_reload_is_not_lost() {
         dns.lead("shop.internal", &[two.address]);
         assert!(reload.join().expect("an end").status.success());
     });
-    assert_eq!(edge.get("/").text(), "two");
+    // Where it was lost it would stay so: whoever asks from here on hears nothing new. A slow machine may not have
+    // asked yet.
+    eventually("it leads there", || edge.get("/").text() == "two");
 }
 
 /// Of a configuration that is refused at last the names are asked for first.
