@@ -12,7 +12,9 @@ use std::{
 use crate::{
     edge::Edge,
     origin::{Origin, page},
-    overload::{BROWSER, ask, config, held, occupy, of, shed, status, waits},
+    overload::{
+        BROWSER, ask, config, held, nobody_is_at_work, occupy, of, shed, status, undisturbed, waits,
+    },
     tools::{Gate, eventually},
 };
 
@@ -26,39 +28,41 @@ fn a_short_burst_is_absorbed() {
         assert_eq!(status(visitor), 200);
     }
     assert_eq!(shop.count("/"), 100);
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+    nobody_is_at_work(&edge);
     assert!(edge.metric(&of("latency_seconds")) >= Some(0.005));
 }
 
 #[test]
 fn a_reload_keeps_what_was_learned() {
-    let gate = Gate::default();
-    let shop = held(&gate);
-    let edge = Edge::start(&config(&shop, "true"));
-    let learning = edge.metric(&of("limit")).expect("a limit");
-    let first = occupy(&edge, &shop);
-    assert!(learning > 4.0);
-    let reload = |concurrency: &str| {
-        let reloaded = edge.reload(
-            &("[[listeners]]\naddress = \"@http\"\n".to_owned() + &config(&shop, concurrency)),
-        );
-        assert!(reloaded.status.success(), "{reloaded:?}");
-    };
-    reload("{ max = 4 }");
-    assert_eq!(edge.metric(&of("limit")), Some(4.0));
-    // Other bounds let it grow again, and are not what it begins anew from.
-    reload("true");
-    assert!(edge.metric(&of("limit")) <= Some(5.0));
-    assert_eq!(edge.metric(&of("at_work")), Some(1.0));
-    // Those who wait when there is no limit any more wait no longer.
-    reload("{ min = 1, max = 1 , queue_timeout = \"20s\" }");
-    let waiting = ask(&edge, "/waiting", &[]);
-    waits(&edge, 1);
-    reload("false");
-    assert_eq!(status(waiting), 200);
-    assert_eq!(edge.metric(&of("limit")), None);
-    gate.open();
-    assert_eq!(status(first), 200);
+    undisturbed(|| {
+        let gate = Gate::default();
+        let shop = held(&gate);
+        let edge = Edge::start(&config(&shop, "true"));
+        let learning = edge.metric(&of("limit")).expect("a limit");
+        let first = occupy(&edge, &shop);
+        assert!(learning > 4.0);
+        let reload = |concurrency: &str| {
+            let reloaded = edge.reload(
+                &("[[listeners]]\naddress = \"@http\"\n".to_owned() + &config(&shop, concurrency)),
+            );
+            assert!(reloaded.status.success(), "{reloaded:?}");
+        };
+        reload("{ max = 4 }");
+        assert_eq!(edge.metric(&of("limit")), Some(4.0));
+        // Other bounds let it grow again, and are not what it begins anew from.
+        reload("true");
+        assert!(edge.metric(&of("limit")) <= Some(5.0));
+        assert_eq!(edge.metric(&of("at_work")), Some(1.0));
+        // Those who wait when there is no limit any more wait no longer.
+        reload("{ min = 1, max = 1 , queue_timeout = \"20s\" }");
+        let waiting = ask(&edge, "/waiting", &[]);
+        waits(&edge, 1);
+        reload("false");
+        assert_eq!(status(waiting), 200);
+        assert_eq!(edge.metric(&of("limit")), None);
+        gate.open();
+        assert_eq!(status(first), 200);
+    });
 }
 
 #[test]

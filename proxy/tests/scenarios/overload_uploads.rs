@@ -13,7 +13,7 @@ use crate::{
     client::Conn,
     edge::Edge,
     origin::{Origin, page},
-    overload::{config, held, of, one, shed},
+    overload::{config, held, nobody_is_at_work, of, one, shed, undisturbed},
     tools::{Gate, eventually},
 };
 
@@ -34,43 +34,45 @@ fn content_that_drips_holds_no_place() {
     }
     let form = [("Content-Length", "0")];
     assert_eq!(edge.ask("POST", "/checkout/", &form).status, 200);
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+    nobody_is_at_work(&edge);
 }
 
 #[test]
 fn an_upload_is_at_work_when_it_is_whole() {
-    let gate = Gate::default();
-    let shop = held(&gate);
-    // Two at once, as many uploads, and nobody waits.
-    let edge = Edge::start(&config(&shop, "{ min = 2, max = 2, queue = 0 }"));
-    let upload = |length: usize| {
-        let mut conn = edge.connect();
-        conn.request("POST", "/held", &[("Content-Length", &length.to_string())]);
-        conn.send(vec![b'u'; LARGE - 1]);
-        conn
-    };
-    let uploads = |n: f64| {
-        eventually(&format!("{n} upload"), || {
-            edge.metric(&of("uploads")) == Some(n)
-        });
-    };
-    let (mut first, second) = (upload(LARGE), upload(LARGE));
-    uploads(2.0);
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
-    // A third would be one too many; pages are not concerned.
-    assert_eq!(upload(LARGE).response("POST").status, 503);
-    assert_eq!(edge.metric(&shed("bot", "uploads")), Some(1.0));
-    assert_eq!(edge.get("/page").status, 200);
-    // Who gives up holds nothing, neither there nor at work.
-    drop(second);
-    uploads(1.0);
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
-    first.send("u");
-    uploads(0.0);
-    eventually("it is at work", || edge.metric(&of("at_work")) == Some(1.0));
-    gate.open();
-    assert_eq!(first.response("POST").status, 200);
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+    undisturbed(|| {
+        let gate = Gate::default();
+        let shop = held(&gate);
+        // Two at once, as many uploads, and nobody waits.
+        let edge = Edge::start(&config(&shop, "{ min = 2, max = 2, queue = 0 }"));
+        let upload = |length: usize| {
+            let mut conn = edge.connect();
+            conn.request("POST", "/held", &[("Content-Length", &length.to_string())]);
+            conn.send(vec![b'u'; LARGE - 1]);
+            conn
+        };
+        let uploads = |n: f64| {
+            eventually(&format!("{n} upload"), || {
+                edge.metric(&of("uploads")) == Some(n)
+            });
+        };
+        let (mut first, second) = (upload(LARGE), upload(LARGE));
+        uploads(2.0);
+        nobody_is_at_work(&edge);
+        // A third would be one too many; pages are not concerned.
+        assert_eq!(upload(LARGE).response("POST").status, 503);
+        assert_eq!(edge.metric(&shed("bot", "uploads")), Some(1.0));
+        assert_eq!(edge.get("/page").status, 200);
+        // Who gives up holds nothing, neither there nor at work.
+        drop(second);
+        uploads(1.0);
+        nobody_is_at_work(&edge);
+        first.send("u");
+        uploads(0.0);
+        eventually("it is at work", || edge.metric(&of("at_work")) == Some(1.0));
+        gate.open();
+        assert_eq!(first.response("POST").status, 200);
+        nobody_is_at_work(&edge);
+    });
 }
 
 /// Whatever the way in which content is told of, the shop works on no more at once than it should.
@@ -120,7 +122,7 @@ fn uploads_wait_for_a_place_with_their_end_in_hand() {
         }
     });
     assert!(at_once.1.load(Ordering::SeqCst) <= 2);
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+    nobody_is_at_work(&edge);
     assert_eq!(edge.metric(&of("uploads")), Some(0.0));
 }
 
@@ -146,7 +148,7 @@ fn a_form_that_drips_takes_no_place_before_it_is_whole() {
     for _ in 0..20 {
         assert_eq!(visitor.get("/page").status, 200);
     }
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+    nobody_is_at_work(&edge);
     for mut conn in forms {
         conn.send("def");
         let answer = conn.response("POST");
