@@ -84,8 +84,9 @@ const STARTING: &[i64] = &[libc::SYS_execve, libc::SYS_fork, libc::SYS_vfork];
 #[cfg(not(target_arch = "x86_64"))]
 const STARTING: &[i64] = &[libc::SYS_execve];
 
-/// Sockets towards visitors, shops, names and systemd. Names are looked up by a resolver of our own, which asks no
-/// kernel for addresses.
+/// Sockets towards visitors, shops, names and systemd. Names of servers are looked up by a resolver of our own, which asks
+/// no kernel for addresses; that of an authority for certificates by the C library, which takes both kinds where it may
+/// not ask.
 const FAMILIES: [i32; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
 
 /// What is asked of descriptors: whether one is a terminal, how much can be read, and not to wait.
