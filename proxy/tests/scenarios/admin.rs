@@ -308,5 +308,5 @@ fn a_request_that_fails_is_told_once_with_its_reason() {
         (&502.into(), &"connection_refused".into())
     );
     assert_eq!(log[0]["request_id"].as_str().map(str::to_owned), id);
-    assert!(edge.stderr().contains(&id.expect("an id")));
+    edge.says(&id.expect("an id"));
 }

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, time::Instant};
 use crate::{
     client::Conn,
     edge::Edge,
-    health::{named, shop, status},
+    health::{becomes, named, shop, status},
     origin::{Origin, page},
     tools::{Gate, eventually},
 };
@@ -151,7 +151,7 @@ fn a_dead_server_costs_few_attempts() {
     assert_eq!(status(&edge, &one)["state"], "refusing");
     one.restart();
     eventually("it is tried", || edge.get("/").text() == "one");
-    assert_eq!(status(&edge, &one)["state"], "up");
+    becomes(&edge, &one, "up");
 }
 
 #[test]
@@ -190,5 +190,5 @@ fn a_silent_server_is_asked_only_where_nobody_else_is_well() {
     gate.open();
     assert_eq!(conn.response("GET").text(), "slow");
     eventually("it answers again", || edge.get("/").text() == "one");
-    assert_eq!(status(&edge, &one)["state"], "up");
+    becomes(&edge, &one, "up");
 }

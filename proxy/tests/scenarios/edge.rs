@@ -356,6 +356,20 @@ impl Edge {
         line.map(|value| value.parse().expect("a number"))
     }
 
+    /// Waits until a metric has this value: what is counted of an answer may be counted when it has left.
+    pub(crate) fn counts(&self, series: &str, wanted: f64) {
+        eventually(&format!("{series} is {wanted}"), || {
+            self.metric(series) == Some(wanted)
+        });
+    }
+
+    /// Waits until the process log says so: it may be written when an answer has left.
+    pub(crate) fn says(&self, what: &str) {
+        eventually(&format!("the log says {what:?}"), || {
+            self.stderr().contains(what)
+        });
+    }
+
     /// The access log's lines so far.
     pub(crate) fn log(&self) -> Vec<serde_json::Value> {
         let text = self.site.read("access.log");

@@ -80,7 +80,7 @@ fn who_leaves_with_the_end_in_hand_does_not_wait_any_longer() {
     waits(&edge, 1);
     drop(leaves);
     waits(&edge, 0);
-    assert_eq!(edge.metric(&of("uploads")), Some(0.0));
+    edge.counts(&of("uploads"), 0.0);
     let mut frames = Frames::connect(edge.site.https);
     let fields = [
         (":method", "POST"),
@@ -98,7 +98,7 @@ fn who_leaves_with_the_end_in_hand_does_not_wait_any_longer() {
     waits(&edge, 0);
     held.open();
     assert_eq!(first.response("GET").status, 200);
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+    edge.counts(&of("at_work"), 0.0);
 }
 
 #[test]
@@ -111,9 +111,9 @@ fn who_is_answered_before_its_turn_does_not_wait_any_longer() {
     assert_eq!(answered.head().expect("an answer").0, 403);
     // Its content is yet to come, and nobody is in the queue.
     waits(&edge, 0);
-    assert_eq!(edge.metric(&of("at_work")), Some(1.0));
+    edge.counts(&of("at_work"), 1.0);
     held.open();
     assert_eq!(answered.take(4).expect("all of it"), b"word");
     assert_eq!(first.response("GET").status, 200);
-    assert_eq!(edge.metric(&of("at_work")), Some(0.0));
+    edge.counts(&of("at_work"), 0.0);
 }

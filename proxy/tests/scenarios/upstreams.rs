@@ -83,7 +83,7 @@ fn checks_take_a_server_out_and_bring_it_back() {
         _ => page("one"),
     });
     let two = named("two");
-    let check = "health_check = { path = \"/healthz\", interval = \"100ms\", timeout = \"1s\", healthy = 2, unhealthy = 2, host = \"check.example\" }";
+    let check = "health_check = { path = \"/healthz\", interval = \"100ms\", timeout = \"5s\", healthy = 2, unhealthy = 2, host = \"check.example\" }";
     let edge = Edge::start(&config(&format!("\"{one}\", \"{two}\""), check));
     let up = |server: &Origin| {
         edge.metric(&format!(
@@ -94,7 +94,7 @@ fn checks_take_a_server_out_and_bring_it_back() {
     well.store(false, Ordering::SeqCst);
     eventually("it is out", || up(&one) == Some(0.0));
     assert!((0..20).all(|_| edge.get("/").text() == "two"));
-    assert!(edge.stderr().contains("server is down"));
+    edge.says("server is down");
     well.store(true, Ordering::SeqCst);
     eventually("it is back", || up(&one) == Some(1.0));
     eventually("it is asked", || edge.get("/").text() == "one");
@@ -112,15 +112,13 @@ fn failures_eject_a_server_for_a_while() {
     let one = Origin::start(|_| page("bad").status(503));
     let two = named("two");
     let eject =
-        "balance = \"round-robin\"\neject = { consecutive_failures = 3, base_time = \"300ms\" }";
+        "balance = \"round-robin\"\neject = { consecutive_failures = 3, base_time = \"6s\" }";
     let edge = Edge::start(&config(&format!("\"{one}\", \"{two}\""), eject));
-    let mut asked = 0;
     eventually("it is ejected", || {
         edge.get("/");
-        asked += 1;
         edge.stderr().contains("server ejected")
     });
-    assert!(asked <= 7, "{asked}");
+    assert!(one.seen().len() <= 4, "{} were enough", one.seen().len());
     assert!((0..10).all(|_| edge.get("/").text() == "two"));
     eventually("it gets another chance", || edge.get("/").text() == "bad");
 }
@@ -128,15 +126,20 @@ fn failures_eject_a_server_for_a_while() {
 #[test]
 fn all_down() {
     let (mut one, mut two) = (named("one"), named("two"));
-    let check = "health_check = { path = \"/\", interval = \"100ms\", unhealthy = 1, healthy = 1 }";
+    let check = "health_check = { path = \"/\", interval = \"100ms\", timeout = \"5s\", unhealthy = 1, healthy = 1 }";
     let edge = Edge::start(&config(&format!("\"{one}\", \"{two}\""), check));
     one.stop();
     two.stop();
     eventually("nobody is asked", || edge.get("/").status == 503);
     assert!(edge.get("/").field("retry-after").is_some());
-    let status = edge.site.dhal(&["status"]);
-    let text = String::from_utf8_lossy(&status.stdout).into_owned();
-    assert_eq!(text.matches("down").count(), 2, "{text}");
+    // Visitors may have found it before the checks did.
+    eventually("both are known to be down", || {
+        let status = edge.site.dhal(&["status"]);
+        String::from_utf8_lossy(&status.stdout)
+            .matches("down")
+            .count()
+            == 2
+    });
     two.restart();
     eventually("one is enough", || edge.get("/").text() == "two");
 }
@@ -145,7 +148,7 @@ fn all_down() {
 fn a_backup_is_asked_only_when_nobody_else_is_left() {
     let (mut one, spare) = (named("one"), named("spare"));
     let servers = format!("\"{one}\", {{ address = \"{spare}\", backup = true }}");
-    let check = "health_check = { path = \"/\", interval = \"100ms\", unhealthy = 1, healthy = 1 }";
+    let check = "health_check = { path = \"/\", interval = \"100ms\", timeout = \"5s\", unhealthy = 1, healthy = 1 }";
     let edge = Edge::start(&config(&servers, check));
     assert!((0..30).all(|_| edge.get("/").text() == "one"));
     one.stop();
