@@ -10,10 +10,12 @@ use crate::{
 };
 
 fn without_retries(shop: &Origin) -> String {
-    smallest(shop).replace(
-        "[[routes]]",
-        "retry = { attempts = 0 }\ntimeouts = { response = \"300ms\" }\n[[routes]]",
-    )
+    smallest(shop).replace("[[routes]]", "retry = { attempts = 0 }\n[[routes]]")
+}
+
+/// The same where the shop has two seconds.
+fn in_time(shop: &Origin) -> String {
+    without_retries(shop).replace("[[routes]]", "timeouts = { response = \"2s\" }\n[[routes]]")
 }
 
 #[test]
@@ -93,7 +95,7 @@ fn a_head_that_does_not_come() {
         "/dripped" => raw("HTTP/1.1 200 OK\r\n").then(&closed, "\r\n"),
         _ => page("fine"),
     });
-    let edge = Edge::start(&without_retries(&shop));
+    let edge = Edge::start(&in_time(&shop));
     for path in ["/silent", "/dripped"] {
         let answer = edge.get(path);
         assert_eq!(answer.status, 504, "{path}");
@@ -111,7 +113,7 @@ fn a_body_that_stops_coming_is_seen_to_be_cut() {
         raw("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\nabc")
             .then(&closed, "defghij")
     });
-    let edge = Edge::start(&without_retries(&shop));
+    let edge = Edge::start(&in_time(&shop));
     let mut conn = edge.connect();
     conn.request("GET", "/", &[]);
     assert!(conn.try_response("GET").is_err());
@@ -158,7 +160,7 @@ fn nobody_there() {
     let mut shop = Origin::start(|_| page("fine"));
     let edge = Edge::start(&smallest(&shop).replace(
         "[[routes]]",
-        "health_check = { path = \"/\", interval = \"100ms\", unhealthy = 1, healthy = 1 }\n[[routes]]",
+        "health_check = { path = \"/\", interval = \"100ms\", timeout = \"5s\", unhealthy = 1, healthy = 1 }\n[[routes]]",
     ));
     assert_eq!(edge.get("/").status, 200);
     shop.stop();

@@ -221,6 +221,8 @@ impl Conn {
                 self.buf.extend_from_slice(&chunk[..n]);
                 Ok(())
             }
+            // A machine that was stopped and goes on.
+            Err(why) if why.kind() == ErrorKind::Interrupted => self.more(),
             Err(why) => Err(format!("{why} after {:?}", self.start())),
         }
     }
@@ -239,6 +241,7 @@ impl Conn {
                 Err(why) if why.kind() == ErrorKind::ConnectionReset => {
                     return Ok(std::mem::take(&mut self.buf));
                 }
+                Err(why) if why.kind() == ErrorKind::Interrupted => {}
                 Err(why) => return Err(why.to_string()),
             }
         }

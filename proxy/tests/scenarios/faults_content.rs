@@ -71,7 +71,7 @@ fn fin_behind_content_until_close() {
 #[test]
 fn content_that_stops() {
     Row::new(says(answer("Content-Length: 10", "0123"), Then::Stay), Cut)
-        .timeouts("response = \"500ms\"")
+        .timeouts("response = \"2s\"")
         .blames_the_server()
         .holds();
 }

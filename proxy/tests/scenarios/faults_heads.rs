@@ -51,7 +51,7 @@ fn rst_within_the_head() {
 #[test]
 fn silence() {
     Row::new(says("", Then::Stay), Clear(504))
-        .timeouts("response = \"500ms\"")
+        .timeouts("response = \"2s\"")
         .reason(LATE)
         .another_answers()
         .blames_the_server()
@@ -71,7 +71,7 @@ fn a_head_byte_by_byte() {
         },
         Clear(504),
     )
-    .timeouts("response = \"1s\"")
+    .timeouts("response = \"2s\"")
     .reason(LATE)
     .blames_the_server()
     .holds();

@@ -16,6 +16,7 @@ use crate::{
         Outcome::{Clear, ClearOrCut, Cut, UnreachedOrCut, Whole},
         Row, Shop, Then, Upload, answers, config, holds_nothing, says, ways,
     },
+    measure::has_read,
 };
 
 /// A final answer, and nothing is read of what is still to come.
@@ -66,7 +67,7 @@ fn a_shop_that_reads_nothing() {
         ClearOrCut(504),
     )
     .method("POST", Upload::Much(FLOOD))
-    .timeouts("response = \"500ms\"")
+    .timeouts("response = \"2s\"")
     .blames_the_server()
     .holds();
 }
@@ -90,6 +91,8 @@ fn rst_within_an_answer_that_runs_beside_an_upload() {
         |stream, _| {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX: y\r\n\r\npart");
             // The edge has passed it on, and waits for room for more content.
+            let (shop, edge) = (stream.local_addr(), stream.peer_addr());
+            has_read(edge.expect("connected"), shop.expect("connected"));
             thread::sleep(Duration::from_millis(500));
             Then::Reset
         },

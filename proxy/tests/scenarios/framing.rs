@@ -1,12 +1,11 @@
 //! Where answers end, over both doors: what has no content, what is not whole, and who does not wait.
 
-use std::{thread, time::Duration};
-
 use crate::{
-    client::{Conn, Response},
+    client::Response,
     disk::{noise, plain_with_disk},
     edge::Edge,
     h2::{Frames, H2},
+    measure::has_read,
     origin::{Origin, page, raw},
     serving::{plain, smallest},
     tools::{Gate, eventually},
@@ -169,15 +168,18 @@ fn who_reads_along_has_asked_nobody() {
     let closed = gate.clone();
     let shop = Origin::start(move |_| page("hello").fresh(60).when(&closed));
     let edge = Edge::start(&smallest(&shop));
-    let address = edge.site.http;
-    let visit = |_| thread::spawn(move || Conn::open(address).get("/").cache().to_owned());
-    let visitors: Vec<_> = (0..5).map(visit).collect();
-    eventually("all wait", || edge.metric("dhal_connections") >= Some(5.0));
-    thread::sleep(Duration::from_millis(200));
+    let mut visitors: Vec<_> = (0..5).map(|_| edge.connect()).collect();
+    for conn in &mut visitors {
+        conn.request("GET", "/", &[]);
+    }
+    for conn in &visitors {
+        has_read(edge.site.http, conn.address());
+    }
+    eventually("it is fetched", || shop.count("/") == 1);
     gate.open();
     let caches: Vec<_> = visitors
-        .into_iter()
-        .map(|v| v.join().expect("answered"))
+        .iter_mut()
+        .map(|conn| conn.response("GET").cache().to_owned())
         .collect();
     let collapsed = caches.iter().filter(|c| c.ends_with("; collapsed")).count();
     assert!(collapsed >= 1, "{caches:?}");
@@ -207,7 +209,15 @@ fn streams_that_are_reset_wait_for_nothing() {
             frames.headers(2 * n + 1, &fields, true);
         }
     }
-    thread::sleep(Duration::from_millis(200));
+    // A sign behind them comes back when they have been taken in.
+    for frames in &mut connections {
+        frames.frame(6, 0, 0, b"a sign o");
+        while frames
+            .next()
+            .is_some_and(|(kind, flags, _, _)| (kind, flags) != (6, 1))
+        {}
+    }
+    eventually("it is fetched", || shop.count("/slow") == 1);
     // RST_STREAM, CANCEL; and one connection that ends as a whole.
     let gone = connections.pop();
     for frames in &mut connections {

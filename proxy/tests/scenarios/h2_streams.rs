@@ -1,6 +1,6 @@
 //! The door for HTTP/2: what goes up and down a stream, and how streams and connections end.
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, thread, time::Duration};
 
 use crate::{
     edge::Edge,
@@ -313,26 +313,32 @@ fn an_answer_that_breaks_off_never_looks_whole() {
 
 #[test]
 fn a_connection_is_idle_after_whatever_it_asked_for() {
+    const IDLE: Duration = Duration::from_secs(2);
     let shop = Origin::start(|r| match r.target.as_str() {
         // Longer than a connection may be idle.
-        "/own" => page("own").after(Duration::from_millis(1_500)),
-        "/miss" => page("miss").fresh(60).after(Duration::from_millis(1_500)),
+        "/own" => page("own").after(2 * IDLE),
+        "/miss" => page("miss").fresh(60).after(2 * IDLE),
         _ => page("page").fresh(60),
     });
-    let edge = Edge::start_tls(&(plain(&shop) + "[server]\nkeepalive_timeout = \"500ms\"\n"));
+    let edge = Edge::start_tls(&(plain(&shop) + "[server]\nkeepalive_timeout = \"2s\"\n"));
     H2::connect(edge.site.https).get("/hit");
-    for (method, path) in [
-        ("GET", "/hit"),
-        ("GET", "/miss"),
-        ("GET", "/own"),
-        ("POST", "/own"),
-    ] {
-        let mut frames = Frames::connect(edge.site.https);
-        frames.headers(1, &asking(method, path), true);
-        assert_eq!(frames.answer(1).end, End::Stream);
-        assert_eq!(frames.error(), Some(NO_ERROR), "{method} {path}");
-        while frames.next().is_some() {}
-    }
+    let https = edge.site.https;
+    thread::scope(|scope| {
+        for (method, path) in [
+            ("GET", "/hit"),
+            ("GET", "/miss"),
+            ("GET", "/own"),
+            ("POST", "/own"),
+        ] {
+            scope.spawn(move || {
+                let mut frames = Frames::connect(https);
+                frames.headers(1, &asking(method, path), true);
+                assert_eq!(frames.answer(1).end, End::Stream);
+                assert_eq!(frames.error(), Some(NO_ERROR), "{method} {path}");
+                while frames.next().is_some() {}
+            });
+        }
+    });
     eventually("nothing stays open", || {
         edge.metric("dhal_connections") == Some(0.0)
     });

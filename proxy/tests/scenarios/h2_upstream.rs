@@ -278,7 +278,7 @@ pub(crate) const POST: &str =
 #[test]
 fn idle_connections_are_let_go_and_old_ones_replaced() {
     let shop = H2Shop::start(shop);
-    let edge = Edge::start(&config(&shop, "timeouts = { idle = \"1s\" }"));
+    let edge = Edge::start(&config(&shop, "timeouts = { idle = \"3s\" }"));
     let one = edge.get("/one").status;
     assert_eq!((one, shop.ended()), (200, 0));
     eventually("it has ended", || shop.ended() == 1);

@@ -34,7 +34,7 @@ const PAGES: usize = 48;
 const SLOW: Duration = Duration::from_millis(15);
 /// Requests that are answered before the next kill.
 const SERVED: usize = 400;
-const RESTARTED_WITHIN: Duration = Duration::from_secs(5);
+const RESTARTED_WITHIN: Duration = Duration::from_secs(10);
 
 fn rounds() -> usize {
     let rounds = std::env::var("DHAL_KILL_ROUNDS").ok();

@@ -171,12 +171,15 @@ fn many_who_wait_for_a_shop_that_hangs_up_get_the_stale_page() {
     eventually("all are connected", || {
         edge.metric("dhal_connections_accepted_total") == Some(101.0) && shop.count("/") == 2
     });
+    let began = Instant::now();
     gate.open();
     for visitor in visitors {
         let answer = visitor.join().expect("answered");
         assert_eq!((answer.status, answer.cache()), (200, STALE));
     }
-    assert!(shop.count("/") <= 3, "{}", shop.count("/"));
+    // Beside those who asked at once, one a second.
+    let most = 3 + began.elapsed().as_secs() as usize;
+    assert!(shop.count("/") <= most, "{}", shop.count("/"));
 }
 
 /// A page of so many seconds, of which so many have passed, and its second version behind a gate.
@@ -245,16 +248,22 @@ fn ten_seconds_is_long_enough_to_be_refreshed_early() {
     gate.open();
     let shop = ageing(10, 8, &gate);
     let edge = Edge::start(&smallest(&shop));
+    // A machine that stands still for that second lets a page expire, and another one is tried.
+    let is_early = |page: &String| {
+        let (mut is_early, mut is_over) = (false, false);
+        eventually("the new one is there", || {
+            let answer = edge.get(page);
+            is_over |= answer.text() != "1";
+            // Whoever has the second one from the store did not wait, and nobody has before.
+            is_early = is_over && answer.is_hit();
+            is_over || !answer.is_hit() && answer.text() != "1"
+        });
+        is_early
+    };
+    let mut pages = (0..5).map(|n| format!("/{n}"));
     edge.get("/");
-    for _ in 0..10 {
-        edge.get("/");
-    }
-    eventually("the new one is there", || {
-        let answer = edge.get("/");
-        assert!(answer.is_hit(), "nobody waits: {}", answer.cache());
-        answer.text() != "1"
-    });
-    assert_eq!(edge.metric("dhal_cache_refreshes_total"), Some(1.0));
+    assert!(pages.any(|page| is_early(&page)), "nobody waits");
+    assert!(edge.metric("dhal_cache_refreshes_total") >= Some(1.0));
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn who_says_nothing_in_time_is_left_for_another() {
     let well = Origin::start(|_| page("well"));
     let edge = Edge::start(&config(
         &[&slow, &well],
-        "balance = \"round-robin\"\ntimeouts = { response = \"300ms\" }",
+        "balance = \"round-robin\"\ntimeouts = { response = \"900ms\" }",
     ));
     for path in ["/", "/cached/page"] {
         assert_eq!(edge.get(path).text(), "well");
@@ -145,10 +145,10 @@ fn who_says_nothing_in_time_is_left_for_another() {
 #[test]
 fn a_route_may_wait_longer() {
     let shop = Origin::start(|r| match r.target.as_str() {
-        "/" | "/slow/report" => page("late").after(Duration::from_millis(700)),
+        "/" | "/slow/report" => page("late").after(Duration::from_secs(4)),
         _ => page("fine"),
     });
-    let limits = "retry = { attempts = 0 }\ntimeouts = { response = \"300ms\" }";
+    let limits = "retry = { attempts = 0 }\ntimeouts = { response = \"1s\" }";
     let edge = Edge::start(&config(&[&shop], limits));
     assert_eq!(edge.get("/").status, 504);
     assert_eq!(edge.get("/slow/report").text(), "late");
@@ -185,7 +185,7 @@ fn the_whole_exchange_has_a_limit() {
         })
     };
     let shop = Origin::start(drip);
-    let limits = "timeouts = { total = \"500ms\" }\nretry = { attempts = 2 }";
+    let limits = "timeouts = { total = \"2s\" }\nretry = { attempts = 2 }";
     let edge = Edge::start(&config(&[&shop], limits));
     for path in ["/", "/cached/page"] {
         let mut conn = edge.connect();

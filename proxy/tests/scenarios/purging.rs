@@ -407,7 +407,7 @@ fn a_tag_of_many_thousand_pages_is_purged_at_once() {
     let began = Instant::now();
     purge(&edge, r#"{"tags": ["list"]}"#);
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(ask_for_all(&edge, PAGES), 0, "no hit afterwards");
 }
 

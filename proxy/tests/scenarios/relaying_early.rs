@@ -45,13 +45,13 @@ fn slow_early_answer() -> String {
             .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
             .expect("sent");
         for piece in ["sl", "ow", "ly"] {
-            thread::sleep(Duration::from_millis(400));
+            thread::sleep(Duration::from_secs(1));
             let _ = (&stream).write_all(piece.as_bytes());
         }
         let _ = stream.peek(&mut [0]);
         thread::sleep(PATIENCE);
     });
-    passing(&shop) + "body_timeout = \"300ms\"\n"
+    passing(&shop) + "body_timeout = \"2500ms\"\n"
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn a_slow_page_does_not_cost_the_connection_on_which_others_are_answered() {
         }
         asked.page("x").await
     });
-    let limits = "timeouts = { response = \"1s\" }\nretry = { attempts = 0 }";
+    let limits = "timeouts = { response = \"4s\" }\nretry = { attempts = 0 }";
     let edge = Edge::start(&config(&shop, limits));
     assert_eq!(edge.get("/quick").status, 200);
     thread::scope(|scope| {

@@ -178,7 +178,7 @@ fn sessions_resume_whatever_thread_they_meet() {
 #[test]
 fn what_is_no_tls_does_not_hang() {
     let shop = shop();
-    let edge = Edge::start_tls(&(plain(&shop) + "[server]\nhandshake_timeout = \"300ms\"\n"));
+    let edge = Edge::start_tls(&(plain(&shop) + "[server]\nhandshake_timeout = \"3s\"\n"));
     let mut lost = Conn::open(edge.site.https);
     lost.request("GET", "/", &[]);
     let said = lost.rest().expect("an end");
@@ -187,14 +187,15 @@ fn what_is_no_tls_does_not_hang() {
     let mut silent = TcpStream::connect(edge.site.https).expect("accepted");
     silent.set_read_timeout(Some(PATIENCE)).expect("an option");
     assert_eq!(silent.read(&mut [0; 1]).unwrap_or(0), 0);
-    assert!((Duration::from_millis(300)..Duration::from_secs(5)).contains(&began.elapsed()));
+    // Without the setting it would be ten seconds.
+    assert!((Duration::from_secs(3)..Duration::from_secs(9)).contains(&began.elapsed()));
     // Over HTTP/2 the preface has the same bound.
     let config = client_config(rustls::ALL_VERSIONS, &["h2"]);
     let mut mute = tls(edge.site.https, "shop.example", &config).expect("a handshake");
     let began = Instant::now();
     let mut rest = Vec::new();
     let _ = mute.read_to_end(&mut rest);
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(9));
     crate::tools::eventually("it is counted", || {
         edge.metric("dhal_tls_handshake_failures_total") >= Some(2.0)
     });

@@ -182,7 +182,7 @@ fn junk_after_the_handshake_ends_the_connection() {
 #[test]
 fn the_last_word_is_close_notify() {
     let shop = shop();
-    let limits = "[server]\nkeepalive_timeout = \"400ms\"\nheader_timeout = \"400ms\"\n";
+    let limits = "[server]\nkeepalive_timeout = \"3s\"\nheader_timeout = \"3s\"\n";
     let edge = Edge::start_tls(&(plain(&shop) + limits));
     let request =
         |more: &str| format!("GET / HTTP/1.1\r\nHost: shop.example\r\n{more}\r\n").into_bytes();
@@ -197,16 +197,22 @@ fn the_last_word_is_close_notify() {
         ("idle", "h2", preface),
         ("a broken frame", "h2", broken),
     ];
-    for (what, alpn, bytes) in rows {
-        for version in [&version::TLS12, &version::TLS13] {
-            let config = client_config(&[version], &[alpn]);
-            let mut stream = tls(edge.site.https, "shop.example", &config).expect("a handshake");
-            stream.write_all(&bytes).expect("sent");
-            // An end of TCP alone would be an error.
-            let end = stream.read_to_end(&mut Vec::new());
-            assert!(end.is_ok(), "{what} {alpn}: {end:?}");
+    // All at once, since most of them take their time.
+    let address = edge.site.https;
+    thread::scope(|scope| {
+        for (what, alpn, bytes) in &rows {
+            for version in [&version::TLS12, &version::TLS13] {
+                scope.spawn(move || {
+                    let config = client_config(&[version], &[alpn]);
+                    let mut stream = tls(address, "shop.example", &config).expect("a handshake");
+                    stream.write_all(bytes).expect("sent");
+                    // An end of TCP alone would be an error.
+                    let end = stream.read_to_end(&mut Vec::new());
+                    assert!(end.is_ok(), "{what} {alpn}: {end:?}");
+                });
+            }
         }
-    }
+    });
     // A client that says it first is answered, and gets the same.
     let config = client_config(&[&version::TLS13], &["http/1.1"]);
     let mut stream = tls(edge.site.https, "shop.example", &config).expect("a handshake");
