@@ -2,25 +2,10 @@
 # What systemd does with a dhal that goes wrong; for tools/try-systemd.sh, in a container where it is installed.
 set -uo pipefail
 
-failed=0
-main_pid() { systemctl show -p MainPID --value dhal; }
+# shellcheck source=tools/try-systemd-expect.sh
+. "$(dirname "$0")/try-systemd-expect.sh"
 restarts() { systemctl show -p NRestarts --value dhal; }
 
-# expect WHAT COMMAND...: within a minute the command succeeds.
-expect() {
-  local what=$1
-  shift
-  for _ in $(seq 300); do
-    if "$@" >/dev/null 2>&1; then
-      echo "ok      $what"
-      return
-    fi
-    sleep 0.2
-  done
-  echo "FAILED  $what" >&2
-  systemctl status dhal --no-pager >&2
-  failed=1
-}
 # Called by `expect`.
 # shellcheck disable=SC2329
 {

@@ -3,25 +3,10 @@
 # container where the guide was played.
 set -uo pipefail
 
-failed=0
-main_pid() { systemctl show -p MainPID --value dhal; }
+# shellcheck source=tools/try-systemd-expect.sh
+. "$(dirname "$0")/try-systemd-expect.sh"
 now=
 
-# expect WHAT COMMAND...: within fifteen seconds the command succeeds.
-expect() {
-  local what=$1
-  shift
-  for _ in $(seq 75); do
-    if "$@" >/dev/null 2>&1; then
-      echo "ok      $what"
-      return
-    fi
-    sleep 0.2
-  done
-  echo "FAILED  $what" >&2
-  journalctl -u dhal -o cat --no-pager -n 20 >&2
-  failed=1
-}
 # Called by `expect`.
 # shellcheck disable=SC2329
 {
