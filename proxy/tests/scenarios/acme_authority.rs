@@ -9,12 +9,7 @@ use std::{
 };
 
 use base64::Engine;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use rustls::{ClientConfig, ServerConfig};
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
@@ -25,6 +20,7 @@ use crate::{
     h2::{client_config, https, tls},
     origin::{Answer, Origin, Seen, page},
     secure::{Authority, Front},
+    tls_client::unverified,
     tools::{Folder, eventually, free_address},
 };
 
@@ -283,47 +279,6 @@ pub(crate) const LISTENERS: &str = "
     tls = true
 ";
 
-/// Takes a certificate with the critical extension of a challenge, which verifiers refuse as one they do not know.
-#[derive(Debug)]
-struct Authoritative;
-
-impl ServerCertVerifier for Authoritative {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let provider = aws_lc_rs::default_provider();
-        let algorithms = provider.signature_verification_algorithms;
-        algorithms.supported_schemes()
-    }
-}
-
 /// A client as an authority's is.
 pub(crate) fn authoritative(alpn: &[&str]) -> Arc<ClientConfig> {
     authoritative_with(rustls::ALL_VERSIONS, alpn)
@@ -333,15 +288,7 @@ pub(crate) fn authoritative_with(
     versions: &[&'static rustls::SupportedProtocolVersion],
     alpn: &[&str],
 ) -> Arc<ClientConfig> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .expect("versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Authoritative))
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-    Arc::new(config)
+    unverified(versions, alpn)
 }
 
 /// The leaf that a name gets.

@@ -1,4 +1,4 @@
-//! HTTP/2 and TLS clients: a proper one, and one that writes its own frames.
+//! HTTP/2 clients: a proper one, and one that writes its own frames.
 
 use std::{
     io::{Read, Write},
@@ -8,130 +8,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
-    SupportedProtocolVersion,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
-};
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 use tokio::{net::TcpStream as AsyncTcp, runtime::Runtime, task::JoinHandle, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use crate::{
-    client::{Conn, Response},
-    edge::Edge,
-    secure::Identity,
-    tools::PATIENCE,
-};
+use crate::{client::Response, edge::Edge, tools::PATIENCE};
 
-/// Takes any certificate, but no wrong signature.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// A client's settings for these versions and protocols.
-pub(crate) fn client_config(
-    versions: &[&'static SupportedProtocolVersion],
-    alpn: &[&str],
-) -> Arc<ClientConfig> {
-    showing(versions, alpn, None)
-}
-
-/// The same for a client that has a certificate of its own.
-pub(crate) fn showing(
-    versions: &[&'static SupportedProtocolVersion],
-    alpn: &[&str],
-    identity: Option<&Identity>,
-) -> Arc<ClientConfig> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions)
-        .expect("versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
-    let mut config = match identity {
-        None => builder.with_no_client_auth(),
-        Some(identity) => {
-            let key = PrivatePkcs8KeyDer::from(identity.key.serialize_der());
-            let chain = vec![identity.cert.der().clone()];
-            let shown = builder.with_client_auth_cert(chain, key.into());
-            shown.expect("a pair")
-        }
-    };
-    config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-    Arc::new(config)
-}
-
-/// A blocking TLS connection after its handshake.
-pub(crate) fn tls(
-    address: SocketAddr,
-    name: &str,
-    config: &Arc<ClientConfig>,
-) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
-    tls_over(TcpStream::connect(address)?, name, config)
-}
-
-/// The same over a connection that is open.
-pub(crate) fn tls_over(
-    socket: TcpStream,
-    name: &str,
-    config: &Arc<ClientConfig>,
-) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
-    let name = ServerName::try_from(name.to_owned()).expect("a name");
-    let client = ClientConnection::new(Arc::clone(config), name).expect("a client");
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_nodelay(true)?;
-    let mut stream = StreamOwned::new(client, socket);
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock)?;
-    }
-    Ok(stream)
-}
-
-/// An HTTP/1.1 connection over TLS.
-pub(crate) fn https(address: SocketAddr, name: &str) -> Conn {
-    let config = client_config(rustls::ALL_VERSIONS, &["http/1.1"]);
-    let stream = tls(address, name, &config).expect("a handshake");
-    let socket = stream.sock.try_clone().expect("a second handle");
-    Conn::over(stream, socket)
-}
+pub(crate) use crate::tls_client::{client_config, https, showing, tls, tls_over};
 
 /// Asks over HTTP/1.1 and over HTTP/2, each on a connection of its own.
 pub(crate) fn both(

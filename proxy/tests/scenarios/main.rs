@@ -17,6 +17,7 @@ mod measure;
 mod origin;
 mod parts;
 mod secure;
+mod tls_client;
 mod tools;
 
 mod acme;
