@@ -58,7 +58,7 @@ fn who_keeps_content_back_ejects_nobody() {
     // Like many, it reads content and says nothing of it before.
     let one = Origin::start(|seen| page(format!("{} bytes", seen.body.len())));
     let eject = "eject = { consecutive_failures = 2, base_time = \"1h\", max_time = \"1h\" }\n\
-                 timeouts = { response = \"5s\" }";
+                 timeouts = { response = \"2s\" }";
     let config = shop(&[&one], eject) + "[server]\nbody_timeout = \"3s\"\n";
     let edge = Edge::start(&config);
     let expects = [("Content-Length", "5"), ("Expect", "100-continue")];

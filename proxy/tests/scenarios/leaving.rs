@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
@@ -261,7 +261,7 @@ fn nobody_is_sent_away_before_the_first_request() {
 #[test]
 fn a_request_that_crosses_the_end_of_a_rest_is_answered() {
     let shop = Origin::start(|_| page("ok"));
-    let edge = Edge::start_tls(&(plain(&shop) + "[server]\nkeepalive_timeout = \"200ms\"\n"));
+    let edge = Edge::start_tls(&(plain(&shop) + "[server]\nkeepalive_timeout = \"2s\"\n"));
     let mut frames = Frames::connect(edge.site.https);
     frames.headers(1, &GET, true);
     assert_eq!(frames.answer(1).end, End::Stream);
@@ -275,27 +275,45 @@ fn a_request_that_crosses_the_end_of_a_rest_is_answered() {
 #[test]
 fn whoever_rests_when_the_process_is_told_to_end_may_ask_once_more() {
     let shop = Origin::start(|_| page("ok"));
-    let mut edge = Edge::start_tls(&plain(&shop));
-    let mut conns = [edge.connect(), https(edge.site.https, NAME)];
-    let mut silent = [edge.connect(), https(edge.site.https, NAME)];
-    for conn in &mut conns {
-        assert_eq!(conn.get("/").status, 200);
+    let mut is_known = false;
+    // An edge that ends gives a second, in which a machine may stand still.
+    for _ in 0..10 {
+        let mut edge = Edge::start_tls(&plain(&shop));
+        let mut conns = [edge.connect(), https(edge.site.https, NAME)];
+        let mut silent = [edge.connect(), https(edge.site.https, NAME)];
+        for conn in &mut conns {
+            assert_eq!(conn.get("/").status, 200);
+        }
+        let began = Instant::now();
+        edge.signal(Signal::SIGTERM);
+        eventually("it drains", || edge.admin("GET", "/readyz").0 == 503);
+        conns
+            .iter_mut()
+            .for_each(|conn| conn.request("GET", "/", &[]));
+        let is_late = began.elapsed() > LONGEST;
+        for conn in &mut conns {
+            let answer = conn.try_response("GET");
+            if is_late && answer.is_err() {
+                continue;
+            }
+            let answer = answer.expect("an answer");
+            assert_eq!(
+                (answer.status, answer.field("connection")),
+                (200, Some("close"))
+            );
+            conn.ends();
+        }
+        for conn in &mut silent {
+            conn.ends();
+        }
+        assert!(edge.wait().success());
+        assert!(!edge.stderr().contains("grace is over"));
+        if !is_late {
+            is_known = true;
+            break;
+        }
     }
-    edge.signal(Signal::SIGTERM);
-    eventually("it drains", || edge.admin("GET", "/readyz").0 == 503);
-    for conn in &mut conns {
-        let answer = conn.get("/");
-        assert_eq!(
-            (answer.status, answer.field("connection")),
-            (200, Some("close"))
-        );
-        conn.ends();
-    }
-    for conn in &mut silent {
-        conn.ends();
-    }
-    assert!(edge.wait().success());
-    assert!(!edge.stderr().contains("grace is over"));
+    assert!(is_known, "the machine is too slow to tell");
 }
 
 #[test]
@@ -325,12 +343,21 @@ fn visitors_in_the_middle_of_something_lose_nothing_when_the_process_ends() {
     }
 }
 
+/// Who rests longer than this has waited for the machine, and may be too late: an edge that ends gives a second.
+const LONGEST: Duration = Duration::from_millis(700);
+
 /// Asks on one connection until it is told that this is the end.
 fn until_it_ends_h1(tally: &Tally, is_ending: &AtomicBool, address: SocketAddr, rests: &[u64]) {
     let mut conn = https(address, NAME);
+    let mut rested = Instant::now();
     for rest in rests.iter().cycle() {
         conn.request("GET", "/", &[]);
+        let is_late = rested.elapsed() > LONGEST;
         let answer = conn.try_response("GET");
+        if is_late && answer.is_err() && is_ending.load(Relaxed) {
+            return;
+        }
+        rested = Instant::now();
         let ends = answer
             .as_ref()
             .map_or(true, |answer| answer.field("connection") == Some("close"));
@@ -349,8 +376,14 @@ fn until_it_ends_h1(tally: &Tally, is_ending: &AtomicBool, address: SocketAddr, 
 
 fn until_it_ends_h2(tally: &Tally, is_ending: &AtomicBool, address: SocketAddr, rests: &[u64]) {
     let h2 = H2::connect(address);
+    let mut rested = Instant::now();
     for rest in rests.iter().cycle() {
-        match asked(&h2) {
+        let answer = asked(&h2);
+        // It opens the stream as soon as it is awake.
+        let is_late = rested.elapsed() > LONGEST;
+        rested = Instant::now();
+        match answer {
+            Some(Err(_)) if is_late && is_ending.load(Relaxed) => return,
             Some(answer) => tally.note(answer),
             None => {
                 assert!(is_ending.load(Relaxed));
