@@ -101,6 +101,15 @@ impl Workers {
     }
 }
 
+/// Ends what runs while it is true.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn the_limit_follows_the_shop() {
     let workers = Arc::new(Workers::default());
@@ -116,6 +125,8 @@ fn the_limit_follows_the_shop() {
     let edge = Edge::start(&config(&shop, concurrency));
     let (running, served) = (AtomicBool::new(true), AtomicUsize::new(0));
     thread::scope(|scope| {
+        // Also where the scenario fails, or it would never end.
+        let _ends = Ends(&running);
         for _ in 0..60 {
             scope.spawn(|| {
                 let mut conn = edge.connect();
@@ -132,7 +143,6 @@ fn the_limit_follows_the_shop() {
         eventually("more workers are given more", || {
             edge.metric(&of("limit")) >= Some(16.0)
         });
-        running.store(false, Ordering::SeqCst);
     });
     assert!(served.load(Ordering::SeqCst) > 100);
 }
