@@ -8,7 +8,13 @@ const TEXT_MAX: usize = 1_000;
 /// One byte of a path as nginx sees it, which Dhal sees encoded where it has to be.
 const BYTE: &str = "(?:[^%]|%[0-9A-F]{2})";
 
+/// What goes before an expression that could begin within an encoded byte: `20`, of which `%20` has nothing.
+const FROM_A_BYTE: &str = "^(?:[^%]|%[0-9A-F]{2})*?";
+
 /// The expression as Dhal reads it, or why it cannot.
+///
+/// nginx's `$` also matches before a line break at the end, and its `.` matches none. Dhal answers 400 to encoded
+/// control bytes, so that no path has one.
 pub(crate) fn translated(pattern: &str, ignore_case: bool) -> Result<String, String> {
     if pattern.len() > TEXT_MAX {
         return Err(format!("an expression of more than {TEXT_MAX} bytes"));
@@ -27,7 +33,11 @@ pub(crate) fn translated(pattern: &str, ignore_case: bool) -> Result<String, Str
         }
     }
     let unknown = || "the expression is not one that Dhal's engine knows".to_owned();
-    let pattern = encoded(pattern).ok_or_else(unknown)?;
+    let is_safe = starts_safely(pattern, ignore_case);
+    let mut pattern = encoded(pattern).ok_or_else(unknown)?;
+    if !is_safe {
+        pattern = format!("{FROM_A_BYTE}(?:{pattern})");
+    }
     let text = match ignore_case {
         true => format!("(?i){pattern}"),
         false => pattern,
@@ -38,13 +48,76 @@ pub(crate) fn translated(pattern: &str, ignore_case: bool) -> Result<String, Str
     }
 }
 
+/// Whether no match of an expression begins within an encoded byte, as far as that can be seen.
+fn starts_safely(pattern: &str, ignore_case: bool) -> bool {
+    if let Some(inner) = pattern.strip_prefix("(?i)") {
+        return starts_safely(inner, true);
+    }
+    let mut branches = Vec::new();
+    let mut rest = pattern;
+    while let Some((branch, behind)) = split(rest, '|') {
+        branches.push(branch);
+        rest = behind;
+    }
+    branches.push(rest);
+    branches
+        .into_iter()
+        .all(|branch| match branch.strip_prefix('(') {
+            Some(group) => split(group, ')').is_some_and(|(inner, behind)| {
+                let inner = inner.strip_prefix("?:").unwrap_or(inner);
+                starts_safely(inner, ignore_case) && !behind.starts_with(['*', '?', '{'])
+            }),
+            None => branch.starts_with('^') || is_apart(branch, ignore_case),
+        })
+}
+
+/// What stands before and behind the first of these characters that is outside of groups and classes.
+fn split(pattern: &str, at: char) -> Option<(&str, &str)> {
+    let (mut depth, mut in_class, mut escaped) = (0_u32, false, false);
+    let found = pattern.char_indices().find(|(_, c)| {
+        if std::mem::take(&mut escaped) {
+            return false;
+        }
+        match c {
+            '\\' => escaped = true,
+            ']' => in_class = false,
+            _ if in_class => {}
+            c if *c == at && depth == 0 => return true,
+            '[' => in_class = true,
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        false
+    });
+    found.map(|(found, c)| (&pattern[..found], &pattern[found + c.len_utf8()..]))
+}
+
+/// Whether an expression begins with a character that no encoded byte has behind its `%`.
+fn is_apart(pattern: &str, ignore_case: bool) -> bool {
+    let mut rest = pattern.chars();
+    let is_apart = match rest.next() {
+        Some('\\') => rest.next().is_some_and(|c| c.is_ascii_punctuation()),
+        Some(c) if c.is_ascii_alphanumeric() => {
+            !(c.is_ascii_digit()
+                || matches!(c, 'A'..='F')
+                || (ignore_case && matches!(c, 'a'..='f')))
+        }
+        Some(c) => !"^$.[](){}|*+?".contains(c),
+        None => false,
+    };
+    is_apart && !rest.as_str().starts_with(['*', '?', '{'])
+}
+
 /// The expression over paths as Dhal sees them: what has to be percent-encoded is so, and what means something else to
 /// Dhal's engine is written in another way. `None` where that cannot be said.
 fn encoded(pattern: &str) -> Option<String> {
     let mut out = String::new();
     let mut rest = pattern.chars().peekable();
-    let is_repeated = |next: Option<&char>| matches!(next, Some('*' | '+'));
+    // A literal character of a word stands before.
+    let mut in_word = false;
     while let Some(c) = rest.next() {
+        let was_in_word = std::mem::replace(&mut in_word, c.is_ascii_alphanumeric() || c == '_');
         match c {
             '\\' => match rest.next()? {
                 c if c.is_ascii_punctuation() && !is_encoded(c) => {
@@ -52,22 +125,30 @@ fn encoded(pattern: &str) -> Option<String> {
                     out.push(c);
                 }
                 c if is_encoded(c) => out += &literal(c),
-                // Classes and edges that mean the same in both.
-                c if "dDwWbB".contains(c) => {
+                // Encoded bytes are none of them.
+                c if "dw".contains(c) => {
                     out.push('\\');
                     out.push(c);
+                }
+                'D' => out += r"(?:[^%\d]|%[0-9A-F]{2})",
+                'W' => out += r"(?:[^%\w]|%[0-9A-F]{2})",
+                // Behind a word the edge is the same; ahead of it the last digit of what is encoded looks like a word.
+                'b' if was_in_word => out += r"\b",
+                'b' if out.is_empty() && rest.peek().is_some_and(char::is_ascii_alphanumeric) => {
+                    out += r"(?:\b|%[0-9A-F]{2})";
                 }
                 _ => return None,
             },
             '[' => {
                 let (class, is_negated) = class(&mut rest)?;
-                match is_negated && !is_repeated(rest.peek()) {
+                let is_plain = class.chars().all(|c| "/.-_&=:;,\\".contains(c));
+                match is_negated {
+                    true if is_plain && may_split(&rest) => out += &format!("[^{class}]"),
                     true => out += &format!("(?:[^%{class}]|%[0-9A-F]{{2}})"),
-                    false if is_negated => out += &format!("[^{class}]"),
                     false => out += &format!("[{class}]"),
                 }
             }
-            '.' if is_repeated(rest.peek()) => out.push('.'),
+            '.' if may_split(&rest) => out.push('.'),
             '.' => out += BYTE,
             '(' if rest.peek() == Some(&'?') => {
                 out.push('(');
@@ -101,9 +182,20 @@ fn encoded(pattern: &str) -> Option<String> {
     Some(out)
 }
 
+/// Whether what is repeated here may end within an encoded byte, because what follows does not begin there.
+fn may_split(rest: &std::iter::Peekable<std::str::Chars<'_>>) -> bool {
+    let rest: String = rest.clone().collect();
+    let Some(behind) = rest.strip_prefix(['*', '+']) else {
+        return false;
+    };
+    let behind = behind.strip_prefix('?').unwrap_or(behind);
+    let behind = behind.trim_start_matches(')');
+    behind.is_empty() || behind == "$" || is_apart(behind, true)
+}
+
 /// Whether a character of a path is percent-encoded when Dhal sees it.
 fn is_encoded(c: char) -> bool {
-    !c.is_ascii_graphic() || "\"<>^`{|}%?#\\".contains(c)
+    !c.is_ascii_graphic() || "\"<>^`{}%?#\\".contains(c)
 }
 
 fn literal(c: char) -> String {
@@ -180,6 +272,11 @@ pub(crate) fn superset(pattern: &str, ignore_case: bool) -> Option<String> {
         .replace("\\z", "$")
         .replace("\\A", "^")
         .replace("\\/", "/");
+    // Edges of words restrict only.
+    let text = match text.contains(r"\\") {
+        true => text,
+        false => text.replace(r"\b", "").replace(r"\B", ""),
+    };
     let simpler = without_groups(&text).and_then(|text| translated(&text, ignore_case).ok());
     simpler.or_else(|| {
         let start = literal_start(pattern).filter(|start| start.len() > 1)?;
@@ -286,6 +383,13 @@ pub(crate) fn within(prefix: &str, own: &str) -> Within {
     }
     let bare = own.strip_prefix("(?i)").unwrap_or(own);
     let ignores_case = bare.len() != own.len();
+    if let Some(inner) = bare.strip_prefix(FROM_A_BYTE) {
+        let region = escaped(prefix);
+        return Within::Mostly(match ignores_case {
+            true => format!("^{region}(?i:{BYTE}*?{inner})"),
+            false => format!("^{region}{BYTE}*?{inner}"),
+        });
+    }
     if let Some(inner) = bare.strip_prefix('^') {
         let is_below =
             !ignores_case && literal_run(inner).is_some_and(|run| run.starts_with(prefix));
@@ -405,7 +509,7 @@ impl Expressions {
 pub(crate) fn escaped(path: &str) -> String {
     let mut encoded = String::new();
     for byte in path.bytes() {
-        match byte.is_ascii_graphic() && !b"\\\"<>^`{|}%?#".contains(&byte) {
+        match byte.is_ascii_graphic() && !b"\\\"<>^`{}%?#".contains(&byte) {
             true => encoded.push(byte as char),
             false => encoded += &format!("%{byte:02X}"),
         }
@@ -419,18 +523,30 @@ mod tests {
 
     #[test]
     fn what_carries_over() {
+        for (pattern, expected) in [
+            (r"\.php$", r"\.php$"),
+            (r"^/old/(.*)$", r"^/old/(.*)$"),
+            (r"^/p/([^/]+)/x", r"^/p/([^/]+)/x"),
+            (r"\.(jpg|png)$", r"\.(jpg|png)$"),
+            ("^/(a|b)/", "^/(a|b)/"),
+            ("(/a|/b)c", "(/a|/b)c"),
+            ("admin", "admin"),
+        ] {
+            assert_eq!(translated(pattern, false).as_deref(), Ok(expected));
+        }
         for (pattern, is_fine) in [
             (r"\.php$", true),
             (r"^/p/(?<id>\d+)$", true),
             (r"\.(jpg|png)$", true),
             (r"^/(?!admin)", false),
             (r"(a)\1", false),
+            (r"a*\bx", false),
             (r"^/a\/b", true),
             (r"(", false),
         ] {
             assert_eq!(translated(pattern, true).is_ok(), is_fine, "{pattern}");
         }
-        assert_eq!(translated("a", true).as_deref(), Ok("(?i)a"));
+        assert_eq!(translated("/a", true).as_deref(), Ok("(?i)/a"));
     }
 
     #[test]
@@ -445,6 +561,27 @@ mod tests {
             ("^/a[^/]b$", "/a%20b", true),
             ("^/a[^/]b$", "/a/b", false),
             (r"^/a\{b", "/a%7Bb", true),
+            // Both spellings are read as this one.
+            (r"^/a\|b", "/a|b", true),
+            // What is encoded is one byte, and none of a word.
+            (r"^/a\Wb", "/a%20b", true),
+            (r"^/a\Db", "/a%20b", true),
+            (r"^/\D+$", "/%20x", true),
+            ("^/[^0-9]+x$", "/%20x", true),
+            (r"^/[^\d]*b", "/%20b", true),
+            (r"\badmin\b", "/%20admin%20", true),
+            (r"\badmin\b", "/xadmin", false),
+            ("20", "/%20x", false),
+            ("20", "/%20", false),
+            ("20", "/a20", true),
+            ("(2|0x)", "/%20x", false),
+            ("(x)?0y", "/%20y", false),
+            ("(?i)a$", "/x%EA", false),
+            ("(?i)a$", "/x%EAa", true),
+            ("^/.*0", "/%20", false),
+            ("^/.*0", "/%200", true),
+            ("^/(.*)0x", "/%20x", false),
+            (r"[a-z]+\.p$", "/%C3.p", false),
             ("^/a{2}$", "/aa", true),
         ] {
             assert_eq!(
@@ -468,6 +605,7 @@ mod tests {
             (r"^/abc\Qd\E", Some("^/abc")),
             (r"\Rx", None),
             ("(?!a)*x", None),
+            (r"/x\Bb", Some("/xb")),
         ] {
             assert_eq!(superset(pattern, false).as_deref(), expected, "{pattern}");
         }

@@ -48,7 +48,8 @@ pub(super) fn of(
     if gate.matches(fixed) {
         return None;
     }
-    let name = gate.own.as_ref().ok()?;
+    // One that begins at the start of a path cannot stand behind another.
+    let name = gate.own.as_ref().ok().filter(|own| !own.contains('^'))?;
     let before = site.expressions.get(before, false);
     let before = before.own.as_ref().ok()?;
     Some(format!("{before}.*(?:{name})"))
