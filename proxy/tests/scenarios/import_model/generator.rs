@@ -75,7 +75,7 @@ const PREFIXES: [&str; 22] = [
     "/a/b.p", "/index.p", "/a/b/ab/", "/\u{e9}/", "\"/a b\"", "/A", "/a/ab", "/a+b", "/b.p/",
 ];
 
-const EXPRESSIONS: [&str; 26] = [
+const EXPRESSIONS: [&str; 32] = [
     r"\.p$",
     r"\.p$",
     "^/a",
@@ -102,6 +102,12 @@ const EXPRESSIONS: [&str; 26] = [
     "^/a/(?!b)",
     r"(?<!b)\.p$",
     "^/ab(?=/)",
+    r"\bb",
+    r"^/a\Wb",
+    "^/[^0-9]+b$",
+    "0",
+    "E",
+    "^/.*0a",
 ];
 
 const RULES: [&str; 9] = [
@@ -371,9 +377,9 @@ pub(super) fn requests(dice: &mut Dice, tree: &Tree, count: usize) -> Vec<Asked>
 }
 
 fn random_path(dice: &mut Dice) -> String {
-    const SEGMENTS: [&str; 16] = [
+    const SEGMENTS: [&str; 21] = [
         "a", "a", "ab", "b", "a.b", ".g", "x.p", "b.p", "A", "ac", "a-b", "a%20b", "index.p", "x",
-        "%C3%A9", "a+b",
+        "%C3%A9", "a+b", "x%EA", "%20b", "a%0Ab", "x.p%0A", "x%20ab",
     ];
     let mut out = String::new();
     for _ in 0..dice.of(&[0, 1, 1, 2, 2, 3, 4]) {
@@ -404,7 +410,8 @@ fn beside(dice: &mut Dice, text: &str) -> String {
         out = format!("/{}{out}", dice.of(&["", "a/", "b", "ab/"]));
     }
     out = out.replace(' ', "%20").replace('\u{e9}', "%C3%A9");
-    match dice.below(10) {
+    match dice.below(11) {
+        10 => out.push_str("%0A"),
         0 | 1 => {}
         2 => out.push('x'),
         3 => out.push_str("/x"),
@@ -428,7 +435,9 @@ fn respelt(dice: &mut Dice, path: &str) -> String {
     let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
     let at = slashes[dice.below(slashes.len())];
     let (before, after) = (&path[..at], &path[at + 1..]);
-    match dice.below(9) {
+    match dice.below(11) {
+        9 => format!("{before}/%0A{after}"),
+        10 => format!("{before}%0A/{after}"),
         0 => format!("{before}//{after}"),
         1 if at > 0 => format!("{before}%2F{after}"),
         2 if at > 0 => format!("{before}%2f{after}"),

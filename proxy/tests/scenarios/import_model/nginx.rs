@@ -460,7 +460,7 @@ impl Visit<'_> {
                 None
             }
             "rewrite" => {
-                let regex = Regex::new(directive.arg(0)).expect("an expression");
+                let regex = Regex::new(&with_line_breaks(directive.arg(0))).expect("an expression");
                 let captures = regex.captures(&self.uri)?;
                 let to = directive.arg(1);
                 let flag = directive.arg(2);
@@ -538,10 +538,15 @@ impl Visit<'_> {
     }
 }
 
+/// An expression as PCRE reads it: `$` is also true before a line break at the end.
+fn with_line_breaks(pattern: &str) -> String {
+    pattern.replace('$', r"\n?$")
+}
+
 fn matches(pattern: &str, ignore_case: bool, text: &str) -> bool {
     let looking = LOOKING.iter().find(|(own, _, _)| *own == pattern);
     let is = |pattern: &str| {
-        let built = regex::RegexBuilder::new(pattern)
+        let built = regex::RegexBuilder::new(&with_line_breaks(pattern))
             .case_insensitive(ignore_case)
             .build();
         built.expect("an expression").is_match(text)
