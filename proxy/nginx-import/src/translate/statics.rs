@@ -1,6 +1,12 @@
 //! Files: `root`, `alias`, `index`, `try_files`, `expires`, types.
 
-use super::{Scope, Translator, location::Matcher, server::Site};
+use super::{
+    Scope, Translator,
+    gates::Shade,
+    location::{Kind, Matcher, kind},
+    order,
+    server::Site,
+};
 use crate::{
     dialect,
     toml::{self, Section},
@@ -88,7 +94,7 @@ impl<'a> Translator<'a> {
                 );
             }
         }
-        self.index(scope, tries.folders, &mut keys);
+        self.index(site, scope, tries.folders, &mut keys);
         match &tries.fallback {
             Fallback::NotFound => {}
             Fallback::File(path) => keys.push(("fallback", toml::string(path))),
@@ -146,11 +152,19 @@ impl<'a> Translator<'a> {
                 (true, Matcher::Prefix(prefix)) => path.strip_prefix(prefix.as_str()),
                 _ => path.strip_prefix('/'),
             };
+            let own = target.filter(|t| t.children().as_ptr() == scope.own().as_ptr());
             match below {
+                // nginx chooses a location for it: what that keeps to itself is nobody's here, and no script is shown.
+                Some(_) if order::may_be_guarded(site, path, own) => {
+                    self.missing(
+                        tries,
+                        format!("the file, or 404: {path} is answered by a location that keeps visitors out, or runs it"),
+                    );
+                    return out;
+                }
                 Some(below) => {
                     out.fallback = Fallback::File(format!("/{below}"));
-                    let own = scope.own().as_ptr();
-                    let is_elsewhere = target.is_some_and(|t| t.children().as_ptr() != own);
+                    let is_elsewhere = target.is_some() && own.is_none();
                     told.or_else(|| {
                         is_elsewhere.then(|| {
                             format!("{path} with what stands here; nginx answers by the location of {path}")
@@ -179,11 +193,17 @@ impl<'a> Translator<'a> {
         out
     }
 
-    fn index(&mut self, scope: &Scope<'a>, folders: bool, keys: &mut Vec<(&'static str, String)>) {
+    fn index(
+        &mut self,
+        site: &Site<'a>,
+        scope: &Scope<'a>,
+        folders: bool,
+        keys: &mut Vec<(&'static str, String)>,
+    ) {
         let index = scope.one("index").filter(|_| folders);
         let Some(index) = index else {
             // As with nginx, where nothing is said, `index.html` is Dhal's default.
-            if !folders {
+            if !folders || is_kept(site, scope, "index.html") {
                 keys.push(("index", toml::strings::<&str>(&[])));
             }
             return;
@@ -193,6 +213,7 @@ impl<'a> Translator<'a> {
         let names: Vec<_> = index
             .words()
             .filter(|w| !w.ends_with(".php") && !w.contains(['$', '/']))
+            .filter(|w| !is_kept(site, scope, w))
             .collect();
         match &names[..] {
             ["index.html"] => {}
@@ -200,7 +221,7 @@ impl<'a> Translator<'a> {
         }
         match names.len() == all {
             true => self.full(index),
-            false => self.differs(index, "files alone stand for a folder; scripts are asked for by the `fallback`, if there is one"),
+            false => self.differs(index, "files alone stand for a folder; scripts are asked for by the `fallback`, if there is one, and what another location keeps to itself is left out"),
         }
     }
 
@@ -323,6 +344,29 @@ impl<'a> Translator<'a> {
         }
         self.leftovers(target.children(), &|name| name != "location");
     }
+}
+
+/// Whether a location that keeps visitors out is about this file of some folder: nginx asks it for `/`, too.
+fn is_kept(site: &Site<'_>, scope: &Scope<'_>, name: &str) -> bool {
+    let is_dark = |l: &Directive| {
+        l.children().as_ptr() != scope.own().as_ptr() && site.shade_of(l) != Shade::Open
+    };
+    site.locations().any(|l| {
+        let is_about = match kind(l) {
+            Kind::Exact(text) => text.rsplit('/').next() == Some(name),
+            Kind::Prefix(text) | Kind::Final(text) => {
+                let begins = |(_, end): (_, &str)| !end.is_empty() && name.starts_with(end);
+                text.rsplit_once('/').is_some_and(begins)
+            }
+            Kind::Regex { text, ignore_case } => {
+                let compiled = site.expressions.get(text, ignore_case);
+                let may = |path: &str| compiled.may_match(path);
+                may(&format!("/{name}")) && !may("/") || may(&format!("/x/{name}")) && !may("/x/")
+            }
+            Kind::Named(_) => false,
+        };
+        is_about && is_dark(l)
+    })
 }
 
 /// What Dhal takes an end of a name for.

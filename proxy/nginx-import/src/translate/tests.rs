@@ -1,3 +1,5 @@
+mod not_wider;
+
 use crate::{Import, Outcome, import, testing::Memory};
 
 fn translated(text: &str) -> Import {
