@@ -73,11 +73,11 @@ impl<'a> Translator<'a> {
         let mut policy = Section::default();
         self.valid(scope, &mut policy);
         self.stale(scope, inactive, &mut policy);
-        let cookies = self.bypass(scope);
+        let (cookies, mut lost) = self.bypass(scope);
         if !cookies.is_empty() {
             policy.set("bypass_cookies", toml::strings(&cookies));
         }
-        self.cache_key(scope, &cookies, &mut policy);
+        lost.extend(self.cache_key(scope, &cookies, &mut policy));
         // nginx always listens to it.
         policy.set("accept_x_accel_expires", "true");
         self.ignored(scope, &mut policy);
@@ -106,8 +106,12 @@ impl<'a> Translator<'a> {
             }
         }
         let name = self.policies.intern(zone, policy);
-        let name_text = toml::string(&name);
-        out.set("cache", name_text);
+        if lost.is_empty() {
+            out.set("cache", toml::string(&name));
+        }
+        for directive in lost {
+            self.missing(directive, format!("until that is settled nothing is stored here: put it into the policy, and write `cache = {}`", toml::string(&name)));
+        }
     }
 
     fn inactive(&self, zone: &str) -> u64 {
@@ -141,9 +145,9 @@ impl<'a> Translator<'a> {
             let pages = words.is_empty() || words.iter().any(|w| matches!(*w, "200" | "any"));
             if pages && chosen.is_none() {
                 chosen = Some(time);
-                match words.is_empty() || words.iter().all(|w| matches!(*w, "200" | "301" | "302")) {
-                    true => self.full(directive),
-                    false => self.differs(directive, "`ttl` counts for all statuses that may be stored without the shop's word: 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501"),
+                match time {
+                    0 => self.full(directive),
+                    _ => self.differs(directive, "`ttl` counts for all statuses that may be stored without the shop's word: 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501; what must not be, such as a 404 for a moment, the shop sends with `Cache-Control: no-store`"),
                 }
             } else {
                 self.differs(directive, "`ttl` of the policy is one for all statuses: let the shop send `Cache-Control` where another one is meant");
@@ -184,42 +188,73 @@ impl<'a> Translator<'a> {
         }
     }
 
-    /// The cookies that keep a request away from the store.
-    fn bypass(&mut self, scope: &Scope<'a>) -> Vec<String> {
+    /// The cookies that keep a request away from the store, and what is lost of what does so: nobody may be given, or give
+    /// to others, what nginx would not have stored.
+    fn bypass(&mut self, scope: &Scope<'a>) -> (Vec<String>, Vec<&'a Directive>) {
         let mut cookies: Vec<String> = Vec::new();
+        let mut lost = Vec::new();
+        let ignores_cookies = scope
+            .one("proxy_ignore_headers")
+            .is_some_and(|d| d.words().any(|w| w.eq_ignore_ascii_case("set-cookie")));
         let bypass = scope.all("proxy_cache_bypass");
         let refuse = scope.all("proxy_no_cache");
         for directive in bypass.iter().chain(&refuse) {
             let mut odd = Vec::new();
+            let mut is_lost = false;
             for word in directive.words() {
-                match word.strip_prefix("$cookie_") {
-                    Some(name) if !name.is_empty() => {
-                        if !cookies.iter().any(|c| c == name) {
-                            cookies.push(name.to_owned());
+                for part in variables::parts(word) {
+                    match part {
+                        Part::Variable(name) if name.starts_with("cookie_") => {
+                            let name = &name["cookie_".len()..];
+                            if !cookies.iter().any(|c| c == name) {
+                                cookies.push(name.to_owned());
+                            }
+                        }
+                        // Answers to requests with credentials are not stored without the shop's word, and those that
+                        // set cookies are not at all.
+                        Part::Variable("http_authorization") => {}
+                        Part::Variable("upstream_http_set_cookie") if !ignores_cookies => {}
+                        Part::Text("0" | "") => {}
+                        // How visitors ask for a new page: they see no other's, and no other sees theirs.
+                        Part::Variable("http_pragma" | "http_cache_control" | "http_upgrade") => {
+                            odd.push(word);
+                        }
+                        Part::Variable(name) if name.starts_with("arg_") => odd.push(word),
+                        _ => {
+                            odd.push(word);
+                            is_lost = true;
                         }
                     }
-                    // Answers to requests with credentials are not stored without the shop's word.
-                    _ if word == "$http_authorization" => {}
-                    _ => odd.push(word),
                 }
             }
+            odd.dedup();
             match odd.is_empty() {
                 true => self.full(directive),
                 false => self.missing(directive, format!("without {}: `bypass_cookies` names cookies; paths that are not stored are routes without `cache`", odd.join(" "))),
             }
+            if is_lost {
+                lost.push(*directive);
+            }
         }
-        cookies
+        (cookies, lost)
     }
 
     /// `proxy_cache_key`: host, path and query are always in the key.
-    fn cache_key(&mut self, scope: &Scope<'a>, bypass: &[String], policy: &mut Section) {
-        let Some(directive) = scope.one("proxy_cache_key") else {
-            return;
-        };
+    ///
+    /// Where something else is in it that cannot be carried over, it is lost: what nginx stored for some visitors would be
+    /// everybody's.
+    fn cache_key(
+        &mut self,
+        scope: &Scope<'a>,
+        bypass: &[String],
+        policy: &mut Section,
+    ) -> Option<&'a Directive> {
+        let directive = scope.one("proxy_cache_key")?;
         let (mut cookies, mut fields, mut odd) = (Vec::new(), Vec::new(), Vec::new());
         let parts = variables::parts(directive.arg(0));
         let mut path = false;
         let mut query = false;
+        let mut is_lost = false;
         for part in &parts {
             let Part::Variable(name) = part else {
                 continue;
@@ -230,6 +265,8 @@ impl<'a> Translator<'a> {
                 "request_uri" => (path, query) = (true, true),
                 "uri" | "document_uri" => path = true,
                 "args" | "query_string" => query = true,
+                // With the whole query no two of them are taken for one.
+                name if name.starts_with("arg_") => query = true,
                 // The store keeps its compressed forms itself.
                 "http_accept_encoding" => {}
                 name if name.starts_with("cookie_") => {
@@ -244,11 +281,21 @@ impl<'a> Translator<'a> {
                         || name.starts_with("x-forwarded")
                         || name.starts_with("if-")
                     {
-                        true => odd.push(format!("$http_{name}")),
+                        true => {
+                            is_lost |= matches!(name.as_str(), "cookie" | "authorization");
+                            odd.push(format!("$http_{name}"));
+                        }
                         false => fields.push(name),
                     }
                 }
-                name => odd.push(format!("${name}")),
+                // Dhal stores parts by itself, and a port says nothing of a page.
+                name @ ("slice_range" | "server_port" | "proxy_port") => {
+                    odd.push(format!("${name}"))
+                }
+                name => {
+                    is_lost = true;
+                    odd.push(format!("${name}"));
+                }
             }
         }
         if !cookies.is_empty() {
@@ -262,12 +309,14 @@ impl<'a> Translator<'a> {
             if !odd.is_empty() {
                 self.missing(directive, format!("without {} in the key", odd.join(" ")));
             }
-            return self.differs(directive, "without the query in the key the upstream does not see it either: whoever asks first would choose for all");
+            self.differs(directive, "without the query in the key the upstream does not see it either: whoever asks first would choose for all");
+            return is_lost.then_some(directive);
         }
         match odd.is_empty() {
             true => self.full(directive),
             false => self.missing(directive, format!("without {} in the key", odd.join(" "))),
         }
+        is_lost.then_some(directive)
     }
 
     /// `proxy_ignore_headers`

@@ -1,6 +1,6 @@
 //! What must not come out wider than nginx has it: files, stored pages, and rules that nginx does not come to.
 
-use super::check;
+use super::{check, server};
 
 #[test]
 fn files_in_the_place_of_others_are_those_that_everybody_may_have() {
@@ -40,4 +40,67 @@ fn files_in_the_place_of_others_are_those_that_everybody_may_have() {
             &["!index = []"],
         ),
     ]);
+}
+
+#[test]
+fn what_nginx_would_not_store_is_not_stored() {
+    let with = |rules: &str| {
+        let text = format!(
+            "location / {{ proxy_pass http://shop; proxy_cache c; proxy_cache_valid 200 10m; {rules} }}"
+        );
+        server(&text).toml
+    };
+    for (rules, is_stored) in [
+        ("", true),
+        ("proxy_no_cache $cookie_session;", true),
+        ("proxy_no_cache $cookie_a$cookie_b;", true),
+        ("proxy_no_cache $http_pragma $http_authorization;", true),
+        (
+            "proxy_no_cache $cookie_nocache $arg_nocache$arg_comment;",
+            true,
+        ),
+        ("proxy_no_cache 0;", true),
+        ("proxy_no_cache $upstream_http_set_cookie;", true),
+        (
+            "proxy_no_cache $upstream_http_set_cookie; proxy_ignore_headers Set-Cookie;",
+            false,
+        ),
+        ("proxy_no_cache 1;", false),
+        ("proxy_no_cache $skip_cache;", false),
+        ("proxy_cache_bypass $skip_cache;", false),
+        ("proxy_cache_bypass $http_cookie;", false),
+        (
+            "proxy_cache_key $scheme$host$request_uri$http_cookie;",
+            false,
+        ),
+        ("proxy_cache_key $host$request_uri$remote_user;", false),
+        (
+            "proxy_cache_key $scheme$host$server_port$request_uri;",
+            true,
+        ),
+        (
+            "proxy_cache_key $scheme$host$request_uri$http_x_forwarded_proto;",
+            true,
+        ),
+        ("proxy_cache_key $host$uri$arg_page;", true),
+    ] {
+        let text = with(rules);
+        assert_eq!(
+            text.contains("\ncache = \"c\""),
+            is_stored,
+            "{rules}: {text}"
+        );
+        let is_told = text.contains("until that is settled nothing is stored here");
+        assert_eq!(is_told, !is_stored, "{rules}: {text}");
+    }
+    let cookies = with("proxy_no_cache $cookie_a$cookie_b;");
+    assert!(
+        cookies.contains("bypass_cookies = [\"a\", \"b\"]"),
+        "{cookies}"
+    );
+    // Two pages must not be one.
+    let by_page = with("proxy_cache_key $host$uri$arg_page;");
+    assert!(!by_page.contains("ignore_query"), "{by_page}");
+    // `ttl` is for missing pages, too.
+    assert!(with("").contains("404, 405, 410"));
 }
