@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     dialect, expression,
+    report::Outcome,
     toml::{self, Section},
     tree::Directive,
     variables::{self, Use},
@@ -134,9 +135,18 @@ impl<'a> Translator<'a> {
 
     /// The rules of a server, which come before its locations.
     pub(super) fn server_rules(&mut self, site: &Site<'a>, has_ifs: bool) {
+        // Nobody comes as far as what stands behind a `return`.
+        let rules = site.directive.children().iter();
+        for directive in rules.skip_while(|d| d.name != "return").skip(1) {
+            if matches!(directive.name.as_str(), "if" | "rewrite" | "return") {
+                self.mark(directive, Outcome::Idle, None);
+                self.with_block(directive);
+            }
+        }
         let named = |name: &'static str| {
             let all = site.directive.children().iter();
-            all.filter(move |d| d.name == name)
+            all.take_while(|d| d.name != "return")
+                .filter(move |d| d.name == name)
         };
         // What a condition restricts it restricts for rewritten paths, too.
         if has_ifs {
@@ -177,6 +187,32 @@ impl<'a> Translator<'a> {
             return Ok(Matcher::exact(&path));
         }
         expression::translated(text, false).map(Matcher::Regex)
+    }
+
+    /// The same for what is asked of the paths of a location alone.
+    fn pattern_within(
+        &self,
+        site: &Site<'a>,
+        scope: &Scope<'a>,
+        text: &str,
+    ) -> Result<Matcher, String> {
+        let own = self.pattern(text)?;
+        let region = match ends::around(site.directive, scope).map(kind) {
+            Some(Kind::Prefix(path) | Kind::Final(path)) => path,
+            Some(Kind::Regex { text: around, .. }) if text.starts_with(around) => "/",
+            _ => return Err("it is asked of the paths of its location alone; write a route with `path_regex` and `redirect`".to_owned()),
+        };
+        let text = match own {
+            Matcher::Exact(path) if path.starts_with(region) => return Ok(Matcher::Exact(path)),
+            Matcher::Regex(text) => text,
+            _ => return Err(format!("it fits no path that begins with {region}")),
+        };
+        match expression::within(region, &text) {
+            expression::Within::Exactly(text) => Ok(Matcher::Regex(text)),
+            _ => Err(format!(
+                "it is asked of paths that begin with {region} alone; write a route with `path_regex` and `redirect`"
+            )),
+        }
     }
 
     /// A rewrite within the server: the location that its target leads to answers.
@@ -346,6 +382,12 @@ impl<'a> Translator<'a> {
                 continue;
             };
             let pattern = directive.arg(0);
+            // What is the whole path has a name of its own.
+            let to = match pattern {
+                "^(.*)$" | "^(.*)" => to.replace("$1", "$uri"),
+                "^/(.*)$" | "^/(.*)" => to.replace("/$1", "$uri"),
+                _ => to,
+            };
             let Ok(value) = self.redirect(&to, status, &site.server_name) else {
                 self.missing(
                     directive,
@@ -353,12 +395,20 @@ impl<'a> Translator<'a> {
                 );
                 continue;
             };
-            if matches!(pattern, "^" | ".*" | "^.*$" | "^(.*)$" | "^(.*)") && !to.contains("$1") {
+            let is_one = ends::around(site.directive, scope).is_some_and(|l| match kind(l) {
+                Kind::Exact(path) => site.expressions.get(pattern, false).matches(path),
+                _ => false,
+            });
+            let is_all = matches!(
+                pattern,
+                "^" | ".*" | "^.*$" | "^(.*)$" | "^(.*)" | "^/(.*)$" | "^/(.*)"
+            );
+            if (is_all || is_one) && !to.contains("$1") {
                 out.set("redirect", value);
                 self.full(directive);
                 continue;
             }
-            match self.pattern(pattern) {
+            match self.pattern_within(site, scope, pattern) {
                 Ok(matcher) => {
                     let mut route = Section::default();
                     route.set("redirect", value);

@@ -15,7 +15,10 @@ use crate::{
 
 /// The hosts that an `if` of a server leads elsewhere.
 pub(in crate::translate) fn led_hosts(server: &Directive) -> Vec<String> {
-    let ifs = server.children().iter().filter(|d| d.name == "if");
+    let rules = server.children().iter();
+    let ifs = rules
+        .take_while(|d| d.name != "return")
+        .filter(|d| d.name == "if");
     ifs.filter_map(
         |directive| match (Condition::of(directive)?, directive.children()) {
             (Condition::Host(host), [answer])

@@ -1,6 +1,6 @@
 //! What must not come out wider than nginx has it: files, stored pages, and rules that nginx does not come to.
 
-use super::{check, server};
+use super::{check, server, translated};
 
 #[test]
 fn files_in_the_place_of_others_are_those_that_everybody_may_have() {
@@ -103,4 +103,62 @@ fn what_nginx_would_not_store_is_not_stored() {
     assert!(!by_page.contains("ignore_query"), "{by_page}");
     // `ttl` is for missing pages, too.
     assert!(with("").contains("404, 405, 410"));
+}
+
+#[test]
+fn what_stands_behind_a_return_is_not_come_to() {
+    let import = server(
+        "return 403; if ($host = shop.example) { return 200 x; } rewrite ^/a /b last; location /b { proxy_pass http://shop; }",
+    );
+    assert!(!import.toml.contains("path_regex ="), "{}", import.toml);
+    assert!(!import.toml.contains("status = 200"), "{}", import.toml);
+    let other = translated(
+        "http { server { listen 80; server_name a.example; return 403; if ($host = a.example) { return 200 x; } } server { listen 80 default_server; return 200 y; } }",
+    );
+    let closed = "host = \"a.example\"\nrespond = { status = 403 }";
+    assert!(other.toml.contains(closed), "{}", other.toml);
+    assert!(
+        import.toml.contains("respond = { status = 403"),
+        "{}",
+        import.toml
+    );
+}
+
+#[test]
+fn redirects_of_a_location_are_for_its_paths() {
+    check(&[
+        (
+            "location /blog { rewrite ^(.*)$ https://blog.example$1 permanent; }",
+            &[
+                "path = \"/blog/*\"\nredirect = { to = \"https://blog.example{path}{?query}\", status = 301 }",
+                "!path_regex =",
+            ],
+        ),
+        (
+            "location /b/ { rewrite ^/(.*)$ https://blog.example/$1 redirect; }",
+            &[
+                "path = \"/b/*\"\nredirect = { to = \"https://blog.example{path}{?query}\"",
+                "!path_regex =",
+            ],
+        ),
+        (
+            "location = /one { rewrite ^/o /two permanent; }",
+            &["path = \"/one\"\nredirect", "!path_regex ="],
+        ),
+        (
+            "location /old/ { rewrite ^/old/(.*)$ /new/$1 permanent; proxy_pass http://shop; }",
+            &["path_regex = \"^/old/(.*)$\""],
+        ),
+        (
+            r"location /old/ { rewrite \.x$ /new permanent; proxy_pass http://shop; }",
+            &[r"path_regex = '^/old/.*\.x$'"],
+        ),
+        (
+            "location /old/ { rewrite ^/(.*)/x$ /$1 permanent; proxy_pass http://shop; }",
+            &[
+                "!path_regex =",
+                "it is asked of paths that begin with /old/ alone",
+            ],
+        ),
+    ]);
 }
