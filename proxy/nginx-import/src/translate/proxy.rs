@@ -131,16 +131,11 @@ impl<'a> Translator<'a> {
             match part {
                 Part::Text(text) => out += text,
                 Part::Variable(name) => {
-                    let known = scope
-                        .0
-                        .iter()
-                        .rev()
-                        .flat_map(|level| level.iter())
-                        .find(|d| {
-                            d.name == "set"
-                                && d.arg(0).strip_prefix('$') == Some(name)
-                                && !variables::has_any(d.arg(1))
-                        });
+                    // The last of them counts.
+                    let mut sets = scope.0.iter().rev().flat_map(|level| level.iter().rev());
+                    let known = sets
+                        .find(|d| d.name == "set" && d.arg(0).strip_prefix('$') == Some(name))
+                        .filter(|d| !variables::has_any(d.arg(1)));
                     match known {
                         Some(set) => {
                             out += set.arg(1);

@@ -125,6 +125,20 @@ fn what_stands_behind_a_return_is_not_come_to() {
 }
 
 #[test]
+fn the_last_of_several_settings_counts() {
+    check(&[
+        (
+            "set $to a:1; set $to b:2; location / { proxy_pass http://$to; }",
+            &["b:2", "!\"a:1\""],
+        ),
+        (
+            "set $to a:1; set $to $host; location / { proxy_pass http://$to; }",
+            &["respond = { status = 502 }", "!\"a:1\""],
+        ),
+    ]);
+}
+
+#[test]
 fn redirects_of_a_location_are_for_its_paths() {
     check(&[
         (
