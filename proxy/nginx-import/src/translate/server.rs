@@ -145,9 +145,31 @@ impl<'a> Translator<'a> {
                     self.tree.place(rival.directive.at)
                 ));
             }
+            if self.only_from.is_none() && !is_led {
+                self.other_ports(server, &addresses);
+            }
             self.server(server, is_catch_all, &mut taken);
         }
         self.only_from = None;
+    }
+
+    /// Says where else than with nginx a server will be asked.
+    fn other_ports(&mut self, server: &Server<'a>, addresses: &[(SocketAddr, usize, bool)]) {
+        let is_own = |port: u16| server.listens.iter().any(|l| l.address.port() == port);
+        let mut others: Vec<u16> = addresses.iter().map(|(at, ..)| at.port()).collect();
+        others.retain(|port| !is_own(*port));
+        others.sort_unstable();
+        others.dedup();
+        if !others.is_empty() {
+            let others: Vec<_> = others.iter().map(u16::to_string).collect();
+            self.differs(
+                server.directive,
+                format!(
+                    "it answers at port {} too: Dhal's routes are for every address",
+                    others.join(", ")
+                ),
+            );
+        }
     }
 
     /// The listeners: their addresses, with the servers of each and the one that is the default.

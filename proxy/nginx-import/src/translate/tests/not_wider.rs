@@ -176,3 +176,41 @@ fn redirects_of_a_location_are_for_its_paths() {
         ),
     ]);
 }
+
+#[test]
+fn where_a_server_is_asked_besides_is_told() {
+    let two = |listens: [&str; 2], inner: &str| {
+        let [one, other] = listens;
+        let text = format!(
+            "http {{ server {{ listen {one}; server_name a.example; return 200 x; }}\nserver {{ listen {other}; server_name b.example; {inner} }} }}"
+        );
+        translated(&text).toml
+    };
+    for (listens, inner, port) in [
+        (
+            ["80", "8080"],
+            "return 200 y;",
+            Some("it answers at port 80 too"),
+        ),
+        (["80", "80"], "return 200 y;", None),
+        (["80", "[::]:80"], "return 200 y;", None),
+        // Who comes there is led to where both are.
+        (
+            ["443 ssl", "80"],
+            "return 301 https://$host$request_uri;",
+            None,
+        ),
+        // It has networks of its own.
+        (
+            ["80", "127.0.0.1:8081"],
+            "return 200 y;",
+            Some("it answers at port 8081 too"),
+        ),
+    ] {
+        let text = two(listens, inner);
+        match port {
+            Some(told) => assert!(text.contains(told), "{listens:?}: {text}"),
+            None => assert!(!text.contains("it answers at port"), "{listens:?}: {text}"),
+        }
+    }
+}
