@@ -11,15 +11,25 @@
 //!
 //! Where no order is right, the one that could let somebody in is closed.
 
+mod guarded;
+mod items;
+
 use std::cmp::Reverse;
 
 use super::{
-    Scope, Translator, ends,
+    Scope,
     gates::{self, Shade},
-    location::{Kind, Matcher, is_path, kind},
+    location::{Kind, Matcher, is_path},
     server::Site,
 };
 use crate::{expression, tree::Directive};
+
+use self::{
+    guarded::leads_to_gate,
+    items::{Item, flatten, is_hidden},
+};
+
+pub(super) use self::guarded::{may_be_guarded, may_be_guarded_beyond};
 
 /// A location with where its route stands, and what becomes of it.
 pub(super) struct Step<'a> {
@@ -35,30 +45,6 @@ pub(super) struct Step<'a> {
     /// The group, the length of the prefix for which it stands there, whether it is no expression within it, and its own
     /// length.
     rank: (u8, Reverse<usize>, u8, Reverse<usize>),
-}
-
-/// A location, flat.
-struct Item<'a> {
-    location: &'a Directive,
-    parent: Scope<'a>,
-    kind: Kind<'a>,
-    /// The prefix that it lies in.
-    within: Option<usize>,
-    /// It lies in an expression.
-    in_regex: bool,
-    /// Outer expressions do not go before it.
-    is_final: bool,
-    shade: Shade,
-}
-
-impl Item<'_> {
-    /// The text of a prefix.
-    fn prefix(&self) -> Option<&str> {
-        match self.kind {
-            Kind::Prefix(text) | Kind::Final(text) => Some(text),
-            _ => None,
-        }
-    }
 }
 
 /// What the locations of a server become, and whether all of it has to be closed, and for which location.
@@ -382,20 +368,6 @@ pub(super) fn plan<'a>(site: &Site<'a>) -> Plan<'a> {
     Plan { steps, shut_for }
 }
 
-/// Whether a rewrite in a location, or in a condition or location within it, leads to where visitors may be kept out.
-fn leads_to_gate(site: &Site<'_>, block: &Directive) -> bool {
-    block.children().iter().any(|d| match d.name.as_str() {
-        "rewrite" => {
-            Translator::outside(d).is_none()
-                && may_be_guarded_beyond(site, d.arg(1), None, &|gate| {
-                    ends::of(site, block, d, gate).is_some()
-                })
-        }
-        "if" | "location" => leads_to_gate(site, d),
-        _ => false,
-    })
-}
-
 /// A location that leads to another by a rewrite.
 fn leads_elsewhere(location: &Directive) -> bool {
     location
@@ -436,120 +408,4 @@ fn simple(
         (Matcher::Exact(path.to_owned()), false),
         (Matcher::Prefix(format!("{path}/")), is_final),
     ])
-}
-
-/// Whether another outer location than the one around it is chosen for all that it takes.
-fn is_hidden(items: &[Item<'_>], item: &Item<'_>) -> bool {
-    let (Kind::Exact(text) | Kind::Prefix(text) | Kind::Final(text)) = item.kind else {
-        return false;
-    };
-    let mut top = item.within;
-    let Some(mut at) = top else {
-        return false;
-    };
-    while let Some(outer) = items[at].within {
-        at = outer;
-        top = Some(outer);
-    }
-    let around = top.and_then(|t| items[t].prefix()).unwrap_or_default();
-    items.iter().any(|other| {
-        other.within.is_none()
-            && match other.kind {
-                Kind::Exact(path) => matches!(item.kind, Kind::Exact(_)) && path == text,
-                Kind::Prefix(path) | Kind::Final(path) => {
-                    path.len() > around.len() && text.starts_with(path)
-                }
-                _ => false,
-            }
-    })
-}
-
-fn flatten<'a>(
-    items: &mut Vec<Item<'a>>,
-    parent: &Scope<'a>,
-    block: &'a Directive,
-    within: Option<usize>,
-    in_regex: bool,
-    is_final: bool,
-) {
-    for location in block.children().iter().filter(|d| d.name == "location") {
-        let kind = kind(location);
-        let at = items.len();
-        let is_outer = within.is_none() && !in_regex;
-        items.push(Item {
-            location,
-            parent: parent.clone(),
-            kind,
-            within,
-            in_regex,
-            is_final: match is_outer {
-                true => matches!(kind, Kind::Final(_)),
-                false => is_final,
-            },
-            shade: gates::shade_of_all(parent, location),
-        });
-        let is_final = items[at].is_final;
-        let scope = parent.within(location.children());
-        match kind {
-            Kind::Prefix(_) | Kind::Final(_) => {
-                flatten(items, &scope, location, Some(at), in_regex, is_final);
-            }
-            Kind::Regex { .. } => flatten(items, &scope, location, within, true, is_final),
-            _ => {}
-        }
-    }
-}
-
-/// Whether a rewritten path, of which the part before its first variable is fixed, may be one that a location keeps
-/// visitors out of. `own`: a location whose gates are asked anyway.
-pub(super) fn may_be_guarded(site: &Site<'_>, to: &str, own: Option<&Directive>) -> bool {
-    may_be_guarded_beyond(site, to, own, &|_| false)
-}
-
-/// The same, but for locations whose gates are `kept` in another way.
-pub(super) fn may_be_guarded_beyond(
-    site: &Site<'_>,
-    to: &str,
-    own: Option<&Directive>,
-    kept: &dyn Fn(&Directive) -> bool,
-) -> bool {
-    let path = to.split('?').next().unwrap_or_default();
-    let fixed = path.split('$').next().unwrap_or_default();
-    let is_fixed = fixed.len() == path.len();
-    let is_dark = |location: &Directive| {
-        own.is_none_or(|own| own.id != location.id) && site.shade_of(location) != Shade::Open
-    };
-    let chosen = site.location_of(fixed);
-    if chosen.is_some_and(is_dark) {
-        return true;
-    }
-    // What no location takes is the server's own.
-    let takes_all =
-        |location: &Directive| matches!(kind(location), Kind::Prefix("/") | Kind::Final("/"));
-    if gates::shade(&site.scope) != Shade::Open
-        && !(is_fixed && chosen.is_some())
-        && !site.locations().any(takes_all)
-    {
-        return true;
-    }
-    site.locations().any(|location| {
-        is_dark(location)
-            && match kind(location) {
-                Kind::Exact(text) | Kind::Prefix(text) | Kind::Final(text) => {
-                    !is_fixed && text.starts_with(fixed)
-                }
-                // One that Dhal can read has been looked at.
-                Kind::Regex { text, ignore_case } if is_fixed => {
-                    let compiled = site.expressions.get(text, ignore_case);
-                    compiled.own.is_err() && compiled.may_match(fixed)
-                }
-                Kind::Regex { .. } if kept(location) => false,
-                // What a variable brings may be anything.
-                Kind::Regex { text, ignore_case } => {
-                    let literal = expression::literal_start(text).filter(|_| !ignore_case);
-                    literal.is_none_or(|l| l.starts_with(fixed) || fixed.starts_with(&l))
-                }
-                Kind::Named(_) => false,
-            }
-    })
 }
