@@ -4,10 +4,19 @@
 //! A server is chosen by address and name, a location as `ngx_http_core_find_location` does, and the rules run in the
 //! order of its phases: those of the server, the location, those of the location, and who may come.
 
+mod locations;
+mod visit;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use nginx_import::{Directive, Tree};
-use regex::Regex;
+
+use self::{
+    locations::{Static, find},
+    visit::{Rewritten, Visit, matches},
+};
+
+pub(super) use self::locations::split;
 
 /// A request as it comes in.
 #[derive(Debug, Clone)]
@@ -52,21 +61,6 @@ const REWRITES_MAX: usize = 10;
 pub(super) struct Model<'a> {
     http: &'a [Directive],
     servers: Vec<&'a Directive>,
-}
-
-enum Static {
-    Exact,
-    Slash,
-    Prefix { is_final: bool },
-    Nothing,
-}
-
-/// What the rewrite module did.
-enum Rewritten {
-    Answer(Outcome),
-    /// The path is another one, and a location is looked for.
-    Anew,
-    Stays,
 }
 
 impl<'a> Model<'a> {
@@ -338,222 +332,6 @@ fn listens(server: &Directive) -> Vec<(SocketAddr, bool)> {
     match own.is_empty() {
         true => vec![(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80)), false)],
         false => own,
-    }
-}
-
-/// The modifier of a location, and its text.
-pub(super) fn split(location: &Directive) -> (&str, &str) {
-    match location.args.len() {
-        1 => ("", location.arg(0)),
-        _ => (location.arg(0), location.arg(1)),
-    }
-}
-
-/// Goes down to the location of a path.
-fn find<'a>(levels: &mut Vec<&'a [Directive]>, uri: &str) -> Static {
-    let depth = levels.len();
-    let block: &'a [Directive] = levels[depth - 1];
-    let locations = || block.iter().filter(|d| d.name == "location");
-    let mut found = find_static(levels, uri);
-    let mut search = true;
-    if let Static::Prefix { is_final } = found {
-        search = !is_final;
-        found = match find(levels, uri) {
-            // What has no location of its own stays where it is.
-            Static::Nothing => Static::Prefix { is_final },
-            other => other,
-        };
-    }
-    if matches!(found, Static::Exact | Static::Slash) || !search {
-        return match found {
-            Static::Exact | Static::Slash => found,
-            _ => Static::Prefix { is_final: false },
-        };
-    }
-    for location in locations() {
-        let (modifier, text) = split(location);
-        if matches!(modifier, "~" | "~*") && matches(text, modifier == "~*", uri) {
-            levels.truncate(depth);
-            levels.push(location.children());
-            find(levels, uri);
-            return Static::Exact;
-        }
-    }
-    found
-}
-
-fn find_static<'a>(levels: &mut Vec<&'a [Directive]>, uri: &str) -> Static {
-    let block: &'a [Directive] = levels.last().copied().unwrap_or_default();
-    let fixed = || {
-        let all = block.iter().filter(|d| d.name == "location");
-        all.filter(|d| matches!(split(d).0, "" | "=" | "^~"))
-    };
-    if let Some(exact) = fixed().find(|d| split(d) == ("=", uri)) {
-        levels.push(exact.children());
-        return Static::Exact;
-    }
-    let equal = fixed().any(|d| split(d).0 != "=" && split(d).1 == uri);
-    let slash = fixed().find(|d| {
-        split(d).1.strip_suffix('/') == Some(uri)
-            && d.children().iter().any(|c| c.name == "proxy_pass")
-    });
-    if let Some(slash) = slash
-        && !equal
-    {
-        // The exact one of two goes first.
-        let text = split(slash).1;
-        let exact = fixed().find(|d| *d.arg(0) == *"=" && split(d).1 == text);
-        levels.push(exact.unwrap_or(slash).children());
-        return Static::Slash;
-    }
-    let longest = fixed()
-        .filter(|d| split(d).0 != "=" && uri.starts_with(split(d).1))
-        .max_by_key(|d| split(d).1.len());
-    match longest {
-        Some(location) => {
-            levels.push(location.children());
-            let is_final = split(location).0 == "^~";
-            Static::Prefix { is_final }
-        }
-        None => Static::Nothing,
-    }
-}
-
-struct Visit<'a> {
-    asked: &'a Asked,
-    uri: String,
-    args: String,
-    is_internal: bool,
-}
-
-impl Visit<'_> {
-    /// The rules of the rewrite module in a block, in their order.
-    fn rewrite(&mut self, block: &[Directive], is_server: bool) -> Rewritten {
-        let mut changed = false;
-        for directive in block {
-            match self.rule(directive, &mut changed) {
-                Some(Rewritten::Anew) if is_server => return Rewritten::Stays,
-                Some(done) => return done,
-                None => {}
-            }
-        }
-        match changed && !is_server {
-            true => Rewritten::Anew,
-            false => Rewritten::Stays,
-        }
-    }
-
-    fn rule(&mut self, directive: &Directive, changed: &mut bool) -> Option<Rewritten> {
-        match directive.name.as_str() {
-            "return" => Some(Rewritten::Answer(match directive.arg(0).parse::<u16>() {
-                Ok(status @ 400..) => Outcome::Refused(status),
-                Ok(status @ 300..) => Outcome::Led(status),
-                Ok(status) => Outcome::Fixed(status),
-                Err(_) => Outcome::Led(302),
-            })),
-            "if" if self.holds(directive) => {
-                for inner in directive.children() {
-                    if let Some(done) = self.rule(inner, changed) {
-                        return Some(done);
-                    }
-                }
-                None
-            }
-            "rewrite" => {
-                let regex = Regex::new(&with_line_breaks(directive.arg(0))).expect("an expression");
-                let captures = regex.captures(&self.uri)?;
-                let to = directive.arg(1);
-                let flag = directive.arg(2);
-                if to.starts_with("http") || matches!(flag, "permanent" | "redirect") {
-                    let status = if flag == "permanent" { 301 } else { 302 };
-                    return Some(Rewritten::Answer(Outcome::Led(status)));
-                }
-                let (path, args) = to.split_once('?').unwrap_or((to, ""));
-                let mut uri = path.to_owned();
-                for number in 1..=9 {
-                    let value = captures.get(number).map_or("", |m| m.as_str());
-                    uri = uri.replace(&format!("${number}"), value);
-                }
-                if args.is_empty() && to.ends_with('?') {
-                    self.args.clear();
-                } else if !args.is_empty() {
-                    self.args = format!("{args}&{}", self.args);
-                }
-                self.uri = uri;
-                self.is_internal = true;
-                *changed = true;
-                match flag {
-                    "last" => Some(Rewritten::Anew),
-                    "break" => Some(Rewritten::Stays),
-                    _ => None,
-                }
-            }
-            "break" => Some(Rewritten::Stays),
-            _ => None,
-        }
-    }
-
-    fn holds(&self, directive: &Directive) -> bool {
-        let words: Vec<_> = directive.words().collect();
-        let joined = words.join(" ");
-        let inner = joined
-            .trim_start_matches('(')
-            .strip_suffix(')')
-            .expect("a condition");
-        let mut words = inner.trim().splitn(3, ' ');
-        let name = words.next().unwrap_or_default();
-        let operator = words.next();
-        let value = words.next().unwrap_or_default().trim_matches('"');
-        let host = self
-            .asked
-            .host
-            .split(':')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        let host = host.strip_suffix('.').unwrap_or(&host).to_owned();
-        let is = match name {
-            "$request_method" => self.asked.method.to_owned(),
-            "$uri" => self.uri.clone(),
-            "$request_uri" => self.asked.target.clone(),
-            "$args" => self.args.clone(),
-            "$host" => host,
-            "$http_host" => self.asked.host.clone(),
-            "$remote_addr" => self.asked.client.to_string(),
-            "$scheme" => "http".to_owned(),
-            // Visitors show nothing.
-            name if name.starts_with("$http_") || name.starts_with("$cookie_") => String::new(),
-            name => panic!("{name} of {joined}"),
-        };
-        match operator {
-            None => !is.is_empty() && is != "0",
-            Some("=") => is == value,
-            Some("!=") => is != value,
-            Some("~") => matches(value, false, &is),
-            Some("~*") => matches(value, true, &is),
-            Some("!~") => !matches(value, false, &is),
-            Some("!~*") => !matches(value, true, &is),
-            Some(other) => panic!("{other} of {joined}"),
-        }
-    }
-}
-
-/// An expression as PCRE reads it: `$` is also true before a line break at the end.
-fn with_line_breaks(pattern: &str) -> String {
-    pattern.replace('$', r"\n?$")
-}
-
-fn matches(pattern: &str, ignore_case: bool, text: &str) -> bool {
-    let looking = LOOKING.iter().find(|(own, _, _)| *own == pattern);
-    let is = |pattern: &str| {
-        let built = regex::RegexBuilder::new(&with_line_breaks(pattern))
-            .case_insensitive(ignore_case)
-            .build();
-        built.expect("an expression").is_match(text)
-    };
-    match looking {
-        Some((_, with, without)) => is(with) && !is(without),
-        None => is(pattern),
     }
 }
 
