@@ -18,7 +18,7 @@ step "unit tests and scenarios"
 # What tools/deps.sh has put there.
 tools=${DHAL_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/dhal-tools}
 export PYTHONPATH="$tools/crossplane/site${PYTHONPATH:+:$PYTHONPATH}"
-cargo test --workspace --locked
+tools/cargo-test.sh
 
 if ! command -v chromium chromium-browser google-chrome >/dev/null; then
   echo "SKIPPED: the waiting room in a real browser, because there is no Chromium; install it: apt-get install chromium" >&2
